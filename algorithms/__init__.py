@@ -1,0 +1,1 @@
+"""The methods: one module each, plus the parts they share. No files, no environments, no Ray."""

@@ -1,0 +1,43 @@
+"""The command line: one module per subcommand; heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from bench.cli.common import exit_code_of, show_error
+from bench.errors import BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Reproduces the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 something ran and failed, 2 wrong request, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except BenchError as error:
+        if debug:
+            raise
+        show_error(error)
+        code = exit_code_of(error)
+    except click.exceptions.Exit as exit_request:
+        code = exit_request.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

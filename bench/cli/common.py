@@ -1,0 +1,20 @@
+"""What the subcommands share: how errors look and which exit codes they mean."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.errors import BenchError, WorkFailedError
+
+
+def show_error(error: BenchError) -> None:
+    """Print what is wrong, why, and what to do, on standard error."""
+    print(f"bench: {error.what}", file=sys.stderr)
+    for line in (error.why, error.do_this):
+        if line:
+            print(f"  {line}", file=sys.stderr)
+
+
+def exit_code_of(error: BenchError) -> int:
+    """1 where something ran and failed, 2 where the request was wrong."""
+    return 1 if isinstance(error, WorkFailedError) else 2

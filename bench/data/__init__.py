@@ -1,0 +1,1 @@
+"""D4RL files, downloads, collected datasets and reward transforms."""

@@ -1,0 +1,1 @@
+"""Batched MuJoCo simulators and the task rules on top of them."""

@@ -1,0 +1,40 @@
+"""Errors that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A request that cannot be carried out, said so that the reader knows what to type next.
+
+    Parameters
+    ----------
+    what : quotes the offending value ("unknown task 'hoper-medium-v2'").
+    why : the reason, one sentence; may be empty where `what` says it all.
+    do_this : what to type or change instead.
+    """
+
+    def __init__(self, what: str, why: str = "", do_this: str = "") -> None:
+        self.what, self.why, self.do_this = what, why, do_this
+        super().__init__("\n".join(part for part in (what, why, do_this) if part))
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # Errors travel between processes; the default would pass the joined text as `what`.
+        return type(self), (self.what, self.why, self.do_this)
+
+
+class WorkFailedError(BenchError):
+    """Something ran and failed (a trial, a check): exit code 1 rather than 2."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> BenchError:
+    """The error for a name that does not exist, with the nearest names that do.
+
+    `listing` is the command that lists the known names.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return BenchError(f"unknown {kind} {name!r}", "", f"{hint}`{listing}` shows all {len(known)}.")

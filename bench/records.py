@@ -1,0 +1,179 @@
+"""Plain records: the only thing that training, store and report have in common.
+
+Workers make them, the driver's writer stores them, reports read them back. Units stand in the names; times
+are UTC; scores are D4RL-normalised (0 = random, 100 = expert).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal configurations give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def hash_of(value: object) -> str:
+    """SHA-256 (hexadecimal) of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """Which data a trial was trained on."""
+
+    name: str
+    """Dataset name, as in tasks.yaml (`hopper-medium-v2`)."""
+    sha256: str
+    """Hash of the file's content."""
+    rows: int
+    """Rows in the file, before any are dropped."""
+    verification: str
+    """`verified`, `unverified` (nothing is known to hold it against) or `mismatch`."""
+    replay: str
+    """Physics that a one-step replay found: `d4rl`, `modern`, `neither` or `unverified` (not replayed)."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One invocation of a command that trains or evaluates, with what is needed to believe its numbers."""
+
+    run_id: str
+    command: str
+    started_at: datetime
+    code_version: str
+    code_commit: str | None
+    code_dirty: bool | None
+    code_diff_sha256: str | None
+    packages: dict[str, str]
+    """Package name -> version (torch, mujoco, gymnasium, numpy, ray, python)."""
+    hardware: dict[str, Any]
+    """hostname, cpu, cores, memory_gib, gpus, platform."""
+
+
+@dataclass(frozen=True)
+class TrialKey:
+    """What makes a trial the same trial: asked for again, it is skipped or continued."""
+
+    algorithm: str
+    variant: str
+    task: str
+    seed: int
+    config_hash: str
+    """Hash of TrialRecord.config, which holds all that determines the number."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A cell with one training seed, as planned."""
+
+    key: TrialKey
+    config: dict[str, Any]
+    """Everything that determines the number: task version, physics, dataset hash, budget, hyper-parameters
+    with their sources, evaluation settings and protocol."""
+    dataset: DatasetRecord
+    task_version: int
+    physics: str
+    budget: float
+    protocol: str
+    episodes: int
+    """Episodes per evaluation."""
+    reduced: tuple[str, ...] = ()
+    """What is below the preset (`budget 0.001`, `episodes 2`); empty for a full trial."""
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One evaluation of one trial."""
+
+    trial: TrialKey
+    number: int
+    """1, 2, ...; 0 and below are judgements made later by `bench evaluate`."""
+    step: int
+    """Training iterations of the evaluated phase done before it."""
+    physics: str
+    returns: tuple[float, ...]
+    """Undiscounted return of every episode."""
+    lengths: tuple[int, ...]
+    """Steps of every episode."""
+    scores: tuple[float, ...]
+    """Normalised score of every episode."""
+    seconds: float
+    """Wall-clock seconds of the evaluation of the whole stack."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Training metrics averaged since the previous evaluation."""
+    evaluated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class TimingRecord:
+    """One measured duration with its circumstances."""
+
+    quantity: str
+    """`training_seconds_per_1k_iterations`, `action_latency_median_seconds`, `action_latency_p95_seconds`,
+    `phase_seconds:<phase>`, `evaluation_seconds`, ..."""
+    value: float
+    algorithm: str
+    variant: str
+    task: str
+    trial: TrialKey | None
+    """None for `bench speed`, which times synthetic data."""
+    stack_size: int
+    concurrent_stacks: int
+    device: str
+    """`cpu: <model>` or `cuda: <model>`."""
+    threads: int
+    runner: str
+    """`eager`, `compile` or `graph`."""
+    exclusive: bool
+    """The machine did nothing else of ours; only such single-seed rows enter the papers' timing tables."""
+    measured_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FailureRecord:
+    """Why a trial ended without a score."""
+
+    trial: TrialKey
+    step: int
+    error: str
+    """Exception type, or `diverged`."""
+    message: str
+    traceback: str
+    last_metrics: dict[str, float] = field(default_factory=dict)
+    failed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """Stored weights of one trial."""
+
+    trial: TrialKey
+    role: str
+    """`final`, or the name of a part kept on its own (`behaviour`)."""
+    path: str
+    """Relative to the store's folder."""
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FinishedRecord:
+    """A trial is complete: nothing of it is left to run."""
+
+    trial: TrialKey
+    score: float | None
+    """Score under the trial's protocol; None where the protocol gives none (`rat` with fewer than ten)."""
+    training_seconds: float
+    evaluation_seconds: float
+    peak_memory_bytes: int
+    finished_at: datetime
+
+
+ResultRecord = EvaluationRecord | TimingRecord | FailureRecord | WeightsRecord | FinishedRecord
+"""What a worker sends to the driver while it works."""

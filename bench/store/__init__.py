@@ -1,0 +1,1 @@
+"""The results database: models, migrations, the single writer, queries."""

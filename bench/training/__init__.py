@@ -1,0 +1,1 @@
+"""Drives a method through its phases: randomness, step runners, checkpoints."""
