@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
-import click
 import typer
+from typer import exceptions
 
+from bench import __version__
+from bench.cli import listing
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 
@@ -18,6 +21,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(listing.app, name="list")
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of wrong requests too.")] = False,
+) -> None:
+    """Reproduce the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database."""
+    if version:
+        typer.echo(f"bench {__version__}")
+        raise typer.Exit
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,12 +47,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         show_error(error)
         code = exit_code_of(error)
-    except click.exceptions.Exit as exit_request:
+    except exceptions.Exit as exit_request:
         code = exit_request.exit_code
-    except click.ClickException as error:
+    except exceptions.TyperException as error:
         error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        code = 2
+    except (KeyboardInterrupt, exceptions.Abort):
         print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
