@@ -1,0 +1,69 @@
+"""The two forms a dataset has in memory: rows as the file stores them, and transitions to train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """Rows of a file, in its order: row i+1 follows row i except at the end of an episode."""
+
+    name: str
+    """Task whose file it is."""
+    observations: FloatArray
+    """(R, O)"""
+    actions: FloatArray
+    """(R, A)"""
+    rewards: FloatArray
+    """(R,)"""
+    terminals: BoolArray
+    """(R,) the environment ended the episode at this row."""
+    timeouts: BoolArray | None
+    """(R,) the episode was cut at this row; None where the file has no such field (kitchen, old files)."""
+    horizon: int
+    """Steps after which the task cuts an episode; stands in where `timeouts` is None."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file, before any are dropped."""
+        return len(self.rewards)
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Transitions (s, a, r, s', terminal) ready for training."""
+
+    observations: FloatArray
+    """(N, O)"""
+    actions: FloatArray
+    """(N, A)"""
+    rewards: FloatArray
+    """(N,)"""
+    next_observations: FloatArray
+    """(N, O)"""
+    terminals: BoolArray
+    """(N,) no value is bootstrapped from the next observation."""
+    trajectory_ends: BoolArray
+    """(N,) last kept transition of an episode, by the file's own flags; the last transition always is one."""
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def with_rewards(self, rewards: FloatArray) -> Transitions:
+        """The same transitions with other rewards (N,)."""
+        return replace(self, rewards=rewards)
+
+    def with_actions_within(self, limit: float) -> Transitions:
+        """The same transitions with actions clipped to [-limit, limit].
+
+        1 - 1e-5 in IQL, IDQL and BDPO; 0.999 in EDP; DTQL, SRPO and Diffusion-QL do not clip (their released
+        data code).
+        """
+        return replace(self, actions=np.clip(self.actions, -limit, limit))

@@ -1,0 +1,30 @@
+"""Where dataset files lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from bench.catalog import Task
+
+
+def data_folder() -> Path:
+    """Folder of all datasets: `BENCH_DATA_DIR`, else D4RL's own `D4RL_DATASET_DIR`, else ~/.d4rl/datasets.
+
+    D4RL's place is shared so that files it has downloaded are used and need not be fetched again.
+    """
+    for variable in ("BENCH_DATA_DIR", "D4RL_DATASET_DIR"):
+        if folder := os.environ.get(variable):
+            return Path(folder).expanduser().resolve()
+    return Path.home() / ".d4rl" / "datasets"
+
+
+def dataset_path(task: Task) -> Path:
+    """File of a task's dataset, whether it is there or not.
+
+    D4RL's files keep the name of their address, as D4RL names them; collected ones lie in `collected/`.
+    """
+    if task.dataset.source == "collected":
+        return data_folder() / "collected" / f"{task.name}.hdf5"
+    return data_folder() / PurePosixPath(urlsplit(task.dataset.url).path).name
