@@ -1,0 +1,263 @@
+"""Tasks and suites, read from tasks.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench.errors import BenchError, unknown_name
+from bench.resources import resource
+from bench.yaml_lines import LinedYaml, load_yaml, validated
+
+Domain = Literal["locomotion", "antmaze", "adroit", "kitchen"]
+Physics = Literal["d4rl", "modern"]
+Recipe = Literal["medium", "medium-replay", "medium-expert"]
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+"""Strict, because a count given as text or as 1000.0 is a slip of the pen worth naming."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ReferenceScores(_Entry):
+    """Undiscounted returns that count as score 0 and score 100 (D4RL's REF_MIN_SCORE, REF_MAX_SCORE)."""
+
+    random: float
+    expert: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ReferenceScores:
+        if self.expert <= self.random:
+            raise ValueError(f"expert ({self.expert}) must be above random ({self.random})")
+        return self
+
+
+class D4RLDataset(_Entry):
+    """A file published by D4RL."""
+
+    source: Literal["d4rl"]
+    url: Annotated[str, Field(pattern=r"^https?://.+\.hdf5$")]
+    rows: PositiveInt | None
+    """Rows in the file, before any are dropped; None where no figure is known."""
+
+    @property
+    def file_name(self) -> str:
+        """Name under which D4RL itself keeps the file (`hopper_medium-v2.hdf5`)."""
+        return PurePosixPath(urlsplit(self.url).path).name
+
+
+class PolicyShare(_Entry):
+    """A behaviour policy and the share of the rows that it collects."""
+
+    role: str
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class CollectedDataset(_Entry):
+    """A dataset that this project rolls out itself, after one of D4RL's recipes."""
+
+    source: Literal["collected"]
+    recipe: Recipe
+    transitions: PositiveInt
+    """Rows of the file unless asked otherwise."""
+    seed: Annotated[int, Field(ge=0, strict=True)]
+    policies: Annotated[tuple[PolicyShare, ...], Field(min_length=1)]
+    """In the order of collection."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> CollectedDataset:
+        total = sum(policy.share for policy in self.policies)
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the shares of the policies add up to {total:g}, not to 1")
+        return self
+
+
+Dataset = Annotated[D4RLDataset | CollectedDataset, Field(discriminator="source")]
+
+
+class EnvironmentEntry(_Entry):
+    """What judges a policy; the facts that all tasks of an environment share."""
+
+    domain: Domain
+    simulator: str | None
+    observation_dim: PositiveInt
+    action_dim: PositiveInt
+    action_bound: Annotated[float, Field(gt=0)]
+    horizon: PositiveInt
+    reference: ReferenceScores
+    physics: Physics
+
+
+class TaskEntry(_Entry):
+    """A task as written in tasks.yaml."""
+
+    environment: str
+    version: PositiveInt
+    dataset: Dataset
+    twin: str | None = None
+    twin_of: str | None = None
+
+
+class RunDefaults(_Entry):
+    """What `bench run --suite` uses where the command line says nothing; None leaves it to the preset."""
+
+    algorithms: tuple[str, ...] | None = None
+    seeds: str | None = None
+    """A range or list, as on the command line: `0-4`, `0,2`."""
+    budget: Annotated[float, Field(gt=0)] | None = None
+    evaluations: PositiveInt | None = None
+    episodes: PositiveInt | None = None
+    """Per evaluation."""
+    executor: Literal["ray", "local"] | None = None
+
+
+class SuiteEntry(_Entry):
+    """A suite as written in tasks.yaml."""
+
+    description: str
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    defaults: RunDefaults = RunDefaults()
+
+
+class _File(_Entry):
+    environments: dict[str, EnvironmentEntry]
+    tasks: dict[str, TaskEntry]
+    suites: dict[str, SuiteEntry]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset with the environment that judges it."""
+
+    name: str
+    domain: Domain
+    environment: str
+    simulator: str | None
+    """Batched simulator; None: it does not exist yet, the task can be read and verified but not evaluated."""
+    version: int
+    """Version of the task's rules; scores of different versions are not comparable."""
+    observation_dim: int
+    action_dim: int
+    action_bound: float
+    horizon: int
+    """Steps after which an episode is cut off."""
+    reference: ReferenceScores
+    physics: Physics
+    """Physics unless asked otherwise."""
+    dataset: D4RLDataset | CollectedDataset
+    twin: str | None
+    """Of a D4RL task: the collected task that stands in for it."""
+    twin_of: str | None
+    """Of a collected task: the D4RL task whose recipe and preset it follows."""
+
+    @property
+    def collected(self) -> bool:
+        """Whether the data are rolled out here rather than published by D4RL."""
+        return isinstance(self.dataset, CollectedDataset)
+
+    @property
+    def preset_task(self) -> str:
+        """Name of the task whose preset applies."""
+        return self.twin_of or self.name
+
+    @property
+    def rows(self) -> int | None:
+        """Rows expected in the dataset's file; None where no figure is known."""
+        return self.dataset.transitions if isinstance(self.dataset, CollectedDataset) else self.dataset.rows
+
+    def normalised(self, returns: ArrayLike) -> NDArray[np.float64]:
+        """D4RL-normalised scores of undiscounted returns, same shape: 0 as random, 100 as expert."""
+        span = self.reference.expert - self.reference.random
+        return 100.0 * (np.asarray(returns, dtype=np.float64) - self.reference.random) / span
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks, in the papers' order."""
+
+    name: str
+    description: str
+    tasks: tuple[Task, ...]
+    defaults: RunDefaults
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All tasks and suites, by name, in the order of the file."""
+
+    tasks: Mapping[str, Task]
+    suites: Mapping[str, Suite]
+
+    def task(self, name: str) -> Task:
+        """Return the task called `name`; raises BenchError with the nearest names."""
+        if name not in self.tasks:
+            raise unknown_name("task", name, self.tasks, "bench list tasks")
+        return self.tasks[name]
+
+    def suite(self, name: str) -> Suite:
+        """Return the suite called `name`; raises BenchError with the nearest names."""
+        if name not in self.suites:
+            raise unknown_name("suite", name, self.suites, "bench list suites")
+        return self.suites[name]
+
+
+def load_catalog(path: Path | None = None) -> Catalog:
+    """Read and check `path`, by default the tasks.yaml of this installation.
+
+    Raises
+    ------
+    BenchError : names file, line and key of the first mistake.
+    """
+    document = load_yaml(path or resource("tasks.yaml"))
+    file = validated(_File, document)
+    _check_names(file, document)
+    tasks = {name: _task(name, entry, file.environments) for name, entry in file.tasks.items()}
+    suites = {
+        name: Suite(name, entry.description, tuple(tasks[task] for task in entry.tasks), entry.defaults)
+        for name, entry in file.suites.items()
+    }
+    return Catalog(tasks, suites)
+
+
+def _task(name: str, entry: TaskEntry, environments: Mapping[str, EnvironmentEntry]) -> Task:
+    facts = environments[entry.environment]
+    return Task(
+        name=name,
+        **{field: getattr(facts, field) for field in EnvironmentEntry.model_fields},
+        **{field: getattr(entry, field) for field in TaskEntry.model_fields},
+    )
+
+
+def _check_names(file: _File, document: LinedYaml) -> None:
+    """Every name that an entry refers to exists, and twins point at each other."""
+    for name, task in file.tasks.items():
+        _must_exist(document, ("tasks", name, "environment"), task.environment, file.environments)
+        for field in ("twin", "twin_of"):
+            if getattr(task, field) is not None:
+                _must_exist(document, ("tasks", name, field), getattr(task, field), file.tasks)
+        if task.twin and file.tasks[task.twin].twin_of != name:
+            raise document.error(("tasks", name, "twin"), f"{task.twin} is not a twin_of {name}")
+        if (task.dataset.source == "collected") != (task.twin_of is not None):
+            raise document.error(("tasks", name), "twin_of belongs to collected tasks, and only to them")
+    for name, suite in file.suites.items():
+        for index, task_name in enumerate(suite.tasks):
+            _must_exist(document, ("suites", name, "tasks", index), task_name, file.tasks)
+        if len(set(suite.tasks)) < len(suite.tasks):
+            raise document.error(("suites", name, "tasks"), "a task is listed twice")
+
+
+def _must_exist(
+    document: LinedYaml, key_path: tuple[str | int, ...], name: str, known: Mapping[str, object]
+) -> None:
+    if name not in known:
+        error: BenchError = unknown_name("name", name, known, "bench list tasks")
+        raise document.error(key_path, error.what, error.do_this)
