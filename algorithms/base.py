@@ -1,0 +1,177 @@
+"""What every method is: phases with programs, declared draws, stacked seeds.
+
+All tensors carry a leading axis S of training seeds. Nothing in a method mixes seeds, and nothing in it draws
+random numbers while it trains: every draw is declared, made elsewhere and passed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.optim import Adam
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Sizes of a task: observation and action dimension, and the bound of every action component."""
+
+    observation: int
+    action: int
+    action_bound: float = 1.0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers that one iteration needs, per training seed.
+
+    ``normal`` is N(0, 1); ``uniform`` is U[0, 1) in double precision, so that tails keep their resolution;
+    ``index`` picks rows of the dataset with replacement.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    distribution: Literal["normal", "uniform", "index"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stage of a method.
+
+    Parameters
+    ----------
+    iterations : how many updates the phase has.
+    batch_size : transitions per seed and iteration.
+    draws : what an iteration needs besides the minibatch.
+    program : from the iteration (0-based, known to the host) the name of the fixed sequence of operations to
+        run.
+    evaluated : whether evaluations fall into this phase.
+    """
+
+    name: str
+    iterations: int
+    batch_size: int
+    draws: tuple[Draw, ...]
+    program: Callable[[int], str]
+    evaluated: bool = False
+
+
+def derived_seed(*parts: object) -> int:
+    """A 63-bit seed that is a function of `parts` alone, alike on every machine and in every process."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Algorithm(ABC):
+    """A method over a stack of training seeds.
+
+    A subclass fills `networks` and `optimisers` and implements `phases`, `update` and `act`. `alive` (S,) is
+    false for seeds that diverged; their losses count as zero, so they stand still while the others go on.
+    """
+
+    name: ClassVar[str]
+    act_draws: tuple[Draw, ...]
+    """Draws of one action choice, per episode and environment step."""
+
+    def __init__(
+        self, dimensions: Dimensions, config: object, seeds: Sequence[int], device: torch.device | str = "cpu"
+    ) -> None:
+        self.dimensions = dimensions
+        self.config = config
+        self.seeds = tuple(seeds)
+        self.device = torch.device(device)
+        self.networks = nn.ModuleDict()
+        self.optimisers: dict[str, Adam] = {}
+        self.alive = torch.ones(len(self.seeds), dtype=torch.bool, device=self.device)
+
+    @property
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """The stages, in order."""
+
+    @abstractmethod
+    def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        """One iteration without host synchronisation; returns metrics, each (S,), the losses among them."""
+
+    @abstractmethod
+    def act(self, observations: Tensor, draws: Tensors) -> Tensor:
+        """Actions (S, N, A) for observations (S, N, O), as the method acts when it is evaluated."""
+
+    def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
+        """Hand-over into a phase: what is copied or restarted before its first iteration."""
+
+    def total(self, losses: Tensor) -> Tensor:
+        """Sum of per-seed losses (S,) over the seeds that are alive: the scalar to differentiate."""
+        return torch.where(self.alive, losses, torch.zeros_like(losses)).sum()
+
+    def minimise(self, optimiser: str, losses: Tensor) -> None:
+        """One step of the named optimiser on per-seed losses (S,); no other parameter receives a gradient."""
+        chosen = self.optimisers[optimiser]
+        chosen.step(torch.autograd.grad(self.total(losses), chosen.parameters))
+
+    def retire(self, slot: int) -> None:
+        """Freeze the seed in `slot`: zero its parameters and moments, and its losses from now on."""
+        self.alive[slot] = False
+        with torch.no_grad():
+            for tensor in self._per_seed_tensors().values():
+                tensor[slot] = 0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that a continuation needs, by name: parameters, targets, moments, counters, who is alive."""
+        state = self._per_seed_tensors()
+        for name, optimiser in self.optimisers.items():
+            state[f"optimiser.{name}.steps"] = optimiser.steps
+        state["alive"] = self.alive
+        return state
+
+    def load_state_dict(self, state: Tensors) -> None:
+        """Copy a saved state into place, so that captured graphs keep their addresses.
+
+        Raises
+        ------
+        ValueError : the state is of another method, configuration or stack.
+        """
+        mine = self.state_dict()
+        if mine.keys() != state.keys():
+            raise ValueError(f"state does not fit: differing names {sorted(mine.keys() ^ state.keys())[:4]}")
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                if tensor.shape != state[name].shape:
+                    raise ValueError(f"state does not fit: {name} is {tuple(state[name].shape)}")
+                tensor.copy_(state[name])
+
+    def policy_state(self, slot: int) -> dict[str, Tensor]:
+        """Network weights of one seed, without the seed axis, as stored for `bench evaluate`."""
+        return {name: value[slot].detach().cpu() for name, value in self.networks.state_dict().items()}
+
+    def load_policy_state(self, slot: int, weights: Tensors) -> None:
+        """Put stored weights of one seed into `slot`."""
+        mine = self.networks.state_dict()
+        if mine.keys() != weights.keys():
+            raise ValueError(
+                f"weights do not fit: differing names {sorted(mine.keys() ^ weights.keys())[:4]}"
+            )
+        with torch.no_grad():
+            for name, value in mine.items():
+                value[slot].copy_(weights[name])
+
+    def seed_view(self, slot: int) -> Algorithm:
+        """The policy of one seed alone, a stack of one, for measuring single-policy latency."""
+        view = type(self)(self.dimensions, self.config, (self.seeds[slot],), self.device)
+        view.load_policy_state(0, self.policy_state(slot))
+        return view
+
+    def _per_seed_tensors(self) -> dict[str, Tensor]:
+        tensors = {f"network.{name}": value for name, value in self.networks.state_dict().items()}
+        for name, optimiser in self.optimisers.items():
+            for kind, moments in (("first", optimiser.first_moments), ("second", optimiser.second_moments)):
+                tensors.update({f"optimiser.{name}.{kind}.{i}": moment for i, moment in enumerate(moments)})
+        return tensors

@@ -1,0 +1,341 @@
+"""DTQL: a one-step policy inside the trust region of a diffusion model (Chen, Wang & Zhou 2024).
+
+Two policies: a diffusion model that only clones the data and is never sampled, and a tanh-Gaussian actor that
+maximises the critics and pays the diffusion model's denoising loss of its own actions. Critics are IQL's.
+Defaults follow the authors' code; where the paper's text says otherwise, the presets' variant `paper` does.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
+from algorithms.diffusion import Network, denoising_loss, log_logistic
+from algorithms.networks import MLP, CriticEnsemble, GaussianActor, Initialiser, NoiseConditionedNetwork
+from algorithms.optim import Adam, constant, cosine_to_zero, move_towards
+
+ATANH_MARGIN = 1e-3
+"""Added to the action bound so that atanh of an action on the bound is finite (released agents/dtql.py)."""
+
+
+@dataclass(frozen=True)
+class DTQLConfig:
+    """Hyper-parameters of DTQL; values per task, with their sources, are in presets/dtql.yaml."""
+
+    pretrain_iterations: int = 50_000
+    """iterations; critic and diffusion model together, before the actor starts"""
+    train_iterations: int = 1_000_000
+    """iterations; epochs of 1000 in the paper"""
+    batch_size: int = 256
+    """transitions"""
+    discount: float = 0.99
+    """per step"""
+    expectile: float = 0.7
+    """of the state value (tau)"""
+    trust_region_weight: float = 1.0
+    """alpha in L_actor = alpha L_TR + L_Q + g L_likelihood; scales with the task's raw rewards"""
+    likelihood_weight: float = 0.0
+    """g, the paper's entropy term: negative log-likelihood of dataset actions"""
+    learning_rate: float = 3e-4
+    """per step; diffusion model and actor"""
+    critic_learning_rate: float = 3e-4
+    """per step; Q and V, fixed in the released code whatever the task's learning rate"""
+    learning_rate_decay: bool = False
+    """half a cosine to zero over the training iterations, on all three optimisers"""
+    target_update_rate: float = 0.005
+    """per training iteration; the target critics only rank candidates at evaluation"""
+    hidden_width: int = 256
+    """units per hidden layer"""
+    time_embedding_width: int = 16
+    """features of the noise level"""
+    sigma_data: float = 0.5
+    """action units; EDM's data scale"""
+    sigma_min: float = 0.002
+    """action units; lowest noise level"""
+    sigma_max: float = 80.0
+    """action units; highest noise level"""
+    noise_median: float = 0.5
+    """action units; median of the log-logistic noise levels"""
+    noise_scale: float = 0.5
+    """scale of the log-logistic noise levels"""
+    truncate_noise: bool = True
+    """restrict noise levels to [sigma_min, sigma_max]; the paper's text does not"""
+    clip_denoised: bool = True
+    """clamp denoised actions to the action bound"""
+    critic_layer_norm: bool = True
+    """LayerNorm in Q (not in V); in the released code, not in the paper's text"""
+    embedding_activation: bool = False
+    """activation after the diffusion network's first layer; missing in the released code"""
+    log_std_min: float = -5.0
+    """nats; lower clamp of the actor's log standard deviation"""
+    log_std_max: float = 2.0
+    """nats; upper clamp of the actor's log standard deviation"""
+    candidates: int = 1024
+    """actions sampled per state at evaluation"""
+    selection_temperature: float = 1.0
+    """of the softmax over the candidates' values"""
+
+
+def squash(mean: Tensor, log_std: Tensor, noise: Tensor, bound: float) -> Tensor:
+    """Actions clamp(bound tanh(mean + exp(log_std) noise)); any broadcasting shapes (..., A)."""
+    return (bound * torch.tanh(mean + log_std.exp() * noise)).clamp(-bound, bound)
+
+
+def log_likelihood(mean: Tensor, log_std: Tensor, actions: Tensor, bound: float) -> Tensor:
+    """Log-density of pre-tanh actions without the tanh Jacobian, summed over the action: (S, B, A) -> (S, B).
+
+    Source: released agents/dtql.py. NaN for actions beyond bound + 0.001.
+    """
+    before_tanh = torch.atanh(actions / (bound + ATANH_MARGIN))
+    standardised = (before_tanh - mean) * (-log_std).exp()
+    return (-0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
+
+
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """Asymmetric squared error |expectile - 1(u <= 0)| u^2, elementwise (IQL, Kostrikov et al. 2022, Eq.
+    4).
+    """
+    weight = torch.where(difference > 0, expectile, 1 - expectile)
+    return weight * difference.square()
+
+
+def critic_losses(
+    critics: nn.Module, value: nn.Module, batch: Tensors, *, expectile: float, discount: float
+) -> tuple[Tensor, Tensor]:
+    """IQL's losses with online networks throughout: value (S,) and action value (S,).
+
+    `batch` holds observations (S, B, O), actions (S, B, A), rewards, terminals (S, B), next_observations (S,
+    B, O).
+    """
+    values = value(batch["observations"]).squeeze(-1)
+    action_values = critics(batch["observations"], batch["actions"])
+    value_loss = expectile_loss(action_values.detach().amin(dim=1) - values, expectile).mean(dim=-1)
+    with torch.no_grad():
+        next_values = value(batch["next_observations"]).squeeze(-1)
+        targets = batch["rewards"] + discount * (1 - batch["terminals"]) * next_values
+    action_value_loss = (action_values - targets.unsqueeze(1)).square().mean(dim=-1).sum(dim=1)
+    return value_loss, action_value_loss
+
+
+def actor_losses(
+    actor: nn.Module,
+    critics: nn.Module,
+    network: Network,
+    batch: Tensors,
+    *,
+    action_noise: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    action_bound: float,
+    sigma_data: float,
+    denoised_bound: float | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Trust-region loss, negative action value and negative log-likelihood of the data, (S,) each.
+
+    One action per state, a = squash(actor(s), action_noise), serves the first two. The trust-region loss
+    keeps the Jacobian of the diffusion network. Shapes: action_noise, noise (S, B, A); sigma (S, B).
+    """
+    observations = batch["observations"]
+    mean, log_std = actor(observations)
+    actions = squash(mean, log_std, action_noise, action_bound)
+    trust_region = denoising_loss(
+        network, actions, observations, sigma, noise, sigma_data=sigma_data, bound=denoised_bound
+    )
+    action_value = critics(observations, actions).amin(dim=1).mean(dim=-1)
+    likelihood = log_likelihood(mean, log_std, batch["actions"], action_bound).mean(dim=-1)
+    return trust_region, -action_value, -likelihood
+
+
+class DTQL(Algorithm):
+    """Diffusion Trusted Q-Learning over a stack of seeds."""
+
+    name: ClassVar[str] = "dtql"
+
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        config: DTQLConfig,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dimensions, config, seeds, device)
+        self.config: DTQLConfig = config
+        self._build_networks()
+        self._build_optimisers()
+        action, bound = (dimensions.action,), dimensions.action_bound
+        self.act_draws = (
+            Draw("candidates", (config.candidates, *action), "normal"),
+            Draw("choice", (), "uniform"),
+        )
+        self._denoised_bound = bound if config.clip_denoised else None
+        limits = (config.sigma_min, config.sigma_max) if config.truncate_noise else ()
+        self._noise_levels = partial(_levels, config.noise_median, config.noise_scale, limits)
+
+    def _build_networks(self) -> None:
+        config, dimensions = self.config, self.dimensions
+        width = config.hidden_width
+        hidden = (width, width, width)
+        self.networks["critics"] = CriticEnsemble(
+            Initialiser(self.seeds, "critics"),
+            dimensions.observation,
+            dimensions.action,
+            hidden,
+            functional.mish,
+            layer_norm=config.critic_layer_norm,
+        )
+        self.networks["value"] = MLP(
+            Initialiser(self.seeds, "value"), (dimensions.observation, *hidden, 1), functional.mish
+        )
+        self.networks["diffusion"] = NoiseConditionedNetwork(
+            Initialiser(self.seeds, "diffusion"),
+            dimensions,
+            width,
+            config.time_embedding_width,
+            plain_first=not config.embedding_activation,
+        )
+        self.networks["actor"] = GaussianActor(
+            Initialiser(self.seeds, "actor"), dimensions, width, (config.log_std_min, config.log_std_max)
+        )
+        # Never synchronised after pretraining in the released code: it starts from the initial weights.
+        self.networks["target_critics"] = copy.deepcopy(self.networks["critics"]).requires_grad_(False)
+        self.networks.to(self.device)
+
+    def _build_optimisers(self) -> None:
+        config, networks = self.config, self.networks
+        schedule = cosine_to_zero(config.train_iterations) if config.learning_rate_decay else constant
+        critic_parameters = [*networks["critics"].parameters(), *networks["value"].parameters()]
+        self.optimisers = {
+            "critic": Adam(critic_parameters, config.critic_learning_rate, schedule=schedule),
+            "diffusion": Adam(networks["diffusion"].parameters(), config.learning_rate, schedule=schedule),
+            "actor": Adam(networks["actor"].parameters(), config.learning_rate, schedule=schedule),
+        }
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """`pretrain` (critic and diffusion model) and `train` (the same and the actor)."""
+        config = self.config
+        action = (config.batch_size, self.dimensions.action)
+        behaviour = (
+            Draw("behaviour_level", (config.batch_size,), "uniform"),
+            Draw("behaviour_noise", action, "normal"),
+        )
+        actor = (
+            Draw("action_noise", action, "normal"),
+            Draw("actor_level", (config.batch_size,), "uniform"),
+            Draw("actor_noise", action, "normal"),
+        )
+        return (
+            Phase("pretrain", config.pretrain_iterations, config.batch_size, behaviour, _always("pretrain")),
+            Phase(
+                "train", config.train_iterations, config.batch_size, behaviour + actor, _always("train"), True
+            ),
+        )
+
+    def begin_phase(self, name: str) -> None:
+        """The cosine runs over the training phase alone; moments carry over from pretraining."""
+        if name == "train":
+            for optimiser in self.optimisers.values():
+                optimiser.restart_schedule()
+
+    def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        """Critic, then diffusion model, then (program `train`) actor and target critics, on the same
+        minibatch.
+        """
+        metrics = self._update_critic(batch) | self._update_diffusion(batch, draws)
+        if program == "train":
+            metrics |= self._update_actor(batch, draws)
+            move_towards(
+                list(self.networks["target_critics"].parameters()),
+                list(self.networks["critics"].parameters()),
+                self.config.target_update_rate,
+            )
+        return metrics
+
+    def _update_critic(self, batch: Tensors) -> dict[str, Tensor]:
+        value_loss, action_value_loss = critic_losses(
+            self.networks["critics"],
+            self.networks["value"],
+            batch,
+            expectile=self.config.expectile,
+            discount=self.config.discount,
+        )
+        self.minimise("critic", value_loss + action_value_loss)
+        return {"value_loss": value_loss.detach(), "critic_loss": action_value_loss.detach()}
+
+    def _update_diffusion(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        loss = denoising_loss(
+            self.networks["diffusion"],
+            batch["actions"],
+            batch["observations"],
+            self._noise_levels(draws["behaviour_level"], batch["actions"].dtype),
+            draws["behaviour_noise"],
+            sigma_data=self.config.sigma_data,
+            bound=self._denoised_bound,
+        )
+        self.minimise("diffusion", loss)
+        return {"diffusion_loss": loss.detach()}
+
+    def _update_actor(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        config = self.config
+        trust_region, negative_value, negative_likelihood = actor_losses(
+            self.networks["actor"],
+            self.networks["critics"],
+            self.networks["diffusion"],
+            batch,
+            action_noise=draws["action_noise"],
+            sigma=self._noise_levels(draws["actor_level"], batch["actions"].dtype),
+            noise=draws["actor_noise"],
+            action_bound=self.dimensions.action_bound,
+            sigma_data=config.sigma_data,
+            denoised_bound=self._denoised_bound,
+        )
+        loss = config.trust_region_weight * trust_region + negative_value
+        if config.likelihood_weight:  # 0 * NaN would spoil the loss where an action exceeds the bound
+            loss = loss + config.likelihood_weight * negative_likelihood
+        self.minimise("actor", loss)
+        return {
+            "trust_region_loss": trust_region.detach(),
+            "actor_value": -negative_value.detach(),
+            "actor_loss": loss.detach(),
+        }
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, draws: Tensors) -> Tensor:
+        """One of `candidates` actions per state, drawn from the softmax of the target critics' minimum.
+
+        Shapes: observations (S, N, O); candidates (S, N, C, A); choice (S, N); returns (S, N, A).
+        """
+        noise = draws["candidates"]
+        mean, log_std = self.networks["actor"](observations)
+        candidates = squash(
+            mean.unsqueeze(2), log_std.unsqueeze(2), noise, self.dimensions.action_bound
+        )  # (S, N, C, A)
+        states = observations.unsqueeze(2).expand(-1, -1, noise.shape[2], -1)
+        values = self.networks["target_critics"](states.flatten(1, 2), candidates.flatten(1, 2)).amin(dim=1)
+        probabilities = torch.softmax(
+            values.unflatten(1, noise.shape[1:3]) / self.config.selection_temperature, -1
+        )
+        # The inverse of the cumulative distribution needs one uniform per state instead of a generator.
+        cumulative = probabilities.double().cumsum(dim=-1)
+        threshold = draws["choice"].unsqueeze(-1) * cumulative[..., -1:]
+        chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=noise.shape[2] - 1)
+        return candidates.gather(2, chosen.unsqueeze(-1).expand(-1, -1, -1, noise.shape[3])).squeeze(2)
+
+
+def _levels(
+    median: float, scale: float, limits: tuple[float, ...], uniform: Tensor, dtype: torch.dtype
+) -> Tensor:
+    return log_logistic(uniform, median, scale, *limits).to(dtype)
+
+
+def _always(program: str) -> Callable[[int], str]:
+    return lambda step: program

@@ -1,0 +1,202 @@
+"""Networks over stacks of training seeds: one batched product per layer, whatever the number of seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms.base import Dimensions, derived_seed
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class Initialiser:
+    """Initial weights of one network: a function of (seed, network name) alone, not of the stack.
+
+    Numbers are drawn on the CPU so that every device starts from the same weights.
+    """
+
+    def __init__(self, seeds: Sequence[int], network: str) -> None:
+        self.seeds = tuple(seeds)
+        self._generators = [torch.Generator().manual_seed(derived_seed(s, "init", network)) for s in seeds]
+
+    def uniform(self, shape: tuple[int, ...], bound: float) -> Tensor:
+        """U(-bound, bound), shape (S, *shape)."""
+        draws = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self._generators]
+        return (torch.stack(draws) * 2 - 1).mul_(bound).float()
+
+    def orthogonal(self, shape: tuple[int, ...], gain: float) -> Tensor:
+        """Orthogonal matrices, shape (S, in, out), as torch.nn.init.orthogonal_ makes for (out, in)."""
+        inputs, outputs = shape
+        matrices = [
+            nn.init.orthogonal_(torch.empty(outputs, inputs), gain, generator=g).T for g in self._generators
+        ]
+        return torch.stack(matrices).contiguous()
+
+
+class Linear(nn.Module):
+    """Affine map of every seed (and ensemble member): (S, [E,] B, in) -> (S, [E,] B, out).
+
+    Weights (S, [E,] in, out) start as torch.nn.Linear's, or orthogonal with zero bias.
+    """
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        inputs: int,
+        outputs: int,
+        *,
+        members: int | None = None,
+        orthogonal_gain: float | None = None,
+    ) -> None:
+        super().__init__()
+        ensemble = () if members is None else (members,)
+        if orthogonal_gain is None:
+            bound = 1.0 / math.sqrt(inputs)
+            weight = initialiser.uniform((*ensemble, inputs, outputs), bound)
+            bias = initialiser.uniform((*ensemble, 1, outputs), bound)
+        else:
+            if members is not None:
+                raise ValueError("orthogonal initialisation is written for plain stacks")
+            weight = initialiser.orthogonal((inputs, outputs), orthogonal_gain)
+            bias = torch.zeros(len(initialiser.seeds), 1, outputs)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.weight.dim() == 3:
+            return torch.baddbmm(self.bias, inputs, self.weight)
+        stack = self.weight.shape[:-2]
+        flat = torch.baddbmm(self.bias.flatten(0, -3), inputs.flatten(0, -3), self.weight.flatten(0, -3))
+        return flat.unflatten(0, stack)
+
+
+class LayerNorm(nn.Module):
+    """torch.nn.LayerNorm over the last axis with weights of each seed (and member), (S, [E,] 1, width)."""
+
+    def __init__(self, seeds: int, width: int, *, members: int | None = None) -> None:
+        super().__init__()
+        shape = (seeds, 1, width) if members is None else (seeds, members, 1, width)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, functional.layer_norm(inputs, inputs.shape[-1:]), self.weight)
+
+
+class MLP(nn.Module):
+    """Fully connected layers, `hidden` of them with an activation, then a linear output.
+
+    Parameters
+    ----------
+    sizes : input, hidden ..., output widths.
+    layer_norm : normalise between every hidden layer and its activation.
+    plain_first : leave the first hidden layer without an activation.
+    """
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        sizes: Sequence[int],
+        activation: Activation,
+        *,
+        members: int | None = None,
+        layer_norm: bool = False,
+        plain_first: bool = False,
+        orthogonal_gain: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.plain_first = plain_first
+        pairs = list(itertools.pairwise(sizes))
+        self.layers = nn.ModuleList(
+            Linear(initialiser, i, o, members=members, orthogonal_gain=orthogonal_gain) for i, o in pairs
+        )
+        self.norms = nn.ModuleList(
+            LayerNorm(len(initialiser.seeds), o, members=members) for _, o in pairs[:-1] if layer_norm
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = inputs
+        for index, layer in enumerate(self.layers[:-1]):
+            hidden = layer(hidden)
+            if self.norms:
+                hidden = self.norms[index](hidden)
+            if index > 0 or not self.plain_first:
+                hidden = self.activation(hidden)
+        return self.layers[-1](hidden)
+
+
+class CriticEnsemble(nn.Module):
+    """E action values: observations (S, B, O), actions (S, B, A) -> (S, E, B)."""
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        observation: int,
+        action: int,
+        hidden: Sequence[int],
+        activation: Activation,
+        *,
+        members: int = 2,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.members = members
+        sizes = (observation + action, *hidden, 1)
+        self.mlp = MLP(initialiser, sizes, activation, members=members, layer_norm=layer_norm)
+
+    def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
+        inputs = torch.cat((observations, actions), dim=-1).unsqueeze(1)
+        return self.mlp(inputs.expand(-1, self.members, -1, -1)).squeeze(-1)
+
+
+class NoiseConditionedNetwork(nn.Module):
+    """The diffusion network F: noisy actions (S, B, A), observations (S, B, O), condition (S, B) -> (S, B,
+    A).
+    """
+
+    def __init__(
+        self, initialiser: Initialiser, dimensions: Dimensions, width: int, embedding: int, plain_first: bool
+    ) -> None:
+        super().__init__()
+        self.embedding_width = embedding
+        self.embed = MLP(initialiser, (embedding, 2 * embedding, embedding), functional.mish)
+        inputs = dimensions.action + dimensions.observation + embedding
+        sizes = (inputs, width, width, width, width, dimensions.action)
+        self.mlp = MLP(initialiser, sizes, functional.mish, plain_first=plain_first)
+
+    def forward(self, noisy: Tensor, observations: Tensor, condition: Tensor) -> Tensor:
+        time = self.embed(sinusoidal_embedding(condition, self.embedding_width))
+        return self.mlp(torch.cat((noisy, observations, time), dim=-1))
+
+
+class GaussianActor(nn.Module):
+    """The one-step policy: observations (S, B, O) -> mean and log standard deviation before tanh, (S, B, A)
+    each.
+    """
+
+    def __init__(
+        self, initialiser: Initialiser, dimensions: Dimensions, width: int, log_std: tuple[float, float]
+    ) -> None:
+        super().__init__()
+        sizes = (dimensions.observation, width, width, width, 2 * dimensions.action)
+        self.mlp = MLP(initialiser, sizes, functional.relu, orthogonal_gain=1.0)
+        self.log_std = log_std
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.mlp(observations).chunk(2, dim=-1)
+        return mean, log_std.clamp(*self.log_std)
+
+
+def sinusoidal_embedding(times: Tensor, width: int) -> Tensor:
+    """Sine and cosine features (..., width) of times (...): frequencies 10000^(-k / (width/2 - 1))."""
+    half = width // 2
+    steps = torch.arange(half, device=times.device, dtype=times.dtype)
+    angles = times.unsqueeze(-1) * torch.exp(steps * (-math.log(10_000.0) / (half - 1)))
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)

@@ -1,0 +1,107 @@
+"""Adam, AdamW, learning-rate schedules and per-seed clipping over stacked parameters.
+
+One implementation for all runners: elementwise, in place, with counters and learning rates on the device, so
+that it can be captured into a CUDA graph. Equal to `torch.optim` per seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+Schedule = Callable[[Tensor], Tensor]
+"""Maps the number of steps done (a scalar tensor, float64) to a factor on the learning rate."""
+
+
+def constant(steps: Tensor) -> Tensor:
+    """Factor 1 at every step."""
+    return torch.ones_like(steps)
+
+
+def cosine_to_zero(total: int) -> Schedule:
+    """Half a cosine from 1 to 0 over `total` steps (torch's CosineAnnealingLR with eta_min 0, T_max
+    total).
+    """
+    return lambda steps: 0.5 * (1.0 + torch.cos(math.pi * steps / total))
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), with decoupled weight decay on request (AdamW).
+
+    Parameters
+    ----------
+    parameters : stacked tensors with a leading seed axis (S, ...), updated in place.
+    learning_rate : base rate, times `schedule` of the scheduled steps done.
+    weight_decay : AdamW's decoupled decay, per step and times the learning rate; 0 is Adam.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        learning_rate: float,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        schedule: Schedule = constant,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.learning_rate = learning_rate
+        self.betas, self.epsilon, self.weight_decay, self.schedule = betas, epsilon, weight_decay, schedule
+        self.first_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.second_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        # Double precision: 1 - beta^t loses four digits in single precision during the first steps.
+        # Two counters: bias correction counts every step, schedules may start later (`restart_schedule`).
+        self.steps = torch.zeros(2, dtype=torch.float64, device=self.parameters[0].device)
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """One update from gradients in the order of `parameters`."""
+        beta1, beta2 = self.betas
+        dtype = self.parameters[0].dtype
+        rate = self.current_learning_rate()
+        self.steps += 1
+        correction1 = 1.0 - beta1 ** self.steps[0]
+        correction2 = 1.0 - beta2 ** self.steps[0]
+        if self.weight_decay:
+            torch._foreach_mul_(self.parameters, (1.0 - rate * self.weight_decay).to(dtype))
+        torch._foreach_lerp_(self.first_moments, gradients, 1.0 - beta1)
+        torch._foreach_mul_(self.second_moments, beta2)
+        torch._foreach_addcmul_(self.second_moments, gradients, gradients, value=1.0 - beta2)
+        denominators = torch._foreach_sqrt(self.second_moments)
+        torch._foreach_div_(denominators, correction2.sqrt().to(dtype))
+        torch._foreach_add_(denominators, self.epsilon)
+        # The rate goes into the denominator because foreach_addcdiv takes no tensor factor; a rate of
+        # zero gives an infinite denominator and so, as it should, no change.
+        torch._foreach_mul_(denominators, (-correction1 / rate).to(dtype))
+        torch._foreach_addcdiv_(self.parameters, self.first_moments, denominators)
+
+    def current_learning_rate(self) -> Tensor:
+        """Learning rate of the next step, a scalar tensor in double precision."""
+        return self.learning_rate * self.schedule(self.steps[1])
+
+    def restart_schedule(self) -> None:
+        """Begin the schedule anew at the next step; the moments and their bias correction carry over."""
+        self.steps[1] = 0
+
+
+@torch.no_grad()
+def clip_norm_per_seed(gradients: Sequence[Tensor], maximum: float) -> Tensor:
+    """Scale gradients (S, ...) in place so that each seed's joint norm is at most `maximum`.
+
+    Returns the norms before clipping, (S,). Per seed equal to `torch.nn.utils.clip_grad_norm_`.
+    """
+    norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+    factors = (maximum / (norms + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+    return norms
+
+
+@torch.no_grad()
+def move_towards(targets: Sequence[Tensor], sources: Sequence[Tensor], rate: float) -> None:
+    """Polyak averaging in place: target <- (1 - rate) target + rate source."""
+    torch._foreach_lerp_(list(targets), list(sources), rate)
