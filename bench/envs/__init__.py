@@ -1,1 +1,15 @@
-"""Batched MuJoCo simulators and the task rules on top of them."""
+"""Batched simulators of the tasks' robots."""
+
+from __future__ import annotations
+
+from bench.envs.batch import BatchedSimulator, Step
+from bench.envs.locomotion import robot_named
+from bench.envs.physics import PHYSICS, Physics, load_model
+
+__all__ = ["PHYSICS", "BatchedSimulator", "Physics", "Step", "load_model", "make_simulator"]
+
+
+def make_simulator(environment: str, physics: Physics, count: int, threads: int = 1) -> BatchedSimulator:
+    """A simulator of `count` environments of `hopper`, `walker2d` or `halfcheetah`."""
+    model = load_model(environment, physics)
+    return BatchedSimulator(robot_named(environment), model, physics, count, threads)

@@ -1,0 +1,104 @@
+"""Compiled robot models: gymnasium's own, or with the capsule inertia of MuJoCo up to 2.1.0 restored.
+
+D4RL's data and the papers' scores come from MuJoCo up to 2.1.0, where a capsule weighed and turned like a
+cylinder of length 2h + r. Since 2.1.1 it is the exact capsule, worth up to hundreds of points of return.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from typing import Literal
+
+import mujoco
+import numpy as np
+
+from bench.envs.locomotion import robot_named
+from bench.errors import unknown_name
+
+Physics = Literal["d4rl", "modern"]
+PHYSICS: tuple[Physics, ...] = ("d4rl", "modern")
+CapsuleFormula = Literal["old", "exact"]
+
+
+def load_model(environment: str, physics: Physics) -> mujoco.MjModel:
+    """Compile gymnasium's v4 model of `environment` (`hopper`, `walker2d`, `halfcheetah`).
+
+    `modern` is the model as gymnasium simulates it; `d4rl` has the capsule inertia of MuJoCo up to 2.1.0.
+    """
+    if physics not in PHYSICS:
+        raise unknown_name("physics", physics, PHYSICS, "bench run --help")
+    robot = robot_named(environment)
+    asset = files("gymnasium") / "envs" / "mujoco" / "assets" / robot.asset
+    model = mujoco.MjModel.from_xml_path(str(asset))
+    if physics == "d4rl":
+        restore_capsule_inertia(model, "old", total_mass=robot.total_mass)
+    return model
+
+
+def restore_capsule_inertia(
+    model: mujoco.MjModel, formula: CapsuleFormula, total_mass: float | None = None
+) -> None:
+    """Set mass and inertia of every body of capsules from `formula`, in place.
+
+    The density of a body is taken from its compiled mass, so the model must be as compiled, with one density
+    per body. `total_mass` (kg) repeats the XML's `settotalmass`, which a compiled model no longer holds.
+
+    Raises ValueError for a body with a geom that is no capsule.
+    """
+    for body in range(1, model.nbody):
+        first, count = model.body_geomadr[body], model.body_geomnum[body]
+        geoms = range(first, first + count)
+        if any(model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_CAPSULE for geom in geoms):
+            raise ValueError(f"body {model.body(body).name!r} holds a geom that is no capsule")
+        volume = sum(capsule_mass(*model.geom_size[geom, :2], 1.0, "exact") for geom in geoms)
+        _set_body_inertia(model, body, geoms, model.body_mass[body] / volume, formula)
+    if total_mass is not None:
+        scale = total_mass / model.body_mass.sum()
+        model.body_mass *= scale
+        model.body_inertia *= scale
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+
+
+def capsule_mass(radius: float, half_length: float, density: float, formula: CapsuleFormula) -> float:
+    """Mass (kg) of a capsule; `half_length` (m) is that of its cylinder, as in MuJoCo's geom size."""
+    if formula == "old":
+        return density * math.pi * radius**2 * (2 * half_length + radius)
+    return density * math.pi * radius**2 * (2 * half_length + 4 / 3 * radius)
+
+
+def capsule_inertia(radius: float, half_length: float, density: float, formula: CapsuleFormula) -> np.ndarray:
+    """Principal moments of inertia (3,) in kg m^2 about the centre; the capsule's axis is z."""
+    r, h = radius, half_length
+    if formula == "old":
+        mass = capsule_mass(r, h, density, "old")
+        across = mass * (3 * r**2 + (2 * h + r) ** 2) / 12
+        return np.array([across, across, mass * r**2 / 2])
+    cylinder = density * math.pi * r**2 * 2 * h
+    sphere = density * math.pi * 4 / 3 * r**3
+    across = cylinder * (3 * r**2 + 4 * h**2) / 12 + sphere * (2 * r**2 / 5 + 3 * r * h / 4 + h**2)
+    return np.array([across, across, cylinder * r**2 / 2 + 2 * sphere * r**2 / 5])
+
+
+def _set_body_inertia(
+    model: mujoco.MjModel, body: int, geoms: range, density: float, formula: CapsuleFormula
+) -> None:
+    """Combine the capsules of one body by parallel axes and write its mass, centre, moments and axes."""
+    sizes = model.geom_size[geoms.start : geoms.stop, :2]
+    masses = np.array([capsule_mass(r, h, density, formula) for r, h in sizes])
+    positions = model.geom_pos[geoms.start : geoms.stop]
+    centre = masses @ positions / masses.sum()
+    inertia = np.zeros((3, 3))
+    for geom, (r, h), mass in zip(geoms, sizes, masses, strict=True):
+        rotation = np.empty(9)
+        mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
+        axes = rotation.reshape(3, 3)
+        shift = model.geom_pos[geom] - centre
+        inertia += axes @ np.diag(capsule_inertia(r, h, density, formula)) @ axes.T
+        inertia += mass * (shift @ shift * np.eye(3) - np.outer(shift, shift))
+    moments, axes, quaternion = np.empty(3), np.empty(9), np.empty(4)
+    mujoco.mju_eig3(moments, axes, quaternion, inertia.ravel())
+    model.body_mass[body] = masses.sum()
+    model.body_ipos[body] = centre
+    model.body_inertia[body] = moments
+    model.body_iquat[body] = quaternion
