@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from bench.catalog import Task
+from bench.catalog import D4RLDataset, Task
 
 
 def data_folder() -> Path:
@@ -25,6 +24,6 @@ def dataset_path(task: Task) -> Path:
 
     D4RL's files keep the name of their address, as D4RL names them; collected ones lie in `collected/`.
     """
-    if task.dataset.source == "collected":
-        return data_folder() / "collected" / f"{task.name}.hdf5"
-    return data_folder() / PurePosixPath(urlsplit(task.dataset.url).path).name
+    if isinstance(task.dataset, D4RLDataset):
+        return data_folder() / task.dataset.file_name
+    return data_folder() / "collected" / f"{task.name}.hdf5"
