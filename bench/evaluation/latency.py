@@ -1,0 +1,47 @@
+"""How long one policy takes to choose one action."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from algorithms.base import Algorithm
+from bench.training.draws import DrawStream
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from observation to action at batch 1 of one seed."""
+
+    median_seconds: float
+    p95_seconds: float
+    calls: int
+
+
+def action_latency(algorithm: Algorithm, *, calls: int = 200, warm_up: int = 20) -> Latency:
+    """Time `act` of the stack's first seed alone, one observation at a time, from and to the host.
+
+    Draws are made beforehand; the device is synchronised before and after each call.
+    """
+    policy = algorithm.seed_view(0)
+    device = policy.device
+    stream = DrawStream(["latency"], "latency", policy.act_draws, device=device)
+    observation = torch.zeros(1, 1, policy.dimensions.observation)
+    seconds = []
+    for call in range(warm_up + calls):
+        draws = {name: draw.clone().unsqueeze(1) for name, draw in stream.at(call).items()}
+        _synchronise(device)
+        started = time.perf_counter()
+        policy.act(observation.to(device), draws).cpu()
+        _synchronise(device)
+        seconds.append(time.perf_counter() - started)
+    measured = np.array(seconds[warm_up:])
+    return Latency(float(np.median(measured)), float(np.quantile(measured, 0.95)), calls)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,105 @@
+"""How an iteration runs: operation by operation, or as a captured CUDA graph per program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+
+Iteration = Callable[[str, Mapping[str, Tensor]], None]
+"""Runs one iteration of a program with its draws; all its effects are on tensors in place."""
+
+WARM_UP_ITERATIONS = 3
+"""Before a capture, so that libraries have chosen kernels and workspaces (torch's CUDA graph notes)."""
+
+
+class Runner(Protocol):
+    """Runs iterations of a phase."""
+
+    name: str
+
+    def run(self, program: str, draws: Mapping[str, Tensor]) -> None:
+        """One iteration."""
+
+
+class EagerRunner:
+    """Operation by operation."""
+
+    name = "eager"
+
+    def __init__(self, iteration: Iteration) -> None:
+        self._iteration = iteration
+
+    def run(self, program: str, draws: Mapping[str, Tensor]) -> None:
+        """One iteration."""
+        self._iteration(program, draws)
+
+
+class GraphRunner:
+    """One captured CUDA graph per program; equal to eager bit for bit on the same device.
+
+    Parameters
+    ----------
+    state : every tensor that an iteration changes; restored after the warm-up before a capture.
+    """
+
+    name = "graph"
+
+    def __init__(self, iteration: Iteration, state: Callable[[], Mapping[str, Tensor]]) -> None:
+        self._iteration = iteration
+        self._state = state
+        self._graphs: dict[str, tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]] = {}
+
+    def run(self, program: str, draws: Mapping[str, Tensor]) -> None:
+        """One iteration; the first of a program captures it."""
+        if program not in self._graphs:
+            self._graphs[program] = self._capture(program, draws)
+        graph, inputs = self._graphs[program]
+        torch._foreach_copy_(list(inputs.values()), [draws[name] for name in inputs])
+        graph.replay()
+
+    def _capture(
+        self, program: str, draws: Mapping[str, Tensor]
+    ) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]:
+        inputs = {name: draw.clone() for name, draw in draws.items()}
+        before = {name: tensor.detach().clone() for name, tensor in self._state().items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_ITERATIONS):
+                self._iteration(program, inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._iteration(program, inputs)
+        with torch.no_grad():
+            for name, tensor in self._state().items():
+                # What the warm-up itself created (sums of metrics) began at zero.
+                tensor.copy_(before[name]) if name in before else tensor.zero_()
+        return graph, inputs
+
+
+def make_runner(
+    name: str, iteration: Iteration, state: Callable[[], Mapping[str, Tensor]], device: torch.device
+) -> Runner:
+    """The runner called `eager`, `graph`, or `auto`: graphs on CUDA, eager elsewhere.
+
+    Raises
+    ------
+    BenchError : graphs asked for without a CUDA device, or an unknown name.
+    """
+    if name == "auto":
+        name = "graph" if device.type == "cuda" else "eager"
+    if name == "eager":
+        return EagerRunner(iteration)
+    if name != "graph":
+        raise BenchError(f"unknown runner {name!r}", "", "Runners are: auto, eager, graph.")
+    if device.type != "cuda":
+        raise BenchError(
+            "runner 'graph' needs a CUDA device", f"This run is on {device.type}.", "Use --runner eager."
+        )
+    return GraphRunner(iteration, state)

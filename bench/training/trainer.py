@@ -1,0 +1,169 @@
+"""Drives a method through its phases without ever waiting for the device, except where it is told to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms.base import Algorithm, Draw, Phase
+from bench.training.batches import PackedDataset
+from bench.training.draws import DrawStream
+from bench.training.runners import make_runner
+
+ROWS = "rows"
+"""Name of the draw that chooses the minibatch."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: a phase and the iterations of it that are done."""
+
+    phase: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A seed whose loss stopped being finite, and the iteration of the phase at which it did."""
+
+    slot: int
+    phase: str
+    step: int
+
+
+class Trainer:
+    """One stack in training.
+
+    All that changes is on the device and in `state_dict`: the method's tensors, sums of metrics since the
+    last reading, where each seed diverged, and the iteration counter. `position` is the host's copy of the
+    latter.
+    """
+
+    def __init__(self, algorithm: Algorithm, data: PackedDataset, *, runner: str = "auto") -> None:
+        self.algorithm = algorithm
+        self.data = data
+        self.position = Position(0, 0)
+        device, seeds = algorithm.device, len(algorithm.seeds)
+        self._iterations = torch.zeros((), dtype=torch.int64, device=device)
+        self._diverged_at = torch.full((seeds,), -1, dtype=torch.int64, device=device)
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
+        self._runner_name = runner
+        self._enter_phase()
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase to train next; None when training is complete."""
+        phases = self.algorithm.phases
+        return phases[self.position.phase] if self.position.phase < len(phases) else None
+
+    @property
+    def iterations_left_in_phase(self) -> int:
+        """Iterations until the end of the phase."""
+        return 0 if self.phase is None else self.phase.iterations - self.position.step
+
+    @property
+    def runner(self) -> str:
+        """How iterations run: `eager` or `graph`."""
+        return self._runner.name
+
+    def advance(self, iterations: int) -> None:
+        """Run iterations of the present phase without host synchronisation; at its end enter the next.
+
+        Raises
+        ------
+        ValueError : more iterations than the phase has left.
+        """
+        phase = self.phase
+        if phase is None or iterations > self.iterations_left_in_phase:
+            raise ValueError(f"{iterations} iterations asked, {self.iterations_left_in_phase} left")
+        first = self.position.step
+        for step in range(first, first + iterations):
+            self._runner.run(phase.program(step), self._draws.at(step))
+        self.position = Position(self.position.phase, first + iterations)
+        if self.iterations_left_in_phase == 0:
+            self.position = Position(self.position.phase + 1, 0)
+            self._iterations.zero_()
+            if self.phase is not None:
+                self.algorithm.begin_phase(self.phase.name)
+            self._enter_phase()
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Means of every metric since the last reading, per seed; waits for the device."""
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        per_metric = {name: mean.tolist() for name, mean in means.items() if mean.isfinite().any()}
+        torch._foreach_zero_([*self._sums.values(), *self._counts.values()])
+        seeds = range(len(self.algorithm.seeds))
+        return [{name: values[slot] for name, values in per_metric.items()} for slot in seeds]
+
+    def retire_diverged(self) -> list[Divergence]:
+        """Freeze the seeds whose loss stopped being finite since the last call; waits for the device."""
+        # A phase may have ended in the meantime, so the place is kept as phase * 2^40 + step.
+        alive = self.algorithm.alive.tolist()
+        found = []
+        for slot, place in enumerate(self._diverged_at.tolist()):
+            if place >= 0 and alive[slot]:
+                phase, step = divmod(place, 1 << 40)
+                self.algorithm.retire(slot)
+                found.append(Divergence(slot, self.algorithm.phases[phase].name, step))
+        return found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors that a continuation needs besides `position`."""
+        state = {f"algorithm.{name}": tensor for name, tensor in self.algorithm.state_dict().items()}
+        state |= {f"sum.{name}": total for name, total in self._sums.items()}
+        state |= {f"count.{name}": count for name, count in self._counts.items()}
+        return state | {"iterations": self._iterations, "diverged_at": self._diverged_at}
+
+    def load(self, state: Mapping[str, Tensor], position: Position) -> None:
+        """Continue from a checkpoint.
+
+        Raises
+        ------
+        ValueError : the state is of another method, configuration or stack.
+        """
+        self.algorithm.load_state_dict(_under("algorithm.", state))
+        device = self.algorithm.device
+        self._sums = {name: value.to(device) for name, value in _under("sum.", state).items()}
+        self._counts = {name: value.to(device) for name, value in _under("count.", state).items()}
+        self._iterations.copy_(state["iterations"])
+        self._diverged_at.copy_(state["diverged_at"])
+        self.position = position
+        self._enter_phase()
+
+    def _enter_phase(self) -> None:
+        """Draws and runner of the present phase; captured graphs of the last one are dropped."""
+        phase = self.phase
+        if phase is None:
+            return
+        rows = Draw(ROWS, (phase.batch_size,), "index")
+        self._draws = DrawStream(
+            self.algorithm.seeds,
+            phase.name,
+            (rows, *phase.draws),
+            device=self.algorithm.device,
+            rows=len(self.data),
+            dtype=self.data.rows.dtype,
+        )
+        self._runner = make_runner(self._runner_name, self._iterate, self.state_dict, self.algorithm.device)
+
+    def _iterate(self, program: str, draws: Mapping[str, Tensor]) -> None:
+        metrics = self.algorithm.update(program, self.data.batch(draws[ROWS]), draws)
+        finite = torch.stack(list(metrics.values())).isfinite().all(dim=0)
+        newly = ~finite & (self._diverged_at < 0)
+        place = self._iterations + (self.position.phase << 40)
+        self._diverged_at.copy_(torch.where(newly, place, self._diverged_at))
+        self._iterations += 1
+        for name, values in metrics.items():
+            if name not in self._sums:
+                self._sums[name] = torch.zeros_like(values)
+                self._counts[name] = torch.zeros((), dtype=values.dtype, device=values.device)
+        torch._foreach_add_([self._sums[name] for name in metrics], list(metrics.values()))
+        torch._foreach_add_([self._counts[name] for name in metrics], 1)
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
