@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bench.catalog import Physics
 from bench.envs.batch import BatchedSimulator, Step
 from bench.envs.locomotion import robot_named
-from bench.envs.physics import PHYSICS, Physics, load_model
+from bench.envs.physics import PHYSICS, load_model
 
 __all__ = ["PHYSICS", "BatchedSimulator", "Physics", "Step", "load_model", "make_simulator"]
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, get_args
 
 import mujoco
 import numpy as np
 
+from bench.catalog import Physics
 from bench.envs.locomotion import robot_named
 from bench.errors import unknown_name
 
-Physics = Literal["d4rl", "modern"]
-PHYSICS: tuple[Physics, ...] = ("d4rl", "modern")
+PHYSICS: tuple[Physics, ...] = get_args(Physics)
 CapsuleFormula = Literal["old", "exact"]
 
 

@@ -1,0 +1,93 @@
+"""Behaviour policies that collected datasets come from: tanh-Gaussian networks, shipped with the package.
+
+Each file holds `fc1`, `fc2` (256 units, ReLU), `mean` and `log_std` (clamped to [-5, 2]), float32. Metadata,
+all text: `environment`, `role`, and what `bench.data.measure_policies` found with each physics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from bench.errors import unknown_name
+
+LOG_STD_RANGE = (-5.0, 2.0)
+
+
+@dataclass(frozen=True)
+class BehaviourPolicy:
+    """A stochastic policy a = tanh(mean(s) + exp(log_std(s)) * normal), in float32.
+
+    NumPy, because at these sizes it is as fast as torch and its result does not depend on the thread count.
+    """
+
+    environment: str
+    role: str
+    metadata: Mapping[str, str]
+    layers: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    """Name -> weight (in, out), bias (out,)."""
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in an action."""
+        return len(self.layers["mean"][1])
+
+    def mean_and_log_std(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, O) -> mean and logarithm of the standard deviation before the tanh, each (N, A) float32."""
+        hidden = np.maximum(self._linear("fc1", observations.astype(np.float32, copy=False)), 0)
+        hidden = np.maximum(self._linear("fc2", hidden), 0)
+        return self._linear("mean", hidden), np.clip(self._linear("log_std", hidden), *LOG_STD_RANGE)
+
+    def sample(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Actions (N, A) float32 for observations (N, O) and standard normal `noise` (N, A)."""
+        return self.sample_with_log_probability(observations, noise)[0]
+
+    def sample_with_log_probability(
+        self, observations: np.ndarray, noise: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `sample`, with the logarithm of each action's density (N,) float32."""
+        noise = noise.astype(np.float32, copy=False)
+        mean, log_std = self.mean_and_log_std(observations)
+        before_tanh = mean + np.exp(log_std) * noise
+        normal = -0.5 * noise**2 - log_std - np.float32(0.5 * math.log(2 * math.pi))
+        # log(1 - tanh(u)^2), written so that it neither overflows nor loses digits where tanh saturates.
+        shrink = 2 * (np.float32(math.log(2)) - before_tanh - np.logaddexp(np.float32(0), -2 * before_tanh))
+        return np.tanh(before_tanh), (normal - shrink).sum(axis=1)
+
+    def _linear(self, layer: str, inputs: np.ndarray) -> np.ndarray:
+        weight, bias = self.layers[layer]
+        return inputs @ weight + bias
+
+
+def policy_path(environment: str, role: str) -> Path:
+    """File of a policy; raises BenchError with the names that exist."""
+    files = {path.stem: path for path in _folder().glob("*.safetensors")}
+    name = f"{environment}-{role}"
+    if name not in files:
+        raise unknown_name("behaviour policy", name, files, "bench list tasks")
+    return files[name]
+
+
+def load_policy(environment: str, role: str) -> BehaviourPolicy:
+    """The policy of `environment` (`hopper`) in `role` (`initial`, `early`, `early2`, `medium`, `expert`)."""
+    with safe_open(policy_path(environment, role), "numpy") as file:
+        layers = {
+            # Transposed once, so that a layer is one product of row-major matrices.
+            name: (np.ascontiguousarray(file.get_tensor(f"{name}.weight").T), file.get_tensor(f"{name}.bias"))
+            for name in ("fc1", "fc2", "mean", "log_std")
+        }
+        return BehaviourPolicy(environment, role, file.metadata(), layers)
+
+
+def all_policies() -> list[tuple[str, str]]:
+    """(environment, role) of every policy, sorted."""
+    return sorted(tuple(path.stem.split("-", 1)) for path in _folder().glob("*.safetensors"))
+
+
+def _folder() -> Path:
+    return Path(__file__).parent / "behaviour_policies"
