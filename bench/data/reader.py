@@ -51,7 +51,7 @@ def qlearning_dataset(
         so, and their next observation is the first one of the next episode.
     keep_terminal_timeouts : keep rows that are both cut and terminal (BDPO: flow-rl's own data code).
     """
-    cut = _cut_rows(raw, restart=1 if terminate_on_end else 0)
+    cut = cut_rows(raw, restart=1 if terminate_on_end else 0)
     dropped = np.zeros_like(cut) if terminate_on_end else cut
     if keep_terminal_timeouts:
         dropped = dropped & ~raw.terminals
@@ -68,6 +68,24 @@ def qlearning_dataset(
         terminals=raw.terminals[kept],
         trajectory_ends=ends,
     )
+
+
+def cut_rows(raw: RawDataset, restart: int = 0) -> BoolArray:
+    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps.
+
+    `restart` is the count that follows a cut row: 0 where such rows are dropped, 1 where they are kept.
+    """
+    if raw.timeouts is not None:
+        return raw.timeouts
+    cut = np.zeros(raw.rows, dtype=bool)
+    step = 0
+    for row, terminal in enumerate(raw.terminals.tolist()):
+        if step == raw.horizon - 1:
+            cut[row] = True
+            step = restart
+        else:
+            step = 1 if terminal else step + 1
+    return cut
 
 
 def _arrays(file: h5py.File, path: Path, task: Task) -> dict[str, FloatArray | BoolArray | None]:
@@ -97,18 +115,3 @@ def _arrays(file: h5py.File, path: Path, task: Task) -> dict[str, FloatArray | B
 def _flat(column: np.ndarray) -> np.ndarray:
     # Some of D4RL's files store columns as (R, 1); its reader accepts both.
     return column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
-
-
-def _cut_rows(raw: RawDataset, restart: int) -> BoolArray:
-    """Rows (R,) at which an episode was cut; `restart` is the step count that follows a cut row."""
-    if raw.timeouts is not None:
-        return raw.timeouts
-    cut = np.zeros(raw.rows, dtype=bool)
-    step = 0
-    for row, terminal in enumerate(raw.terminals.tolist()):
-        if step == raw.horizon - 1:
-            cut[row] = True
-            step = restart
-        else:
-            step = 1 if terminal else step + 1
-    return cut
