@@ -1,0 +1,180 @@
+"""The papers' printed tables as data: every cell with its protocol, the meaning of its spread, and errata."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from bench.errors import BenchError, unknown_name
+from bench.resources import resource
+from bench.yaml_lines import load_yaml, validated
+
+SpreadKind = Literal["std_over_seeds", "se_over_rollouts", "unknown", ""]
+PaperProtocol = Literal["last", "rat", "oms", ""]
+
+_SPREAD_KINDS = ("std_over_seeds", "se_over_rollouts", "unknown", "")
+_PROTOCOLS = ("last", "rat", "oms", "")
+
+
+class TableInfo(BaseModel):
+    """What a paper's table is called and where its cells stand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Annotated[str, Field(pattern=r"^[\w.]+\.csv$")]
+    paper: Literal["DTQL", "SRPO", "EDP", "BDPO"]
+    label: str
+    """As the paper names it (`Table 1`)."""
+    title: str
+
+
+class _Index(RootModel[dict[str, TableInfo]]):
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True)
+class Erratum:
+    """A correction of one field of one cell."""
+
+    field: Literal["mean", "spread", "task"]
+    corrected: str
+    """Right value; empty where the printed one is wrong and the right one unknown."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class PaperCell:
+    """One printed number; wrong ones too are as printed, with their correction in `erratum`."""
+
+    paper: str
+    table: str
+    """As the paper names it (`Table 1`)."""
+    metric: str
+    """`d4rl_normalized_score` (0-100), `train_time_s_per_1k_steps`, `inference_time_s_per_trajectory`, ..."""
+    domain: str
+    """locomotion, antmaze, adroit or kitchen."""
+    task: str
+    """Task name; `average` or `sum` for the printed aggregate of the domain."""
+    method: str
+    """As the paper names it; its own method by its name where it prints `Ours`."""
+    mean: float | None
+    """None where nothing is printed."""
+    printed: str
+    """The mean's digits as printed."""
+    spread: float | None
+    """What stands after the plus-minus sign."""
+    spread_kind: SpreadKind
+    """What `spread` means; empty where there is none."""
+    seeds: int | None
+    """Training seeds behind the number; None for quoted numbers."""
+    episodes: int | None
+    """Evaluation episodes per seed."""
+    protocol: PaperProtocol
+    """How evaluations became this score; empty where it is not known or not a score."""
+    protocol_as_stated: str
+    accepts_variants: tuple[str, ...]
+    """Variants that may be held against this number; none for quoted numbers, aggregates and times."""
+    note: str
+    erratum: Erratum | None
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A printed table, its cells in the paper's row order and, within a row, in its column order."""
+
+    id: str
+    info: TableInfo
+    rows: tuple[PaperCell, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Rows in the paper's order; aggregates appear once however many domains have one."""
+        return tuple(dict.fromkeys(cell.task for cell in self.rows))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Columns in the paper's order."""
+        return tuple(dict.fromkeys(cell.method for cell in self.rows))
+
+
+def paper_tables() -> Mapping[str, TableInfo]:
+    """All tables by id (`dtql-1`), in the order of paper_tables/tables.yaml."""
+    return validated(_Index, load_yaml(resource("paper_tables") / "tables.yaml")).root
+
+
+def load_paper_table(table_id: str) -> PaperTable:
+    """The printed table called `table_id`.
+
+    Raises
+    ------
+    BenchError : unknown id, or a cell that cannot be read (file and line are named).
+    """
+    known = paper_tables()
+    if table_id not in known:
+        raise unknown_name("table", table_id, known, "bench list tables")
+    info = known[table_id]
+    folder = resource("paper_tables")
+    errata = _errata(folder / "errata.csv", table_id)
+    cells = tuple(_cell(path, line, row, errata) for path, line, row in _rows(folder / info.file))
+    if errata:
+        raise BenchError(f"errata.csv: {table_id} has no cell {next(iter(errata))}")
+    return PaperTable(table_id, info, cells)
+
+
+CellKey = tuple[str, str, str, str, str]
+"""Metric, domain, task, method, protocol: what tells the cells of a table apart."""
+
+
+def _errata(path: Path, table_id: str) -> dict[CellKey, Erratum]:
+    found: dict[CellKey, Erratum] = {}
+    for _, line, row in _rows(path):
+        if row["table"] != table_id:
+            continue
+        if row["field"] not in ("mean", "spread", "task"):
+            raise BenchError(f"{path.name} line {line}: unknown field {row['field']!r}")
+        field = cast(Literal["mean", "spread", "task"], row["field"])
+        if _key(row) in found:
+            raise BenchError(f"{path.name} line {line}: a second erratum for the same cell")
+        found[_key(row)] = Erratum(field, row["corrected"], row["reason"])
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[Path, int, dict[str, str]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        for row in reader:
+            if None in row or None in row.values():
+                raise BenchError(f"{path.name} line {reader.line_num}: wrong number of fields")
+            yield path, reader.line_num, row
+
+
+def _key(row: Mapping[str, str]) -> CellKey:
+    return row["metric"], row["domain"], row["task"], row["method"], row["protocol"]
+
+
+def _cell(path: Path, line: int, row: dict[str, str], errata: dict[CellKey, Erratum]) -> PaperCell:
+    """One row as a cell; takes its erratum out of `errata`, so that what is left over has no cell."""
+    if row["spread_kind"] not in _SPREAD_KINDS or row["protocol"] not in _PROTOCOLS:
+        raise BenchError(f"{path.name} line {line}: unknown spread_kind or protocol")
+    try:
+        return PaperCell(
+            **{name: row[name] for name in ("paper", "table", "metric", "domain", "task", "method")},
+            mean=float(row["mean"]) if row["mean"] else None,
+            printed=row["mean"],
+            spread=float(row["spread"]) if row["spread"] else None,
+            spread_kind=cast(SpreadKind, row["spread_kind"]),
+            seeds=int(row["seeds"]) if row["seeds"] else None,
+            episodes=int(row["episodes"]) if row["episodes"] else None,
+            protocol=cast(PaperProtocol, row["protocol"]),
+            protocol_as_stated=row["protocol_as_stated"],
+            accepts_variants=tuple(row["accepts_variants"].split()),
+            note=row["note"],
+            erratum=errata.pop(_key(row), None),
+        )
+    except ValueError as error:
+        raise BenchError(f"{path.name} line {line}: {error}") from error
