@@ -1,0 +1,160 @@
+"""Collects a dataset in D4RL's own HDF5 layout, by D4RL's recipes.
+
+As in D4RL's files: rows in the order of time, one episode after the other; `observations`, `infos/qpos` and
+`infos/qvel` are those before the action; reaching the horizon is a timeout and never a terminal. Otherwise
+than there: `infos/qpos` and `infos/qvel` are float64, so that a replay is exact; the cut at the end of each
+policy's share is flagged as a timeout; `next_observations` is left out, for it repeats the rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium
+import h5py
+import mujoco
+import numpy as np
+
+from bench.catalog import CollectedDataset, Physics, Task
+from bench.data.policies import load_policy
+from bench.data.rollouts import Rows, roll_out
+from bench.envs import make_simulator
+from bench.errors import BenchError
+from bench.files import sha256_of, written_whole
+
+ENVIRONMENTS = 64
+"""Environments stepped together at most. The bytes depend on it, so it does not follow the machine."""
+BLOCK = 16_384
+"""Rows per write."""
+
+Progress = Callable[[int, int], None]
+"""Called with the rows done and the rows asked for."""
+
+
+def collect(
+    task: Task,
+    path: Path,
+    transitions: int | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    physics: Physics | None = None,
+    threads: int | None = None,
+) -> str:
+    """Roll out the behaviour policies of a collected task into `path`; return the file's SHA-256.
+
+    `transitions`, `seed` and `physics` default to the task's, `threads` to the cores this process may use.
+    Equal task, transitions, seed and physics give equal bytes on one machine, on any number of threads.
+
+    Raises
+    ------
+    BenchError : the task is not a collected one, or a policy's share of `transitions` is no row.
+    """
+    recipe = task.dataset
+    if not isinstance(recipe, CollectedDataset):
+        twin = f" `bench data collect {task.twin}` makes its twin." if task.twin else ""
+        raise BenchError(f"{task.name} is not collected", "", f"Its data is D4RL's own file.{twin}")
+    transitions = recipe.transitions if transitions is None else transitions
+    sizes = shares(recipe, transitions)
+    seed = recipe.seed if seed is None else seed
+    physics = physics or task.physics
+    with written_whole(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            _write_metadata(file, task, physics, seed, sizes)
+            writer = _Writer(file, transitions)
+            for part, (role, rows) in enumerate(sizes):
+                seeds = np.random.SeedSequence(seed, spawn_key=(part,))
+                for block in _blocks(_episodes(task, role, physics, seeds, rows, threads)):
+                    writer.append(block)
+                    if progress:
+                        progress(writer.rows, transitions)
+        return sha256_of(temporary)
+
+
+def shares(recipe: CollectedDataset, transitions: int) -> list[tuple[str, int]]:
+    """(role, rows) of each policy, in the order of collection; the rows add up to `transitions`."""
+    ends = np.cumsum([policy.share for policy in recipe.policies])
+    bounds = [0, *(round(transitions * end) for end in ends[:-1]), transitions]
+    sizes = [
+        (policy.role, stop - start)
+        for policy, start, stop in zip(recipe.policies, bounds, bounds[1:], strict=False)
+    ]
+    for role, rows in sizes:
+        if rows < 1:
+            raise BenchError(
+                f"{transitions} transitions", f"The share of the {role} policy is no row.", "Ask for more."
+            )
+    return sizes
+
+
+def _episodes(
+    task: Task, role: str, physics: Physics, seeds: np.random.SeedSequence, rows: int, threads: int | None
+) -> Iterator[Rows]:
+    # More environments than whole episodes fit would mostly roll out rows that nobody wants.
+    count = min(ENVIRONMENTS, max(1, rows // task.horizon))
+    threads = threads or len(os.sched_getaffinity(0))
+    with make_simulator(str(task.simulator), physics, count, min(threads, count)) as simulator:
+        yield from roll_out(load_policy(task.environment, role), simulator, seeds, rows)
+
+
+def _blocks(episodes: Iterator[Rows]) -> Iterator[Rows]:
+    """Join episodes to blocks of about BLOCK rows."""
+    waiting: list[Rows] = []
+    for episode in episodes:
+        waiting.append(episode)
+        if sum(map(len, waiting)) >= BLOCK:
+            yield Rows.joined(waiting)
+            waiting = []
+    if waiting:
+        yield Rows.joined(waiting)
+
+
+class _Writer:
+    """Appends rows to datasets whose final size is known."""
+
+    PLACES = {  # noqa: RUF012
+        "observations": "observations",
+        "actions": "actions",
+        "rewards": "rewards",
+        "terminals": "terminals",
+        "timeouts": "timeouts",
+        "qpos": "infos/qpos",
+        "qvel": "infos/qvel",
+        "action_log_probs": "infos/action_log_probs",
+    }
+
+    def __init__(self, file: h5py.File, transitions: int) -> None:
+        self._file, self._transitions = file, transitions
+        self.rows = 0
+
+    def append(self, rows: Rows) -> None:
+        """Write `rows` after those before."""
+        end = self.rows + len(rows)
+        for field, place in self.PLACES.items():
+            values = getattr(rows, field)
+            if place not in self._file:
+                shape = (self._transitions, *values.shape[1:])
+                self._file.create_dataset(place, shape, values.dtype, track_times=False)
+            self._file[place][self.rows : end] = values
+        self.rows = end
+
+
+def _write_metadata(
+    file: h5py.File, task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]]
+) -> None:
+    """What the data came from. No time or host, for the same request must give the same bytes."""
+    metadata = {
+        "algorithm": "behaviour policies, stochastic",
+        "environment": task.environment,
+        "recipe": task.dataset.recipe,
+        "policies": ", ".join(f"{role}: {rows} rows" for role, rows in sizes),
+        "physics": physics,
+        "seed": seed,
+        "mujoco_version": mujoco.__version__,
+        "gymnasium_version": gymnasium.__version__,
+    }
+    for name, value in metadata.items():
+        # Fixed-length text, as D4RL's files hold it; variable-length text would go through HDF5's heap.
+        value = np.bytes_(value) if isinstance(value, str) else value
+        file.create_dataset(f"metadata/{name}", data=value, track_times=False)
