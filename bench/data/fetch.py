@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pooch
 import requests
 
 from bench.catalog import D4RLDataset, Task
-from bench.data.collect import collect
+from bench.data.collect import Progress, collect
 from bench.data.paths import dataset_path
 from bench.data.reader import read_file
 from bench.errors import BenchError, WorkFailedError
@@ -23,12 +22,11 @@ TIMEOUTS = (10, 60)
 CHUNK = 1 << 20
 """Bytes per piece."""
 
-Progress = Callable[[int, int], None]
-"""Called with what is done and the total (bytes or transitions; 0 where unknown)."""
-
 
 def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
     """Path of a task's dataset, which is fetched or collected first where it is missing.
+
+    `progress` is called with bytes (fetched) or rows (collected), done and in all.
 
     Raises
     ------
@@ -47,6 +45,7 @@ def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
 def fetch(task: Task, progress: Progress | None = None) -> Path:
     """Download a D4RL file and return its path; a file that is there already is left alone.
 
+    `progress` is called with bytes done and in all (0 where the server does not say).
     The mirrors of `BENCH_D4RL_MIRRORS` (separated by commas, each in place of D4RL's own address up to
     `offline_rl`) are tried before D4RL's server. What arrives is read and checked before it gets its name.
 

@@ -1,0 +1,76 @@
+"""What a dataset is like: episodes, returns, lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from bench.catalog import Task
+from bench.data.reader import cut_rows, qlearning_dataset, read_file
+from bench.data.trajectories import episodes
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics over the whole episodes of a file; an incomplete one at its end is left out."""
+
+    task: str
+    rows: int
+    """Rows in the file."""
+    transitions: int
+    """Transitions that training sees."""
+    terminals: int
+    timeouts: int
+    episodes: int
+    mean_return: float
+    return_deviation: float
+    """Standard deviation over episodes."""
+    lowest_return: float
+    highest_return: float
+    mean_length: float
+    """Steps."""
+    mean_score: float
+    """D4RL-normalised: 0 random, 100 expert."""
+    score_deviation: float
+    physics: str | None
+    """Physics that a collected file says it was made with; None where a file does not say."""
+
+
+def summarise(path: Path, task: Task) -> Summary:
+    """Read a dataset and describe it.
+
+    Raises
+    ------
+    BenchError : the file cannot be read or is not the task's.
+    """
+    raw = read_file(path, task)
+    found = episodes(raw)
+    whole = slice(None) if found.last_is_whole or len(found.returns) == 1 else slice(-1)
+    returns, lengths = found.returns[whole], found.lengths[whole]
+    scores = task.normalised(returns)
+    return Summary(
+        task=task.name,
+        rows=raw.rows,
+        transitions=len(qlearning_dataset(raw)),
+        terminals=int(raw.terminals.sum()),
+        timeouts=int(cut_rows(raw).sum()),
+        episodes=len(returns),
+        mean_return=float(returns.mean()),
+        return_deviation=float(returns.std()),
+        lowest_return=float(returns.min()),
+        highest_return=float(returns.max()),
+        mean_length=float(lengths.mean()),
+        mean_score=float(scores.mean()),
+        score_deviation=float(scores.std()),
+        physics=stated_physics(path),
+    )
+
+
+def stated_physics(path: Path) -> str | None:
+    """Physics in a collected file's metadata; D4RL's files hold none."""
+    with h5py.File(path, "r") as file:
+        stated = file.get("metadata/physics")
+        return None if stated is None else np.asarray(stated[()]).item().decode()
