@@ -68,6 +68,8 @@ class PaperCell:
     """The mean's digits as printed."""
     spread: float | None
     """What stands after the plus-minus sign."""
+    printed_spread: str
+    """The spread's digits as printed."""
     spread_kind: SpreadKind
     """What `spread` means; empty where there is none."""
     seeds: int | None
@@ -90,6 +92,11 @@ class PaperTable:
     id: str
     info: TableInfo
     rows: tuple[PaperCell, ...]
+
+    @property
+    def full_title(self) -> str:
+        """`DTQL Table 1: D4RL scores, ...`."""
+        return f"{self.info.paper} {self.info.label}: {self.info.title}"
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -167,6 +174,7 @@ def _cell(path: Path, line: int, row: dict[str, str], errata: dict[CellKey, Erra
             mean=float(row["mean"]) if row["mean"] else None,
             printed=row["mean"],
             spread=float(row["spread"]) if row["spread"] else None,
+            printed_spread=row["spread"],
             spread_kind=cast(SpreadKind, row["spread_kind"]),
             seeds=int(row["seeds"]) if row["seeds"] else None,
             episodes=int(row["episodes"]) if row["episodes"] else None,

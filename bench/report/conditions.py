@@ -1,0 +1,49 @@
+"""Comparable or not: when a measured cell may be held against a printed one."""
+
+from __future__ import annotations
+
+from bench.report.measured import Measured
+from bench.report.paper import PaperCell
+
+
+def comparable(measured: Measured, cell: PaperCell) -> list[str]:
+    """Reasons why `measured` must not be held against `cell`; empty where it may.
+
+    The conditions: D4RL's own data, verified; the current task version; physics `d4rl`; the preset's full
+    budget, evaluations and episodes; the paper's protocol and episodes; a variant that the cell accepts; a
+    printed number without erratum.
+    """
+    reasons = _data_reasons(measured)
+    if measured.current_task_version not in (None, measured.task_version):
+        reasons.append(f"task version {measured.task_version}, now {measured.current_task_version}")
+    if measured.physics != "d4rl":
+        reasons.append(f"physics {measured.physics}")
+    if measured.reduced:
+        reasons.append(f"reduced ({', '.join(measured.reduced)})")
+    elif measured.budget != 1:
+        reasons.append(f"budget {measured.budget:g}")
+    return reasons + _printed_reasons(measured, cell)
+
+
+def _data_reasons(measured: Measured) -> list[str]:
+    if measured.twin_of is not None:
+        return [f"collected data, not D4RL's {measured.twin_of}"]
+    if measured.verification != "verified":
+        return [f"dataset {measured.verification}"]
+    return []
+
+
+def _printed_reasons(measured: Measured, cell: PaperCell) -> list[str]:
+    if not cell.accepts_variants:
+        return ["printed number quoted from elsewhere"]
+    reasons = []
+    if cell.protocol != measured.protocol:
+        reasons.append(f"protocol {measured.protocol}, printed {cell.protocol or 'unknown'}")
+    already_said = any(text.startswith("episodes") for text in measured.reduced)
+    if cell.episodes is not None and cell.episodes != measured.episodes and not already_said:
+        reasons.append(f"{measured.episodes} episodes, printed {cell.episodes}")
+    if measured.variant not in cell.accepts_variants:
+        reasons.append(f"variant {measured.variant}")
+    if cell.erratum is not None:
+        reasons.append("the printed number is in doubt")
+    return reasons

@@ -1,0 +1,82 @@
+"""Which tables there are: the papers' tables as layouts over their CSV files."""
+
+from __future__ import annotations
+
+from bench.errors import BenchError, unknown_name
+from bench.report.measured import ReportData
+from bench.report.paper import load_paper_table
+from bench.report.score_table import ScoreLayout, score_table
+from bench.report.speed_table import SECONDS_PER_1K, SpeedLayout, SpeedRow, speed_table
+from bench.report.tables import Table
+
+DTQL_SCORES = ScoreLayout(
+    id="dtql-1",
+    own_method="DTQL",
+    own_header="DTQL (Ours)",
+    headings={
+        "locomotion": ("Gym", "Gym Average"),
+        "antmaze": ("Antmaze", "Antmaze Average"),
+        "adroit": ("Adroit Tasks", "Adroit Average"),
+        "kitchen": ("Kitchen Tasks", "Kitchen Average"),
+    },
+    notes=(
+        "Scores are D4RL-normalised: 0 is a random policy, 100 an expert.",
+        "Printed ±: standard error over the pooled rollouts of all seeds. Measured ±: standard deviation over n "
+        "training seeds.",
+        "Bold: the highest printed number of a row; the paper states no rule for its bold type.",
+    ),
+)
+
+DTQL_SPEED = SpeedLayout(
+    id="dtql-2",
+    task="antmaze-umaze-v0",
+    own_method="DTQL",
+    own_header="DTQL (Ours)",
+    hardware="an RTX-A5000 server",
+    rows=(
+        SpeedRow("Training time (s per 1k steps)", "train_time_s_per_1k_steps", SECONDS_PER_1K, 2),
+        SpeedRow(
+            "Inference time (s per trajectory)",
+            "inference_time_s_per_trajectory",
+            "inference_seconds_per_trajectory",
+            2,
+        ),
+        SpeedRow("Training epochs", "training_epochs", "", 0),
+        SpeedRow("Total training time (hours)", "total_training_time_h", "", 2),
+        SpeedRow("Action latency, median (ms, batch 1)", "", "action_latency_median_seconds", 3, 1000.0),
+        SpeedRow("Action latency, 95th percentile (ms)", "", "action_latency_p95_seconds", 3, 1000.0),
+    ),
+    notes=(
+        "Measured: median over single-seed measurements of bench speed with nothing else running; the last two "
+        "rows are not in the paper.",
+    ),
+)
+
+LAYOUTS: dict[str, ScoreLayout | SpeedLayout] = {layout.id: layout for layout in (DTQL_SCORES, DTQL_SPEED)}
+
+
+def choose_tables(names: str) -> list[str]:
+    """Ids from a comma-separated list, or all of them for `all`.
+
+    Raises
+    ------
+    BenchError : a name is unknown, or none is given.
+    """
+    if names.strip() == "all":
+        return list(LAYOUTS)
+    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not chosen:
+        raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(LAYOUTS)}, or all.")
+    for name in chosen:
+        if name not in LAYOUTS:
+            raise unknown_name("table", name, LAYOUTS, "bench report --help")
+    return chosen
+
+
+def build_table(table_id: str, data: ReportData) -> Table:
+    """The table with this id, filled from `data`."""
+    layout = LAYOUTS[table_id]
+    paper = load_paper_table(table_id)
+    if isinstance(layout, ScoreLayout):
+        return score_table(layout, paper, data.measured)
+    return speed_table(layout, paper, data.timings, dict(data.schedules))

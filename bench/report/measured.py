@@ -1,0 +1,126 @@
+"""What a report is made of: stored trials gathered into measured cells, timings, curves, runs, failures."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from dataclasses import dataclass
+from datetime import datetime
+
+from bench.records import FailureRecord, RunRecord, TimingRecord
+
+
+@dataclass(frozen=True)
+class SeedScore:
+    """One trial's contribution to a cell."""
+
+    trial_id: int
+    seed: int
+    state: str
+    """`planned`, `running`, `finished` or `failed`."""
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell measured under one configuration: all its trials differ in the seed alone."""
+
+    algorithm: str
+    variant: str
+    task: str
+    config_hash: str
+    task_version: int
+    physics: str
+    budget: float
+    protocol: str
+    episodes: int
+    reduced: tuple[str, ...]
+    dataset: str
+    verification: str
+    replay: str
+    trials: tuple[SeedScore, ...]
+    twin_of: str | None = None
+    """The D4RL task that a collected task stands beside."""
+    current_task_version: int | None = None
+    """Version of the task's rules in today's tasks.yaml; None where the task is gone."""
+    finished_at: datetime | None = None
+    """When the last of its trials finished."""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Finite scores of the finished trials, in order of seed."""
+        return tuple(
+            trial.score
+            for trial in sorted(self.trials, key=lambda trial: trial.seed)
+            if trial.state == "finished" and trial.score is not None and math.isfinite(trial.score)
+        )
+
+    @property
+    def n(self) -> int:
+        """Seeds with a score."""
+        return len(self.scores)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean score over seeds; None without any."""
+        return statistics.fmean(self.scores) if self.scores else None
+
+    @property
+    def standard_deviation(self) -> float | None:
+        """Standard deviation over seeds (ddof 1); None with fewer than two."""
+        return statistics.stdev(self.scores) if self.n > 1 else None
+
+    def shortfalls(self) -> tuple[str, ...]:
+        """What a reader must know about seeds that gave no score."""
+        total = len(self.trials)
+        failed = sum(trial.state == "failed" for trial in self.trials)
+        open_ = sum(trial.state in ("planned", "running") for trial in self.trials)
+        without = total - failed - open_ - self.n
+        counts = (
+            (failed, "failed"),
+            (open_, "not finished"),
+            (without, f"without a score under protocol {self.protocol}"),
+        )
+        return tuple(f"{count} of {total} seeds {what}" for count, what in counts if count)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Scores of one trial over training."""
+
+    task: str
+    algorithm: str
+    variant: str
+    config_hash: str
+    seed: int
+    steps: tuple[int, ...]
+    """Training iterations done before each evaluation."""
+    scores: tuple[float, ...]
+    """Mean normalised score of each evaluation."""
+
+
+@dataclass(frozen=True)
+class TrainingSchedule:
+    """Iterations of a method's preset for the task of a timing table."""
+
+    pretraining_iterations: int
+    training_iterations: int
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report shows that is not printed in a paper."""
+
+    measured: tuple[Measured, ...] = ()
+    timings: tuple[TimingRecord, ...] = ()
+    schedules: tuple[tuple[str, TrainingSchedule], ...] = ()
+    """(algorithm, schedule) on the timing task."""
+    curves: tuple[LearningCurve, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
+    failures: tuple[FailureRecord, ...] = ()
+
+
+def algorithm_of(method: str) -> str:
+    """Name in this suite of a method as papers print it: `TD3+BC` -> `td3bc`."""
+    return re.sub(r"[^a-z0-9]", "", method.lower())

@@ -1,0 +1,1 @@
+"""Ways to print the same tables; each module is one format."""

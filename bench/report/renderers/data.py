@@ -1,0 +1,111 @@
+"""Tables as CSV and JSON: full precision, every field, one cell per record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.report.tables import Block, Cell, Column, Row, Table
+
+CSV_FIELDS = (
+    "table", "block", "row", "column", "kind", "method", "value", "spread", "n", "text", "bold",
+    "not_comparable", "footnotes", "spread_kind", "paper", "algorithm", "variant", "task", "seeds", "scores",
+    "trials", "protocol", "protocol_as_stated", "episodes", "budget", "physics", "task_version", "dataset",
+    "verification", "replay", "config_hash", "quantity", "device", "threads", "runner", "accepts_variants",
+    "note",
+)  # fmt: skip
+"""Columns of the CSV: one line per printed or measured cell, blank ones included."""
+
+
+def render_csv(tables: Sequence[Table]) -> str:
+    """One line per printed or measured cell; lists are joined by `; `, missing numbers are empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_FIELDS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for table in tables:
+        for block in table.blocks:
+            for row in block.rows:
+                for column, cell in zip(block.columns, row.cells, strict=True):
+                    if cell.kind in ("printed", "measured"):
+                        record = {"table": table.id, "block": block.title, "row": row.cells[0].text}
+                        record |= _cell_record(column, cell)
+                        writer.writerow({name: _csv_value(value) for name, value in record.items()})
+    return stream.getvalue()
+
+
+def render_json(tables: Sequence[Table]) -> str:
+    """The whole model as one object; numbers that are not finite become null."""
+    content = {"tables": [_table_record(table) for table in tables]}
+    return json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:
+    return {
+        "column": column.header,
+        "kind": cell.kind,
+        "method": column.method,
+        "value": cell.value,
+        "spread": cell.spread,
+        "n": cell.n,
+        "text": cell.text,
+        "bold": cell.bold,
+        "not_comparable": list(cell.not_comparable),
+        "footnotes": list(cell.footnotes),
+        **cell.detail,
+    }
+
+
+def _csv_value(value: object) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, list):
+        return "; ".join(_csv_value(entry) for entry in value)
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _table_record(table: Table) -> dict[str, Any]:
+    coverage = table.coverage
+    return {
+        "id": table.id,
+        "title": table.title,
+        "cells": coverage.cells,
+        "measured": coverage.measured,
+        "comparable": coverage.comparable,
+        "notes": list(table.notes),
+        "blocks": [_block_record(block) for block in table.blocks],
+    }
+
+
+def _block_record(block: Block) -> dict[str, Any]:
+    return {
+        "title": block.title,
+        "of_paper": block.of_paper,
+        "columns": [
+            {"key": column.key, "header": column.header, "kind": column.kind, "method": column.method}
+            for column in block.columns
+        ],
+        "rows": [_row_record(block, row) for row in block.rows],
+    }
+
+
+def _row_record(block: Block, row: Row) -> dict[str, Any]:
+    cells = {
+        column.key: _cell_record(column, cell) for column, cell in zip(block.columns, row.cells, strict=True)
+    }
+    return {"label": row.cells[0].text, "aggregate": row.aggregate, "cells": cells}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value

@@ -1,0 +1,102 @@
+"""Tables as LaTeX with booktabs, to be put into a paper with \\input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.report.tables import Block, Cell, Table, note_labels
+
+HEADER = "% In the preamble: \\usepackage{booktabs,graphicx}\n"
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\`{}",
+    '"': "''",
+    "±": r"$\pm$",
+    "†": r"$\dagger$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{EN DASH}": "-",
+    "\N{MINUS SIGN}": "$-$",
+}
+
+
+def render(tables: Sequence[Table]) -> str:
+    """All tables as floats; what they need stands in a comment."""
+    return HEADER + "\n".join(_table(table) for table in tables)
+
+
+def document(tables: Sequence[Table]) -> str:
+    """A document of its own that shows the tables."""
+    return (
+        "\\documentclass[10pt]{article}\n"
+        "\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{textcomp}\n"
+        "\\usepackage[a4paper,landscape,margin=1.5cm]{geometry}\n"
+        "\\usepackage{booktabs,graphicx}\n"
+        f"\\begin{{document}}\n{render(tables)}\\end{{document}}\n"
+    )
+
+
+def _table(table: Table) -> str:
+    labels = note_labels(table)
+    notes = [f"{label}: {text}" for text, label in labels.items()]
+    if any(cell.not_comparable for cell in table.cells()):
+        notes.insert(0, "†: not comparable with the printed number, for the reason named")
+    sentences = [*(f"{note}." if not note.endswith(".") else note for note in notes), *table.notes]
+    blocks = "\n\n\\medskip\n".join(_block(block, labels) for block in table.blocks)
+    return (
+        "\\begin{table*}[p]\n\\centering\n"
+        f"\\caption{{{escape(table.title)}; {escape(str(table.coverage))}.}}\n"
+        f"\\label{{tab:{table.id}}}\n\\setlength{{\\tabcolsep}}{{4pt}}\n"
+        f"{blocks}\n\n\\medskip\n"
+        f"\\parbox{{\\textwidth}}{{\\footnotesize {escape(' '.join(sentences))}}}\n"
+        "\\end{table*}\n"
+    )
+
+
+def _block(block: Block, labels: Mapping[str, str]) -> str:
+    alignment = "".join("l" if column.kind == "label" else "r" for column in block.columns)
+    lines = [_line(escape(column.header) for column in block.columns), "\\midrule"]
+    for place, row in enumerate(block.rows):
+        if row.aggregate and place:
+            lines.append("\\midrule")
+        lines.append(_line(_cell(cell, labels) for cell in row.cells))
+    title = "" if block.of_paper else f"{escape(block.title)}\\\\[2pt]\n"
+    body = "\n".join(["\\toprule", *lines, "\\bottomrule"])
+    tabular = f"\\begin{{tabular}}{{{alignment}}}\n{body}\n\\end{{tabular}}"
+    # Wide tables shrink to the page; narrow ones keep their size.
+    width = "\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi"
+    return f"{title}\\resizebox{{{width}}}{{!}}{{%\n{tabular}}}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
+    text = escape(cell.text)
+    if cell.bold:
+        text = f"\\textbf{{{text}}}"
+    marks = [r"\dagger"] if cell.not_comparable else []
+    marks += [labels[note] for note in cell.notes()]
+    return f"{text}$^{{{','.join(marks)}}}$" if marks else text
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX sets as it is; a character that pdflatex may not know becomes a question mark."""
+    escaped = "".join(
+        _SPECIAL.get(character, character if character.isascii() else "?")
+        for character in " ".join(text.split())
+    )
+    return escaped.replace("--", "-{}-")  # two hyphens would be set as one dash

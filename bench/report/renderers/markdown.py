@@ -1,0 +1,63 @@
+"""Tables as Markdown, aligned so that they also read well as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.report.tables import Block, Cell, Table, note_labels
+
+
+def render(tables: Sequence[Table]) -> str:
+    """All tables, each with its counts and notes."""
+    return "\n".join(_table(table) for table in tables)
+
+
+def _table(table: Table) -> str:
+    labels = note_labels(table)
+    parts = [f"## {escape(table.title)}", f"{str(table.coverage).capitalize()}."]
+    for block in table.blocks:
+        if not block.of_paper:
+            parts.append(f"### {escape(block.title)}")
+        parts.append(_block(block, labels))
+    notes = [f"- [{label}] {escape(text)}" for text, label in labels.items()]
+    if any(cell.not_comparable for cell in table.cells()):
+        notes.insert(0, "- † not comparable with the printed number, for the reason named")
+    notes += [f"- {escape(note)}" for note in table.notes]
+    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
+
+
+def _block(block: Block, labels: Mapping[str, str]) -> str:
+    lines = [[escape(column.header) for column in block.columns]]
+    lines += [[_cell(cell, labels) for cell in row.cells] for row in block.rows]
+    widths = [max(3, *(len(line[place]) for line in lines)) for place in range(len(block.columns))]
+    left = [column.kind == "label" for column in block.columns]
+    rule = [
+        "-" * width if is_left else "-" * (width - 1) + ":"
+        for width, is_left in zip(widths, left, strict=True)
+    ]
+    padded = [
+        [
+            text.ljust(w) if is_left else text.rjust(w)
+            for text, w, is_left in zip(line, widths, left, strict=True)
+        ]
+        for line in lines
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
+
+
+def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
+    text = escape(cell.text)
+    if cell.bold:
+        text = f"**{text}**"
+    marks = "†" if cell.not_comparable else ""
+    marks += "".join(f"[{labels[note]}]" for note in cell.notes())
+    return f"{text} {marks}".strip()
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: no cell borders, emphasis or HTML from a name."""
+    for character, safe in (
+        ("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("`", "\\`"),
+    ):  # fmt: skip
+        text = text.replace(character, safe)
+    return " ".join(text.split())

@@ -1,0 +1,103 @@
+"""Cells of score tables: printed, measured, and the conditions under which it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.report.conditions import comparable
+from bench.report.measured import Measured
+from bench.report.paper import Erratum, PaperCell
+from bench.report.tables import Cell, Column, number_text
+
+DEFAULT_VARIANT = "released"
+CONDITIONS = (
+    Column("budget", "Budget", "condition"),
+    Column("physics", "Physics", "condition"),
+    Column("task_version", "Task v.", "condition"),
+)
+
+
+def printed_cell(cell: PaperCell | None, bold: bool = False) -> Cell:
+    """A number as the paper prints it; a known misprint carries its correction as a footnote."""
+    if cell is None or cell.mean is None:
+        return Cell("printed")
+    text = cell.printed + (f" ± {cell.printed_spread}" if cell.printed_spread else "")
+    footnotes = (_correction(cell.erratum),) if cell.erratum else ()
+    detail = {
+        "paper": cell.paper,
+        "spread_kind": cell.spread_kind,
+        "protocol": cell.protocol,
+        "protocol_as_stated": cell.protocol_as_stated,
+        "episodes": cell.episodes,
+        "accepts_variants": list(cell.accepts_variants),
+        "note": cell.note,
+    }
+    return Cell(
+        "printed",
+        text,
+        cell.mean,
+        cell.spread,
+        cell.seeds,
+        bold=bold,
+        footnotes=footnotes,
+        detail=detail,
+    )
+
+
+def _correction(erratum: Erratum) -> str:
+    place = "" if erratum.field == "mean" else f"{erratum.field} "
+    return f"as printed; right {place}{erratum.corrected or 'value unknown'}. {erratum.reason}"
+
+
+def measured_cell(entry: Measured, printed: PaperCell | None) -> Cell:
+    """Mean ± standard deviation over seeds and n; blank, with a footnote, where no seed has a score."""
+    mean, deviation = entry.mean, entry.standard_deviation
+    text = number_text(mean, 1, "" if deviation is None else f"{deviation:.1f}")
+    variant = () if entry.variant == DEFAULT_VARIANT else (f"variant {entry.variant}",)
+    footnotes = variant + entry.shortfalls()
+    if mean is None:
+        return Cell("measured", footnotes=footnotes, detail=_detail(entry))
+    reasons = comparable(entry, printed) if printed else ["the paper prints no number here"]
+    return Cell(
+        "measured",
+        f"{text} (n={entry.n})",
+        mean,
+        deviation,
+        entry.n,
+        not_comparable=tuple(reasons),
+        footnotes=footnotes,
+        detail=_detail(entry),
+    )
+
+
+def _detail(entry: Measured) -> dict[str, object]:
+    scored = sorted((t for t in entry.trials if t.score is not None), key=lambda trial: trial.seed)
+    return {
+        "algorithm": entry.algorithm,
+        "variant": entry.variant,
+        "task": entry.task,
+        "spread_kind": "std_over_seeds",
+        "seeds": [trial.seed for trial in scored],
+        "scores": [trial.score for trial in scored],
+        "trials": [trial.trial_id for trial in entry.trials],
+        "protocol": entry.protocol,
+        "episodes": entry.episodes,
+        "budget": entry.budget,
+        "physics": entry.physics,
+        "task_version": entry.task_version,
+        "dataset": entry.dataset,
+        "verification": entry.verification,
+        "replay": entry.replay,
+        "config_hash": entry.config_hash,
+    }
+
+
+def condition_cells(entries: Iterable[Measured]) -> tuple[Cell, ...]:
+    """Budget, physics and task version of a row; several where its measured cells differ."""
+    entries = [entry for entry in entries if entry.n]
+    values = (
+        [f"{entry.budget:g}" for entry in entries],
+        [entry.physics for entry in entries],
+        [str(entry.task_version) for entry in entries],
+    )
+    return tuple(Cell("condition", " / ".join(dict.fromkeys(texts))) for texts in values)

@@ -1,0 +1,184 @@
+"""Tables as data: what a report says, apart from how it is printed.
+
+Every renderer reads this model and nothing else, so the formats cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+CellKind = Literal["label", "printed", "measured", "condition"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place in a table; blank where `text` is empty."""
+
+    kind: CellKind
+    text: str = ""
+    """As shown, without marks: `99.6 ± 0.87`."""
+    value: float | None = None
+    """The number behind the text, in full precision."""
+    spread: float | None = None
+    """What stands after ±; `detail["spread_kind"]` says what it means."""
+    n: int | None = None
+    """Training seeds (scores) or measurements (timings) behind the number."""
+    bold: bool = False
+    not_comparable: tuple[str, ...] = ()
+    """Why a measured number must not be held against the printed one; empty where it may."""
+    footnotes: tuple[str, ...] = ()
+    detail: Mapping[str, object] = field(default_factory=dict)
+    """What else is known (seeds, scores, protocol, episodes, ...): for CSV, JSON and the page."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Everything that the cell's marks point at, reasons first."""
+        reasons = (f"not comparable: {'; '.join(self.not_comparable)}",) if self.not_comparable else ()
+        return reasons + self.footnotes
+
+
+BLANK = Cell("measured")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; cells of a row stand in the order of the block's columns."""
+
+    key: str
+    header: str
+    kind: CellKind
+    method: str = ""
+    """The paper's name of the method that a printed or measured column belongs to."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a block."""
+
+    cells: tuple[Cell, ...]
+    aggregate: bool = False
+    """An average or a sum, set apart by a rule."""
+    counted: bool = True
+    """Its measured cells count; not so for averages, for rows that a paper lacks or that are not measured."""
+
+    def measured(self) -> bool:
+        """Whether any cell of the row holds a measured number."""
+        return any(cell.kind == "measured" and cell.text for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows under one header; a paper's table may hold several with different methods."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    of_paper: bool = True
+    """False for rows that the paper does not have (collected twins, further configurations)."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Counts of a table's measurable cells."""
+
+    cells: int
+    measured: int
+    comparable: int
+
+    def __str__(self) -> str:
+        return f"{self.measured} of {self.cells} cells measured, {self.comparable} comparable"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper with the measured numbers beside the printed ones."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+    coverage: Coverage
+    """Counted when the table is made (`counted_table`): a shortened table still says how much there is."""
+    rows_are_tasks: bool
+    """Rows of tasks may be left out where nothing was measured; rows of quantities stay."""
+
+    def cells(self) -> Iterator[Cell]:
+        """All cells, in reading order."""
+        for block in self.blocks:
+            for row in block.rows:
+                yield from row.cells
+
+
+def counted_table(
+    table_id: str, title: str, blocks: Sequence[Block], notes: tuple[str, ...], rows_are_tasks: bool = True
+) -> Table:
+    """A table with its measurable cells counted: those of counted rows in the paper's blocks."""
+    cells = [
+        cell
+        for block in blocks
+        if block.of_paper
+        for row in block.rows
+        if row.counted
+        for cell in row.cells
+        if cell.kind == "measured"
+    ]
+    measured = [cell for cell in cells if cell.text]
+    coverage = Coverage(len(cells), len(measured), sum(not cell.not_comparable for cell in measured))
+    return Table(table_id, title, tuple(blocks), notes, coverage, rows_are_tasks)
+
+
+def note_labels(table: Table) -> dict[str, str]:
+    """Labels a, b, ..., z, aa, ... of a table's footnotes, in order of first appearance."""
+    texts = dict.fromkeys(note for cell in table.cells() for note in cell.notes())
+    return {text: _letters(number) for number, text in enumerate(texts)}
+
+
+def _letters(number: int) -> str:
+    prefix, letter = divmod(number, 26)
+    return (_letters(prefix - 1) if prefix else "") + chr(ord("a") + letter)
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where there is no number to show."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def number_text(value: float | None, decimals: int, spread_text: str = "") -> str:
+    """`12.3 ± 1.2`; empty where there is no finite value."""
+    if finite(value) is None:
+        return ""
+    return f"{value:.{decimals}f}" + (f" ± {spread_text}" if spread_text else "")
+
+
+def compact(table: Table) -> Table:
+    """Only what was measured: methods with a measured column, and tasks with a measured number.
+
+    Averages stay in the blocks that stay. A table without any measured number keeps its rows, so that it
+    shows what could be measured.
+    """
+    rows_too = table.rows_are_tasks and any(row.measured() for block in table.blocks for row in block.rows)
+    blocks = [_compact_block(block, rows_too) for block in table.blocks]
+    kept = tuple(block for block in blocks if block.rows)
+    hidden = sum(len(block.rows) for block in table.blocks) - sum(len(block.rows) for block in kept)
+    rows = f"{hidden} rows without a measurement and " if hidden else ""
+    note = f"Left out here: {rows}the methods that the paper quotes. --full shows them."
+    return replace(table, blocks=kept, notes=(*table.notes, note))
+
+
+def _compact_block(block: Block, rows_too: bool) -> Block:
+    own = {column.method for column in block.columns if column.kind == "measured"}
+    keep = [
+        place
+        for place, column in enumerate(block.columns)
+        if column.kind != "printed" or column.method in own
+    ]
+    if rows_too and not any(row.measured() for row in block.rows):
+        return replace(block, rows=())
+    rows = [
+        replace(row, cells=tuple(row.cells[place] for place in keep))
+        for row in block.rows
+        if not rows_too or row.aggregate or row.measured()
+    ]
+    return replace(block, columns=tuple(block.columns[place] for place in keep), rows=tuple(rows))
