@@ -1,0 +1,130 @@
+"""Opening a store: SQLite by default, any SQLAlchemy URL for a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from bench.errors import BenchError
+from bench.store import schema, sqlite
+from bench.store.faults import explained
+from bench.store.location import DEFAULT_STORE, Location, locate
+from bench.store.lock import only_writer
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open results database. Readers use `connect`; only `bench.store.writer.Writer` writes."""
+
+    location: Location
+    engine: Engine
+    read_only: bool
+
+    @property
+    def folder(self) -> Path:
+        """Folder that the paths of weights are relative to."""
+        return self.location.folder
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection for reading, closed at the end; sees one state of the database throughout."""
+        with explained(str(self.location)), self.engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_store(
+    url_or_path: str | Path = DEFAULT_STORE, *, create: bool = True, read_only: bool = False
+) -> Store:
+    """Open a results database, and make it first where there is none.
+
+    Parameters
+    ----------
+    url_or_path : a path, or a SQLAlchemy URL.
+    create : make a missing SQLite file, or the tables in an empty database.
+    read_only : no statement can change anything; implies `create=False`.
+
+    Raises
+    ------
+    BenchError : no database there, one of another application, an older or newer schema, no right to write.
+    """
+    location = locate(url_or_path)
+    create = create and not read_only
+    engine = _engine(location, create=create, read_only=read_only)
+    try:
+        with explained(str(location)):
+            if create and _is_empty(engine):
+                _upgrade(location, engine)
+            with engine.connect() as connection:
+                schema.require_current(connection, str(location))
+    except BenchError:
+        engine.dispose()
+        raise
+    return Store(location, engine, read_only)
+
+
+def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, str]:
+    """Bring an older database to the newest schema; return the revisions before and after.
+
+    It happens whole or not at all.
+
+    Raises
+    ------
+    BenchError : no database there, one that is being written, or one from a newer version (left untouched).
+    """
+    location = locate(url_or_path)
+    engine = _engine(location, create=False, read_only=False)
+    try:
+        with explained(str(location)):
+            return _upgrade(location, engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that may write: it takes SQLite's write lock at once, not half-way."""
+    with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
+        yield connection
+
+
+def _engine(location: Location, *, create: bool, read_only: bool) -> Engine:
+    if location.path is not None:
+        return sqlite.engine_for(location.path, create=create, read_only=read_only)
+    try:
+        engine = create_engine(location.url)
+    except (ArgumentError, NoSuchModuleError) as error:
+        example = "For example: --store results/bench.sqlite or --store postgresql+psycopg://user@host/name"
+        raise BenchError(f"{str(location)!r} is no database URL", f"{error}.", example) from error
+    except ModuleNotFoundError as error:
+        what = f"store {location} needs the package {error.name!r}, which is not installed"
+        raise BenchError(what, "", f"Type: pip install {error.name}") from error
+    return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+
+def _is_empty(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return schema.revision_of(connection) is None
+
+
+def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:
+    with only_writer(location), transaction(engine) as connection:
+        before = schema.revision_of(connection)
+        schema.refuse_newer(before, str(location))
+        schema.upgrade(connection)
+    return before, schema.head_revision()

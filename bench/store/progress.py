@@ -1,0 +1,90 @@
+"""What `bench status` asks: how far each cell is, what failed and why. Light: imports no pandas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import case, func, select
+
+from bench.records import FailureRecord
+from bench.store.columns import metrics_from_json
+from bench.store.database import Store
+from bench.store.models import FAILED, FINISHED, PLANNED, RUNNING, Failure, Run, Trial
+from bench.store.planning import KEY_COLUMNS, key_of
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How many trials of a cell are in which state."""
+
+    algorithm: str
+    variant: str
+    task: str
+    physics: str
+    budget: float
+    planned: int
+    running: int
+    finished: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class StoredFailure:
+    """A failure, with the command during which it happened."""
+
+    trial_id: int
+    attempt: int
+    record: FailureRecord
+    command: str
+    current: bool
+    """The trial still stands as failed through it: nobody has asked for it again."""
+
+
+def cells(store: Store) -> list[Cell]:
+    """All cells of the store, by task and algorithm."""
+    cell = (Trial.algorithm, Trial.variant, Trial.task, Trial.physics, Trial.budget)
+    counts = [
+        func.sum(case((Trial.state == state, 1), else_=0)) for state in (PLANNED, RUNNING, FINISHED, FAILED)
+    ]
+    chosen = select(*cell, *counts).group_by(*cell).order_by(Trial.task, *cell)
+    with store.connect() as connection:
+        return [Cell(*row) for row in connection.execute(chosen)]
+
+
+def failures(store: Store) -> list[StoredFailure]:
+    """Every failure of every attempt, the latest first."""
+    chosen = (
+        select(Failure.__table__, *KEY_COLUMNS, Trial.state, Trial.attempt.label("last_attempt"), Run.command)
+        .join(Trial, Trial.id == Failure.trial_id)
+        .join(Run, Run.run_id == Failure.run_id)
+        .order_by(Failure.failed_at.desc(), Failure.id.desc())
+    )
+    with store.connect() as connection:
+        rows = connection.execute(chosen).mappings().all()
+    return [
+        StoredFailure(
+            trial_id=row["trial_id"],
+            attempt=row["attempt"],
+            record=FailureRecord(
+                trial=key_of(row),
+                last_metrics=metrics_from_json(row["last_metrics"]),
+                **{name: row[name] for name in ("step", "error", "message", "traceback", "failed_at")},
+            ),
+            command=row["command"],
+            current=row["state"] == FAILED and row["attempt"] == row["last_attempt"],
+        )
+        for row in rows
+    ]
+
+
+def commands_left(store: Store) -> list[str]:
+    """Commands whose trials are planned or were cut off, the latest first: given again, they go on."""
+    chosen = (
+        select(Run.command)
+        .join(Trial, Trial.run_id == Run.run_id)
+        .where(Trial.state.in_((PLANNED, RUNNING)))
+        .group_by(Run.command)
+        .order_by(func.max(Run.started_at).desc())
+    )
+    with store.connect() as connection:
+        return list(connection.scalars(chosen))

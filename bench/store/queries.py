@@ -1,0 +1,248 @@
+"""Reading the store: plain dataclasses for code, data frames for reports. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Case, Integer, RowMapping, Select, case, func, select
+
+from bench.errors import BenchError
+from bench.records import DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
+from bench.store.columns import metrics_from_json, number_from
+from bench.store.database import Store
+from bench.store.models import Dataset, Episode, Evaluation, Trial, Weights
+from bench.store.planning import key_of, stored_states
+from bench.store.views import SCORES, TIMINGS
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial with what became of it."""
+
+    trial_id: int
+    """Short number that people type (`bench evaluate 17`)."""
+    record: TrialRecord
+    state: str
+    """`planned`, `running`, `finished` or `failed`."""
+    attempt: int
+    run_id: str
+    """The run that planned, ran or finished it, whichever came last."""
+    score: float | None
+    training_seconds: float | None
+    evaluation_seconds: float | None
+    peak_memory_bytes: int | None
+    planned_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def trial_states(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, str]:
+    """State (`planned`, `running`, `finished`, `failed`) of those trials that the store knows."""
+    with store.connect() as connection:
+        return stored_states(connection, keys)
+
+
+def trials(store: Store, *, states: Sequence[str] = (), tasks: Sequence[str] = ()) -> list[StoredTrial]:
+    """Trials in the order of planning; empty filters choose all."""
+    chosen = _select_trials()
+    if states:
+        chosen = chosen.where(Trial.state.in_(states))
+    if tasks:
+        chosen = chosen.where(Trial.task.in_(tasks))
+    with store.connect() as connection:
+        return [_stored_trial(row) for row in connection.execute(chosen).mappings()]
+
+
+def find_trial(store: Store, trial_id: int) -> StoredTrial:
+    """The trial with this number.
+
+    Raises
+    ------
+    BenchError : there is none.
+    """
+    with store.connect() as connection:
+        row = connection.execute(_select_trials().where(Trial.id == trial_id)).mappings().first()
+    if row is None:
+        listing = 'List them with: bench query "SELECT trial_id, algorithm, task, seed, score FROM scores"'
+        raise BenchError(f"no trial {trial_id} in store {store.location}", "", listing)
+    return _stored_trial(row)
+
+
+def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
+    """All evaluations of a trial by number; where several attempts made one, the latest."""
+    chosen = (
+        select(Trial.__table__, Evaluation.attempt.label("made_in"), *_EVALUATION, *_EPISODE)
+        .join(Evaluation, Evaluation.trial_id == Trial.id)
+        .join(Episode, Episode.evaluation_id == Evaluation.id)
+        .where(Trial.id == trial_id)
+        .order_by(Evaluation.number, Evaluation.attempt, Episode.number)
+    )
+    with store.connect() as connection:
+        rows = connection.execute(chosen).mappings().all()
+    made = groupby(rows, key=lambda row: (row["evaluation"], row["made_in"]))
+    latest = {number: _evaluation(list(episodes)) for (number, _), episodes in made}
+    return list(latest.values())
+
+
+def weights_of(store: Store, trial_id: int) -> dict[str, WeightsRecord]:
+    """Weights of a trial by role; where several attempts stored some, the latest."""
+    chosen = (
+        select(Trial.__table__, Weights.role, Weights.path, Weights.sha256, Weights.size_bytes)
+        .join(Weights, Weights.trial_id == Trial.id)
+        .where(Trial.id == trial_id)
+        .order_by(Weights.attempt)
+    )
+    with store.connect() as connection:
+        rows = connection.execute(chosen).mappings().all()
+    return {
+        row["role"]: WeightsRecord(key_of(row), row["role"], row["path"], row["sha256"], row["size_bytes"])
+        for row in rows
+    }
+
+
+def next_judgement(store: Store, trial_id: int) -> int:
+    """Number for a further evaluation of stored weights: 0, -1, -2, ..."""
+    judged = select(func.min(Evaluation.number)).where(
+        Evaluation.trial_id == trial_id, Evaluation.number <= 0
+    )
+    with store.connect() as connection:
+        lowest = connection.scalar(judged)
+    return 0 if lowest is None else lowest - 1
+
+
+def scores_frame(store: Store) -> pd.DataFrame:
+    """The view `scores`, one row per trial; `score_is_nan` tells a NaN from a score that is missing."""
+    frame = _frame(store, select(SCORES).order_by(SCORES.c.trial_id))
+    frame["score"] = _numbers(frame["score"], frame["score_is_nan"])
+    return frame
+
+
+def timings_frame(store: Store) -> pd.DataFrame:
+    """The view `timings`, one row per measured duration (s)."""
+    return _frame(store, select(TIMINGS).order_by(TIMINGS.c.measured_at))
+
+
+def learning_curves(store: Store) -> pd.DataFrame:
+    """Mean return and normalised score over the episodes of every evaluation made during training.
+
+    Columns: trial_id, algorithm, variant, task, physics, seed, budget, config_hash, number, step, episodes,
+    mean_return, mean_score; ordered by trial and number. Of several attempts at a trial the latest counts.
+    """
+    frame = _frame(store, _select_curves())
+    for name in ("return", "score"):
+        frame[f"mean_{name}"] = _numbers(frame[f"mean_{name}"], frame.pop(f"{name}_is_nan"))
+    latest = frame.drop_duplicates(["trial_id", "number"], keep="last")
+    return latest.drop(columns="attempt").reset_index(drop=True)
+
+
+_EVALUATION = (
+    Evaluation.number.label("evaluation"),
+    Evaluation.step,
+    Evaluation.physics.label("judged_with"),
+    Evaluation.seconds,
+    Evaluation.metrics,
+    Evaluation.evaluated_at,
+)
+_EPISODE = (
+    Episode.return_,
+    Episode.return_is_nan,
+    Episode.score.label("episode_score"),
+    Episode.score_is_nan.label("episode_score_is_nan"),
+    Episode.length,
+)
+
+
+def _select_trials() -> Select[Any]:
+    dataset = [
+        column.label(f"dataset_{column.name}") for column in Dataset.__table__.columns if column.name != "id"
+    ]
+    return select(Trial.__table__, *dataset).join(Dataset, Dataset.id == Trial.dataset_id).order_by(Trial.id)
+
+
+def _select_curves() -> Select[Any]:
+    means = (
+        func.count().label("episodes"),
+        func.avg(Episode.return_).label("mean_return"),
+        func.max(_one_where(Episode.return_is_nan)).label("return_is_nan"),
+        func.avg(Episode.score).label("mean_score"),
+        func.max(_one_where(Episode.score_is_nan)).label("score_is_nan"),
+    )
+    trial = [
+        column.label("trial_id") if column is Trial.id else column
+        for column in (
+            Trial.id, Trial.algorithm, Trial.variant, Trial.task, Trial.physics, Trial.seed, Trial.budget,
+            Trial.config_hash,
+        )
+    ]  # fmt: skip
+    point = (Evaluation.number, Evaluation.step, Evaluation.attempt)
+    return (
+        select(*trial, *point, *means)
+        .join(Evaluation, Evaluation.trial_id == Trial.id)
+        .join(Episode, Episode.evaluation_id == Evaluation.id)
+        .where(Evaluation.number >= 1)
+        .group_by(Trial.id, Evaluation.id)
+        .order_by(Trial.id, Evaluation.number, Evaluation.attempt)
+    )
+
+
+def _one_where(flag: Any) -> Case[int]:  # noqa: ANN401 (a mapped column)
+    return case((flag, 1), else_=0)
+
+
+def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
+    with store.connect() as connection:
+        rows = connection.execute(chosen)
+        frame = pd.DataFrame(rows.all(), columns=list(rows.keys()))
+    # A missing number would make floats of whole ones.
+    whole = [
+        column.name
+        for column in chosen.selected_columns
+        if isinstance(column.type, Integer) and frame[column.name].isna().any()
+    ]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _numbers(values: pd.Series, is_nan: pd.Series) -> pd.Series:
+    return values.astype(float).mask(is_nan.astype(bool), np.nan)
+
+
+def _stored_trial(row: RowMapping) -> StoredTrial:
+    dataset = DatasetRecord(
+        row["dataset_name"], row["dataset_sha256"], row["dataset_rows"], row["dataset_verification"],
+        row["dataset_replay"],
+    )  # fmt: skip
+    record = TrialRecord(
+        key=key_of(row),
+        config=row["config"],
+        dataset=dataset,
+        reduced=tuple(row["reduced"]),
+        **{name: row[name] for name in ("task_version", "physics", "budget", "protocol", "episodes")},
+    )
+    same = ("state", "attempt", "run_id", "training_seconds", "evaluation_seconds", "peak_memory_bytes",
+            "planned_at", "started_at", "finished_at")  # fmt: skip
+    score = number_from(row["score"], row["score_is_nan"])
+    return StoredTrial(trial_id=row["id"], record=record, score=score, **{name: row[name] for name in same})
+
+
+def _evaluation(episodes: Sequence[RowMapping]) -> EvaluationRecord:
+    row = episodes[0]
+    return EvaluationRecord(
+        trial=key_of(row),
+        number=row["evaluation"],
+        step=row["step"],
+        physics=row["judged_with"],
+        returns=tuple(number_from(episode["return_"], episode["return_is_nan"]) for episode in episodes),
+        lengths=tuple(episode["length"] for episode in episodes),
+        scores=tuple(
+            number_from(episode["episode_score"], episode["episode_score_is_nan"]) for episode in episodes
+        ),
+        seconds=row["seconds"],
+        metrics=metrics_from_json(row["metrics"]),
+        evaluated_at=row["evaluated_at"],
+    )

@@ -1,0 +1,96 @@
+"""Small records for the tests of the store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from bench.records import (
+    DatasetRecord,
+    EvaluationRecord,
+    FailureRecord,
+    FinishedRecord,
+    RunRecord,
+    TimingRecord,
+    TrialKey,
+    TrialRecord,
+    WeightsRecord,
+    hash_of,
+)
+
+NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+DATASET = DatasetRecord("hopper-medium-v2", "ab" * 32, 1_000_000, "unverified", "unverified")
+
+
+def run_record(run_id: str = "run-1", command: str = "bench run --suite quickstart") -> RunRecord:
+    return RunRecord(
+        run_id=run_id,
+        command=command,
+        started_at=NOON,
+        code_version="0.1.0",
+        code_commit="c" * 40,
+        code_dirty=False,
+        code_diff_sha256=None,
+        packages={"torch": "2.13.0"},
+        hardware={"hostname": "a-machine", "gpus": []},
+    )
+
+
+def trial_record(seed: int = 0, task: str = "hopper-medium-v2", **config: object) -> TrialRecord:
+    config = {"discount": {"value": 0.99, "source": "Table 4"}, "dataset": DATASET.sha256, **config}
+    key = TrialKey("dtql", "released", task, seed, hash_of(config))
+    return TrialRecord(key, config, DATASET, 1, "d4rl", 0.001, "last", 3, ("budget 0.001", "episodes 3"))
+
+
+def evaluation_record(key: TrialKey, number: int = 1, returns: tuple[float, ...] = (300.0, 250.5, 275.25)):
+    return EvaluationRecord(
+        trial=key,
+        number=number,
+        step=1000 * number,
+        physics="d4rl",
+        returns=returns,
+        lengths=tuple(100 + i for i in range(len(returns))),
+        scores=tuple(value / 30 for value in returns),
+        seconds=2.5,
+        metrics={"critic_loss": 0.25, "actor_loss": float("nan")},
+        evaluated_at=NOON + timedelta(minutes=number),
+    )
+
+
+def timing_record(
+    key: TrialKey | None, value: float = 3.5, measured_at: datetime | None = NOON
+) -> TimingRecord:
+    return TimingRecord(
+        quantity="training_seconds_per_1k_iterations",
+        value=value,
+        algorithm="dtql",
+        variant="released",
+        task="hopper-medium-v2",
+        trial=key,
+        stack_size=2,
+        concurrent_stacks=1,
+        device="cpu: a processor",
+        threads=1,
+        runner="eager",
+        exclusive=key is None,
+        measured_at=measured_at,
+    )
+
+
+def failure_record(key: TrialKey, step: int = 700) -> FailureRecord:
+    return FailureRecord(
+        trial=key,
+        step=step,
+        error="diverged",
+        message="critic_loss is NaN",
+        traceback="Traceback (most recent call last):\n  ...\n",
+        last_metrics={"critic_loss": float("inf")},
+        failed_at=NOON + timedelta(hours=1),
+    )
+
+
+def weights_record(key: TrialKey, sha256: str = "cd" * 32) -> WeightsRecord:
+    return WeightsRecord(key, "final", f"weights/{key.seed}.safetensors", sha256, 12_345)
+
+
+def finished_record(key: TrialKey, score: float | None = 9.2) -> FinishedRecord:
+    return FinishedRecord(key, score, 12.5, 2.5, 2**31, NOON + timedelta(hours=2))
