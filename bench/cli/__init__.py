@@ -9,7 +9,7 @@ import typer
 from typer import exceptions
 
 from bench import __version__
-from bench.cli import listing
+from bench.cli import listing, show
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(listing.app, name="list")
+app.command()(show.show)
 
 
 @app.callback()

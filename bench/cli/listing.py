@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from bench.cli.tables import print_table
 
 app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_help=True)
 
 
 @app.command()
 def algorithms() -> None:
-    """List the methods that can be trained."""
-    typer.echo("dtql")
+    """List the methods that can be trained, with their variants."""
+    from bench.presets import algorithms_with_presets, tasks_of, title_of, variants_of
+
+    rows = [
+        (name, title_of(name), ", ".join(variants_of(name)), str(len(tasks_of(name))))
+        for name in algorithms_with_presets()
+    ]
+    print_table(
+        ("algorithm", "name", "variants", "tasks with a preset"), rows, right=("tasks with a preset",)
+    )
+
+
+@app.command()
+def tasks(
+    suite: Annotated[str | None, typer.Option("--suite", help="Only the tasks of this suite.")] = None,
+) -> None:
+    """List the tasks: dimensions, steps per episode, rows of the dataset, whether they can be simulated."""
+    from bench.catalog import load_catalog
+
+    catalog = load_catalog()
+    chosen = catalog.suite(suite).tasks if suite else catalog.tasks.values()
+    rows = [
+        (
+            task.name,
+            str(task.observation_dim),
+            str(task.action_dim),
+            str(task.horizon),
+            f"{task.rows:,}" if task.rows else "unknown",
+            "collected" if task.collected else "D4RL",
+            "yes" if task.simulator else "not yet",
+        )
+        for task in chosen
+    ]
+    columns = ("task", "obs", "act", "steps", "rows", "data", "runs")
+    print_table(columns, rows, right=("obs", "act", "steps", "rows"))
+
+
+@app.command()
+def suites() -> None:
+    """List the suites."""
+    from bench.catalog import load_catalog
+
+    rows = [
+        (suite.name, str(len(suite.tasks)), suite.description) for suite in load_catalog().suites.values()
+    ]
+    print_table(("suite", "tasks", "what"), rows, right=("tasks",))
+
+
+@app.command()
+def tables() -> None:
+    """List the papers' tables that `bench report` can print."""
+    from bench.report.paper import load_paper_table, paper_tables
+
+    rows = []
+    for table_id, info in paper_tables().items():
+        printed = sum(cell.mean is not None for cell in load_paper_table(table_id).rows)
+        rows.append((table_id, f"{info.paper}, {info.label}", info.title, str(printed)))
+    print_table(("table", "printed as", "what", "numbers"), rows, right=("numbers",))

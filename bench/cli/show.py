@@ -1,0 +1,95 @@
+"""`bench show`: every hyper-parameter of a method on a task, with unit and source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from bench.catalog import Task
+    from bench.presets import Preset, Setting, Value
+
+
+def show(
+    algorithm: Annotated[str, typer.Argument(help="As in `bench list algorithms`.")],
+    task: Annotated[str, typer.Argument(help="As in `bench list tasks`.")],
+) -> None:
+    """Show every hyper-parameter of ALGORITHM on TASK: value per variant, unit, meaning and source."""
+    from bench.catalog import load_catalog
+    from bench.field_docs import config_field_docs
+    from bench.presets import load_preset, title_of, variants_of
+
+    chosen = load_catalog().task(task)
+    presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
+    docs = config_field_docs(f"algorithms.{algorithm}")
+    for line in _heading(title_of(algorithm), chosen):
+        typer.echo(line)
+    settings = {variant: _settings(preset, docs) for variant, preset in presets.items()}
+    columns = ("name", *settings, "unit; meaning [source]")
+    print_table(columns, _rows(settings, {**docs, **_EVALUATION_DOCS}), right=tuple(settings))
+
+
+_EVALUATION_DOCS = {
+    "reward_transform": "applied to the dataset's rewards before training",
+    "evaluation interval": "iterations between evaluations",
+    "evaluation episodes": "episodes per evaluation",
+    "protocol": "how evaluations become the reported score",
+}
+
+
+def _heading(title: str, task: Task) -> list[str]:
+    lines = [f"{title} on {task.name}"]
+    if task.twin_of:
+        lines.append(f"Data collected here; the preset is that of {task.twin_of}.")
+    lines.append(
+        f"{task.observation_dim} observations, {task.action_dim} actions, at most {task.horizon} steps per "
+        f"episode."
+    )
+    return [*lines, ""]
+
+
+def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
+    """All settings of a preset by the name they are shown under, in the order of the configuration's fields."""
+    from bench.presets import Setting
+
+    names = [name for name in docs if name in preset.hyperparameters]
+    names += [name for name in preset.hyperparameters if name not in docs]
+    evaluation = {
+        shown: Setting(value=getattr(preset.evaluation, field), source=preset.evaluation.sources[field])
+        for shown, field in (
+            ("evaluation interval", "interval"),
+            ("evaluation episodes", "episodes"),
+            ("protocol", "protocol"),
+        )
+    }
+    chosen = {name: preset.hyperparameters[name] for name in names}
+    return {**chosen, "reward_transform": preset.reward_transform, **evaluation}
+
+
+def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> list[Sequence[str]]:
+    names = next(iter(settings.values()))
+    return [
+        (name, *(_as_text(of[name].value) for of in settings.values()), _explanation(name, settings, docs))
+        for name in names
+    ]
+
+
+def _explanation(name: str, settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> str:
+    sources = {variant: of[name].source for variant, of in settings.items()}
+    if len(set(sources.values())) == 1:
+        source = next(iter(sources.values()))
+    else:
+        source = "; ".join(f"{variant}: {source}" for variant, source in sources.items())
+    return f"{docs.get(name, '')} [{source}]".strip()
+
+
+def _as_text(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
