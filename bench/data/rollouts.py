@@ -61,7 +61,7 @@ def roll_out(
         while number in ended:
             episode = ended.pop(number)
             left = rows - given
-            yield _cut(episode, left) if len(episode) > left else episode
+            yield _cut(episode, left) if len(episode) >= left else episode
             given, number = given + len(episode), number + 1
             if given >= rows:
                 return

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from bench.data.policies import load_policy
 from bench.envs import make_simulator
 from bench.envs.physics import restore_capsule_inertia
 from bench.errors import BenchError
@@ -61,6 +62,19 @@ def test_equals_gymnasium_under_random_actions(environment, physics, precision):
     steps = 1010 if environment == "halfcheetah" else 500
     ends = assert_equal_over_episodes(environment, physics, steps, random_actions)
     assert ends[1 if environment == "halfcheetah" else 0] >= 3
+
+
+@pytest.mark.parametrize("physics", ["d4rl", "modern"])
+@pytest.mark.parametrize("environment", IDS)
+def test_equals_gymnasium_under_a_policy(environment, physics):
+    policy = load_policy(environment, "medium")
+    generator = np.random.default_rng(11)
+
+    def policy_actions(observations):
+        return policy.sample(observations, generator.standard_normal((3, policy.action_dim)))
+
+    ends = assert_equal_over_episodes(environment, physics, 1010, policy_actions)
+    assert ends.sum() >= 3
 
 
 def test_a_finished_environment_waits_until_it_is_reset_alone():
