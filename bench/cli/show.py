@@ -53,7 +53,7 @@ def _heading(title: str, task: Task) -> list[str]:
 
 
 def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
-    """All settings of a preset by the name they are shown under, in the order of the configuration's fields."""
+    """All settings of a preset by the name they are shown under, in the order of the configuration."""
     from bench.presets import Setting
 
     names = [name for name in docs if name in preset.hyperparameters]
@@ -79,12 +79,9 @@ def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]
 
 
 def _explanation(name: str, settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> str:
-    sources = {variant: of[name].source for variant, of in settings.items()}
-    if len(set(sources.values())) == 1:
-        source = next(iter(sources.values()))
-    else:
-        source = "; ".join(f"{variant}: {source}" for variant, source in sources.items())
-    return f"{docs.get(name, '')} [{source}]".strip()
+    # In the order of the columns; one where all variants agree.
+    sources = dict.fromkeys(of[name].source for of in settings.values())
+    return f"{docs.get(name, '')}\n[{' / '.join(sources)}]"
 
 
 def _as_text(value: Value) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row = Sequence[str]
 
@@ -10,8 +14,8 @@ Row = Sequence[str]
 def print_table(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> None:
     """Print rows under their columns; the columns named in `right` are aligned to the right.
 
-    On a terminal long cells are folded to its width. In a pipe every row is one line, columns two spaces
-    apart, so that grep and awk see whole rows.
+    On a terminal long cells are folded to its width, but never the first column, which holds names, nor numbers.
+    In a pipe every row is one line, columns two spaces apart, so that grep and awk see whole rows.
     """
     from rich.console import Console
 
@@ -22,25 +26,29 @@ def print_table(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) ->
         print("\n".join(_aligned(columns, rows, right)))
 
 
-def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str]) -> object:
+def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify = "right" if column in right else "left"
+        whole = column in right or column == columns[0]
+        # Text, because rich would read square brackets in a plain string as markup.
+        table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
 
 
 def _aligned(columns: Row, rows: Sequence[Row], right: Sequence[str]) -> list[str]:
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    lines = [columns, *([cell.replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return [
         "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
+            for cell, width, column in zip(line, widths, columns, strict=True)
         ).rstrip()
-        for row in [columns, *rows]
+        for line in lines
     ]
