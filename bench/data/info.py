@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 from bench.catalog import Task
-from bench.data.reader import cut_rows, qlearning_dataset, read_file
+from bench.data.reader import cut_rows, qlearning_dataset, read_file, read_metadata
 from bench.data.trajectories import episodes
 
 
@@ -65,12 +62,5 @@ def summarise(path: Path, task: Task) -> Summary:
         mean_length=float(lengths.mean()),
         mean_score=float(scores.mean()),
         score_deviation=float(scores.std()),
-        physics=stated_physics(path),
+        physics=read_metadata(path).get("physics"),
     )
-
-
-def stated_physics(path: Path) -> str | None:
-    """Physics in a collected file's metadata; D4RL's files hold none."""
-    with h5py.File(path, "r") as file:
-        stated = file.get("metadata/physics")
-        return None if stated is None else np.asarray(stated[()]).item().decode()

@@ -48,6 +48,13 @@ class Ledger:
         self._folder = (folder or data_folder()).resolve()
         self.path = self._folder / ".bench-hashes.json"
 
+    def known(self, path: Path) -> Entry | None:
+        """The entry of a file as it is now, without hashing it; None where it is new or has changed."""
+        status = path.stat()
+        entry = self._read().get(self._name(path))
+        same = entry and (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return entry if same else None
+
     def look_up(self, path: Path, *, accept: bool = False) -> Entry:
         """The entry of a file, made at first sight; the file is hashed only where its size or time changed.
 
@@ -59,11 +66,9 @@ class Ledger:
         ------
         BenchError : the content is another one than at first sight; both hashes are told.
         """
-        status = path.stat()
-        known = self._read().get(self._name(path))
-        if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            return known
-        found = sha256_of(path)
+        if unchanged := self.known(path):
+            return unchanged
+        status, known, found = path.stat(), self._read().get(self._name(path)), sha256_of(path)
         if known and known.sha256 == found:
             return self._store(path, replace(known, mtime_ns=status.st_mtime_ns))
         if known and not accept:
@@ -78,13 +83,14 @@ class Ledger:
     def note(
         self,
         path: Path,
+        entry: Entry,
         *,
         rows: int | None = None,
         verification: str | None = None,
         facts: str | None = None,
         replay: str | None = None,
     ) -> Entry:
-        """Add what a check found to the entry of a file; what is not given stays."""
+        """Add what a check found to a file's `entry` and return it; what is not given stays."""
         found = {"rows": rows, "verification": verification, "facts": facts, "replay": replay}
         entry = replace(
             self.look_up(path), **{key: value for key, value in found.items() if value is not None}

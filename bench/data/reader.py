@@ -35,6 +35,17 @@ def read_file(path: Path, task: Task) -> RawDataset:
     return raw
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file says about its making: the short texts under `metadata/`, by name."""
+    with h5py.File(path, "r") as file:
+        entries = file.get("metadata", {})
+        return {
+            name: entry.asstr()[()]
+            for name, entry in entries.items()
+            if isinstance(entry, h5py.Dataset) and entry.shape == () and h5py.check_string_dtype(entry.dtype)
+        }
+
+
 def qlearning_dataset(
     raw: RawDataset, *, terminate_on_end: bool = False, keep_terminal_timeouts: bool = False
 ) -> Transitions:
