@@ -9,7 +9,7 @@ import typer
 from typer import exceptions
 
 from bench import __version__
-from bench.cli import listing, show
+from bench.cli import db, listing, query, show, status
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 
@@ -23,6 +23,10 @@ app = typer.Typer(
 )
 app.add_typer(listing.app, name="list")
 app.command()(show.show)
+app.command()(status.status)
+app.command()(query.query)
+app.add_typer(db.app, name="db")
+app.command()(report.report)
 
 
 @app.callback()

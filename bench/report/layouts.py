@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.errors import BenchError, unknown_name
 from bench.report.measured import ReportData
-from bench.report.paper import load_paper_table
+from bench.report.paper import load_paper_table, paper_tables
 from bench.report.score_table import ScoreLayout, score_table
 from bench.report.speed_table import SECONDS_PER_1K, SpeedLayout, SpeedRow, speed_table
 from bench.report.tables import Table
@@ -21,8 +21,8 @@ DTQL_SCORES = ScoreLayout(
     },
     notes=(
         "Scores are D4RL-normalised: 0 is a random policy, 100 an expert.",
-        "Printed ±: standard error over the pooled rollouts of all seeds. Measured ±: standard deviation over n "
-        "training seeds.",
+        "Printed ±: standard error over the pooled rollouts of all seeds. "
+        "Measured ±: standard deviation over n training seeds.",
         "Bold: the highest printed number of a row; the paper states no rule for its bold type.",
     ),
 )
@@ -47,8 +47,8 @@ DTQL_SPEED = SpeedLayout(
         SpeedRow("Action latency, 95th percentile (ms)", "", "action_latency_p95_seconds", 3, 1000.0),
     ),
     notes=(
-        "Measured: median over single-seed measurements of bench speed with nothing else running; the last two "
-        "rows are not in the paper.",
+        "Measured: median over single-seed measurements of bench speed with nothing else running; the last "
+        "two rows are not in the paper.",
     ),
 )
 
@@ -60,16 +60,20 @@ def choose_tables(names: str) -> list[str]:
 
     Raises
     ------
-    BenchError : a name is unknown, or none is given.
+    BenchError : a name is unknown or has no layout, or none is given.
     """
     if names.strip() == "all":
         return list(LAYOUTS)
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not chosen:
         raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(LAYOUTS)}, or all.")
+    printed = paper_tables()
     for name in chosen:
+        if name not in printed:
+            raise unknown_name("table", name, printed, "bench list tables")
         if name not in LAYOUTS:
-            raise unknown_name("table", name, LAYOUTS, "bench report --help")
+            what = f"table {name!r} cannot be reported yet"
+            raise BenchError(what, "", f"Tables that can: {', '.join(LAYOUTS)}.")
     return chosen
 
 
@@ -79,4 +83,4 @@ def build_table(table_id: str, data: ReportData) -> Table:
     paper = load_paper_table(table_id)
     if isinstance(layout, ScoreLayout):
         return score_table(layout, paper, data.measured)
-    return speed_table(layout, paper, data.timings, dict(data.schedules))
+    return speed_table(layout, paper, data.timings, data.schedules)

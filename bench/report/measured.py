@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bench.records import FailureRecord, RunRecord, TimingRecord
@@ -108,14 +109,17 @@ class TrainingSchedule:
     training_iterations: int
 
 
+Schedules = Mapping[tuple[str, str, str], TrainingSchedule]
+"""By algorithm, variant and task."""
+
+
 @dataclass(frozen=True)
 class ReportData:
     """Everything a report shows that is not printed in a paper."""
 
     measured: tuple[Measured, ...] = ()
     timings: tuple[TimingRecord, ...] = ()
-    schedules: tuple[tuple[str, TrainingSchedule], ...] = ()
-    """(algorithm, schedule) on the timing task."""
+    schedules: Schedules = field(default_factory=dict)
     curves: tuple[LearningCurve, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     failures: tuple[FailureRecord, ...] = ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.records import TimingRecord
-from bench.report.measured import TrainingSchedule, algorithm_of
+from bench.report.measured import Schedules, algorithm_of
 from bench.report.paper import PaperTable
 from bench.report.score_cells import printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, finite, number_text
@@ -51,7 +51,7 @@ def speed_table(
     layout: SpeedLayout,
     paper: PaperTable,
     timings: Sequence[TimingRecord],
-    schedules: Mapping[str, TrainingSchedule],
+    schedules: Schedules,
 ) -> Table:
     """The table of `layout`; only exclusive single-seed measurements on its task enter, others stay blank."""
     cells, methods = paper.rows, paper.methods
@@ -75,8 +75,7 @@ def speed_table(
                 printed = [c for c in cells if (c.metric, c.method) == (row.metric, column.method)]
                 row_cells.append(printed_cell(printed[0] if printed else None))
             else:
-                schedule = schedules.get(algorithm_of(column.method))
-                row_cells.append(_measured_cell(layout, row, usable[column.method], schedule))
+                row_cells.append(_measured_cell(layout, row, usable[column.method], schedules))
         rows.append(Row(tuple(row_cells), counted=bool(row.metric) and row.metric != "training_epochs"))
     block = Block("", tuple(columns), tuple(rows))
     return counted_table(paper.id, paper.full_title, [block], layout.notes, rows_are_tasks=False)
@@ -93,12 +92,12 @@ def _same_circumstances(timings: Sequence[TimingRecord]) -> list[TimingRecord]:
 
 
 def _measured_cell(
-    layout: SpeedLayout, row: SpeedRow, timings: Sequence[TimingRecord], schedule: TrainingSchedule | None
+    layout: SpeedLayout, row: SpeedRow, timings: Sequence[TimingRecord], schedules: Schedules
 ) -> Cell:
     if not timings:
         return BLANK
     if not row.quantity:
-        return _schedule_cell(layout, row, timings, schedule)
+        return _schedule_cell(layout, row, timings, schedules)
     values = _values(timings, row.quantity)
     if not values:
         return BLANK
@@ -106,10 +105,11 @@ def _measured_cell(
 
 
 def _schedule_cell(
-    layout: SpeedLayout, row: SpeedRow, timings: Sequence[TimingRecord], schedule: TrainingSchedule | None
+    layout: SpeedLayout, row: SpeedRow, timings: Sequence[TimingRecord], schedules: Schedules
 ) -> Cell:
     """Epochs of the preset, and the hours that they take at the measured pace."""
     seconds = _values(timings, SECONDS_PER_1K)
+    schedule = schedules.get((timings[-1].algorithm, timings[-1].variant, layout.task))
     if schedule is None or not seconds:
         return BLANK
     if row.metric == "training_epochs":

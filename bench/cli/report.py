@@ -1,0 +1,115 @@
+"""`bench report`: the papers' tables with the measured numbers beside the printed ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.errors import BenchError, unknown_name
+from bench.store.location import DEFAULT_STORE, locate
+
+if TYPE_CHECKING:
+    from bench.report.measured import ReportData
+    from bench.report.tables import Table
+
+FORMATS = ("markdown", "latex", "html", "csv", "json")
+DEFAULT_FOLDER = Path("results")
+
+
+def report(
+    format_: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
+    ] = "markdown",
+    tables: Annotated[
+        str, typer.Option(metavar="IDS", help="Tables by id, separated by commas (dtql-1,dtql-2), or all.")
+    ] = "all",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write files into this folder. Without it text is printed, and html goes to results/.",
+        ),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Markdown in the terminal: all rows and all of the paper's methods, not only those that "
+            "were measured. Files and other formats always hold everything.",
+        ),
+    ] = False,
+    store: Annotated[str, typer.Option(metavar="URL", help="Results database.")] = DEFAULT_STORE,
+) -> None:
+    """Print the papers' tables with the measured numbers beside the printed ones.
+
+    A cell that must not be held against the printed number is marked with a dagger and the reason. What was
+    not measured is blank, and counted.
+    """
+    if format_ not in FORMATS:
+        raise unknown_name("format", format_, FORMATS, "bench report --help")
+    from bench.report.layouts import build_table, choose_tables
+    from bench.report.tables import compact
+
+    chosen = choose_tables(tables)
+    data = _load(store)
+    built = [build_table(table, data) for table in chosen]
+    if out is None and format_ != "html":
+        shown = built if full or format_ != "markdown" else [compact(table) for table in built]
+        typer.echo(_files(format_, shown, data)[0][1], nl=False)
+    else:
+        _write(out or DEFAULT_FOLDER, _files(format_, built, data))
+    if not data.measured and not data.timings:
+        print(f"Nothing is stored in {locate(store)} yet. Start with:", file=sys.stderr)
+        print("  bench run --suite quickstart", file=sys.stderr)
+
+
+def _load(store: str) -> ReportData:
+    """What the store holds; nothing where the default store has not been made yet."""
+    from bench.catalog import load_catalog
+    from bench.report.measured import ReportData
+    from bench.report.source import load_report_data
+    from bench.store.database import open_store
+
+    path = locate(store).path
+    if store == DEFAULT_STORE and path is not None and not path.exists():
+        return ReportData()
+    with open_store(store, read_only=True) as opened:
+        return load_report_data(opened, load_catalog())
+
+
+def _files(format_: str, tables: Sequence[Table], data: ReportData) -> list[tuple[str, str]]:
+    """(file name, text) of a format; the first is what a terminal shows."""
+    if format_ == "html":
+        from bench.report.renderers import html
+
+        return [("report.html", html.render(tables, data, datetime.now(UTC)))]
+    if format_ == "latex":
+        from bench.report.renderers import latex
+
+        return [("tables.tex", latex.render(tables)), ("report.tex", latex.document(tables))]
+    if format_ == "markdown":
+        from bench.report.renderers import markdown
+
+        return [("report.md", markdown.render(tables))]
+    from bench.report.renderers.data import render_csv, render_json
+
+    return (
+        [("report.csv", render_csv(tables))] if format_ == "csv" else [("report.json", render_json(tables))]
+    )
+
+
+def _write(folder: Path, files: Sequence[tuple[str, str]]) -> None:
+    from bench.files import write_text
+
+    for name, text in files:
+        try:
+            write_text(folder / name, text)
+        except OSError as error:
+            what = f"cannot write {str(folder / name)!r}"
+            raise BenchError(what, f"{error.strerror}.", "Name another folder with --out DIR.") from error
+        typer.echo(f"Wrote {folder / name}")

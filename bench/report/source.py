@@ -1,0 +1,109 @@
+"""Reads what a report shows out of a store, with what today's catalog and presets know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import pandas as pd
+
+from bench.catalog import Catalog
+from bench.errors import BenchError
+from bench.presets import load_preset
+from bench.records import TimingRecord
+from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
+from bench.store.database import Store
+from bench.store.progress import failures
+from bench.store.queries import StoredTrial, learning_curves, timings_frame, trials
+from bench.store.runs import runs
+
+
+def load_report_data(store: Store, catalog: Catalog) -> ReportData:
+    """Everything in `store` that reports are made of; each cell with its trials gathered."""
+    timings = tuple(_timings(timings_frame(store)))
+    return ReportData(
+        measured=tuple(gather(trials(store), catalog)),
+        timings=timings,
+        schedules=_schedules(timings, catalog),
+        curves=tuple(_curves(learning_curves(store))),
+        runs=tuple(runs(store)),
+        failures=tuple(failure.record for failure in failures(store) if failure.current),
+    )
+
+
+def gather(stored: Iterable[StoredTrial], catalog: Catalog) -> list[Measured]:
+    """Cells from trials: those that differ in the seed alone belong together."""
+    groups: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
+    for trial in stored:
+        key = trial.record.key
+        groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
+    return [_measured(group, catalog) for group in groups.values()]
+
+
+def _measured(group: Sequence[StoredTrial], catalog: Catalog) -> Measured:
+    record = group[0].record
+    task = catalog.tasks.get(record.key.task)
+    seeds = (SeedScore(trial.trial_id, trial.record.key.seed, trial.state, trial.score) for trial in group)
+    finished = [trial.finished_at for trial in group if trial.finished_at is not None]
+    return Measured(
+        algorithm=record.key.algorithm,
+        variant=record.key.variant,
+        task=record.key.task,
+        config_hash=record.key.config_hash,
+        task_version=record.task_version,
+        physics=record.physics,
+        budget=record.budget,
+        protocol=record.protocol,
+        episodes=record.episodes,
+        reduced=record.reduced,
+        dataset=record.dataset.name,
+        verification=record.dataset.verification,
+        replay=record.dataset.replay,
+        trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
+        twin_of=task.twin_of if task else None,
+        current_task_version=task.version if task else None,
+        finished_at=max(finished, default=None),
+    )
+
+
+def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:
+    names = ("quantity", "value", "algorithm", "variant", "task", "stack_size", "concurrent_stacks",
+             "device", "threads", "runner", "exclusive")  # fmt: skip
+    for row in frame.to_dict("records"):
+        measured_at = row["measured_at"]
+        moment = measured_at.to_pydatetime() if isinstance(measured_at, pd.Timestamp) else measured_at
+        yield TimingRecord(
+            **{name: row[name] for name in names},
+            trial=None,
+            measured_at=moment if isinstance(moment, datetime) else None,
+        )
+
+
+def _schedules(timings: Iterable[TimingRecord], catalog: Catalog) -> Schedules:
+    found = {}
+    for algorithm, variant, name in {(t.algorithm, t.variant, t.task) for t in timings}:
+        if name not in catalog.tasks:
+            continue
+        try:
+            values = load_preset(algorithm, catalog.tasks[name], variant).values
+        except BenchError:
+            # Timed with hand-made settings: there is no preset to compute epochs and hours from.
+            continue
+        if {"pretrain_iterations", "train_iterations"} <= values.keys():
+            schedule = TrainingSchedule(int(values["pretrain_iterations"]), int(values["train_iterations"]))
+            found[algorithm, variant, name] = schedule
+    return found
+
+
+def _curves(frame: pd.DataFrame) -> Iterable[LearningCurve]:
+    for _, rows in frame.groupby("trial_id", sort=False):
+        first = rows.iloc[0]
+        yield LearningCurve(
+            task=first["task"],
+            algorithm=first["algorithm"],
+            variant=first["variant"],
+            config_hash=first["config_hash"],
+            seed=int(first["seed"]),
+            steps=tuple(int(step) for step in rows["step"]),
+            scores=tuple(float(score) for score in rows["mean_score"]),
+        )
