@@ -9,7 +9,7 @@ import typer
 from typer import exceptions
 
 from bench import __version__
-from bench.cli import db, listing, query, show, status
+from bench.cli import db, listing, query, report, show, status
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 

@@ -1,10 +1,17 @@
-"""What the subcommands share: how errors look and which exit codes they mean."""
+"""What the subcommands share: the store option, how errors look and which exit codes they mean."""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
+
+import typer
 
 from bench.errors import BenchError, WorkFailedError
+
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="URL", help="Results database: a file, or any SQLAlchemy URL.")
+]
 
 
 def show_error(error: BenchError) -> None:
