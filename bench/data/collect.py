@@ -30,6 +30,18 @@ ENVIRONMENTS = 64
 BLOCK = 16_384
 """Rows per write."""
 
+PLACES = {
+    "observations": "observations",
+    "actions": "actions",
+    "rewards": "rewards",
+    "terminals": "terminals",
+    "timeouts": "timeouts",
+    "qpos": "infos/qpos",
+    "qvel": "infos/qvel",
+    "action_log_probs": "infos/action_log_probs",
+}
+"""Field of Rows -> dataset of the file."""
+
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows asked for."""
 
@@ -50,7 +62,8 @@ def collect(
 
     Raises
     ------
-    BenchError : the task is not a collected one, or a policy's share of `transitions` is no row.
+    BenchError : the task is not a collected one, a policy's share of `transitions` is no row, or the file
+        cannot be written.
     """
     recipe = task.dataset
     if not isinstance(recipe, CollectedDataset):
@@ -60,17 +73,20 @@ def collect(
     sizes = shares(recipe, transitions)
     seed = recipe.seed if seed is None else seed
     physics = physics or task.physics
-    with written_whole(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            _write_metadata(file, task, physics, seed, sizes)
-            writer = _Writer(file, transitions)
-            for part, (role, rows) in enumerate(sizes):
-                seeds = np.random.SeedSequence(seed, spawn_key=(part,))
-                for block in _blocks(_episodes(task, role, physics, seeds, rows, threads)):
-                    writer.append(block)
-                    if progress:
-                        progress(writer.rows, transitions)
-        return sha256_of(temporary)
+    try:
+        with written_whole(path) as temporary:
+            with h5py.File(temporary, "w") as file:
+                _write_metadata(file, task, physics, seed, sizes)
+                writer = _Writer(file, transitions, progress)
+                for part, (role, rows) in enumerate(sizes):
+                    seeds = np.random.SeedSequence(seed, spawn_key=(part,))
+                    for block in _blocks(_episodes(task, role, physics, seeds, rows, threads)):
+                        writer.append(block)
+            return sha256_of(temporary)
+    except OSError as error:
+        raise BenchError(
+            f"{path} cannot be written", str(error), "Make room, or choose another place with --out."
+        ) from error
 
 
 def shares(recipe: CollectedDataset, transitions: int) -> list[tuple[str, int]]:
@@ -118,31 +134,22 @@ def _blocks(episodes: Iterator[Rows]) -> Iterator[Rows]:
 class _Writer:
     """Appends rows to datasets whose final size is known."""
 
-    PLACES = {  # noqa: RUF012
-        "observations": "observations",
-        "actions": "actions",
-        "rewards": "rewards",
-        "terminals": "terminals",
-        "timeouts": "timeouts",
-        "qpos": "infos/qpos",
-        "qvel": "infos/qvel",
-        "action_log_probs": "infos/action_log_probs",
-    }
-
-    def __init__(self, file: h5py.File, transitions: int) -> None:
-        self._file, self._transitions = file, transitions
-        self.rows = 0
+    def __init__(self, file: h5py.File, transitions: int, progress: Progress | None) -> None:
+        self._file, self._transitions, self._progress = file, transitions, progress
+        self._rows = 0
 
     def append(self, rows: Rows) -> None:
         """Write `rows` after those before."""
-        end = self.rows + len(rows)
-        for field, place in self.PLACES.items():
+        end = self._rows + len(rows)
+        for field, place in PLACES.items():
             values = getattr(rows, field)
             if place not in self._file:
                 shape = (self._transitions, *values.shape[1:])
                 self._file.create_dataset(place, shape, values.dtype, track_times=False)
-            self._file[place][self.rows : end] = values
-        self.rows = end
+            self._file[place][self._rows : end] = values
+        self._rows = end
+        if self._progress:
+            self._progress(end, self._transitions)
 
 
 def _write_metadata(

@@ -1,0 +1,52 @@
+"""Progress of one long job: a bar with time to go on a terminal, now and then a plain line elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def shown_progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield the function to call with what is done and the total (0 where it is unknown).
+
+    `unit` names what is counted ("transitions"); "bytes" is shown as sizes.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_lines(what, unit)
+        return
+    from rich import progress
+
+    amount: tuple[progress.ProgressColumn, ...] = (
+        (progress.DownloadColumn(), progress.TransferSpeedColumn())
+        if unit == "bytes"
+        else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
+    )
+    columns = (progress.TextColumn(what), progress.BarColumn(), *amount, progress.TimeRemainingColumn())
+    with progress.Progress(*columns, console=console) as bar:
+        job = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(job, completed=done, total=total or None)
+
+
+def _plain_lines(what: str, unit: str) -> Callable[[int, int], None]:
+    started = last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        if total and done:
+            to_go = (now - started) * (total - done) / done
+            print(f"{what}: {done:,} of {total:,} {unit}, {to_go:.0f} s to go", flush=True)
+        else:
+            print(f"{what}: {done:,} {unit}", flush=True)
+
+    return show
