@@ -1,0 +1,62 @@
+"""DTQL's Table 2: only exclusive single-seed timings enter; hours by hand."""
+
+import pytest
+
+from bench.report.layouts import build_table
+from bench.report.measured import ReportData, TrainingSchedule
+from tests.report.builders import timing
+
+PACE = "training_seconds_per_1k_iterations"
+SCHEDULES = {("dtql", "released", "antmaze-umaze-v0"): TrainingSchedule(50_000, 500_000)}
+
+
+def _measured(*timings):
+    table = build_table("dtql-2", ReportData(timings=timings, schedules=SCHEDULES))
+    place = [column.header for column in table.blocks[0].columns].index("DTQL measured")
+    return table, {row.cells[0].text: row.cells[place] for row in table.blocks[0].rows}
+
+
+def test_printed_numbers_in_the_papers_order():
+    table, _ = _measured()
+    rows = [[cell.text for cell in row.cells[:5]] for row in table.blocks[0].rows[:4]]
+    assert rows == [
+        ["Training time (s per 1k steps)", "24.13", "17.57", "24.71", "21.83"],
+        ["Inference time (s per trajectory)", "3.03", "3.04", "0.22", "0.35"],
+        ["Training epochs", "1000", "3000", "1000", "500"],
+        ["Total training time (hours)", "6.70", "14.64", "9.42", "3.33"],
+    ]
+
+
+def test_median_hours_and_latency():
+    table, cells = _measured(
+        timing(PACE, 30.0), timing(PACE, 36.0), timing(PACE, 90.0), timing("action_latency_median_seconds", 0.0012)
+    )  # fmt: skip
+    assert cells["Training time (s per 1k steps)"].text == "36.00"
+    assert cells["Total training time (hours)"].value == pytest.approx(550 * 36 / 3600)
+    assert cells["Training epochs"].text == "500"
+    assert cells["Action latency, median (ms, batch 1)"].text == "1.200"
+    assert cells["Inference time (s per trajectory)"].text == ""
+    reason = "measured on cpu: Some CPU, 2 threads, runner eager; printed on an RTX-A5000 server"
+    assert cells["Training time (s per 1k steps)"].not_comparable == (reason,)
+    assert str(table.coverage) == "2 of 3 cells measured, 0 comparable"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exclusive": False},
+        {"stack_size": 5},
+        {"concurrent_stacks": 2},
+        {"task": "hopper-medium-v2"},
+        {"algorithm": "srpo2"},
+    ],
+)
+def test_other_timings_stay_away(change):
+    _, cells = _measured(timing(PACE, 30.0, **change))
+    assert all(cell.text == "" for cell in cells.values())
+
+
+def test_devices_are_never_mixed():
+    earlier = timing(PACE, 1.0, device="cuda: Fast", measured_at=timing("", 0).measured_at.replace(year=2024))
+    _, cells = _measured(timing(PACE, 30.0), earlier, timing(PACE, 40.0))
+    assert cells["Training time (s per 1k steps)"].text == "35.00"

@@ -1,0 +1,60 @@
+"""The table model: labels of notes, counts, and the short form for a terminal."""
+
+from bench.report.tables import Block, Cell, Column, Row, compact, counted_table, note_labels, number_text
+from tests.report.builders import AWKWARD, measured, toy_table
+
+
+def _table_with_notes(count):
+    cells = tuple(Cell("measured", "1.0", 1.0, footnotes=(f"note {number}",)) for number in range(count))
+    columns = tuple(Column(str(number), str(number), "measured") for number in range(count))
+    return counted_table("t", "T", [Block("", columns, (Row(cells),))], ())
+
+
+def test_labels_go_on_after_z():
+    labels = note_labels(_table_with_notes(54))
+    assert [labels[f"note {number}"] for number in (0, 25, 26, 27, 51, 52, 53)] == [
+        "a", "z", "aa", "ab", "az", "ba", "bb",
+    ]  # fmt: skip
+
+
+def test_equal_notes_share_a_label():
+    table = toy_table(measured(physics="modern"), measured("hopper-medium-v2", physics="modern"))
+    assert list(note_labels(table)) == [
+        "not comparable: physics modern",
+        "not comparable: 2 of 2 cells are not comparable",
+        "as printed; right 60.1. The rows average to 60.1.",
+    ] or len(note_labels(table)) == 3
+
+
+def test_blank_cells_are_counted_and_averages_are_not():
+    table = toy_table()
+    assert str(table.coverage) == "1 of 2 cells measured, 1 comparable"
+    both = toy_table(measured(), measured("hopper-medium-v2", physics="modern"))
+    assert str(both.coverage) == "2 of 2 cells measured, 1 comparable"
+
+
+def test_compact_keeps_measured_rows_averages_and_counts():
+    short = compact(toy_table())
+    assert short.coverage == toy_table().coverage
+    paper = short.blocks[0]
+    assert [row.cells[0].text for row in paper.rows] == [AWKWARD, "Toy Average"]
+    assert [column.header for column in paper.columns] == [
+        "Toys", "DTQL (Ours)", "DTQL measured", "Budget", "Physics", "Task v.",
+    ]  # fmt: skip
+    assert short.notes[-1].startswith("Left out here: 1 rows without a measurement")
+
+
+def test_compact_keeps_all_rows_where_nothing_was_measured():
+    empty = toy_table(measured("elsewhere"))
+    assert len(compact(empty).blocks[0].rows) == 3
+
+
+def test_compact_drops_blocks_without_a_measurement():
+    twin = measured("collected-hopper-medium", twin_of="hopper-medium-v2")
+    short = compact(toy_table(twin))
+    assert [block.of_paper for block in short.blocks] == [False]
+
+
+def test_numbers_that_are_not_finite_have_no_text():
+    assert number_text(float("nan"), 1) == number_text(None, 1) == number_text(float("inf"), 1) == ""
+    assert number_text(12.345, 1, "1.2") == "12.3 ± 1.2"
