@@ -29,7 +29,7 @@ def algorithms() -> None:
 def tasks(
     suite: Annotated[str | None, typer.Option("--suite", help="Only the tasks of this suite.")] = None,
 ) -> None:
-    """List the tasks: dimensions, steps per episode, rows of the dataset, whether they can be simulated."""
+    """List the tasks: dimensions, steps per episode, rows of the dataset, whether its simulator exists."""
     from bench.catalog import load_catalog
 
     catalog = load_catalog()
@@ -37,17 +37,16 @@ def tasks(
     rows = [
         (
             task.name,
-            str(task.observation_dim),
-            str(task.action_dim),
+            f"{task.observation_dim}/{task.action_dim}",
             str(task.horizon),
             f"{task.rows:,}" if task.rows else "unknown",
             "collected" if task.collected else "D4RL",
-            "yes" if task.simulator else "not yet",
+            "yes" if task.simulator else "no",
         )
         for task in chosen
     ]
-    columns = ("task", "obs", "act", "steps", "rows", "data", "runs")
-    print_table(columns, rows, right=("obs", "act", "steps", "rows"))
+    columns = ("task", "obs/act", "steps", "rows", "data", "runs")
+    print_table(columns, rows, right=("obs/act", "steps", "rows"))
 
 
 @app.command()

@@ -14,8 +14,8 @@ Row = Sequence[str]
 def print_table(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> None:
     """Print rows under their columns; the columns named in `right` are aligned to the right.
 
-    On a terminal long cells are folded to its width, but never the first column, which holds names, nor numbers.
-    In a pipe every row is one line, columns two spaces apart, so that grep and awk see whole rows.
+    On a terminal long cells are folded to its width, except names (the first column) and numbers. In a pipe
+    every row is one line, columns two spaces apart, so that grep and awk see whole rows.
     """
     from rich.console import Console
 
