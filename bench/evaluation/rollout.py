@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,12 +30,18 @@ class Rollouts:
 
 
 def roll_out(
-    algorithm: Algorithm, simulator: BatchedSimulator, *, evaluation: int, episodes: int
+    algorithm: Algorithm,
+    simulator: BatchedSimulator,
+    *,
+    evaluation: int,
+    episodes: int,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Rollouts:
     """Play `episodes` episodes per seed, all at once, until the last has ended.
 
     Initial states and action draws are a function of (training seed, evaluation, episode), on a stream that
-    training never touches. `simulator` has S * N environments, those of the first seed first.
+    training never touches. `simulator` has S * N environments, those of the first seed first. `on_step` is
+    called before every environment step and may raise to break off.
     """
     started = time.perf_counter()
     seeds = algorithm.seeds
@@ -46,6 +53,7 @@ def roll_out(
     finite = np.ones(len(seeds), dtype=bool)
     step = 0
     while running.any():
+        on_step()
         stacked = torch.from_numpy(observations.astype(np.float32)).to(algorithm.device)
         noise = {name: draw.unflatten(0, (len(seeds), episodes)) for name, draw in draws.at(step).items()}
         actions = algorithm.act(stacked.unflatten(0, (len(seeds), episodes)), noise).cpu().numpy()

@@ -1,0 +1,92 @@
+"""The driver's end: what workers send goes into the store, and on to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from bench.execute.events import Event, Progress, Started, Stopped, Weights
+from bench.files import sha256_of, written_whole
+from bench.records import FailureRecord, FinishedRecord, ResultRecord, TrialKey, WeightsRecord
+from bench.store.writer import Writer
+
+FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+
+
+class Watcher(Protocol):
+    """Shows a person what happens."""
+
+    def watch(self, event: Event) -> None:
+        """Called after each event has been dealt with."""
+
+
+class Collector:
+    """Stores each event's result before it returns; counts what finished and what failed.
+
+    Parameters
+    ----------
+    states : state of every trial in the store; results of trials that finished before are not stored again.
+    folder : the store's folder; weights go into `weights/` below it.
+    began_at : when this run began; a continued stack tells of failures before it once more.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        folder: Path,
+        states: Mapping[TrialKey, str],
+        watcher: Watcher,
+        began_at: datetime,
+    ) -> None:
+        self._writer = writer
+        self._folder = folder
+        self._states = dict(states)
+        self._watcher = watcher
+        self._began_at = began_at
+        self.finished = 0
+        self.failed = 0
+        self.stopped = False
+
+    def receive(self, event: Event) -> None:
+        """Deal with one event; returning acknowledges it."""
+        match event:
+            case Started():
+                for key in event.trials:
+                    if self._states.get(key) not in (FINISHED, FAILED):
+                        self._writer.start(key)
+            case Stopped():
+                self.stopped = True
+            case Weights():
+                if self._states.get(event.trial) != FINISHED:
+                    self._writer.record(self._keep(event))
+            case Progress():
+                pass
+            case _:
+                self._store(event)
+        self._watcher.watch(event)
+
+    def _store(self, record: ResultRecord) -> None:
+        state = self._states.get(record.trial)
+        if state == FINISHED:
+            return
+        if isinstance(record, FailureRecord) and record.failed_at < self._began_at and state != RUNNING:
+            # Stored before; the trial may have been given another attempt since.
+            return
+        self._writer.record(record)
+        if isinstance(record, FinishedRecord):
+            self._states[record.trial] = FINISHED
+            self.finished += 1
+        elif isinstance(record, FailureRecord):
+            self._states[record.trial] = FAILED
+            self.failed += 1
+
+    def _keep(self, weights: Weights) -> WeightsRecord:
+        key = weights.trial
+        stem = f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:12]}-seed-{key.seed}"
+        path = self._folder / "weights" / f"{stem}-{weights.role}.safetensors"
+        with written_whole(path) as temporary:
+            temporary.write_bytes(weights.content)
+        relative = path.relative_to(self._folder).as_posix()
+        return WeightsRecord(key, weights.role, relative, sha256_of(path), len(weights.content))

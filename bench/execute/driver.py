@@ -1,0 +1,210 @@
+"""Works off a grid: data, trials, stacks, executor; the only process that writes the store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from bench.catalog import Task
+from bench.data.verify import dataset_record
+from bench.errors import BenchError
+from bench.execute.collector import Collector, Watcher
+from bench.execute.grid import Cell, Request, plan_cells
+from bench.execute.local import run_locally
+from bench.execute.plan import StackPlan
+from bench.execute.stacks import FAILED, FINISHED, stacks_of
+from bench.provenance import describe_run
+from bench.records import DatasetRecord, TrialKey, TrialRecord
+from bench.store.database import Store, open_store
+from bench.store.writer import Writer
+
+Obtain = Callable[[Task], Path]
+"""Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a grid is worked off; nothing here changes a number."""
+
+    executor: Literal["ray", "local"] = "ray"
+    seeds_per_stack: int = 5
+    cpus_per_stack: int = 1
+    gpus_per_stack: float | None = None
+    """None: half a GPU where there is one, else none."""
+    address: str | None = None
+    runner: str = "auto"
+    retry_failed: bool = False
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of a grid."""
+
+    trials: int
+    finished_before: int
+    finished: int
+    failed: int
+    failed_before: int
+    stopped: bool
+
+
+@dataclass
+class Grid:
+    """The trials of a request, what the store says of them, and the stacks that are left."""
+
+    trials: list[TrialRecord] = field(default_factory=list)
+    states: dict[TrialKey, str] = field(default_factory=dict)
+    plans: list[StackPlan] = field(default_factory=list)
+
+    def count(self, state: str) -> int:
+        """Trials in a state, before anything is run."""
+        return sum(self.states[trial.key] == state for trial in self.trials)
+
+
+def run_grid(
+    request: Request,
+    settings: Settings,
+    store_url: str,
+    command: str,
+    watcher: Watcher,
+    obtain: Obtain,
+) -> Summary:
+    """Run whatever of a request is not finished yet, storing every result before going on.
+
+    Raises
+    ------
+    BenchError : the request is wrong, the store cannot be written, a dataset cannot be had.
+    """
+    cells = plan_cells(request)
+    device, shares = _device(settings)
+    with open_store(store_url) as store, Writer(store) as writer:
+        run = describe_run(command)
+        writer.begin_run(run)
+        grid = _grid(cells, request.seeds, settings, store, writer, obtain, device)
+        collector = Collector(writer, store.folder, grid.states, watcher, run.started_at)
+        if grid.plans:
+            _execute(grid.plans, collector, settings, shares)
+        writer.end_run(run.run_id)
+    return Summary(
+        trials=len(grid.trials),
+        finished_before=grid.count(FINISHED),
+        finished=collector.finished,
+        failed=collector.failed,
+        failed_before=grid.count(FAILED),
+        stopped=collector.stopped,
+    )
+
+
+def checkpoints_folder(store: Store) -> Path:
+    """Where the checkpoints of a store's stacks lie."""
+    return store.folder / "checkpoints"
+
+
+def _grid(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    settings: Settings,
+    store: Store,
+    writer: Writer,
+    obtain: Obtain,
+    device: str,
+) -> Grid:
+    grid = Grid()
+    datasets: dict[str, tuple[Path, DatasetRecord]] = {}
+    for cell in cells:
+        task = cell.task
+        if task.name not in datasets:
+            path = obtain(task)
+            datasets[task.name] = (path, dataset_record(task, path))
+        path, dataset = datasets[task.name]
+        trials = [cell.trial(seed, dataset) for seed in seeds]
+        states = writer.plan(trials, retry=settings.retry_failed)
+        stacks = stacks_of(
+            cell,
+            dataset,
+            seeds,
+            states,
+            seeds_per_stack=settings.seeds_per_stack,
+            checkpoints=checkpoints_folder(store),
+        )
+        grid.trials += trials
+        grid.states |= states
+        for stack in stacks:
+            # A cut-off stack may bring seeds along that were not asked for this time.
+            grid.states |= writer.plan(stack)
+            grid.plans.append(_plan(stack, cell, path, settings, store, device))
+    return grid
+
+
+def _plan(
+    stack: tuple[TrialRecord, ...], cell: Cell, path: Path, settings: Settings, store: Store, device: str
+) -> StackPlan:
+    return StackPlan(
+        trials=stack,
+        task=cell.task,
+        data_path=path.resolve(),
+        checkpoints=checkpoints_folder(store).resolve(),
+        device=device,
+        threads=settings.cpus_per_stack,
+        runner=settings.runner,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+
+
+def _device(settings: Settings) -> tuple[str, float]:
+    """Device of the stacks, and the share of a GPU that each takes."""
+    import torch
+
+    present = torch.cuda.is_available() or settings.address is not None
+    asked = settings.gpus_per_stack
+    if asked and not present:
+        raise BenchError(
+            f"{asked:g} GPU per stack asked for",
+            "This machine has no GPU that torch can use.",
+            "Leave --gpus-per-stack out to train on the CPU.",
+        )
+    if asked is None:
+        asked = 0.5 if torch.cuda.is_available() else 0.0
+    return ("cuda" if asked else "cpu"), asked
+
+
+def _execute(plans: list[StackPlan], collector: Collector, settings: Settings, gpus: float) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-run-") as folder,
+        _graceful_stop(Path(folder)) as stop_file,
+    ):
+        if settings.executor == "local":
+            run_locally(plans, collector.receive, stop_file.exists)
+            return
+        # Imported here, so that everything but this executor works where Ray is not installed.
+        from bench.execute.ray_tune import Shares, run_with_ray
+
+        shares = Shares(settings.cpus_per_stack, gpus)
+        run_with_ray(plans, collector.receive, shares=shares, address=settings.address, stop_file=stop_file)
+
+
+@contextmanager
+def _graceful_stop(folder: Path) -> Iterator[Path]:
+    """A file that appears at the first Ctrl-C; workers then save and end. A second Ctrl-C ends at once."""
+    stop_file = folder / "stop"
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        if stop_file.exists():
+            raise KeyboardInterrupt
+        stop_file.touch()
+        # os.write is safe inside a handler, print is not.
+        os.write(2, b"\nStopping: stacks save their state. Ctrl-C again ends at once.\n")
+
+    before = signal.signal(signal.SIGINT, request_stop)
+    try:
+        yield stop_file
+    finally:
+        signal.signal(signal.SIGINT, before)

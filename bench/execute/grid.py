@@ -1,0 +1,158 @@
+"""From a request (algorithms x tasks x seeds) to trials: what each is, and how it falls short of the
+preset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.catalog import Physics, Task
+from bench.errors import BenchError
+from bench.presets import Preset, load_preset
+from bench.records import DatasetRecord, TrialKey, TrialRecord, hash_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; None leaves a setting to the preset."""
+
+    tasks: tuple[Task, ...]
+    algorithms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    variant: str = "released"
+    budget: float = 1.0
+    """Factor on every step count of the preset, in (0, 1]."""
+    evaluations: int | None = None
+    episodes: int | None = None
+    physics: Physics | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Algorithm x variant x task with everything that determines its numbers, except data and seed."""
+
+    algorithm: str
+    variant: str
+    task: Task
+    physics: Physics
+    budget: float
+    preset: Preset
+    """Scaled by the budget."""
+    evaluation_steps: tuple[int, ...]
+    """Iterations of the evaluated phase after which evaluations fall, the last at its end."""
+    episodes: int
+    reduced: tuple[str, ...]
+    """What is below the preset, in words; empty for a full cell."""
+
+    @property
+    def name(self) -> str:
+        """For people: `dtql hopper-medium-v2`, with the variant where it is not the default."""
+        variant = "" if self.variant == "released" else f" ({self.variant})"
+        return f"{self.algorithm}{variant} {self.task.name}"
+
+    def trial(self, seed: int, dataset: DatasetRecord) -> TrialRecord:
+        """The trial of one training seed on a dataset."""
+        config = self._config(dataset)
+        determining = {key: value for key, value in config.items() if key != "sources"}
+        key = TrialKey(self.algorithm, self.variant, self.task.name, seed, hash_of(determining))
+        return TrialRecord(
+            key=key,
+            config=config,
+            dataset=dataset,
+            task_version=self.task.version,
+            physics=self.physics,
+            budget=self.budget,
+            protocol=self.preset.evaluation.protocol,
+            episodes=self.episodes,
+            reduced=self.reduced,
+        )
+
+    def _config(self, dataset: DatasetRecord) -> dict[str, object]:
+        hyperparameters = self.preset.hyperparameters
+        return {
+            "algorithm": self.algorithm,
+            "variant": self.variant,
+            "task": self.task.name,
+            "task_version": self.task.version,
+            "physics": self.physics,
+            "budget": self.budget,
+            "dataset": {"name": dataset.name, "sha256": dataset.sha256, "rows": dataset.rows},
+            "hyperparameters": {name: setting.value for name, setting in hyperparameters.items()},
+            "reward_transform": self.preset.reward_transform.value,
+            "evaluation": {
+                "steps": list(self.evaluation_steps),
+                "episodes": self.episodes,
+                "protocol": self.preset.evaluation.protocol,
+            },
+            # Where a value comes from does not change the number, so it stays out of the hash.
+            "sources": {name: setting.source for name, setting in hyperparameters.items()},
+        }
+
+
+def plan_cells(request: Request) -> list[Cell]:
+    """The cells of a request, task by task.
+
+    Raises
+    ------
+    BenchError : an unknown name, a budget outside (0, 1], a task without a preset or without a simulator.
+    """
+    if not (math.isfinite(request.budget) and 0 < request.budget <= 1):
+        raise BenchError(
+            f"budget {request.budget:g}",
+            "A budget is a factor on the preset's step counts, above 0 and at most 1.",
+            "For a quick look try --budget 0.001.",
+        )
+    _check_simulators(request.tasks)
+    return [_cell(request, algorithm, task) for task in request.tasks for algorithm in request.algorithms]
+
+
+def evaluation_steps(iterations: int, interval: int, count: int | None = None) -> tuple[int, ...]:
+    """Iterations after which evaluations fall: every `interval`, or `count` evenly spaced; always at the
+    end.
+    """
+    if count is not None:
+        count = min(count, iterations)
+        return tuple(math.ceil(iterations * number / count) for number in range(1, count + 1))
+    regular = tuple(range(interval, iterations + 1, interval))
+    return regular if regular and regular[-1] == iterations else (*regular, iterations)
+
+
+def _check_simulators(tasks: Sequence[Task]) -> None:
+    missing = [task.name for task in tasks if task.simulator is None]
+    if missing:
+        raise BenchError(
+            f"{', '.join(missing)} cannot be run yet",
+            "The simulator does not exist here; the data can already be fetched, read and verified.",
+            "Run the locomotion tasks: `bench list tasks` shows which have a simulator.",
+        )
+
+
+def _cell(request: Request, algorithm: str, task: Task) -> Cell:
+    full = load_preset(algorithm, task, request.variant)
+    preset = full.scaled(request.budget)
+    # The evaluated phase is the last; its length is the last step count that the preset file names.
+    trained = preset.step_counts[-1]
+    iterations = int(preset.values[trained])
+    steps = evaluation_steps(iterations, preset.evaluation.interval, request.evaluations)
+    full_count = len(evaluation_steps(int(full.values[trained]), full.evaluation.interval))
+    episodes = request.episodes or full.evaluation.episodes
+    reduced = []
+    if request.budget < 1:
+        reduced.append(f"budget {request.budget:g}")
+    if len(steps) < full_count:
+        reduced.append(f"{len(steps)} of {full_count} evaluations")
+    if episodes < full.evaluation.episodes:
+        reduced.append(f"{episodes} of {full.evaluation.episodes} episodes")
+    return Cell(
+        algorithm=algorithm,
+        variant=request.variant,
+        task=task,
+        physics=request.physics or task.physics,
+        budget=request.budget,
+        preset=preset,
+        evaluation_steps=steps,
+        episodes=episodes,
+        reduced=tuple(reduced),
+    )

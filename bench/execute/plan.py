@@ -1,0 +1,48 @@
+"""What one worker is given: the trials of a stack, and where and how they are worked off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.catalog import Task
+from bench.records import TrialRecord, hash_of
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """A stack to train: the trials (seeds of one cell) that share a process."""
+
+    trials: tuple[TrialRecord, ...]
+    task: Task
+    data_path: Path
+    checkpoints: Path
+    """Folder with one folder per stack."""
+    device: str = "cpu"
+    threads: int = 1
+    runner: str = "auto"
+    concurrent_stacks: int = 1
+    checkpoint_seconds: float = 60.0
+    """Between checkpoints in the middle of a phase."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds, in the order of the stack."""
+        return tuple(trial.key.seed for trial in self.trials)
+
+    @property
+    def name(self) -> str:
+        """For people and folders: `dtql-released-hopper-medium-v2-1a2b3c4d-seeds-0-1`."""
+        key = self.trials[0].key
+        seeds = "-".join(str(seed) for seed in self.seeds)
+        return f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:8]}-seeds-{seeds}"
+
+    @property
+    def identity(self) -> str:
+        """What its checkpoints are of: configuration and seeds."""
+        return hash_of([self.trials[0].key.config_hash, list(self.seeds)])
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """The folder of this stack's checkpoints."""
+        return self.checkpoints / self.name

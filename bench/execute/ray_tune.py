@@ -1,0 +1,148 @@
+"""Works off stacks through Ray Tune: one process per stack, results back to the driver.
+
+Tune schedules and nothing more: its checkpoints, restore and loggers are not used. A worker's report returns
+after the driver has handled it, which makes it an acknowledgement.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import ray
+from ray import tune
+
+from bench.errors import BenchError
+from bench.execute.events import Emit, Event
+from bench.execute.plan import StackPlan
+from bench.execute.worker import failures_of, run_plan
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+EVENT = "event"
+STACK = "stack"
+
+
+class WorkerDiedError(Exception):
+    """A worker process ended without a word: killed, out of memory, or its machine was lost."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What one stack occupies."""
+
+    cpus: int
+    gpus: float
+
+
+def run_with_ray(
+    plans: Sequence[StackPlan], emit: Emit, *, shares: Shares, address: str | None, stop_file: Path
+) -> None:
+    """Run the stacks as Tune trials, as many at once as their shares allow.
+
+    Parameters
+    ----------
+    address : of a running cluster, or `auto`; None starts Ray on this machine for this run.
+    stop_file : workers save and end once it exists.
+
+    Raises
+    ------
+    BenchError : no cluster at the address, or one that can never give the shares.
+    """
+    _start(address)
+    try:
+        _check_shares(shares)
+        with TemporaryDirectory(prefix="bench-tune-") as scratch:
+            _tuner(plans, emit, shares, stop_file, Path(scratch)).fit()
+    finally:
+        ray.shutdown()
+
+
+def concurrency(shares: Shares, resources: dict[str, float], stacks: int) -> int:
+    """How many stacks run at once on the given resources, at least 1."""
+    by_cpu = resources.get("CPU", 1) // shares.cpus
+    by_gpu = resources.get("GPU", 0) // shares.gpus if shares.gpus else by_cpu
+    return int(max(1, min(by_cpu, by_gpu, stacks)))
+
+
+def _start(address: str | None) -> None:
+    # Results go to our store; Tune's own files would only be a second, partial truth.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    # Ctrl-C is ours: workers are asked to save and end (stop_file).
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError as error:
+        raise BenchError(
+            f"no Ray cluster at {address!r}",
+            str(error),
+            "Start one with `ray start --head`, or leave --address out.",
+        ) from error
+
+
+def _check_shares(shares: Shares) -> None:
+    available = ray.cluster_resources()
+    for name, asked in (("CPU", shares.cpus), ("GPU", shares.gpus)):
+        if asked > available.get(name, 0):
+            raise BenchError(
+                f"{asked:g} {name} per stack asked for",
+                f"Ray has {available.get(name, 0):g} in all.",
+                f"Ask for less with --{name.lower()}s-per-stack.",
+            )
+
+
+def _tuner(
+    plans: Sequence[StackPlan], emit: Emit, shares: Shares, stop_file: Path, scratch: Path
+) -> tune.Tuner:
+    trainable = tune.with_parameters(_train, plans=list(plans), stop_file=str(stop_file))
+    return tune.Tuner(
+        tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
+        param_space={STACK: tune.grid_search(list(range(len(plans))))},
+        tune_config=tune.TuneConfig(reuse_actors=False),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch), name="stacks", verbose=0, callbacks=[_Collect(plans, emit)]
+        ),
+    )
+
+
+def _train(config: dict[str, int], plans: list[StackPlan], stop_file: str) -> None:
+    """In the worker: run one stack, reporting each event."""
+    stop = Path(stop_file)
+
+    def emit(event: Event) -> None:
+        tune.report({EVENT: event})
+
+    run_plan(plans[config[STACK]], emit, stop.exists)
+
+
+class _Collect(tune.Callback):
+    """In the driver: hands on what workers report, and tells of workers that died."""
+
+    def __init__(self, plans: Sequence[StackPlan], emit: Emit) -> None:
+        self._plans = plans
+        self._emit = emit
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, object], **info: object
+    ) -> None:
+        """Hand on an event; the worker waits until this returns."""
+        if EVENT in result:
+            self._emit(result[EVENT])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        """A worker process is gone."""
+        reason = str(trial.get_error() or "its process ended").strip().splitlines()[-1]
+        for failure in failures_of(self._plans[trial.config[STACK]], WorkerDiedError(reason)):
+            self._emit(failure)

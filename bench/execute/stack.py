@@ -1,0 +1,290 @@
+"""The work of one stack: train the seeds of a cell side by side, evaluate them, survive being cut off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+import torch
+
+from algorithms.base import Algorithm, Dimensions
+from algorithms.registry import build
+from bench.data.reader import qlearning_dataset, read_file
+from bench.data.rewards import transformed_rewards
+from bench.envs import BatchedSimulator, make_simulator
+from bench.errors import WorkFailedError
+from bench.evaluation.rollout import Rollouts, roll_out
+from bench.execute.events import Emit, Progress, Started, Stopped
+from bench.execute.outcome import outcome_of
+from bench.execute.plan import StackPlan
+from bench.records import EvaluationRecord, FailureRecord
+from bench.training.batches import PackedDataset
+from bench.training.checkpoint import CheckpointFolder
+from bench.training.trainer import Position, Trainer
+
+CHUNK_SECONDS = 1.0
+"""Training runs about this long between looks at the device: for progress, divergence and requests to
+stop.
+"""
+
+
+@dataclass
+class History:
+    """What the host remembers of a stack besides tensors; JSON values, saved with every checkpoint."""
+
+    evaluations: list[dict] = field(default_factory=list)
+    """Per evaluation: number, step, and per seed returns, lengths, metrics; and its seconds."""
+    failed: dict[str, dict] = field(default_factory=dict)
+    """Slot -> what is known of a seed that diverged."""
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    evaluation_seconds: float = 0.0
+
+
+class StopRequestedError(Exception):
+    """Raised at a moment at which the stack's state is whole."""
+
+
+class Stack:
+    """One stack at work.
+
+    Parameters
+    ----------
+    emit : takes every result; returning means that it is safe with the driver.
+    should_stop : asked about once a second; when true the stack saves its state and ends.
+    """
+
+    def __init__(self, plan: StackPlan, emit: Emit, should_stop: Callable[[], bool] = lambda: False) -> None:
+        torch.set_num_threads(plan.threads)
+        self.plan = plan
+        self.history = History()
+        self.trainer = Trainer(_algorithm(plan), _packed_data(plan), runner=plan.runner)
+        self._emit = emit
+        self._should_stop = should_stop
+        self._evaluation = plan.trials[0].config["evaluation"]
+        self._checkpoints = CheckpointFolder(plan.checkpoint_folder, plan.identity)
+        self._saved_at = time.monotonic()
+        self._rate = 0.0
+
+    def run(self) -> bool:
+        """Work until the stack is complete (True) or asked to stop (False, with its state saved)."""
+        plan = self.plan
+        self._resume()
+        count = len(plan.seeds) * self._evaluation["episodes"]
+        with make_simulator(plan.task.environment, plan.trials[0].physics, count, plan.threads) as simulator:
+            try:
+                while self._work(simulator):
+                    pass
+            except StopRequestedError:
+                self._save()
+                self._emit(Stopped(plan.name))
+                return False
+        for event in outcome_of(plan, self.trainer, self.history):
+            self._emit(event)
+        self._checkpoints.remove()
+        return True
+
+    def _work(self, simulator: BatchedSimulator) -> bool:
+        """Do the next piece of work; False when nothing is left."""
+        if len(self.history.failed) == len(self.plan.seeds):
+            return False
+        due = self._evaluation_due()
+        if due is not None:
+            self._evaluate(simulator, due)
+        elif self.trainer.phase is not None:
+            self._train()
+        else:
+            return False
+        return True
+
+    def _resume(self) -> None:
+        checkpoint, notes = self._checkpoints.load()
+        if checkpoint is not None:
+            host = checkpoint.host
+            self.trainer.load(checkpoint.tensors, Position(**host["position"]))
+            self.history = History(**host["history"])
+            phase = self.trainer.phase
+            place = f"{phase.name} {self.trainer.position.step}" if phase else "the end of training"
+            notes = [*notes, f"continues from {place}"]
+        self._emit(Started(self.plan.name, tuple(trial.key for trial in self.plan.trials), tuple(notes)))
+        # The driver may not have stored everything before the cut; storing the same twice changes nothing.
+        for slot in range(len(self.plan.seeds)):
+            self._emit_evaluations(slot, self.history.evaluations)
+        for slot, failure in self.history.failed.items():
+            self._emit(self._failure(int(slot), failure))
+
+    def _save(self) -> None:
+        host = {
+            "config_hash": self.plan.trials[0].key.config_hash,
+            "seeds": list(self.plan.seeds),
+            "position": asdict(self.trainer.position),
+            "history": asdict(self.history),
+        }
+        self._checkpoints.save(self.trainer.state_dict(), host)
+        self._saved_at = time.monotonic()
+
+    # Training
+
+    def _train(self) -> None:
+        if self._should_stop():
+            raise StopRequestedError
+        phase = self.trainer.phase
+        iterations = min(self._iterations_to_next_stop(), max(1, int(self._rate * CHUNK_SECONDS)))
+        started = time.perf_counter()
+        self.trainer.advance(iterations)
+        diverged = self.trainer.retire_diverged()
+        seconds = time.perf_counter() - started
+        spent = self.history.phase_seconds
+        spent[phase.name] = spent.get(phase.name, 0.0) + seconds
+        self._rate = iterations / seconds
+        for seed in diverged:
+            message = f"the loss of phase {seed.phase} is not finite"
+            self._fail(seed.slot, seed.step, "diverged", message)
+        self._report_progress(phase.name)
+        phase_ended = self.trainer.position.step == 0
+        if phase_ended or time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
+            self._save()
+
+    def _iterations_to_next_stop(self) -> int:
+        """To the end of the phase, or to the next evaluation within it."""
+        phase, step = self.trainer.phase, self.trainer.position.step
+        if not phase.evaluated:
+            return phase.iterations - step
+        return min(place for place in (*self._evaluation["steps"], phase.iterations) if place > step) - step
+
+    # Evaluation
+
+    def _evaluation_due(self) -> tuple[int, int] | None:
+        """Number and step of the evaluation whose turn it is, if any."""
+        number = len(self.history.evaluations) + 1
+        if number > len(self._evaluation["steps"]):
+            return None
+        step = self._evaluation["steps"][number - 1]
+        return (number, step) if self._evaluated_iterations() >= step else None
+
+    def _evaluated_iterations(self) -> int:
+        """Iterations done of the phase that evaluations fall into."""
+        position = self.trainer.position
+        for index, phase in enumerate(self.trainer.algorithm.phases):
+            if phase.evaluated:
+                done = position.step if position.phase == index else 0
+                return phase.iterations if position.phase > index else done
+        raise ValueError("the method has no phase to evaluate")
+
+    def _evaluate(self, simulator: BatchedSimulator, due: tuple[int, int]) -> None:
+        number, step = due
+        self._report_progress(f"evaluation {number}")
+        metrics = self.trainer.read_metrics()
+        rollouts = roll_out(
+            self.trainer.algorithm,
+            simulator,
+            evaluation=number,
+            episodes=self._evaluation["episodes"],
+            on_step=self._raise_if_stopped,
+        )
+        self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
+        self.history.evaluation_seconds += rollouts.seconds
+        for slot, finite in enumerate(rollouts.finite):
+            if not finite:
+                self.trainer.algorithm.retire(slot)
+                self._fail(slot, step, "diverged", f"an action of evaluation {number} is not finite")
+            self._emit_evaluations(slot, self.history.evaluations[-1:])
+        self._save()
+
+    def _raise_if_stopped(self) -> None:
+        if self._should_stop():
+            raise StopRequestedError
+
+    def _emit_evaluations(self, slot: int, evaluations: list[dict]) -> None:
+        trial = self.plan.trials[slot]
+        for entry in evaluations:
+            if self._failed_by(slot, entry["step"]):
+                continue
+            returns = entry["returns"][slot]
+            self._emit(
+                EvaluationRecord(
+                    trial=trial.key,
+                    number=entry["number"],
+                    step=entry["step"],
+                    physics=trial.physics,
+                    returns=tuple(returns),
+                    lengths=tuple(entry["lengths"][slot]),
+                    scores=tuple(self.plan.task.normalised(returns).tolist()),
+                    seconds=entry["seconds"],
+                    metrics=entry["metrics"][slot],
+                    evaluated_at=datetime.fromisoformat(entry["evaluated_at"]),
+                )
+            )
+
+    # Failures
+
+    def _fail(self, slot: int, step: int, error: str, message: str) -> None:
+        if str(slot) in self.history.failed:
+            return
+        last = self.history.evaluations[-1]["metrics"][slot] if self.history.evaluations else {}
+        failure = {"step": step, "error": error, "message": message, "last_metrics": last}
+        failure |= {"iterations": self._evaluated_iterations(), "failed_at": datetime.now(UTC).isoformat()}
+        self.history.failed[str(slot)] = failure
+        self._emit(self._failure(slot, failure))
+
+    def _failed_by(self, slot: int, step: int) -> bool:
+        failure = self.history.failed.get(str(slot))
+        return failure is not None and failure["iterations"] <= step
+
+    def _failure(self, slot: int, failure: dict) -> FailureRecord:
+        return FailureRecord(
+            trial=self.plan.trials[slot].key,
+            step=failure["step"],
+            error=failure["error"],
+            message=failure["message"],
+            traceback="",
+            last_metrics=failure["last_metrics"],
+            failed_at=datetime.fromisoformat(failure["failed_at"]),
+        )
+
+    # Progress
+
+    def _report_progress(self, activity: str) -> None:
+        phases, position = self.trainer.algorithm.phases, self.trainer.position
+        total = sum(phase.iterations for phase in phases)
+        done = sum(phase.iterations for phase in phases[: position.phase]) + position.step
+        rate = done / max(sum(self.history.phase_seconds.values()), 1e-9)
+        made = len(self.history.evaluations)
+        per_evaluation = self.history.evaluation_seconds / made if made else 0.0
+        left = (total - done) / rate if done else 0.0
+        left += per_evaluation * (len(self._evaluation["steps"]) - made)
+        self._emit(Progress(self.plan.name, activity, done, total, rate, left))
+
+
+def _algorithm(plan: StackPlan) -> Algorithm:
+    task = plan.task
+    dimensions = Dimensions(task.observation_dim, task.action_dim, task.action_bound)
+    hyperparameters = plan.trials[0].config["hyperparameters"]
+    return build(plan.trials[0].key.algorithm, dimensions, hyperparameters, plan.seeds, plan.device)
+
+
+def _packed_data(plan: StackPlan) -> PackedDataset:
+    transitions = qlearning_dataset(read_file(plan.data_path, plan.task))
+    if len(transitions) == 0:
+        raise WorkFailedError(f"{plan.data_path} holds no transition", "", "Collect or fetch it again.")
+    return PackedDataset.pack(
+        transitions.observations,
+        transitions.actions,
+        transitions.next_observations,
+        transformed_rewards(plan.trials[0].config["reward_transform"], transitions),
+        transitions.terminals,
+        device=plan.device,
+    )
+
+
+def _as_json(rollouts: Rollouts, number: int, step: int, metrics: list[dict[str, float]]) -> dict:
+    return {
+        "number": number,
+        "step": step,
+        "returns": rollouts.returns.tolist(),
+        "lengths": rollouts.lengths.tolist(),
+        "metrics": metrics,
+        "seconds": rollouts.seconds,
+        "evaluated_at": datetime.now(UTC).isoformat(),
+    }
