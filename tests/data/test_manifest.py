@@ -1,0 +1,72 @@
+"""What is known about D4RL's files, against relations that the numbers must obey."""
+
+import pytest
+
+from bench.catalog import load_catalog
+from bench.data.manifest import load_manifest
+from bench.errors import BenchError
+
+MANIFEST = load_manifest()
+ROBOTS = ("halfcheetah", "hopper", "walker2d")
+
+
+def test_the_nine_locomotion_sets_are_known():
+    suite = load_catalog().suite("d4rl-locomotion")
+    assert set(MANIFEST.datasets) == {task.name for task in suite.tasks}
+    for task in suite.tasks:
+        facts = MANIFEST.datasets[task.name]
+        assert facts.rows == task.rows
+        assert (facts.observation_dim, facts.action_dim) == (task.observation_dim, task.action_dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "transitions", "episodes"),
+    # Transitions, and episodes that end before the last row, as other projects report them for these files.
+    [
+        ("hopper-medium-v2", 999_998, 2186),
+        ("walker2d-medium-v2", 999_322, 1190),
+        ("halfcheetah-medium-replay-v2", 201_798, 201),
+        ("hopper-medium-replay-v2", 401_598, 2040),
+        ("hopper-medium-expert-v2", 1_998_966, 3213),
+        ("walker2d-medium-expert-v2", 1_998_318, 2190),
+    ],
+)
+def test_counts(name, transitions, episodes):
+    facts = MANIFEST.datasets[name]
+    assert facts.transitions == transitions
+    assert facts.terminals + facts.timeout_contradictions == episodes
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_medium_expert_begins_with_medium(robot):
+    medium, both = (MANIFEST.datasets[f"{robot}-{kind}-v2"] for kind in ("medium", "medium-expert"))
+    assert both.terminals >= medium.terminals
+    assert both.timeout_contradictions >= medium.timeout_contradictions
+    # Half of the rows are medium's: the other half's mean must be a mean of states that the robot can reach,
+    # that is, not further than a few deviations from medium's.
+    for one, two, deviation in zip(medium.state_mean, both.state_mean, medium.state_std, strict=True):
+        assert abs(two - one) < 2.5 * deviation
+
+
+def test_upright_robots_are_as_tall_as_their_torso_stands():
+    for name, facts in MANIFEST.datasets.items():
+        if not name.startswith("halfcheetah"):
+            assert 1.1 < facts.state_mean[0] < 1.4
+        assert min(facts.state_std) > 0.04
+
+
+def test_a_mistake_is_named_with_its_line(tmp_path):
+    path = tmp_path / "manifest.yaml"
+    entry = (
+        "state_tolerance: 1e-2\ndatasets:\n  a:\n    rows: 10\n    observation_dim: 1\n    action_dim: 1\n"
+        "    transitions: 8\n    timeout_contradictions: 1\n    terminals: 0\n    state_mean: [0.0]\n"
+        "    state_std: [1.0]\n"
+    )
+    path.write_text(entry)
+    assert load_manifest(path).datasets["a"].rows == 10
+    path.write_text(entry.replace("rows: 10", "rows: 11"))
+    with pytest.raises(BenchError, match=r"manifest.yaml line 3: datasets.a: .*transitions \+ timeout"):
+        load_manifest(path)
+    path.write_text(entry.replace("terminals: 0", "terminal: 0"))
+    with pytest.raises(BenchError, match=r"line 9: datasets.a.terminal: unknown key; did you mean terminals"):
+        load_manifest(path)

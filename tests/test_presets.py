@@ -1,0 +1,148 @@
+"""Presets against the paper's table of hyper-parameters, and the rules of variants and budgets."""
+
+import csv
+import dataclasses
+import math
+
+import pytest
+
+from algorithms.dtql import DTQLConfig
+from bench.catalog import load_catalog
+from bench.errors import BenchError
+from bench.field_docs import config_field_docs
+from bench.presets import algorithms_with_presets, load_preset, scaled_count, tasks_of, variants_of
+from bench.resources import resource
+
+CATALOG = load_catalog()
+
+with (resource("paper_tables") / "hparams_dtql_table4.csv").open(encoding="utf-8") as file:
+    TABLE_4 = {row["task"]: row for row in csv.DictReader(file)}
+
+
+def preset(task, variant="released"):
+    return load_preset("dtql", CATALOG.task(task), variant)
+
+
+@pytest.mark.parametrize("task", TABLE_4)
+@pytest.mark.parametrize(("variant", "column"), [("released", "code"), ("paper", "paper")])
+def test_dtql_agrees_with_table_4_and_main_py(task, variant, column):
+    printed, loaded = TABLE_4[task], preset(task, variant)
+    expected = {
+        "trust_region_weight": float(printed["alpha"]),
+        "expectile": float(printed["expectile"]),
+        "likelihood_weight": 1.0 if printed["entropy_term_paper"] == "True" else 0.0,
+        "pretrain_iterations": 1000 * int(printed["pretrain_epochs"]),
+        "train_iterations": 1000 * int(printed[f"train_epochs_{column}"]),
+        "learning_rate": float(printed["lr_actor_and_diffusion_code"]),
+        "critic_learning_rate": float(printed["lr_critic_code"]),
+        "learning_rate_decay": printed["lr_decay"] == "True",
+        "batch_size": int(printed["batch_size_code"]),
+    }
+    assert {name: loaded.values[name] for name in expected} == expected
+    assert loaded.evaluation.episodes == int(printed["eval_episodes"])
+    assert loaded.reward_transform.value == {"raw": "none", "r-1": "minus_one"}[printed["reward_code"]]
+    assert (loaded.evaluation.interval, loaded.evaluation.protocol) == (50_000, "last")
+    assert loaded.values["train_iterations"] % loaded.evaluation.interval == 0
+
+
+def test_all_26_tasks_have_a_preset_and_every_value_a_source():
+    assert tasks_of("dtql") == tuple(TABLE_4)
+    assert len(TABLE_4) == 26
+    for task in TABLE_4:
+        for variant in variants_of("dtql"):
+            loaded = preset(task, variant)
+            sources = [setting.source for setting in loaded.hyperparameters.values()]
+            sources += [loaded.reward_transform.source, *loaded.evaluation.sources.values()]
+            assert all(sources)
+            assert set(loaded.evaluation.sources) == {"interval", "episodes", "protocol"}
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_a_preset_is_a_whole_configuration_with_the_right_types(variant):
+    for task in TABLE_4:
+        config = DTQLConfig(**preset(task, variant).values)
+        for field in dataclasses.fields(config):
+            assert type(getattr(config, field.name)).__name__ == field.type, field.name
+    assert set(preset("hopper-medium-v2").values) == {field.name for field in dataclasses.fields(DTQLConfig)}
+
+
+def test_paper_differs_from_released_in_three_switches_and_four_epoch_counts():
+    for task in TABLE_4:
+        released, paper = preset(task).values, preset(task, "paper").values
+        differing = {name for name in released if released[name] != paper[name]}
+        longer = {"train_iterations"} if task in LONGER_IN_PAPER else set()
+        assert differing == {"truncate_noise", "critic_layer_norm", "embedding_activation"} | longer
+
+
+LONGER_IN_PAPER = {
+    "antmaze-medium-play-v2",
+    "antmaze-medium-diverse-v2",
+    "antmaze-large-play-v2",
+    "antmaze-large-diverse-v2",
+}
+
+
+def test_a_collected_task_uses_its_twins_preset():
+    for task in CATALOG.tasks.values():
+        if task.collected:
+            assert load_preset("dtql", task) == preset(task.twin_of)
+
+
+def test_a_budget_scales_step_counts_and_interval_and_nothing_else():
+    full, reduced = preset("hopper-medium-v2"), preset("hopper-medium-v2").scaled(0.00025)
+    assert reduced.values["pretrain_iterations"] == 13  # 12.5 rounded up
+    assert reduced.values["train_iterations"] == 250
+    assert reduced.evaluation.interval == 13
+    untouched = set(full.values) - {"pretrain_iterations", "train_iterations"}
+    assert {name: reduced.values[name] for name in untouched} == {
+        name: full.values[name] for name in untouched
+    }
+    assert reduced.evaluation.episodes == 10
+    assert (
+        reduced.hyperparameters["train_iterations"].source == full.hyperparameters["train_iterations"].source
+    )
+    assert full.scaled(1) == full
+
+
+@pytest.mark.parametrize(
+    ("count", "budget", "expected"),
+    [(50_000, 0.001, 50), (350_000, 0.001, 350), (10, 0.001, 1), (1, 1e-9, 1), (3, 0.5, 2), (7, 2, 14)],
+)
+def test_scaled_counts_round_up_without_binary_surprises(count, budget, expected):
+    assert scaled_count(count, budget) == expected
+
+
+def test_binary_floats_would_surprise():
+    # Why scaled_count reckons in decimals: 1,100 * 0.07 is 77, in binary a little more.
+    assert math.ceil(1_100 * 0.07) == 78
+    assert scaled_count(1_100, 0.07) == 77
+
+
+@pytest.mark.parametrize("task", ["pen-human-v0", "pen-cloned-v0"])
+def test_a_task_without_preset_says_so_and_what_to_use(task):
+    with pytest.raises(BenchError, match=f"no preset for {task}") as caught:
+        preset(task)
+    assert task.replace("v0", "v1") in caught.value.do_this
+
+
+def test_unknown_names_get_the_nearest():
+    task = CATALOG.task("hopper-medium-v2")
+    with pytest.raises(BenchError, match=r"unknown algorithm 'dtpl'\nDid you mean dtql"):
+        load_preset("dtpl", task)
+    with pytest.raises(BenchError, match=r"unknown variant 'papr'\nDid you mean paper"):
+        load_preset("dtql", task, "papr")
+
+
+def test_every_algorithm_documents_every_hyper_parameter():
+    for algorithm in algorithms_with_presets():
+        docs = config_field_docs(f"algorithms.{algorithm}")
+        for task in tasks_of(algorithm):
+            names = load_preset(algorithm, CATALOG.task(task)).hyperparameters
+            assert all(docs[name] for name in names)
+
+
+def test_field_docs_are_the_strings_after_the_fields():
+    docs = config_field_docs("algorithms.dtql")
+    assert docs["batch_size"] == "transitions"
+    assert list(docs) == [field.name for field in dataclasses.fields(DTQLConfig)]
+    assert config_field_docs("algorithms.there_is_no_such_method") == {}
