@@ -1,63 +1,59 @@
-"""`bench data collect`: rolls behaviour policies out into datasets."""
+"""`bench data collect`: rolls the shipped behaviour policies out into datasets."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from bench.cli.data import Names, tasks_named
+from bench.cli.progress import shown_progress
 from bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from bench.catalog import Task
 
 
 def collect(
-    name: Annotated[str, typer.Argument(metavar="TASK|SUITE", help="A collected task, or a suite of them.")],
+    names: Names,
     transitions: Annotated[
         int | None, typer.Option(min=1, help="Rows of each file; by default the task's, which are D4RL's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="By default the task's.")] = None,
     physics: Annotated[
-        str | None, typer.Option(help="d4rl or modern; by default the task's.", metavar="PHYSICS")
+        str | None, typer.Option(metavar="NAME", help="d4rl or modern; by default the task's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; by default the data folder's, where runs find it.")
+        Path | None, typer.Option(help="File to write; by default where `bench run` finds it.")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="By default all cores. The bytes do not depend on it.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Collect again what is there.")] = False,
 ) -> None:
-    """Collect a dataset in D4RL's layout by rolling out the shipped behaviour policies.
+    """Roll out the shipped behaviour policies into datasets of D4RL's layout.
 
-    Same seed, same machine: same bytes. The file's SHA-256 is printed and recorded.
+    Same seed, same machine: same bytes. Each file's SHA-256 is printed and, in the data folder, recorded.
     """
-    from bench.catalog import load_catalog
-    from bench.cli.progress import shown_progress
-    from bench.data import collect as collection
+    from bench.data.collect import collect as collect_file
     from bench.data.ledger import Ledger
-    from bench.data.paths import data_folder, dataset_path
+    from bench.data.paths import dataset_path
 
-    catalog = load_catalog()
-    tasks = catalog.suites[name].tasks if name in catalog.suites else (catalog.task(name),)
+    tasks = tasks_named(names)
     if out and len(tasks) > 1:
-        raise BenchError(f"--out {out}", f"{name} is a suite of {len(tasks)} files.", "Leave --out away.")
+        raise BenchError(
+            f"--out {out}", f"It names one file, and {len(tasks)} tasks were asked for.", "Leave --out away."
+        )
     for task in tasks:
         path = out or dataset_path(task)
         if task.collected and path.exists() and not overwrite:
-            print(f"{path} is there already; --overwrite collects it again.")
+            typer.echo(f"{task.name}: already at {path}; --overwrite collects it again.")
             continue
         started = time.monotonic()
-        with shown_progress(f"collecting {task.name}", "transitions") as progress:
-            digest = collection.collect(task, path, transitions, seed, progress, physics, threads)
-        rate = _rows(task, transitions) / (time.monotonic() - started)
-        print(f"{path}\n  {_rows(task, transitions):,} rows, {rate:,.0f} per second, SHA-256 {digest}")
-        if path.resolve().is_relative_to(data_folder()):
+        with shown_progress(task.name, "rows") as progress:
+            digest = collect_file(task, path, transitions, seed, progress, physics, threads)
+        rows = transitions or task.rows or 0
+        rate = rows / (time.monotonic() - started)
+        typer.echo(f"{task.name}: {rows:,} rows, {rate:,.0f} per second, now at {path}")
+        typer.echo(f"  SHA-256 {digest}")
+        if not out:
             Ledger().look_up(path, accept=True)
-
-
-def _rows(task: Task, transitions: int | None) -> int:
-    return transitions or task.rows or 0

@@ -100,7 +100,9 @@ def shares(recipe: CollectedDataset, transitions: int) -> list[tuple[str, int]]:
     for role, rows in sizes:
         if rows < 1:
             raise BenchError(
-                f"{transitions} transitions", f"The share of the {role} policy is no row.", "Ask for more."
+                f"{transitions} transitions are too few",
+                f"The {role} policy's share of them is no row.",
+                "Ask for more, such as --transitions 10000.",
             )
     return sizes
 

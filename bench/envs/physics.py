@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.catalog import Physics
 from bench.envs.locomotion import robot_named
-from bench.errors import unknown_name
+from bench.errors import BenchError
 
 PHYSICS: tuple[Physics, ...] = get_args(Physics)
 CapsuleFormula = Literal["old", "exact"]
@@ -27,7 +27,7 @@ def load_model(environment: str, physics: Physics) -> mujoco.MjModel:
     `modern` is the model as gymnasium simulates it; `d4rl` has the capsule inertia of MuJoCo up to 2.1.0.
     """
     if physics not in PHYSICS:
-        raise unknown_name("physics", physics, PHYSICS, "bench run --help")
+        raise BenchError(f"unknown physics {physics!r}", "", f"Type {' or '.join(PHYSICS)}.")
     robot = robot_named(environment)
     asset = files("gymnasium") / "envs" / "mujoco" / "assets" / robot.asset
     model = mujoco.MjModel.from_xml_path(str(asset))
