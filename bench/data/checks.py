@@ -32,6 +32,16 @@ def check_rows(raw: RawDataset, path: Path, task: Task) -> None:
     _check_robot(raw, path, task)
 
 
+def obtain(task: Task) -> str:
+    """The command that gets a task's dataset."""
+    return f"`bench data {'collect' if task.collected else 'fetch'} {task.name}`"
+
+
+def replace_by(task: Task) -> str:
+    """What to do about a file that is no good."""
+    return f"Move the file away and type {obtain(task)}."
+
+
 def unreadable(path: Path, task: Task, error: OSError) -> BenchError:
     """The error for a file that HDF5 cannot open or read to its end."""
     if isinstance(error, PermissionError):
@@ -42,7 +52,7 @@ def unreadable(path: Path, task: Task, error: OSError) -> BenchError:
         why = f"It is not an HDF5 file ({path.stat().st_size:,} bytes)."
     else:
         why = f"HDF5 says: {error}"
-    return BenchError(f"{path} cannot be read", why, _refetch(task))
+    return BenchError(f"{path} cannot be read", why, replace_by(task))
 
 
 def _check_shapes(raw: RawDataset, path: Path, task: Task) -> None:
@@ -52,7 +62,7 @@ def _check_shapes(raw: RawDataset, path: Path, task: Task) -> None:
         raise BenchError(
             f"{path} holds observations of shape {found[0]} and actions of shape {found[1]}",
             f"{task.name} has {expected[0]} and {expected[1]}: another task's file lies under this name.",
-            _refetch(task),
+            replace_by(task),
         )
     columns = {name: getattr(raw, name) for name in ("observations", "actions", "rewards", "terminals")}
     if raw.timeouts is not None:
@@ -62,14 +72,14 @@ def _check_shapes(raw: RawDataset, path: Path, task: Task) -> None:
             raise BenchError(
                 f"{path} holds {name} of shape {columns[name].shape}",
                 "One value per row is expected.",
-                _refetch(task),
+                replace_by(task),
             )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-        raise BenchError(f"{path} has columns of different lengths", f"Rows: {told}.", _refetch(task))
+        raise BenchError(f"{path} has columns of different lengths", f"Rows: {told}.", replace_by(task))
     if raw.rows < 2:
-        raise BenchError(f"{path} has {raw.rows} rows", "A transition needs two.", _refetch(task))
+        raise BenchError(f"{path} has {raw.rows} rows", "A transition needs two.", replace_by(task))
 
 
 def _check_finite(field: str, values: np.ndarray, path: Path, task: Task) -> None:
@@ -79,7 +89,7 @@ def _check_finite(field: str, values: np.ndarray, path: Path, task: Task) -> Non
         raise BenchError(
             f"{path} holds {values[row]} in {field} at row {row:,}",
             f"{int(bad.sum()):,} of its {field} are NaN or infinite; training on them would diverge.",
-            _refetch(task),
+            replace_by(task),
         )
 
 
@@ -91,7 +101,7 @@ def _check_bounds(raw: RawDataset, path: Path, task: Task) -> None:
             f"{path} holds an action of {np.abs(raw.actions[row]).max():.6g} at row {row:,}",
             f"{int(outside.any(axis=1).sum()):,} rows lie outside {task.name}'s bounds "
             f"[-{task.action_bound:g}, {task.action_bound:g}] by more than {ACTION_TOLERANCE:g}.",
-            _refetch(task),
+            replace_by(task),
         )
 
 
@@ -105,9 +115,5 @@ def _check_robot(raw: RawDataset, path: Path, task: Task) -> None:
             f"{path} is not data of {task.environment}",
             f"The median torso height (observation 0) is {height:.3f}; a {task.environment} is within "
             f"{lowest} and {highest}: another robot's file lies under this name.",
-            _refetch(task),
+            replace_by(task),
         )
-
-
-def _refetch(task: Task) -> str:
-    return f"Move the file away and type `bench data fetch {task.name}`."

@@ -10,6 +10,7 @@ import requests
 
 from bench.catalog import D4RLDataset, Task
 from bench.data.collect import Progress, collect
+from bench.data.ledger import Ledger
 from bench.data.paths import dataset_path
 from bench.data.reader import read_file
 from bench.errors import BenchError, WorkFailedError
@@ -38,6 +39,8 @@ def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
         return path
     if task.collected:
         collect(task, path, progress=progress)
+        # Collected anew on purpose: another content than that of a file since removed is no error.
+        Ledger().look_up(path, accept=True)
         return path
     return fetch(task, progress)
 
@@ -126,7 +129,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _not_to_be_had(task: Task, url: str, path: Path, reasons: list[str]) -> WorkFailedError:
-    meanwhile = f", or use its collected twin meanwhile: {task.twin}" if task.twin else ""
+    meanwhile = f"; meanwhile use its collected twin: --tasks {task.twin}" if task.twin else ""
     return WorkFailedError(
         f"the dataset of {task.name} is missing and could not be fetched",
         "; ".join(reasons),

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from bench.catalog import Task
-from bench.data.checks import check_rows, unreadable
+from bench.data.checks import check_rows, obtain, replace_by, unreadable
 from bench.data.dataset import BoolArray, FloatArray, RawDataset, Transitions
 from bench.errors import BenchError
 
@@ -24,7 +24,7 @@ def read_file(path: Path, task: Task) -> RawDataset:
         holds values that are not finite or actions outside the bounds.
     """
     if not path.is_file():
-        raise BenchError(f"no dataset file {path}", "", f"Type `bench data fetch {task.name}`.")
+        raise BenchError(f"no dataset file {path}", "", f"Type {obtain(task)}.")
     try:
         with h5py.File(path, "r") as file:
             arrays = _arrays(file, path, task)
@@ -105,14 +105,14 @@ def _arrays(file: h5py.File, path: Path, task: Task) -> dict[str, FloatArray | B
         raise BenchError(
             f"{path} lacks {', '.join(missing)}",
             f"D4RL files hold {', '.join(REQUIRED)}; this one has {', '.join(sorted(file)) or 'nothing'}.",
-            f"Move it away and type `bench data fetch {task.name}`.",
+            replace_by(task),
         )
     textual = [key for key in REQUIRED if file[key].dtype.kind not in "biuf"]
     if textual:
         raise BenchError(
             f"{path} holds no numbers in {', '.join(textual)}",
             f"Its type is {file[textual[0]].dtype}.",
-            f"Move it away and type `bench data fetch {task.name}`.",
+            replace_by(task),
         )
     return {
         "observations": file["observations"][()].astype(np.float32),

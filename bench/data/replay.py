@@ -58,8 +58,8 @@ class ReplayReport:
     def rule(self) -> str:
         """How the answer was found, in words."""
         return (
-            f"the physics whose median error is below {LARGEST_SHARE:.1%} of the median motion "
-            f"and at least {SMALLEST_RATIO:g} times smaller than the other's; else neither"
+            f"median error below {LARGEST_SHARE:.1%} of the motion and {SMALLEST_RATIO:g} times below "
+            "the other's; else neither"
         )
 
 

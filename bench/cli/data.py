@@ -1,0 +1,220 @@
+"""`bench data`: get datasets, check them, look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import show_error
+from bench.cli.progress import shown_progress
+from bench.cli.tables import print_table
+from bench.errors import BenchError, WorkFailedError
+
+if TYPE_CHECKING:
+    from bench.catalog import Task
+    from bench.data.replay import ReplayReport
+    from bench.data.verify import VerificationReport
+
+app = typer.Typer(
+    help="Get, check and describe datasets. They lie in ~/.d4rl/datasets or where BENCH_DATA_DIR says.",
+    no_args_is_help=True,
+)
+Names = Annotated[list[str], typer.Argument(metavar="TASK|SUITE...", help="Tasks or suites.")]
+
+
+def tasks_named(names: list[str]) -> list[Task]:
+    """Tasks by their own names or those of suites, each once, in the order given.
+
+    Raises
+    ------
+    BenchError : a name is neither a task nor a suite.
+    """
+    from bench.catalog import load_catalog
+    from bench.errors import unknown_name
+
+    catalog = load_catalog()
+    chosen: dict[str, Task] = {}
+    for name in (part for argument in names for part in argument.split(",") if part):
+        if name in catalog.suites:
+            chosen |= {task.name: task for task in catalog.suites[name].tasks}
+        elif name in catalog.tasks:
+            chosen[name] = catalog.tasks[name]
+        else:
+            known = [*catalog.tasks, *catalog.suites]
+            raise unknown_name("task or suite", name, known, "bench list tasks")
+    return list(chosen.values())
+
+
+@app.command("list")
+def list_(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK|SUITE...]", help="Only these tasks or suites.")
+    ] = None,
+) -> None:
+    """List which datasets are there, where they lie and what is known of them."""
+    from bench.catalog import load_catalog
+    from bench.data.ledger import Ledger
+    from bench.data.paths import data_folder, dataset_path
+
+    tasks = tasks_named(names) if names else list(load_catalog().tasks.values())
+    ledger, rows = Ledger(), []
+    for task in tasks:
+        path = dataset_path(task)
+        entry = ledger.known(path) if path.is_file() else None
+        rows.append(
+            (
+                task.name,
+                _megabytes(path) if path.is_file() else "missing",
+                f"{entry.rows:,}" if entry and entry.rows else "",
+                (entry.verification if entry else None) or ("not checked" if path.is_file() else ""),
+                entry.replay if entry and entry.replay != "unverified" else "",
+                str(path.relative_to(data_folder())),
+            )
+        )
+    print_table(("task", "size", "rows", "content", "replay", "file"), rows, right=("size", "rows"))
+    typer.echo(f"Folder: {data_folder()}")
+
+
+@app.command()
+def fetch(names: Names) -> None:
+    """Download D4RL's files; those that are there already are left alone.
+
+    BENCH_D4RL_MIRRORS may name mirrors, separated by commas, that are tried first.
+    """
+    from bench.data.fetch import fetch as fetch_file
+    from bench.data.paths import dataset_path
+
+    def get(task: Task) -> None:
+        there = dataset_path(task).is_file()
+        with shown_progress(task.name, "bytes") as progress:
+            path = fetch_file(task, progress)
+        typer.echo(f"{task.name}: {'already at' if there else 'now at'} {path} ({_megabytes(path)})")
+        if not there:
+            typer.echo(f"  `bench data verify {task.name}` checks its content.")
+
+    _for_each(tasks_named(names), get)
+
+
+@app.command()
+def verify(
+    names: Names,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Also replay single steps to see which physics the data has.")
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", min=10, help="Steps to replay.")] = 2000,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take a content that is not the one first seen.")
+    ] = False,
+) -> None:
+    """Check files against what is known of their content, and remember their SHA-256.
+
+    Exit code 1 where a file differs from what is known of it.
+    """
+    from bench.data.ledger import Ledger
+    from bench.data.paths import dataset_path
+    from bench.data.replay import replay as replay_file
+    from bench.data.verify import verify as verify_file
+
+    def check(task: Task) -> None:
+        path = dataset_path(task)
+        report = verify_file(task, path, accept=accept)
+        _print_verification(report)
+        if replay:
+            found = replay_file(path, task, rows)
+            Ledger().note(path, report.entry, replay=found.answer)
+            _print_replay(found)
+        if report.status == "mismatch":
+            wrong = ", ".join(check.name for check in report.checks if check.outcome == "mismatch")
+            raise WorkFailedError(f"{task.name}: {wrong} differ from what is known", "", f"File: {path}")
+
+    _for_each(tasks_named(names), check)
+
+
+@app.command()
+def info(names: Names) -> None:
+    """Describe datasets: episodes, returns, lengths, normalised score."""
+    from bench.data.info import summarise
+    from bench.data.paths import dataset_path
+
+    rows = []
+
+    def describe(task: Task) -> None:
+        found = summarise(dataset_path(task), task)
+        rows.append(
+            (
+                task.name,
+                f"{found.rows:,}",
+                f"{found.transitions:,}",
+                f"{found.terminals:,}",
+                f"{found.timeouts:,}",
+                f"{found.episodes:,}",
+                f"{found.mean_length:.0f}",
+                f"{found.mean_return:.1f} ± {found.return_deviation:.1f}",
+                f"{found.mean_score:.1f} ± {found.score_deviation:.1f}",
+                found.physics or "not stated",
+            )
+        )
+
+    try:
+        _for_each(tasks_named(names), describe)
+    finally:
+        if rows:
+            columns = (
+                "task",
+                "rows",
+                "kept",
+                "term.",
+                "cut",
+                "episodes",
+                "steps",
+                "return",
+                "score",
+                "physics",
+            )
+            print_table(columns, rows, right=columns[1:-1])
+            typer.echo("± is the standard deviation over whole episodes; score 0 is random, 100 expert.")
+
+
+def _for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
+    """Do `action` for every task; one that fails is told and does not keep the others from their turn."""
+    if len(tasks) == 1:
+        action(tasks[0])
+        return
+    failed = []
+    for task in tasks:
+        try:
+            action(task)
+        except BenchError as error:
+            show_error(error)
+            failed.append(task.name)
+    if failed:
+        raise WorkFailedError(f"{len(failed)} of {len(tasks)} failed", ", ".join(failed), "")
+
+
+def _print_verification(report: VerificationReport) -> None:
+    typer.echo(f"{report.task}: {report.status}")
+    rows = [(check.name, check.expected, check.found, check.outcome) for check in report.checks]
+    print_table(("check", "expected", "found", "outcome"), rows)
+    typer.echo(f"SHA-256 {report.entry.sha256}\n  first seen {report.entry.first_seen[:10]}, {report.path}")
+
+
+def _print_replay(report: ReplayReport) -> None:
+    typer.echo(f"\nOne-step replay of {report.rows:,} rows: {report.answer}")
+    rows = [
+        (physics, *(f"{value:.1e}" for value in (errors.median, errors.p90, errors.p99, errors.largest)))
+        for physics, errors in report.errors.items()
+    ]
+    columns = ("physics", "median", "90 %", "99 %", "largest")
+    print_table(columns, rows, right=columns[1:])
+    typer.echo(
+        f"Error: largest difference in any coordinate but x (m, rad, m/s, rad/s).\n"
+        f"Median motion in one step: {report.motion:.2g}. States are stored as {report.precision}.\n"
+        f"Answer: {report.rule}."
+    )
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:,.1f} MB"
