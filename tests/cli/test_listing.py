@@ -1,0 +1,117 @@
+"""`bench list` and `bench show`, as typed."""
+
+import pytest
+
+from bench.cli import main
+
+
+@pytest.fixture
+def bench(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main(list(arguments))
+        printed = capsys.readouterr()
+        return stopped.value.code, printed.out, printed.err
+
+    return run
+
+
+def rows(out):
+    """Lines below the heading, split at runs of two spaces."""
+    return [[cell.strip() for cell in line.split("  ") if cell] for line in out.splitlines()[1:]]
+
+
+def test_tasks_are_one_line_each(bench):
+    code, out, _ = bench("list", "tasks")
+    assert code == 0
+    listed = {row[0]: row[1:] for row in rows(out)}
+    assert len(listed) == 38
+    assert listed["hopper-medium-expert-v2"] == ["11/3", "1000", "1,999,906", "D4RL", "yes"]
+    assert listed["antmaze-umaze-v0"] == ["29/8", "700", "unknown", "D4RL", "no"]
+
+
+def test_tasks_of_one_suite(bench):
+    _, out, _ = bench("list", "tasks", "--suite", "d4rl-kitchen")
+    assert [row[0] for row in rows(out)] == ["kitchen-complete-v0", "kitchen-partial-v0", "kitchen-mixed-v0"]
+
+
+def test_suites_tables_and_algorithms(bench):
+    assert [row[:2] for row in rows(bench("list", "suites")[1])][-1] == ["quickstart", "1"]
+    assert ["dtql-2", "DTQL, Table 2"] in [row[:2] for row in rows(bench("list", "tables")[1])]
+    algorithms = rows(bench("list", "algorithms")[1])
+    assert ["dtql", "Diffusion Trusted Q-Learning", "released, paper", "26"] in algorithms
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("list", "tasks", "--suite", "quickstrat"), "Did you mean quickstart?"),
+        (("show", "dtpl", "hopper-medium-v2"), "Did you mean dtql?"),
+        (("show", "dtql", "hoper-medium-v2"), "Did you mean hopper-medium-v2"),
+        (("show", "dtql", "pen-human-v0"), "Use pen-human-v1."),
+        (("list", "nothing"), "No such command"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_what_to_type(bench, arguments, told):
+    code, out, err = bench(*arguments)
+    assert code == 2
+    assert told in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_show_puts_variants_side_by_side_with_unit_and_source(bench):
+    _, out, _ = bench("show", "dtql", "antmaze-large-play-v2")
+    shown = {row[0]: row[1:] for row in rows(out) if len(row) > 3}
+    assert shown["train_iterations"][:2] == ["350,000", "500,000"]
+    assert "released main.py" in shown["train_iterations"][2]
+    assert "DTQL Tables 4 and 7" in shown["train_iterations"][2]
+    assert shown["critic_layer_norm"][:2] == ["yes", "no"]
+    assert shown["batch_size"] == ["2,048", "2,048", "transitions [released main.py; not in the paper]"]
+    assert shown["reward_transform"][0] == "minus_one"
+    assert shown["evaluation episodes"][:2] == ["100", "100"]
+    assert shown["protocol"][0] == "last"
+
+
+def test_show_of_a_collected_task_names_the_twin(bench):
+    _, out, _ = bench("show", "dtql", "collected-hopper-medium")
+    assert "the preset is that of hopper-medium-v2" in out
+
+
+def test_show_lists_every_field_of_the_configuration(bench):
+    import dataclasses
+
+    from algorithms.dtql import DTQLConfig
+
+    _, out, _ = bench("show", "dtql", "hopper-medium-v2")
+    for field in dataclasses.fields(DTQLConfig):
+        assert f"\n{field.name} " in out
+
+
+def test_square_brackets_survive_on_a_terminal_of_80_columns(monkeypatch, capsys):
+    from rich import console as rich_console
+
+    from bench.cli.tables import print_table
+
+    made = rich_console.Console
+
+    def narrow(**options):
+        return made(force_terminal=True, width=80, color_system=None, **options)
+
+    monkeypatch.setattr(rich_console, "Console", narrow)
+    long = "unit; meaning " * 10
+    print_table(
+        ("name [x]", "number", "what"), [("a" * 30, "1,000,000", long + "\n[bold]")], right=("number",)
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "name [x]" in lines[0]
+    assert any("a" * 30 + "  1,000,000  unit" in line for line in lines)
+    assert any("[bold]" in line for line in lines)
+
+
+def test_pipes_get_one_line_per_row(capsys):
+    from bench.cli.tables import print_table
+
+    print_table(("name", "number"), [("a", "1\n2"), ("bb", "1,000")], right=("number",))
+    assert capsys.readouterr().out == "name  number\na        1 2\nbb     1,000\n"

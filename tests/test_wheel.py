@@ -1,0 +1,67 @@
+"""The wheel carries everything: installed elsewhere, it answers from an empty folder."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT))
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Runs `bench` of the wheel from an empty folder, with no checkout in sight."""
+    target, empty = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("empty")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    run(*pip, "--target", str(target), str(wheel))
+
+    def bench(*arguments):
+        # The target comes first on the path, before the editable installation that the tests run in.
+        return run(sys.executable, "-m", "bench", *arguments, cwd=empty, env={"PYTHONPATH": str(target)})
+
+    origin = run(
+        sys.executable,
+        "-c",
+        "import bench; print(bench.__file__)",
+        cwd=empty,
+        env={"PYTHONPATH": str(target)},
+    )
+    assert Path(origin.strip()).is_relative_to(target)
+    return bench
+
+
+def test_tables_are_listed_from_an_empty_folder(installed):
+    listed = installed("list", "tables").splitlines()
+    assert len(listed) == 1 + 15
+    assert any(line.startswith("dtql-1 ") and line.endswith("240") for line in listed)
+
+
+def test_tasks_presets_and_paper_numbers_travel_along(installed):
+    assert "collected-hopper-quickstart" in installed("list", "tasks")
+    assert "trust_region_weight" in installed("show", "dtql", "hopper-medium-v2")
+
+
+def test_data_files_are_in_the_wheel_and_tests_are_not(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    wanted = ("bench/_resources/tasks.yaml", "bench/data/manifest.yaml", "algorithms/presets/dtql.yaml")
+    assert set(wanted) <= set(names)
+    policies = [name for name in names if name.startswith("bench/data/behaviour_policies/")]
+    assert sum(name.endswith(".safetensors") for name in policies) == 14
+    assert not [name for name in names if name.startswith(("tests/", ".venv/"))]
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
