@@ -45,8 +45,10 @@ def printed_cell(cell: PaperCell | None, bold: bool = False) -> Cell:
 
 
 def _correction(erratum: Erratum) -> str:
-    place = "" if erratum.field == "mean" else f"{erratum.field} "
-    return f"as printed; right {place}{erratum.corrected or 'value unknown'}. {erratum.reason}"
+    what = "" if erratum.field == "mean" else f"the {erratum.field} "
+    if not erratum.corrected:
+        return f"as printed; {what}in doubt, the right value unknown. {erratum.reason}"
+    return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
 
 
 def measured_cell(entry: Measured, printed: PaperCell | None) -> Cell:

@@ -162,7 +162,7 @@ def compact(table: Table) -> Table:
     blocks = [_compact_block(block, rows_too) for block in table.blocks]
     kept = tuple(block for block in blocks if block.rows)
     hidden = sum(len(block.rows) for block in table.blocks) - sum(len(block.rows) for block in kept)
-    rows = f"{hidden} rows without a measurement and " if hidden else ""
+    rows = f"{hidden} row{'s' if hidden > 1 else ''} without a measurement and " if hidden else ""
     note = f"Left out here: {rows}the methods that the paper quotes. --full shows them."
     return replace(table, blocks=kept, notes=(*table.notes, note))
 

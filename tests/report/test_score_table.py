@@ -40,7 +40,7 @@ def test_printed_text_keeps_the_papers_digits_and_marks_the_best():
 def test_errata_are_shown_as_printed_with_the_correction():
     srpo = _cells(build_table("dtql-1", ReportData()), 1, 6)["SRPO"]
     assert srpo.text == "30.1"
-    assert srpo.footnotes[0].startswith("as printed; right 60.1.")
+    assert srpo.footnotes[0].startswith("as printed; should be 60.1.")
 
 
 def test_mean_spread_and_n_of_a_measured_cell():

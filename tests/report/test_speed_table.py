@@ -29,8 +29,9 @@ def test_printed_numbers_in_the_papers_order():
 
 def test_median_hours_and_latency():
     table, cells = _measured(
-        timing(PACE, 30.0), timing(PACE, 36.0), timing(PACE, 90.0), timing("action_latency_median_seconds", 0.0012)
-    )  # fmt: skip
+        *(timing(PACE, seconds) for seconds in (30.0, 36.0, 90.0)),
+        timing("action_latency_median_seconds", 0.0012),
+    )
     assert cells["Training time (s per 1k steps)"].text == "36.00"
     assert cells["Total training time (hours)"].value == pytest.approx(550 * 36 / 3600)
     assert cells["Training epochs"].text == "500"

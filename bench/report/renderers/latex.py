@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from bench.report.tables import Block, Cell, Table, note_labels
 
@@ -41,8 +42,8 @@ def document(tables: Sequence[Table]) -> str:
     """A document of its own that shows the tables."""
     return (
         "\\documentclass[10pt]{article}\n"
-        "\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{textcomp}\n"
-        "\\usepackage[a4paper,landscape,margin=1.5cm]{geometry}\n"
+        "\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{lmodern}\n"
+        "\\usepackage[a4paper,margin=1.5cm]{geometry}\n"
         "\\usepackage{booktabs,graphicx}\n"
         f"\\begin{{document}}\n{render(tables)}\\end{{document}}\n"
     )
@@ -54,30 +55,45 @@ def _table(table: Table) -> str:
     if any(cell.not_comparable for cell in table.cells()):
         notes.insert(0, "†: not comparable with the printed number, for the reason named")
     sentences = [*(f"{note}." if not note.endswith(".") else note for note in notes), *table.notes]
-    blocks = "\n\n\\medskip\n".join(_block(block, labels) for block in table.blocks)
+    # Blocks of one shape share a tabular, as in the papers: equal columns under equal headers.
+    tabulars = [_tabular(shape, blocks, labels) for shape, blocks in groupby(table.blocks, key=_alignment)]
+    body = "\n\n\\medskip\n".join(tabulars)
     return (
         "\\begin{table*}[p]\n\\centering\n"
         f"\\caption{{{escape(table.title)}; {escape(str(table.coverage))}.}}\n"
         f"\\label{{tab:{table.id}}}\n\\setlength{{\\tabcolsep}}{{4pt}}\n"
-        f"{blocks}\n\n\\medskip\n"
-        f"\\parbox{{\\textwidth}}{{\\footnotesize {escape(' '.join(sentences))}}}\n"
+        f"{body}\n\n\\medskip\n"
+        f"\\parbox{{\\textwidth}}{{\\scriptsize {escape(' '.join(sentences))}}}\n"
         "\\end{table*}\n"
     )
 
 
-def _block(block: Block, labels: Mapping[str, str]) -> str:
-    alignment = "".join("l" if column.kind == "label" else "r" for column in block.columns)
-    lines = [_line(escape(column.header) for column in block.columns), "\\midrule"]
+def _tabular(alignment: str, blocks: Iterable[Block], labels: Mapping[str, str]) -> str:
+    lines = ["\\toprule"]
+    for place, block in enumerate(blocks):
+        lines += ["\\midrule"] if place else []
+        lines += _block(block, labels)
+    body = "\n".join([*lines, "\\bottomrule"])
+    # Wide tables shrink to the page; narrow ones keep their size.
+    width = "\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi"
+    tabular = f"\\begin{{tabular}}{{{alignment}}}\n{body}\n\\end{{tabular}}"
+    return f"\\resizebox{{{width}}}{{!}}{{%\n{tabular}}}"
+
+
+def _block(block: Block, labels: Mapping[str, str]) -> list[str]:
+    lines = []
+    if not block.of_paper:
+        lines.append(f"\\multicolumn{{{len(block.columns)}}}{{l}}{{{escape(block.title)}}} \\\\")
+    lines += [_line(escape(column.header) for column in block.columns), "\\midrule"]
     for place, row in enumerate(block.rows):
         if row.aggregate and place:
             lines.append("\\midrule")
         lines.append(_line(_cell(cell, labels) for cell in row.cells))
-    title = "" if block.of_paper else f"{escape(block.title)}\\\\[2pt]\n"
-    body = "\n".join(["\\toprule", *lines, "\\bottomrule"])
-    tabular = f"\\begin{{tabular}}{{{alignment}}}\n{body}\n\\end{{tabular}}"
-    # Wide tables shrink to the page; narrow ones keep their size.
-    width = "\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi"
-    return f"{title}\\resizebox{{{width}}}{{!}}{{%\n{tabular}}}"
+    return lines
+
+
+def _alignment(block: Block) -> str:
+    return "".join("l" if column.kind == "label" else "r" for column in block.columns)
 
 
 def _line(cells: Iterable[str]) -> str:
