@@ -1,0 +1,72 @@
+"""What the benchmarks share: interleaved repeats, their ratio, and the record of a measurement."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.files import write_text
+from bench.provenance import describe_hardware, package_versions
+
+Measure = Callable[[], float]
+"""Does the work once and returns its rate (units per second)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rates of two ways of doing the same, measured by turns so that a busy moment hits both."""
+
+    name: str
+    unit: str
+    rates: Mapping[str, tuple[float, ...]]
+    """Way -> rate of every repeat; the first way is held against the second."""
+    target: float
+    """Ratio to reach."""
+
+    @property
+    def ratio(self) -> float:
+        """Median over the repeats of the first rate over the second."""
+        ours, theirs = self.rates.values()
+        return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+    def as_line(self) -> str:
+        """One line for people."""
+        rates = ", ".join(f"{way} {statistics.median(rate):,.0f}" for way, rate in self.rates.items())
+        return f"{self.name}: {rates} {self.unit}; ratio {self.ratio:.2f} (target {self.target})"
+
+
+def compare(name: str, unit: str, target: float, ways: Mapping[str, Measure], repeats: int) -> Comparison:
+    """Measure two ways by turns, `repeats` times each, after one turn that does not count."""
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(repeats + 1):
+        for way, measure in ways.items():
+            rate = measure()
+            if turn:
+                rates[way].append(rate)
+    return Comparison(name, unit, {way: tuple(values) for way, values in rates.items()}, target)
+
+
+def write_record(path: Path, comparisons: list[Comparison], settings: Mapping[str, object]) -> None:
+    """Write comparisons as JSON, with the machine and the versions they were measured on."""
+    record = {
+        "settings": dict(settings),
+        "hardware": describe_hardware(),
+        "packages": package_versions(),
+        "comparisons": [asdict(comparison) | {"ratio": comparison.ratio} for comparison in comparisons],
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default 5)")
+    parser.add_argument("--threads", type=int, default=2, help="simulator threads (default 2)")
+    parser.add_argument("--environments", type=int, default=64, help="environments at once (default 64)")
+    parser.add_argument("--steps", type=int, default=500, help="steps of each environment (default 500)")
+    parser.add_argument("--json", type=Path, help="file for the record, with the machine named")
+    return parser

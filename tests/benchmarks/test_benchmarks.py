@@ -1,0 +1,51 @@
+"""The benchmarks run, measure what they say, and write a record; how fast they are is not asserted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bench.benchmarks import collection, simulator
+from bench.benchmarks.measuring import Comparison, compare
+from bench.catalog import load_catalog
+from bench.data.policies import load_policy
+
+SMALL = ["--repeats", "1", "--steps", "20", "--environments", "4", "--threads", "2"]
+
+
+def test_ratio_is_the_median_of_the_ratios_of_each_turn():
+    comparison = Comparison("x", "u", {"ours": (10.0, 30.0, 8.0), "theirs": (5.0, 10.0, 8.0)}, 2.0)
+    assert comparison.ratio == 2.0
+    assert "ratio 2.00 (target 2.0)" in comparison.as_line()
+
+
+def test_ways_are_measured_by_turns_and_the_first_turn_does_not_count():
+    calls = []
+
+    def way(name):
+        calls.append(name)
+        return float(len(calls))
+
+    comparison = compare("x", "u", 1.0, {"a": lambda: way("a"), "b": lambda: way("b")}, repeats=2)
+    assert calls == ["a", "b"] * 3
+    assert comparison.rates == {"a": (3.0, 5.0), "b": (4.0, 6.0)}
+
+
+@pytest.mark.parametrize(("benchmark", "count"), [(simulator, 3), (collection, 3)])
+def test_a_record_names_the_machine(benchmark, count, tmp_path, capsys):
+    benchmark.main([*SMALL, "--json", str(tmp_path / "record.json")])
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert len(record["comparisons"]) == count
+    assert record["hardware"]["cpu"]
+    assert record["settings"]["threads"] == 2
+    assert all(comparison["ratio"] > 0 for comparison in record["comparisons"])
+    assert len(capsys.readouterr().out.splitlines()) == count
+
+
+def test_bare_physics_follows_the_recorded_states():
+    task, policy = load_catalog().task("collected-hopper-medium"), load_policy("hopper", "early")
+    recording = collection.record(task, policy, steps=300, count=2)
+    assert sum(map(len, recording.resets)) > 2  # some fell, or nothing would be compared with resets
+    expected = policy.sample(recording.observations.reshape(-1, 11), recording.noise.reshape(-1, 3))
+    np.testing.assert_allclose(recording.actions.reshape(-1, 3), expected, atol=1e-5)
+    assert collection.bare_physics(task, policy, recording, threads=2) > 0
