@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from bench.report.measured import LearningCurve
 
-# Colours that people with colour-blindness tell apart (Okabe and Ito), and that stand out on white and black.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Colours that people with colour-blindness tell apart (after Okabe and Ito), and that stand out on white and black.
+COLOURS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Matplotlib knows no "colour of the surrounding text"; this unlikely colour is replaced by it afterwards.
 _TEXT_COLOUR = "#010203"
 
@@ -57,7 +58,7 @@ def _cycle(curves: Sequence[LearningCurve]) -> list[str]:
 
 def _draw(axes: Axes, group: Sequence[LearningCurve], colour: str, label: str) -> None:
     for curve in group:
-        axes.plot(curve.steps, curve.scores, color=colour, linewidth=0.8, alpha=0.5, marker=".", markersize=3)
+        axes.plot(curve.steps, curve.scores, color=colour, linewidth=0.8, alpha=0.6, marker=".", markersize=3)
     shared = sorted(set.intersection(*(set(curve.steps) for curve in group)))
     scores = [[dict(zip(curve.steps, curve.scores, strict=True))[step] for step in shared] for curve in group]
     mean = np.mean(np.asarray(scores, dtype=float).reshape(len(group), len(shared)), axis=0)
@@ -71,7 +72,7 @@ def _decorate(axes: Axes) -> None:
     axes.set_ylabel("normalised score")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2, color=_TEXT_COLOUR)
-    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.tick_params(colors=_TEXT_COLOUR)
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_color(_TEXT_COLOUR)

@@ -86,9 +86,12 @@ class Coverage:
     cells: int
     measured: int
     comparable: int
+    further: int = 0
+    """Measured rows that the paper does not have."""
 
     def __str__(self) -> str:
-        return f"{self.measured} of {self.cells} cells measured, {self.comparable} comparable"
+        further = f"; {self.further} measured beyond the paper's cells" if self.further else ""
+        return f"{self.measured} of {self.cells} cells measured, {self.comparable} comparable{further}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def counted_table(
         if cell.kind == "measured"
     ]
     measured = [cell for cell in cells if cell.text]
-    coverage = Coverage(len(cells), len(measured), sum(not cell.not_comparable for cell in measured))
+    comparable = sum(not cell.not_comparable for cell in measured)
+    further = sum(row.measured() for block in blocks if not block.of_paper for row in block.rows)
+    coverage = Coverage(len(cells), len(measured), comparable, further)
     return Table(table_id, title, tuple(blocks), notes, coverage, rows_are_tasks)
 
 

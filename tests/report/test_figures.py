@@ -30,7 +30,7 @@ def _heights(path):
 def test_the_mean_lies_between_its_seeds():
     svg = learning_curves_svg("t", [_curve(0, (0.0, 40.0)), _curve(1, (20.0, 80.0))])
     (mean,) = _lines(svg, 2.2)
-    first, second = (path for path in _lines(svg, 0.8) if "opacity: 0.5" in path.get("style"))
+    first, second = (path for path in _lines(svg, 0.8) if "opacity: 0.6" in path.get("style"))
     for low, high, middle in zip(_heights(first), _heights(second), _heights(mean), strict=True):
         assert middle == pytest.approx((low + high) / 2, abs=1e-3)
 
