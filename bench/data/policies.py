@@ -1,7 +1,9 @@
 """Behaviour policies that collected datasets come from: tanh-Gaussian networks, shipped with the package.
 
 Each file holds `fc1`, `fc2` (256 units, ReLU), `mean` and `log_std` (clamped to [-5, 2]), float32. Metadata,
-all text: `environment`, `role`, and what `bench.data.measure_policies` found with each physics.
+all text: `environment`, `role`, and with either physics (`d4rl_...`, `modern_...`) what
+`bench.data.measure_policies` found in stochastic episodes: `episodes`, `mean_return`, `standard_error` of that
+mean, `mean_length` (steps) and `score` (D4RL-normalised).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench.catalog import load_catalog
+from bench.data.measure_policies import measure
 from bench.data.policies import all_policies, load_policy, policy_path
 from bench.errors import BenchError
 
@@ -63,3 +64,29 @@ def test_every_policy_that_the_tasks_name_is_there():
 def test_an_unknown_policy_names_the_nearest():
     with pytest.raises(BenchError, match="hopper-medium"):
         load_policy("hopper", "mediun")
+
+
+@pytest.mark.parametrize(("environment", "role"), all_policies())
+def test_what_was_measured_stands_in_the_metadata(environment, role):
+    metadata = load_policy(environment, role).metadata
+    assert (metadata["environment"], metadata["role"]) == (environment, role)
+    task = next(task for task in load_catalog().tasks.values() if task.environment == environment)
+    for physics in ("d4rl", "modern"):
+        assert int(metadata[f"{physics}_episodes"]) >= 64
+        assert float(metadata[f"{physics}_standard_error"]) > 0
+        mean = float(metadata[f"{physics}_mean_return"])
+        score = 100 * (mean - task.reference.random) / (task.reference.expert - task.reference.random)
+        assert float(metadata[f"{physics}_score"]) == pytest.approx(score, abs=0.06)
+
+
+@pytest.mark.parametrize("physics", ["d4rl", "modern"])
+def test_a_fresh_measurement_agrees_with_the_metadata(physics):
+    policy = load_policy("hopper", "early")
+    found = measure(policy, physics, 48, seed=1)
+    error = found.returns.std(ddof=1) / np.sqrt(48)
+    expected = float(policy.metadata[f"{physics}_mean_return"])
+    assert abs(found.returns.mean() - expected) < 4 * np.hypot(
+        error, float(policy.metadata[f"{physics}_standard_error"])
+    )
+    assert found.lengths.min() > 1
+    assert found.lengths.max() <= 1000
