@@ -21,8 +21,11 @@ KeyPath = tuple[str | int, ...]
 _UNKNOWN_KEY = "extra_forbidden"
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2 floats: plain `3e-4` is a number, not a text."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """PyYAML's safe loader with YAML 1.2 floats: plain `3e-4` is a number, not a text.
+
+    The one in C where PyYAML was built with it: ten times as fast.
+    """
 
 
 _Loader.add_implicit_resolver(
