@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,15 @@ def canonical_json(value: object) -> str:
 def hash_of(value: object) -> str:
     """SHA-256 (hexadecimal) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+SOURCES = "sources"
+"""Part of a configuration that says where its values come from; it changes no number and so no hash."""
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Hash of what determines a trial's numbers: its configuration without the sources of the values."""
+    return hash_of({name: value for name, value in config.items() if name != SOURCES})
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class TrialKey:
     task: str
     seed: int
     config_hash: str
-    """Hash of TrialRecord.config, which holds all that determines the number."""
+    """`config_hash` of TrialRecord.config, which holds all that determines the number."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import typer
 from typer import exceptions
 
 from bench import __version__
-from bench.cli import db, listing, query, report, show, status
+from bench.cli import data, data_collect, db, listing, query, report, run, show, status
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 
@@ -21,7 +21,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.command()(run.run)
 app.add_typer(listing.app, name="list")
+app.add_typer(data.app, name="data")
+data.app.command()(data_collect.collect)
 app.command()(show.show)
 app.command()(status.status)
 app.command()(query.query)
@@ -29,15 +32,20 @@ app.add_typer(db.app, name="db")
 app.command()(report.report)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bench {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of wrong requests too.")] = False,
 ) -> None:
     """Reproduce the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database."""
-    if version:
-        typer.echo(f"bench {__version__}")
-        raise typer.Exit
 
 
 def main(arguments: list[str] | None = None) -> None:

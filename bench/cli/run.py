@@ -12,6 +12,8 @@ from bench.cli.common import StoreOption
 from bench.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.catalog import RunDefaults, Task
     from bench.execute.driver import Settings, Summary
     from bench.execute.grid import Request
@@ -53,13 +55,11 @@ def run(
     retry: Annotated[str | None, typer.Option(help="failed: give failed trials another attempt.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between checkpoints of a stack.")] = 60.0,
     store: StoreOption = "results/bench.sqlite",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the grid and an estimate of time.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the grid and how long it takes.")] = False,
 ) -> None:
     """Train, evaluate and store a grid; run again it does only what is left.
 
-    Finished trials are skipped, cut-off stacks continue where they were. Ctrl-C saves the state of every stack.
+    Finished trials are skipped, cut-off stacks continue where they were. Ctrl-C saves every stack's state.
     """
     chosen, defaults = _tasks(suite, tasks)
     request = _request(chosen, defaults, algos, seeds, variant, budget, evals, episodes, physics)
@@ -82,14 +82,26 @@ def run(
 
 
 def _run(request: Request, settings: Settings, store: str) -> None:
-    from bench.cli.data import obtained
     from bench.cli.watching import watching
     from bench.execute.driver import run_grid
 
     command = shlex.join(["bench", *sys.argv[1:]])
     with watching() as watcher:
-        summary = run_grid(request, settings, store, command, watcher, obtained)
+        summary = run_grid(request, settings, store, command, watcher, _obtained)
     _conclude(summary, store)
+
+
+def _obtained(task: Task) -> Path:
+    """Path of a task's dataset; where it is missing it is fetched or collected before a person's eyes."""
+    from bench.cli.progress import shown_progress
+    from bench.data.fetch import ensure_dataset
+    from bench.data.paths import dataset_path
+
+    if dataset_path(task).is_file():
+        return ensure_dataset(task)
+    verb, unit = ("collecting", "transitions") if task.collected else ("fetching", "bytes")
+    with shown_progress(f"{verb} {task.name}", unit) as progress:
+        return ensure_dataset(task, progress)
 
 
 def _conclude(summary: Summary, store: str) -> None:

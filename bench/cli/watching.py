@@ -35,16 +35,17 @@ class Lines:
             return
         text = described(event)
         if text:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._print(text)
 
     def progress(self, event: Progress) -> None:
         """Show how far a stack is, unless it was shown a moment ago."""
         now = time.monotonic()
         if now - self._last.get(event.stack, 0.0) >= SECONDS_BETWEEN_LINES:
             self._last[event.stack] = now
-            self._console.print(
-                f"{event.stack}: {place(event)}", highlight=False, markup=False, soft_wrap=True
-            )
+            self._print(f"{event.stack}: {place(event)}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class BarsAndLines(Lines):
@@ -57,6 +58,8 @@ class BarsAndLines(Lines):
 
     def progress(self, event: Progress) -> None:
         """Move the stack's bar."""
+        # Started late: while data is being collected another bar is on the screen.
+        self._bars.start()
         if event.stack not in self._shown:
             self._shown[event.stack] = self._bars.add_task(event.stack, total=event.total, place="")
         self._bars.update(self._shown[event.stack], completed=event.done, place=place(event))
@@ -90,8 +93,11 @@ def watching() -> Iterator[Lines]:
         progress.BarColumn(bar_width=20),
         progress.TextColumn("{task.fields[place]}"),
     )
-    with progress.Progress(*columns, console=console) as bars:
+    bars = progress.Progress(*columns, console=console)
+    try:
         yield BarsAndLines(console, bars)
+    finally:
+        bars.stop()
 
 
 def place(event: Progress) -> str:

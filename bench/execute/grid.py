@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench.catalog import Physics, Task
 from bench.errors import BenchError
 from bench.presets import Preset, load_preset
-from bench.records import DatasetRecord, TrialKey, TrialRecord, hash_of
+from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ class Cell:
     def trial(self, seed: int, dataset: DatasetRecord) -> TrialRecord:
         """The trial of one training seed on a dataset."""
         config = self._config(dataset)
-        determining = {key: value for key, value in config.items() if key != "sources"}
-        key = TrialKey(self.algorithm, self.variant, self.task.name, seed, hash_of(determining))
+        key = TrialKey(self.algorithm, self.variant, self.task.name, seed, config_hash(config))
         return TrialRecord(
             key=key,
             config=config,
@@ -86,8 +85,7 @@ class Cell:
                 "episodes": self.episodes,
                 "protocol": self.preset.evaluation.protocol,
             },
-            # Where a value comes from does not change the number, so it stays out of the hash.
-            "sources": {name: setting.source for name, setting in hyperparameters.items()},
+            SOURCES: {name: setting.source for name, setting in hyperparameters.items()},
         }
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from bench.evaluation.device import device_name
 from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
 from bench.execute.events import Event, Weights
 from bench.execute.plan import StackPlan
-from bench.provenance import device_name
 from bench.records import FinishedRecord, TimingRecord, TrialRecord
 from bench.training.trainer import Trainer
 

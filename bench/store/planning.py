@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
 
 from bench.errors import WorkFailedError
-from bench.records import DatasetRecord, TrialKey, TrialRecord, hash_of
+from bench.records import DatasetRecord, TrialKey, TrialRecord, config_hash
 from bench.store.models import FAILED, PLANNED, Dataset, Trial
 
 KEY_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
@@ -90,7 +90,7 @@ def _plan_again(connection: Connection, key: TrialKey, run_id: str) -> None:
 
 
 def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[str, Any]:
-    if hash_of(trial.config) != trial.key.config_hash:
+    if config_hash(trial.config) != trial.key.config_hash:
         raise ValueError(f"config_hash of {trial.key} is not the hash of its config")
     return {
         **vars(trial.key),
