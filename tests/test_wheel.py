@@ -49,7 +49,7 @@ def installed(wheel, tmp_path_factory):
 def test_tables_are_listed_from_an_empty_folder(installed):
     listed = installed("list", "tables").splitlines()
     assert len(listed) == 1 + 15
-    assert any(line.startswith("dtql-1 ") and line.endswith("240") for line in listed)
+    assert any(line.startswith("dtql-1 ") and line.split()[-2:] == ["240", "yes"] for line in listed)
 
 
 def test_tasks_presets_and_paper_numbers_travel_along(installed):

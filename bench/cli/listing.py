@@ -62,11 +62,13 @@ def suites() -> None:
 
 @app.command()
 def tables() -> None:
-    """List the papers' tables that `bench report` can print."""
+    """List the papers' tables: printed numbers, and whether `bench report` lays the table out."""
+    from bench.report.layouts import LAYOUTS
     from bench.report.paper import load_paper_table, paper_tables
 
     rows = []
     for table_id, info in paper_tables().items():
         printed = sum(cell.mean is not None for cell in load_paper_table(table_id).rows)
-        rows.append((table_id, f"{info.paper}, {info.label}", info.title, str(printed)))
-    print_table(("table", "printed as", "what", "numbers"), rows, right=("numbers",))
+        report = "yes" if table_id in LAYOUTS else "no"
+        rows.append((table_id, f"{info.paper}, {info.label}", info.title, str(printed), report))
+    print_table(("table", "printed as", "what", "numbers", "report"), rows, right=("numbers",))
