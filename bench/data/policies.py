@@ -2,8 +2,8 @@
 
 Each file holds `fc1`, `fc2` (256 units, ReLU), `mean` and `log_std` (clamped to [-5, 2]), float32. Metadata,
 all text: `environment`, `role`, and with either physics (`d4rl_...`, `modern_...`) what
-`bench.data.measure_policies` found in stochastic episodes: `episodes`, `mean_return`, `standard_error` of that
-mean, `mean_length` (steps) and `score` (D4RL-normalised).
+`bench.data.measure_policies` found in stochastic episodes: `episodes`, `mean_return`, `standard_error` of
+that mean, `mean_length` (steps) and `score` (D4RL-normalised).
 """
 
 from __future__ import annotations

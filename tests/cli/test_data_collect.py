@@ -26,7 +26,7 @@ def typed(capsys, *arguments):
 
 
 def test_the_file_lies_where_runs_look_and_its_hash_is_recorded(capsys):
-    code, out, _ = typed(capsys, NAME, "--transitions", "1200")
+    code, out, _ = typed(capsys, NAME, "--transitions", "400")
     path = dataset_path(load_catalog().task(NAME))
     assert code == 0
     assert str(path) in out
@@ -35,20 +35,20 @@ def test_the_file_lies_where_runs_look_and_its_hash_is_recorded(capsys):
 
 
 def test_what_is_there_is_left_alone_unless_told(capsys):
-    typed(capsys, NAME, "--transitions", "1200")
+    typed(capsys, NAME, "--transitions", "400")
     path = dataset_path(load_catalog().task(NAME))
     first = sha256_of(path)
-    code, out, _ = typed(capsys, NAME, "--transitions", "1300")
+    code, out, _ = typed(capsys, NAME, "--transitions", "500")
     assert (code, sha256_of(path)) == (0, first)
     assert "--overwrite" in out
-    code, _, _ = typed(capsys, NAME, "--transitions", "1300", "--overwrite")
+    code, _, _ = typed(capsys, NAME, "--transitions", "500", "--overwrite")
     assert code == 0
     assert Ledger().known(path).sha256 == sha256_of(path) != first
 
 
 def test_another_place_is_not_recorded(capsys, data_folder):
     target = data_folder / "elsewhere.hdf5"
-    code, _, _ = typed(capsys, NAME, "--transitions", "600", "--out", str(target))
+    code, _, _ = typed(capsys, NAME, "--transitions", "300", "--out", str(target))
     assert code == 0
     assert target.exists()
     assert Ledger().known(target) is None
@@ -63,7 +63,7 @@ def test_another_place_is_not_recorded(capsys, data_folder):
         ([NAME, "--physics", "old"], "d4rl or modern"),
         (["collected-hopper-medium-replay", "--transitions", "3"], "3 transitions"),
         (["collected-locomotion", "--out", "x.hdf5"], "--out x.hdf5"),
-        ([NAME, "--transitions", "600", "--out", "/proc/none/x.hdf5"], "cannot be written"),
+        ([NAME, "--transitions", "300", "--out", "/proc/none/x.hdf5"], "cannot be written"),
     ],
 )
 def test_wrong_requests_say_what_to_type(capsys, data_folder, arguments, message):
