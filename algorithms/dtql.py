@@ -211,12 +211,17 @@ class DTQL(Algorithm):
 
     def _build_optimisers(self) -> None:
         config, networks = self.config, self.networks
-        schedule = cosine_to_zero(config.train_iterations) if config.learning_rate_decay else constant
+        # The cosine runs over the training phase alone; the actor takes its first step there.
+        pretrained = from_start = constant
+        if config.learning_rate_decay:
+            pretrained = cosine_to_zero(config.train_iterations, after=config.pretrain_iterations)
+            from_start = cosine_to_zero(config.train_iterations)
         critic_parameters = [*networks["critics"].parameters(), *networks["value"].parameters()]
+        rate = config.learning_rate
         self.optimisers = {
-            "critic": Adam(critic_parameters, config.critic_learning_rate, schedule=schedule),
-            "diffusion": Adam(networks["diffusion"].parameters(), config.learning_rate, schedule=schedule),
-            "actor": Adam(networks["actor"].parameters(), config.learning_rate, schedule=schedule),
+            "critic": Adam(critic_parameters, config.critic_learning_rate, schedule=pretrained),
+            "diffusion": Adam(networks["diffusion"].parameters(), rate, schedule=pretrained),
+            "actor": Adam(networks["actor"].parameters(), rate, schedule=from_start),
         }
 
     @property
@@ -239,12 +244,6 @@ class DTQL(Algorithm):
                 "train", config.train_iterations, config.batch_size, behaviour + actor, _always("train"), True
             ),
         )
-
-    def begin_phase(self, name: str) -> None:
-        """The cosine runs over the training phase alone; moments carry over from pretraining."""
-        if name == "train":
-            for optimiser in self.optimisers.values():
-                optimiser.restart_schedule()
 
     def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         """Critic, then diffusion model, then (program `train`) actor and target critics, on the same

@@ -21,11 +21,12 @@ def constant(steps: Tensor) -> Tensor:
     return torch.ones_like(steps)
 
 
-def cosine_to_zero(total: int) -> Schedule:
-    """Half a cosine from 1 to 0 over `total` steps (torch's CosineAnnealingLR with eta_min 0, T_max
-    total).
+def cosine_to_zero(total: int, *, after: int = 0) -> Schedule:
+    """Factor 1 for `after` steps, then half a cosine from 1 to 0 over `total` steps.
+
+    The cosine is torch's CosineAnnealingLR with eta_min 0 and T_max `total`.
     """
-    return lambda steps: 0.5 * (1.0 + torch.cos(math.pi * steps / total))
+    return lambda steps: 0.5 * (1.0 + torch.cos(math.pi * (steps - after).clamp(min=0) / total))
 
 
 class Adam:
@@ -34,7 +35,7 @@ class Adam:
     Parameters
     ----------
     parameters : stacked tensors with a leading seed axis (S, ...), updated in place.
-    learning_rate : base rate, times `schedule` of the scheduled steps done.
+    learning_rate : base rate, times `schedule` of the steps done.
     weight_decay : AdamW's decoupled decay, per step and times the learning rate; 0 is Adam.
     """
 
@@ -54,8 +55,7 @@ class Adam:
         self.first_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         # Double precision: 1 - beta^t loses four digits in single precision during the first steps.
-        # Two counters: bias correction counts every step, schedules may start later (`restart_schedule`).
-        self.steps = torch.zeros(2, dtype=torch.float64, device=self.parameters[0].device)
+        self.steps = torch.zeros((), dtype=torch.float64, device=self.parameters[0].device)
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
@@ -64,8 +64,8 @@ class Adam:
         dtype = self.parameters[0].dtype
         rate = self.current_learning_rate()
         self.steps += 1
-        correction1 = 1.0 - beta1 ** self.steps[0]
-        correction2 = 1.0 - beta2 ** self.steps[0]
+        correction1 = 1.0 - beta1 ** self.steps
+        correction2 = 1.0 - beta2 ** self.steps
         if self.weight_decay:
             torch._foreach_mul_(self.parameters, (1.0 - rate * self.weight_decay).to(dtype))
         torch._foreach_lerp_(self.first_moments, gradients, 1.0 - beta1)
@@ -81,11 +81,7 @@ class Adam:
 
     def current_learning_rate(self) -> Tensor:
         """Learning rate of the next step, a scalar tensor in double precision."""
-        return self.learning_rate * self.schedule(self.steps[1])
-
-    def restart_schedule(self) -> None:
-        """Begin the schedule anew at the next step; the moments and their bias correction carry over."""
-        self.steps[1] = 0
+        return self.learning_rate * self.schedule(self.steps)
 
 
 @torch.no_grad()
