@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
+from numpy.typing import ArrayLike
 
 from bench.report.measured import LearningCurve
 
-# Colours that people with colour-blindness tell apart (after Okabe and Ito), and that stand out on white and black.
+# Colours that colour-blind people tell apart (after Okabe and Ito), and that stand out on white and black.
 COLOURS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Matplotlib knows no "colour of the surrounding text"; this unlikely colour is replaced by it afterwards.
 _TEXT_COLOUR = "#010203"
@@ -29,10 +32,11 @@ def learning_curves_svg(task: str, curves: Sequence[LearningCurve]) -> str:
     """
     settings = {"svg.hashsalt": task, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+        figure = Figure(figsize=(5.4, 3.2))
         FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        for colour, (label, group) in zip(_cycle(curves), _configurations(curves).items(), strict=False):
+        # A fixed frame: letting Matplotlib find one draws every figure twice.
+        axes = figure.add_axes((0.1, 0.15, 0.87, 0.7))
+        for colour, (label, group) in zip(cycle(COLOURS), _configurations(curves).items(), strict=False):
             _draw(axes, group, colour, label)
         _decorate(axes)
         stream = io.StringIO()
@@ -52,19 +56,18 @@ def _configurations(curves: Sequence[LearningCurve]) -> dict[str, list[LearningC
     }
 
 
-def _cycle(curves: Sequence[LearningCurve]) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(len(curves))]
-
-
 def _draw(axes: Axes, group: Sequence[LearningCurve], colour: str, label: str) -> None:
     for curve in group:
-        axes.plot(curve.steps, curve.scores, color=colour, linewidth=0.8, alpha=0.6, marker=".", markersize=3)
+        _line(axes, curve.steps, curve.scores, color=colour, linewidth=0.8, alpha=0.6)
     shared = sorted(set.intersection(*(set(curve.steps) for curve in group)))
     scores = [[dict(zip(curve.steps, curve.scores, strict=True))[step] for step in shared] for curve in group]
     mean = np.mean(np.asarray(scores, dtype=float).reshape(len(group), len(shared)), axis=0)
-    axes.plot(
-        shared, mean, color=colour, linewidth=2.2, marker="o", markersize=4, label=f"{label} (n={len(group)})"
-    )
+    _line(axes, shared, mean, color=colour, linewidth=2.2, label=f"{label} (n={len(group)})")
+
+
+def _line(axes: Axes, steps: Sequence[int], scores: ArrayLike, **style: Any) -> None:  # noqa: ANN401
+    # A lone point has no line; points on every line would make a full page many megabytes.
+    axes.plot(steps, scores, marker="o" if len(steps) == 1 else None, markersize=4, **style)
 
 
 def _decorate(axes: Axes) -> None:
@@ -78,7 +81,9 @@ def _decorate(axes: Axes) -> None:
         text.set_color(_TEXT_COLOUR)
     for spine in axes.spines.values():
         spine.set_color(_TEXT_COLOUR)
-    axes.legend(frameon=False, labelcolor=_TEXT_COLOUR, fontsize=8)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=_TEXT_COLOUR, fontsize=8
+    )
 
 
 def _inline(svg: str) -> str:
