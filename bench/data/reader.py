@@ -62,7 +62,7 @@ def qlearning_dataset(
         so, and their next observation is the first one of the next episode.
     keep_terminal_timeouts : keep rows that are both cut and terminal (BDPO: flow-rl's own data code).
     """
-    cut = cut_rows(raw, restart=1 if terminate_on_end else 0)
+    cut = cut_rows(raw)
     dropped = np.zeros_like(cut) if terminate_on_end else cut
     if keep_terminal_timeouts:
         dropped = dropped & ~raw.terminals
@@ -81,11 +81,8 @@ def qlearning_dataset(
     )
 
 
-def cut_rows(raw: RawDataset, restart: int = 0) -> BoolArray:
-    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps.
-
-    `restart` is the count that follows a cut row: 0 where such rows are dropped, 1 where they are kept.
-    """
+def cut_rows(raw: RawDataset) -> BoolArray:
+    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps."""
     if raw.timeouts is not None:
         return raw.timeouts
     cut = np.zeros(raw.rows, dtype=bool)
@@ -93,7 +90,7 @@ def cut_rows(raw: RawDataset, restart: int = 0) -> BoolArray:
     for row, terminal in enumerate(raw.terminals.tolist()):
         if step == raw.horizon - 1:
             cut[row] = True
-            step = restart
+            step = 0
         else:
             step = 1 if terminal else step + 1
     return cut

@@ -61,7 +61,7 @@ def serve(tmp_path):
 
     def start(**manners):
         server = Server(content, manners)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return server
 
@@ -149,6 +149,15 @@ def test_mirrors_come_first_and_failing_ones_are_passed_over(folder, serve, monk
     path = fetch.fetch(hopper())
     assert path.read_bytes() == server.content
     assert server.asked == [f"/absent/{NAME}", f"/broken/{NAME}", f"/good/{NAME}"]
+
+
+def test_d4rls_own_address_comes_after_the_mirrors(monkeypatch):
+    url = "http://rail.eecs.berkeley.edu/datasets/offline_rl/ant_maze_v2/file.hdf5"
+    monkeypatch.setenv("BENCH_D4RL_MIRRORS", "https://one/d4rl/,http://two")
+    mirrored = ["https://one/d4rl/ant_maze_v2/file.hdf5", "http://two/ant_maze_v2/file.hdf5"]
+    assert fetch.addresses(url) == [*mirrored, url]
+    monkeypatch.setenv("BENCH_D4RL_MIRRORS", "")
+    assert fetch.addresses(url) == [url]
 
 
 def test_offline_is_one_clear_message(folder, monkeypatch):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -83,6 +85,12 @@ def test_without_timeouts_the_count_starts_at_one_after_a_terminal():
     assert qlearning_dataset(raw).observations[:, 0].tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
 
 
+def test_trajectories_end_before_a_dropped_row_and_at_terminals():
+    transitions = qlearning_dataset(raw_of([0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0]))
+    assert transitions.observations[:, 0].tolist() == [0, 1, 3, 4, 5]
+    assert transitions.trajectory_ends.tolist() == [False, True, False, True, True]
+
+
 def test_bdpo_keeps_rows_that_are_cut_and_terminal():
     raw = raw_of([0, 0, 1, 0, 0, 0], [0, 0, 1, 0, 1, 0])
     assert qlearning_dataset(raw).observations[:, 0].tolist() == [0, 1, 3]
@@ -108,6 +116,28 @@ def test_clipped_actions(tmp_path):
     assert np.abs(clipped.actions).max() == 0.5
     small = np.abs(transitions.actions) < 0.5
     np.testing.assert_array_equal(clipped.actions[small], transitions.actions[small])
+
+
+def test_recorded_demonstrations_come_back(tmp_path):
+    """Human demonstrations, laid out as in D4RL's file: the pairs must be the recorded ones."""
+    recording = Path("../shared/data/real/pen_human_demos.npz")
+    if not recording.is_file():
+        pytest.skip("the recorded pen demonstrations are not beside the project")
+    demos = np.load(recording)
+    last = np.flatnonzero(np.diff(demos["episode"], append=-1))
+    content = {
+        # Every episode's last next observation is one more row, at which it was cut.
+        "observations": np.insert(demos["observations"], last + 1, demos["next_observations"][last], axis=0),
+        "actions": np.insert(demos["actions"], last + 1, 0, axis=0),
+        "rewards": np.insert(demos["rewards_sparse"], last + 1, 0),
+        "timeouts": np.insert(np.zeros(len(demos["episode"]), bool), last + 1, True),
+    }
+    content["terminals"] = np.zeros_like(content["timeouts"])
+    task = load_catalog().task("pen-human-v1")
+    found = qlearning_dataset(read_file(write(tmp_path / "pen.hdf5", content), task))
+    assert found.trajectory_ends.sum() == 25
+    for field, recorded in [("observations",) * 2, ("next_observations",) * 2, ("rewards", "rewards_sparse")]:
+        np.testing.assert_array_equal(getattr(found, field), demos[recorded])
 
 
 class TestBadFiles:
