@@ -39,7 +39,7 @@ def _printed_reasons(measured: Measured, cell: PaperCell) -> list[str]:
     reasons = []
     if cell.protocol != measured.protocol:
         reasons.append(f"protocol {measured.protocol}, printed {cell.protocol or 'unknown'}")
-    already_said = any(text.startswith("episodes") for text in measured.reduced)
+    already_said = any("episodes" in text for text in measured.reduced)
     if cell.episodes is not None and cell.episodes != measured.episodes and not already_said:
         reasons.append(f"{measured.episodes} episodes, printed {cell.episodes}")
     if measured.variant not in cell.accepts_variants:

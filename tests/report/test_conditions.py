@@ -34,8 +34,8 @@ def test_one_condition_at_a_time(change, reason):
 
 
 def test_reasons_add_up_and_reduced_episodes_are_said_once():
-    entry = measured(physics="modern", reduced=("episodes 3",), episodes=3)
-    assert comparable(entry, OWN) == ["physics modern", "reduced (episodes 3)"]
+    entry = measured(physics="modern", reduced=("3 of 10 episodes",), episodes=3)
+    assert comparable(entry, OWN) == ["physics modern", "reduced (3 of 10 episodes)"]
 
 
 def test_quoted_numbers_and_misprints_are_never_comparable():
