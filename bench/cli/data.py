@@ -15,8 +15,11 @@ from bench.errors import BenchError, WorkFailedError
 
 if TYPE_CHECKING:
     from bench.catalog import Task
+    from bench.data.info import Summary
     from bench.data.replay import ReplayReport
     from bench.data.verify import VerificationReport
+
+SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
 
 app = typer.Typer(
     help="Get, check and describe datasets. They lie in ~/.d4rl/datasets or where BENCH_DATA_DIR says.",
@@ -53,13 +56,17 @@ def list_(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[TASK|SUITE...]", help="Only these tasks or suites.")
     ] = None,
+    paths: Annotated[bool, typer.Option("--paths", help="Show where each file lies or belongs.")] = False,
 ) -> None:
-    """List which datasets are there, where they lie and what is known of them."""
+    """List which datasets are there and what is known of them."""
     from bench.catalog import load_catalog
     from bench.data.ledger import Ledger
     from bench.data.paths import data_folder, dataset_path
 
     tasks = tasks_named(names) if names else list(load_catalog().tasks.values())
+    if paths:
+        print_table(("task", "file"), [(task.name, str(dataset_path(task))) for task in tasks])
+        return
     ledger, rows = Ledger(), []
     for task in tasks:
         path = dataset_path(task)
@@ -71,11 +78,10 @@ def list_(
                 f"{entry.rows:,}" if entry and entry.rows else "",
                 (entry.verification if entry else None) or ("not checked" if path.is_file() else ""),
                 entry.replay if entry and entry.replay != "unverified" else "",
-                str(path.relative_to(data_folder())),
             )
         )
-    print_table(("task", "size", "rows", "content", "replay", "file"), rows, right=("size", "rows"))
-    typer.echo(f"Folder: {data_folder()}")
+    print_table(("task", "size", "rows", "content", "replay"), rows, right=("size", "rows"))
+    typer.echo(f"Folder: {data_folder()} (--paths shows each file)")
 
 
 @app.command()
@@ -139,43 +145,15 @@ def info(names: Names) -> None:
     from bench.data.info import summarise
     from bench.data.paths import dataset_path
 
-    rows = []
-
-    def describe(task: Task) -> None:
-        found = summarise(dataset_path(task), task)
-        rows.append(
-            (
-                task.name,
-                f"{found.rows:,}",
-                f"{found.transitions:,}",
-                f"{found.terminals:,}",
-                f"{found.timeouts:,}",
-                f"{found.episodes:,}",
-                f"{found.mean_length:.0f}",
-                f"{found.mean_return:.1f} ± {found.return_deviation:.1f}",
-                f"{found.mean_score:.1f} ± {found.score_deviation:.1f}",
-                found.physics or "not stated",
-            )
-        )
-
+    summaries: list[Summary] = []
+    tasks = tasks_named(names)
     try:
-        _for_each(tasks_named(names), describe)
+        _for_each(tasks, lambda task: summaries.append(summarise(dataset_path(task), task)))
     finally:
-        if rows:
-            columns = (
-                "task",
-                "rows",
-                "kept",
-                "term.",
-                "cut",
-                "episodes",
-                "steps",
-                "return",
-                "score",
-                "physics",
-            )
-            print_table(columns, rows, right=columns[1:-1])
-            typer.echo("± is the standard deviation over whole episodes; score 0 is random, 100 expert.")
+        if len(tasks) == 1 and summaries:
+            _print_summary(summaries[0])
+        elif summaries:
+            _print_summaries(summaries)
 
 
 def _for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
@@ -214,6 +192,39 @@ def _print_replay(report: ReplayReport) -> None:
         f"Median motion in one step: {report.motion:.2g}. States are stored as {report.precision}.\n"
         f"Answer: {report.rule}."
     )
+
+
+def _print_summary(found: Summary) -> None:
+    rows = [
+        ("rows", f"{found.rows:,}"),
+        ("kept for training", f"{found.transitions:,}"),
+        ("terminals", f"{found.terminals:,}"),
+        ("cut off", f"{found.timeouts:,}"),
+        ("whole episodes", f"{found.episodes:,}"),
+        ("steps per episode", f"{found.mean_length:.1f}"),
+        ("return", f"{found.mean_return:.1f} ± {found.return_deviation:.1f}"),
+        ("lowest, highest", f"{found.lowest_return:.1f}, {found.highest_return:.1f}"),
+        ("normalised score", f"{found.mean_score:.1f} ± {found.score_deviation:.1f}"),
+        ("physics", found.physics or "not stated"),
+    ]
+    print_table((found.task, ""), rows, right=("",))
+    typer.echo(SPREAD)
+
+
+def _print_summaries(summaries: list[Summary]) -> None:
+    rows = [
+        (
+            found.task,
+            f"{found.episodes:,}",
+            f"{found.mean_length:.0f}",
+            f"{found.mean_return:.0f} ± {found.return_deviation:.0f}",
+            f"{found.mean_score:.1f} ± {found.score_deviation:.1f}",
+        )
+        for found in summaries
+    ]
+    columns = ("task", "eps.", "steps", "return", "score")
+    print_table(columns, rows, right=columns[1:])
+    typer.echo(SPREAD)
 
 
 def _megabytes(path: Path) -> str:

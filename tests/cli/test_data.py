@@ -56,6 +56,11 @@ def test_list_without_names_has_every_task(bench):
     assert all(f"{name} " in output for name in load_catalog().tasks)
 
 
+def test_list_says_where_files_belong(bench, folder):
+    _, output, _ = bench("list", "d4rl-locomotion", "--paths")
+    assert row_of(output, "hopper-medium-v2") == ["hopper-medium-v2", str(folder / "hopper_medium-v2.hdf5")]
+
+
 def test_verify_prints_hash_and_physics(bench, quickstart):
     code, output, _ = bench("verify", QUICKSTART, "--replay", "--rows", "50")
     assert code == 0
@@ -80,10 +85,14 @@ def test_verify_tells_both_hashes_and_accepts_on_request(bench, quickstart):
     assert bench("verify", QUICKSTART, "--accept")[0] == 0
 
 
-def test_info(bench, quickstart):
+def test_info_of_one_task_and_of_several(bench, quickstart):
     code, output, _ = bench("info", QUICKSTART)
     assert code == 0
-    assert row_of(output, QUICKSTART)[1] == "600"
+    assert row_of(output, "rows") == ["rows", "600"]
+    assert row_of(output, "physics") == ["physics", "d4rl"]
+    code, output, _ = bench("info", QUICKSTART, "hopper-medium-v2")
+    assert code == 1
+    assert len(row_of(output, QUICKSTART)) == 9
 
 
 def test_fetch_offline_says_where_to_put_the_file(bench, folder):
