@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -49,13 +50,13 @@ class CheckpointFolder:
         number = 1 + max((int(entry["number"]) for entry in previous), default=0)
         path = self.folder / f"state-{number}.safetensors"
         with written_whole(path) as temporary:
-            # Clones: stacked views may share memory, which the format does not allow.
-            save_file({name: t.detach().cpu().clone() for name, t in tensors.items()}, temporary)
+            # Copies in row-major order: the format allows neither shared memory nor strides.
+            save_file({name: _own_copy(tensor) for name, tensor in tensors.items()}, temporary)
         entry = {"number": number, "file": path.name, "sha256": sha256_of(path), "host": dict(host)}
         pointer = {"format": FORMAT, "identity": self.identity, "generations": [entry, *previous]}
         write_text(self.folder / POINTER, json.dumps(pointer, indent=1))
         kept = {generation["file"] for generation in (entry, *previous)}
-        for stale in self.folder.glob("state-*.safetensors"):
+        for stale in self._files():
             if stale.name not in kept:
                 stale.unlink()
 
@@ -77,16 +78,24 @@ class CheckpointFolder:
 
     def remove(self) -> None:
         """Delete the folder's checkpoints; the stack is complete."""
-        for path in (self.folder / POINTER, *self.folder.glob("state-*.safetensors")):
+        for path in (self.folder / POINTER, *self._files()):
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        """States, and what processes killed while writing left behind."""
+        return [*self.folder.glob("state-*.safetensors"), *self.folder.glob(".*.part")]
 
     def _generations(self) -> list[dict[str, Any]]:
         pointer = read_pointer(self.folder)
         if pointer is None or pointer["identity"] != self.identity:
             return []
         return pointer["generations"]
+
+
+def _own_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def read_pointer(folder: Path) -> dict[str, Any] | None:
