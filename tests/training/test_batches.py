@@ -1,0 +1,27 @@
+"""The packed dataset gives back what was put in, row by row."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.training.batches import PackedDataset
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_come_back(dtype):
+    generator = np.random.default_rng(0)
+    arrays = {
+        "observations": generator.normal(size=(10, 4)).astype(np.float32),
+        "actions": generator.normal(size=(10, 2)).astype(np.float32),
+        "next_observations": generator.normal(size=(10, 4)).astype(np.float32),
+        "rewards": generator.normal(size=10).astype(np.float32),
+        "terminals": np.arange(10) % 3 == 0,
+    }
+    data = PackedDataset.pack(*arrays.values(), dtype=dtype)
+    assert len(data) == 10
+    indices = torch.tensor([[0, 9, 9], [3, 1, 4]])
+    batch = data.batch(indices)
+    assert batch.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert batch[name].dtype == dtype
+        np.testing.assert_array_equal(batch[name], array[indices.numpy()].astype(np.float64), err_msg=name)
