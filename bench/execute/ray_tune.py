@@ -134,6 +134,10 @@ class _Collect(tune.Callback):
         self._plans = plans
         self._emit = emit
 
+    def __getstate__(self) -> dict[str, object]:
+        # Tune saves callbacks with its experiment state, which is never read back; a store cannot be saved so.
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, object], **info: object
     ) -> None:
