@@ -72,6 +72,8 @@ def open_store(
                 _upgrade(location, engine)
             with engine.connect() as connection:
                 schema.require_current(connection, str(location))
+            if location.path is not None and not read_only:
+                sqlite.allow_readers_while_writing(engine)
     except BenchError:
         engine.dispose()
         raise

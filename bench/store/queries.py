@@ -17,7 +17,7 @@ from bench.records import DatasetRecord, EvaluationRecord, TrialKey, TrialRecord
 from bench.store.columns import metrics_from_json, number_from
 from bench.store.database import Store
 from bench.store.models import Dataset, Episode, Evaluation, Trial, Weights
-from bench.store.planning import key_of, stored_states
+from bench.store.planning import KEY_COLUMNS, key_of, stored_states
 from bench.store.views import SCORES, TIMINGS
 
 
@@ -76,18 +76,19 @@ def find_trial(store: Store, trial_id: int) -> StoredTrial:
 
 def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
     """All evaluations of a trial by number; where several attempts made one, the latest."""
-    chosen = (
-        select(Trial.__table__, Evaluation.attempt.label("made_in"), *_EVALUATION, *_EPISODE)
-        .join(Evaluation, Evaluation.trial_id == Trial.id)
-        .join(Episode, Episode.evaluation_id == Evaluation.id)
-        .where(Trial.id == trial_id)
-        .order_by(Evaluation.number, Evaluation.attempt, Episode.number)
+    made = select(Evaluation.__table__).where(Evaluation.trial_id == trial_id).order_by(Evaluation.attempt)
+    played = (
+        select(Episode.__table__)
+        .join(Evaluation, Evaluation.id == Episode.evaluation_id)
+        .where(Evaluation.trial_id == trial_id)
+        .order_by(Episode.evaluation_id, Episode.number)
     )
     with store.connect() as connection:
-        rows = connection.execute(chosen).mappings().all()
-    made = groupby(rows, key=lambda row: (row["evaluation"], row["made_in"]))
-    latest = {number: _evaluation(list(episodes)) for (number, _), episodes in made}
-    return list(latest.values())
+        key = connection.execute(select(*KEY_COLUMNS).where(Trial.id == trial_id)).mappings().first()
+        latest = {row["number"]: row for row in connection.execute(made).mappings()}
+        rows = connection.execute(played).mappings().all()
+    episodes = {id_: list(of) for id_, of in groupby(rows, key=lambda row: row["evaluation_id"])}
+    return [_evaluation(key_of(key), row, episodes[row["id"]]) for _, row in sorted(latest.items())]
 
 
 def weights_of(store: Store, trial_id: int) -> dict[str, WeightsRecord]:
@@ -139,23 +140,6 @@ def learning_curves(store: Store) -> pd.DataFrame:
         frame[f"mean_{name}"] = _numbers(frame[f"mean_{name}"], frame.pop(f"{name}_is_nan"))
     latest = frame.drop_duplicates(["trial_id", "number"], keep="last")
     return latest.drop(columns="attempt").reset_index(drop=True)
-
-
-_EVALUATION = (
-    Evaluation.number.label("evaluation"),
-    Evaluation.step,
-    Evaluation.physics.label("judged_with"),
-    Evaluation.seconds,
-    Evaluation.metrics,
-    Evaluation.evaluated_at,
-)
-_EPISODE = (
-    Episode.return_,
-    Episode.return_is_nan,
-    Episode.score.label("episode_score"),
-    Episode.score_is_nan.label("episode_score_is_nan"),
-    Episode.length,
-)
 
 
 def _select_trials() -> Select[Any]:
@@ -230,19 +214,12 @@ def _stored_trial(row: RowMapping) -> StoredTrial:
     return StoredTrial(trial_id=row["id"], record=record, score=score, **{name: row[name] for name in same})
 
 
-def _evaluation(episodes: Sequence[RowMapping]) -> EvaluationRecord:
-    row = episodes[0]
+def _evaluation(key: TrialKey, row: RowMapping, episodes: Sequence[RowMapping]) -> EvaluationRecord:
     return EvaluationRecord(
-        trial=key_of(row),
-        number=row["evaluation"],
-        step=row["step"],
-        physics=row["judged_with"],
+        trial=key,
         returns=tuple(number_from(episode["return_"], episode["return_is_nan"]) for episode in episodes),
         lengths=tuple(episode["length"] for episode in episodes),
-        scores=tuple(
-            number_from(episode["episode_score"], episode["episode_score_is_nan"]) for episode in episodes
-        ),
-        seconds=row["seconds"],
+        scores=tuple(number_from(episode["score"], episode["score_is_nan"]) for episode in episodes),
         metrics=metrics_from_json(row["metrics"]),
-        evaluated_at=row["evaluated_at"],
+        **{name: row[name] for name in ("number", "step", "physics", "seconds", "evaluated_at")},
     )

@@ -18,13 +18,15 @@ _OTHER_STORE = f"Name another store, for example --store {DEFAULT_STORE}"
 
 
 def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
-    """An engine on the file at `path`; `create` makes the folder and, later, the file.
+    """An engine on the file at `path`; `create` allows that it is missing.
 
     Raises
     ------
     BenchError : no such file, a folder, no SQLite database, a folder that cannot be written.
     """
     _check(path, create=create)
+    if not read_only:
+        _check_folder(path.parent)
     path = path.absolute()  # the process may change its folder later
     uri = _uri(path, create=create, read_only=read_only)
 
@@ -38,6 +40,12 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def allow_readers_while_writing(engine: Engine) -> None:
+    """Switch the file to a write-ahead log for good; only for a file known to be ours: its header changes."""
+    with engine.connect().execution_options(sqlite_begin=None) as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
 def _check(path: Path, *, create: bool) -> None:
@@ -55,11 +63,9 @@ def _check(path: Path, *, create: bool) -> None:
     elif not create:
         raise BenchError(f"there is no results database at {str(path)!r}", "",
                          "`bench run` makes one; --store names another.")  # fmt: skip
-    else:
-        _make_folder(path.parent)
 
 
-def _make_folder(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
@@ -84,11 +90,11 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
         # Not mode=ro: a reader that may not write leaves WAL's helper files behind.
         connection.execute("PRAGMA query_only=ON")
     else:
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 
 
 def _begin(connection: Connection) -> None:
     # Python's sqlite3 would begin late and leave schema changes outside the transaction.
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    if mode is not None:
+        connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,53 @@
+"""A store with one run that writes into it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.store import schema
+from bench.store.database import Store, open_store
+from bench.store.writer import Writer
+from tests.store.samples import run_record
+
+_SECOND = '''
+"""A later schema."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+def upgrade():
+    op.add_column("runs", sa.Column("colour", sa.String()))
+    {then}
+'''
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "results" / "bench.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def writer(store: Store) -> Iterator[Writer]:
+    with Writer(store) as opened:
+        opened.begin_run(run_record())
+        yield opened
+
+
+@pytest.fixture
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Call it to make this bench the one that follows, whose schema is 0002."""
+
+    def install(then: str = "pass") -> None:
+        copy = tmp_path / "migrations"
+        shutil.copytree(schema.MIGRATIONS, copy)
+        (copy / "versions" / "0002_colour.py").write_text(_SECOND.format(then=then))
+        monkeypatch.setattr(schema, "MIGRATIONS", copy)
+
+    return install

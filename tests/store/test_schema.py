@@ -1,0 +1,113 @@
+"""The schema: migrations give what the models say, and other versions are told apart."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from bench.errors import BenchError
+from bench.store.database import Store, open_store, upgrade_store
+from bench.store.models import Base
+from bench.store.queries import evaluations, scores_frame
+from bench.store.schema import head_revision
+from bench.store.views import SCORES, TIMINGS
+
+FIRST = Path(__file__).parents[1] / "fixtures" / "store_0001.sqlite"
+
+# What people's SQL relies on. Columns may be added at the end of these lists; nothing may leave them.
+SCORES_COLUMNS = """
+    trial_id algorithm variant task task_version physics seed state protocol score score_is_nan budget
+    episodes reduced dataset dataset_sha256 verification replay config_hash attempt training_seconds
+    evaluation_seconds peak_memory_bytes started_at finished_at run_id code_version code_commit code_dirty
+"""
+TIMINGS_COLUMNS = """
+    trial_id algorithm variant task seed quantity value stack_size concurrent_stacks device threads runner
+    exclusive measured_at run_id code_version code_commit code_dirty
+"""
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A copy of the database that the first schema left behind."""
+    return shutil.copy(FIRST, tmp_path / "old.sqlite")
+
+
+def rows(path: Path, sql: str) -> list[tuple]:
+    with sqlite3.connect(path) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_migrations_give_what_the_models_say(store: Store) -> None:
+    with store.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_comparison_sees_a_missing_column(store: Store) -> None:
+    with sqlite3.connect(store.location.path) as connection:
+        connection.execute("ALTER TABLE runs ADD COLUMN colour TEXT")
+    with store.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) != []
+
+
+@pytest.mark.parametrize(
+    ("view", "typed", "columns"), [("scores", SCORES, SCORES_COLUMNS), ("timings", TIMINGS, TIMINGS_COLUMNS)]
+)
+def test_the_views_keep_their_columns(store: Store, view: str, typed: object, columns: str) -> None:
+    with store.connect() as connection:
+        assert [column["name"] for column in inspect(connection).get_columns(view)] == columns.split()
+    assert [column.name for column in typed.columns] == columns.split()
+
+
+def test_a_database_of_the_first_schema_still_reads(first: Path) -> None:
+    upgrade_store(first)
+    with open_store(first, create=False) as store:
+        frame = scores_frame(store).set_index("seed")
+        assert frame.loc[0, "score"] == 9.2
+        assert frame.loc[1, "score_is_nan"]
+        assert list(frame["state"]) == ["finished", "finished", "failed", "planned"]
+        assert [len(evaluation.returns) for evaluation in evaluations(store, 1)] == [3, 3]
+    assert rows(first, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+
+
+def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: Path, next_version) -> None:
+    next_version()
+    with pytest.raises(BenchError) as error:
+        open_store(first)
+    assert "'0001', older than '0002'" in error.value.what
+    assert error.value.do_this == f"Type: bench db upgrade --store {first}"
+    assert "colour" not in str(rows(first, "SELECT sql FROM sqlite_master"))
+
+
+def test_an_upgrade_keeps_what_there_is(first: Path, next_version) -> None:
+    before = rows(first, "SELECT run_id, command FROM runs")
+    next_version()
+    assert upgrade_store(first) == ("0001", "0002")
+    assert upgrade_store(first) == ("0002", "0002")
+    assert rows(first, "SELECT run_id, command FROM runs") == before
+    assert rows(first, "SELECT colour FROM runs") == [(None,)]
+
+
+def test_an_upgrade_that_fails_half_way_leaves_the_old_schema(first: Path, next_version) -> None:
+    next_version(then="raise InterruptedError")
+    with pytest.raises(InterruptedError):
+        upgrade_store(first)
+    assert rows(first, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert "colour" not in str(rows(first, "SELECT sql FROM sqlite_master"))
+
+
+@pytest.mark.parametrize("opening", [open_store, upgrade_store])
+def test_a_newer_schema_is_refused_and_left_alone(first: Path, opening) -> None:
+    with sqlite3.connect(first) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0999'")
+    before = first.read_bytes()
+    with pytest.raises(BenchError, match="schema '0999', newer than") as error:
+        opening(first)
+    assert "Install the newer bench" in error.value.do_this
+    assert first.read_bytes() == before
