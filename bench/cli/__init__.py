@@ -9,7 +9,7 @@ import typer
 from typer import exceptions
 
 from bench import __version__
-from bench.cli import data, data_collect, db, listing, query, report, run, show, status
+from bench.cli import data, data_collect, db, evaluate, listing, query, report, run, show, speed, status
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 
@@ -22,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(evaluate.evaluate)
+app.command()(speed.speed)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 data.app.command()(data_collect.collect)

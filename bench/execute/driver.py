@@ -84,7 +84,7 @@ def run_grid(
     BenchError : the request is wrong, the store cannot be written, a dataset cannot be had.
     """
     cells = plan_cells(request)
-    device, shares = _device(settings)
+    device, shares = device_of(settings)
     with open_store(store_url) as store, Writer(store) as writer:
         run = describe_run(command)
         writer.begin_run(run)
@@ -159,7 +159,7 @@ def _plan(
     )
 
 
-def _device(settings: Settings) -> tuple[str, float]:
+def device_of(settings: Settings) -> tuple[str, float]:
     """Device of the stacks, and the share of a GPU that each takes."""
     import torch
 

@@ -135,7 +135,8 @@ class _Collect(tune.Callback):
         self._emit = emit
 
     def __getstate__(self) -> dict[str, object]:
-        # Tune saves callbacks with its experiment state, which is never read back; a store cannot be saved so.
+        # Tune saves callbacks with its experiment state, which is never read back; a store cannot be saved
+        # so.
         return {}
 
     def on_trial_result(

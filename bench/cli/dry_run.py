@@ -1,0 +1,74 @@
+"""What `bench run --dry-run` shows: the grid, what is left of it, and how long that takes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from bench.execute.driver import Settings
+    from bench.execute.grid import Cell, Request
+
+
+def show_grid(request: Request, settings: Settings, store: str) -> None:
+    """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
+    from bench.execute.driver import device_of
+    from bench.execute.estimate import estimate
+    from bench.execute.grid import plan_cells
+
+    device, _ = device_of(settings)
+    rows, total, left_in_all = [], 0.0, 0
+    for cell in plan_cells(request):
+        finished = _finished(cell, request.seeds, store)
+        left = len(request.seeds) - finished
+        stacks = -(-left // settings.seeds_per_stack)
+        seconds = 0.0
+        if left:
+            size = min(left, settings.seeds_per_stack)
+            threads = settings.cpus_per_stack
+            seconds = (
+                stacks
+                * estimate(cell, seeds=size, device=device, runner=settings.runner, threads=threads).seconds
+            )
+        total, left_in_all = total + seconds, left_in_all + left
+        rows.append(_row(cell, len(request.seeds), finished, stacks, seconds))
+    columns = ("task", "algorithm", "trials", "finished", "stacks", "evaluations", "data", "at most")
+    print_table(columns, rows, right=("trials", "finished", "stacks", "at most"))
+    print(
+        f"{left_in_all} trials left, at most {_duration(total)} if stacks run one after the other on {device}."
+    )
+
+
+def _row(cell: Cell, trials: int, finished: int, stacks: int, seconds: float) -> tuple[str, ...]:
+    from bench.data.paths import dataset_path
+
+    there = dataset_path(cell.task).is_file()
+    missing = "to collect" if cell.task.collected else "to fetch"
+    evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
+    name = cell.algorithm if cell.variant == "released" else f"{cell.algorithm} ({cell.variant})"
+    data = "there" if there else missing
+    duration = _duration(seconds) if stacks else "-"
+    return cell.task.name, name, str(trials), str(finished), str(stacks), evaluations, data, duration
+
+
+def _finished(cell: Cell, seeds: tuple[int, ...], store: str) -> int:
+    """Trials of the cell that the store holds as finished; none where store or data do not exist yet."""
+    from bench.data.paths import dataset_path
+    from bench.data.verify import dataset_record
+    from bench.store.database import open_store
+    from bench.store.queries import trial_states
+
+    path = dataset_path(cell.task)
+    if not path.is_file() or ("://" not in store and not Path(store).exists()):
+        return 0
+    dataset = dataset_record(cell.task, path)
+    with open_store(store, read_only=True) as opened:
+        states = trial_states(opened, [cell.trial(seed, dataset).key for seed in seeds])
+    return sum(state == "finished" for state in states.values())
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,49 @@
+"""`bench evaluate`: judge stored weights again."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+import sys
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import StoreOption
+from bench.errors import BenchError
+from bench.store.location import DEFAULT_STORE
+
+
+def evaluate(
+    trial: Annotated[
+        int, typer.Argument(help="Number of a trial; `bench status` and the view scores show them.")
+    ],
+    episodes: Annotated[int | None, typer.Option(min=1, help="By default as many as in training.")] = None,
+    physics: Annotated[str | None, typer.Option(help="d4rl or modern; by default the trial's.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Judge the stored weights of a finished trial in fresh episodes, and store the result beside its scores.
+
+    The trial's own score stays as it is.
+    """
+    from bench.execute.judgement import judge
+    from bench.provenance import describe_run
+    from bench.store.database import open_store
+    from bench.store.writer import Writer
+
+    if physics not in (None, "d4rl", "modern"):
+        raise BenchError(f"physics {physics!r}", "", "Choose d4rl or modern.")
+    with open_store(store, create=False) as opened, Writer(opened) as writer:
+        run = describe_run(shlex.join(["bench", *sys.argv[1:]]))
+        writer.begin_run(run)
+        result = judge(opened, trial, episodes=episodes, physics=physics, threads=threads)
+        writer.record(result)
+        writer.end_run(run.run_id)
+    spread = f" ± {statistics.stdev(result.scores):.1f}" if len(result.scores) > 1 else ""
+    mean = statistics.fmean(result.scores)
+    print(
+        f"trial {trial}, {len(result.scores)} fresh episodes, physics {result.physics}: "
+        f"score {mean:.1f}{spread} (sd over episodes), return {statistics.fmean(result.returns):.0f}, "
+        f"length {statistics.fmean(result.lengths):.0f}"
+    )

@@ -1,0 +1,102 @@
+"""`bench speed`: training and action latency, alone on the machine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import StoreOption
+from bench.cli.tables import print_table
+from bench.errors import BenchError
+from bench.store.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from bench.records import TimingRecord
+
+
+def speed(
+    algos: Annotated[str, typer.Option(help="Algorithms, separated by commas.")],
+    tasks: Annotated[
+        str, typer.Option("--tasks", "--task", help="Tasks, separated by commas; dimensions and batch count.")
+    ] = "antmaze-umaze-v0",
+    variant: Annotated[str, typer.Option(help="released or paper.")] = "released",
+    seeds_per_stack: Annotated[
+        int, typer.Option(min=1, help="Seeds side by side; the papers' tables: 1.")
+    ] = 1,
+    iterations: Annotated[int, typer.Option(min=10, help="Timed per phase, after a warm-up.")] = 200,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all cores.")] = None,
+    runner: Annotated[str, typer.Option(help="auto, eager or graph.")] = "auto",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Time training and single-policy action latency on synthetic data, and store both.
+
+    The data has the task's dimensions and the preset's batch size, so no dataset is needed. Rows measured
+    while nothing else ran are marked exclusive; only those of single seeds enter the papers' timing tables.
+    """
+    from bench.catalog import load_catalog
+    from bench.execute.speed import measure
+    from bench.provenance import describe_run
+    from bench.store.database import open_store
+    from bench.store.writer import Writer
+
+    catalog = load_catalog()
+    chosen = [catalog.task(name.strip()) for name in tasks.split(",")]
+    device = _device(device)
+    timings: list[TimingRecord] = []
+    with open_store(store) as opened, Writer(opened) as writer:
+        run = describe_run(shlex.join(["bench", *sys.argv[1:]]))
+        writer.begin_run(run)
+        for task in chosen:
+            for algorithm in algos.split(","):
+                measured = measure(
+                    algorithm.strip(),
+                    task,
+                    variant,
+                    seeds=seeds_per_stack,
+                    iterations=iterations,
+                    device=device,
+                    threads=threads,
+                    runner=runner,
+                )
+                for timing in measured:
+                    writer.record(timing)
+                timings += measured
+        writer.end_run(run.run_id)
+    _show(timings)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise BenchError(f"device {name!r}", "", "Choose cpu, cuda or auto.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BenchError("device 'cuda'", "This machine has no GPU that torch can use.", "Use --device cpu.")
+    return name
+
+
+def _show(timings: list[TimingRecord]) -> None:
+    columns = ("task", "algorithm", "quantity", "seconds", "stack", "threads", "runner", "exclusive")
+    rows = [
+        (
+            timing.task,
+            timing.algorithm,
+            timing.quantity.removesuffix("_seconds"),
+            f"{timing.value:.4g}",
+            str(timing.stack_size),
+            str(timing.threads),
+            timing.runner,
+            "yes" if timing.exclusive else "no",
+        )
+        for timing in timings
+    ]
+    print_table(columns, rows, right=("seconds", "stack", "threads"))
+    print(f"Device: {timings[0].device}")
+    if not all(timing.exclusive for timing in timings):
+        print("Something else was running: these rows do not enter the papers' timing tables.")

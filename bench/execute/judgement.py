@@ -1,0 +1,85 @@
+"""Judges stored weights again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import torch
+from safetensors.torch import load_file
+
+from algorithms.base import Dimensions
+from algorithms.registry import build
+from bench.catalog import Physics, Task, load_catalog
+from bench.envs import make_simulator
+from bench.errors import BenchError
+from bench.evaluation.rollout import roll_out
+from bench.execute.outcome import FINAL
+from bench.files import sha256_of
+from bench.records import EvaluationRecord, TrialRecord
+from bench.store.database import Store
+from bench.store.queries import find_trial, next_judgement, weights_of
+
+
+def judge(
+    store: Store, trial_id: int, *, episodes: int | None, physics: Physics | None, threads: int
+) -> EvaluationRecord:
+    """Roll out the final weights of a trial in episodes that no evaluation has used.
+
+    Raises
+    ------
+    BenchError : no such trial, no weights, weights that are not those that were stored.
+    """
+    stored = find_trial(store, trial_id)
+    record = stored.record
+    weights = _verified_weights(store, trial_id)
+    torch.set_num_threads(threads)
+    task = load_catalog().task(record.key.task)
+    algorithm = build(
+        record.key.algorithm,
+        Dimensions(task.observation_dim, task.action_dim, task.action_bound),
+        record.config["hyperparameters"],
+        (record.key.seed,),
+    )
+    algorithm.load_policy_state(0, weights)
+    number = next_judgement(store, trial_id)
+    chosen, count = physics or record.physics, episodes or record.episodes
+    with make_simulator(task.environment, chosen, count, threads) as simulator:
+        rollouts = roll_out(algorithm, simulator, evaluation=number, episodes=count)
+    returns = rollouts.returns[0]
+    return EvaluationRecord(
+        trial=record.key,
+        number=number,
+        step=_trained_iterations(record),
+        physics=chosen,
+        returns=tuple(returns.tolist()),
+        lengths=tuple(rollouts.lengths[0].tolist()),
+        scores=tuple(_scores(task, returns)),
+        seconds=rollouts.seconds,
+        evaluated_at=datetime.now(UTC),
+    )
+
+
+def _verified_weights(store: Store, trial_id: int) -> dict[str, torch.Tensor]:
+    record = weights_of(store, trial_id).get(FINAL)
+    if record is None:
+        raise BenchError(
+            f"trial {trial_id} has no weights",
+            "Only finished trials have.",
+            "`bench status` shows what is left.",
+        )
+    path = store.folder / record.path
+    if not path.is_file():
+        raise BenchError(f"{path} is missing", f"It holds the weights of trial {trial_id}.", "Put it back.")
+    if sha256_of(path) != record.sha256:
+        raise BenchError(
+            f"{path} is not what was stored", "Its SHA-256 differs from the one in the store.", "Put it back."
+        )
+    return load_file(path)
+
+
+def _trained_iterations(record: TrialRecord) -> int:
+    return int(record.config["evaluation"]["steps"][-1])
+
+
+def _scores(task: Task, returns: object) -> list[float]:
+    return task.normalised(returns).tolist()

@@ -1,0 +1,68 @@
+"""Timings of a method with nothing else running."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import torch
+
+from bench.catalog import Task
+from bench.evaluation.device import device_name
+from bench.evaluation.idle import machine_is_idle
+from bench.evaluation.latency import action_latency
+from bench.presets import load_preset
+from bench.records import TimingRecord
+from bench.training.speed import method_for, time_training
+
+TRAINING = "training_seconds_per_1k_iterations"
+
+
+def measure(
+    algorithm: str,
+    task: Task,
+    variant: str,
+    *,
+    seeds: int,
+    iterations: int,
+    device: str,
+    threads: int | None,
+    runner: str,
+) -> list[TimingRecord]:
+    """Seconds per 1k iterations of every phase, and median and 95th percentile of the action latency (s).
+
+    The phase in which evaluations fall gives the plain quantity; others carry their name.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    preset = load_preset(algorithm, task, variant)
+    exclusive = machine_is_idle()
+    speeds = time_training(task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations)
+    quantities = {
+        TRAINING if speed.evaluated else f"{TRAINING}:{speed.phase}": (speed.seconds_per_1k_iterations, seeds)
+        for speed in speeds
+    }
+    latency = action_latency(method_for(task, preset, (0,), device))
+    quantities["action_latency_median_seconds"] = (latency.median_seconds, 1)
+    quantities["action_latency_p95_seconds"] = (latency.p95_seconds, 1)
+    # Whoever came in the meantime may still be there.
+    exclusive = exclusive and machine_is_idle()
+    used = runner if runner != "auto" else ("graph" if device == "cuda" else "eager")
+    return [
+        TimingRecord(
+            quantity=quantity,
+            value=value,
+            algorithm=algorithm,
+            variant=variant,
+            task=task.name,
+            trial=None,
+            stack_size=stack_size,
+            concurrent_stacks=1,
+            device=device_name(device),
+            threads=threads,
+            runner=used,
+            exclusive=exclusive,
+            measured_at=datetime.now(UTC),
+        )
+        for quantity, (value, stack_size) in quantities.items()
+    ]
