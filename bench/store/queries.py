@@ -135,11 +135,12 @@ def learning_curves(store: Store) -> pd.DataFrame:
     Columns: trial_id, algorithm, variant, task, physics, seed, budget, config_hash, number, step, episodes,
     mean_return, mean_score; ordered by trial and number. Of several attempts at a trial the latest counts.
     """
-    frame = _frame(store, _select_curves())
+    points = _frame(store, _select_points())
     for name in ("return", "score"):
-        frame[f"mean_{name}"] = _numbers(frame[f"mean_{name}"], frame.pop(f"{name}_is_nan"))
-    latest = frame.drop_duplicates(["trial_id", "number"], keep="last")
-    return latest.drop(columns="attempt").reset_index(drop=True)
+        points[f"mean_{name}"] = _numbers(points[f"mean_{name}"], points.pop(f"{name}_is_nan"))
+    latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns="attempt")
+    # Joined here: with the names of its trial in every row the answer of the database would be far larger.
+    return _frame(store, _select_names()).merge(latest, on="trial_id")
 
 
 def _select_trials() -> Select[Any]:
@@ -149,29 +150,35 @@ def _select_trials() -> Select[Any]:
     return select(Trial.__table__, *dataset).join(Dataset, Dataset.id == Trial.dataset_id).order_by(Trial.id)
 
 
-def _select_curves() -> Select[Any]:
+def _select_names() -> Select[Any]:
+    names = ("algorithm", "variant", "task", "physics", "seed", "budget", "config_hash")
+    return select(Trial.id.label("trial_id"), *(getattr(Trial, name) for name in names)).order_by(Trial.id)
+
+
+def _select_points() -> Select[Any]:
     means = (
-        func.count().label("episodes"),
-        func.avg(Episode.return_).label("mean_return"),
-        func.max(_one_where(Episode.return_is_nan)).label("return_is_nan"),
-        func.avg(Episode.score).label("mean_score"),
-        func.max(_one_where(Episode.score_is_nan)).label("score_is_nan"),
-    )
-    trial = [
-        column.label("trial_id") if column is Trial.id else column
-        for column in (
-            Trial.id, Trial.algorithm, Trial.variant, Trial.task, Trial.physics, Trial.seed, Trial.budget,
-            Trial.config_hash,
+        select(
+            Episode.evaluation_id,
+            func.count().label("episodes"),
+            func.avg(Episode.return_).label("mean_return"),
+            func.max(_one_where(Episode.return_is_nan)).label("return_is_nan"),
+            func.avg(Episode.score).label("mean_score"),
+            func.max(_one_where(Episode.score_is_nan)).label("score_is_nan"),
         )
-    ]  # fmt: skip
-    point = (Evaluation.number, Evaluation.step, Evaluation.attempt)
+        .group_by(Episode.evaluation_id)
+        .subquery()
+    )
     return (
-        select(*trial, *point, *means)
-        .join(Evaluation, Evaluation.trial_id == Trial.id)
-        .join(Episode, Episode.evaluation_id == Evaluation.id)
+        select(
+            Evaluation.trial_id,
+            Evaluation.number,
+            Evaluation.step,
+            Evaluation.attempt,
+            *(column for column in means.columns if column.name != "evaluation_id"),
+        )
+        .join(means, means.c.evaluation_id == Evaluation.id)
         .where(Evaluation.number >= 1)
-        .group_by(Trial.id, Evaluation.id)
-        .order_by(Trial.id, Evaluation.number, Evaluation.attempt)
+        .order_by(Evaluation.trial_id, Evaluation.number, Evaluation.attempt)
     )
 
 

@@ -1,0 +1,132 @@
+"""`bench status`, `bench query` and `bench db`, as a person sees them."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.store.database import open_store
+from bench.store.writer import Writer
+from tests.store import samples
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "bench.sqlite"
+    trials = [samples.trial_record(seed) for seed in range(3)]
+    with open_store(path) as opened, Writer(opened) as writer:
+        writer.begin_run(samples.run_record())
+        writer.plan(trials)
+        writer.record(samples.finished_record(trials[0].key, 100 / 3))
+        writer.record(samples.failure_record(trials[1].key))
+    return path
+
+
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str]):
+    """Run a command; return exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        return (exit_.value.code, *capsys.readouterr())
+
+    return run
+
+
+def test_status_says_what_is_done_what_failed_and_which_commands_go_on(bench, store: Path) -> None:
+    code, out, _ = bench("status", "--store", store)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert lines[1] == ["hopper-medium-v2", "dtql", "released", "d4rl", "0.001", "1", "1", "1"]
+    failure = ["2", "hopper-medium-v2", "dtql", "1", "700", "1", "diverged:", "critic_loss", "is", "NaN"]
+    assert failure in lines
+    assert "  bench run --suite quickstart --retry failed\n" in out
+    assert "1 finished, 1 failed, 1 left." in out
+    assert out.endswith("\n  bench run --suite quickstart\n")
+
+
+def test_status_of_a_new_store_says_how_to_begin(bench, tmp_path: Path) -> None:
+    open_store(tmp_path / "new.sqlite").close()
+    code, out, _ = bench("status", "--store", tmp_path / "new.sqlite")
+    assert (code, "`bench run`" in out) == (0, True)
+
+
+@pytest.mark.parametrize("command", [("status",), ("db", "info"), ("db", "upgrade"), ("query", "SELECT 1")])
+def test_a_missing_store_is_a_wrong_request_and_none_is_made(bench, tmp_path: Path, command) -> None:
+    code, out, err = bench(*command, "--store", tmp_path / "absent.sqlite")
+    assert (code, out) == (2, "")
+    assert "no results database at" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_keeps_every_digit_and_leaves_missing_numbers_empty(bench, store: Path) -> None:
+    sql = "SELECT seed, state, score FROM scores ORDER BY seed"
+    code, out, _ = bench("query", sql, "--format", "csv", "--store", store)
+    rows = list(csv.reader(out.splitlines()))
+    assert code == 0
+    assert rows == [
+        ["seed", "state", "score"],
+        ["0", "finished", repr(100 / 3)],
+        ["1", "failed", ""],
+        ["2", "planned", ""],
+    ]
+
+
+def test_a_table_is_aligned(bench, store: Path) -> None:
+    sql = "SELECT task, score FROM scores WHERE score IS NOT NULL"
+    assert bench("query", sql, "--store", store)[:2] == (
+        0,
+        "task                score\nhopper-medium-v2  33.3333\n",
+    )
+
+
+def test_a_query_without_rows_prints_its_columns(bench, store: Path) -> None:
+    sql = "SELECT task, score FROM scores WHERE score > 1000"
+    assert bench("query", sql, "--store", store)[:2] == (0, "task  score\n")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM trials",
+        "WITH one AS (SELECT 1) DELETE FROM trials",
+        "PRAGMA journal_mode=DELETE",
+        "SELECT 1; DELETE FROM trials",
+        "SELECT nothing FROM scores",
+        "select count(*) from",
+    ],
+)
+def test_sql_that_writes_or_errs_is_a_wrong_request_and_changes_nothing(bench, store: Path, sql: str) -> None:
+    before = store.read_bytes()
+    code, out, err = bench("query", sql, "--store", store)
+    assert (code, out) == (2, "")
+    assert err.startswith("bench: ")
+    assert repr(sql) in err
+    assert store.read_bytes() == before
+
+
+def test_db_info_shows_schema_tables_and_views(bench, store: Path) -> None:
+    code, out, _ = bench("db", "info", "--store", store)
+    assert code == 0
+    assert "schema 0001" in out
+    names = {line.split()[0]: line.split()[1] for line in out.splitlines()[3:]}
+    assert names["scores"] == names["trials"] == "3"
+    assert names["weights"] == "0"
+
+
+def test_db_upgrade_says_that_nothing_was_to_be_done(bench, store: Path) -> None:
+    code, out, _ = bench("db", "upgrade", "--store", store)
+    assert (code, "already has schema 0001" in out) == (0, True)
+
+
+def test_a_store_of_a_newer_bench_is_a_wrong_request(bench, store: Path) -> None:
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0999'")
+    code, _, err = bench("status", "--store", store)
+    assert code == 2
+    assert "'0999', newer than" in err

@@ -1,0 +1,155 @@
+"""What is read back is what was recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from bench.errors import BenchError
+from bench.store.contents import describe
+from bench.store.database import Store
+from bench.store.progress import Cell, cells, commands_left, failures
+from bench.store.queries import (
+    evaluations,
+    find_trial,
+    learning_curves,
+    next_judgement,
+    scores_frame,
+    timings_frame,
+    trial_states,
+    trials,
+    weights_of,
+)
+from bench.store.writer import Writer
+from tests.store import samples
+
+HOPPER = [samples.trial_record(seed) for seed in range(4)]
+WALKER = samples.trial_record(0, "walker2d-medium-v2")
+
+
+@pytest.fixture
+def filled(store: Store, writer: Writer) -> Store:
+    """Hopper: a trial in each state; walker: one planned by a later run."""
+    writer.plan(HOPPER)
+    for trial in HOPPER[:3]:
+        writer.start(trial.key)
+        writer.record(samples.evaluation_record(trial.key, 1))
+    finished, _, failed, _ = (trial.key for trial in HOPPER)
+    writer.record(samples.evaluation_record(finished, 2, (30.0, 90.0)))
+    writer.record(samples.weights_record(finished))
+    writer.record(samples.timing_record(finished))
+    writer.record(samples.timing_record(None))
+    writer.record(samples.finished_record(finished))
+    writer.record(samples.failure_record(failed))
+    later = dataclasses.replace(samples.run_record("run-2", "bench run --suite s2"), code_commit="d" * 40)
+    writer.begin_run(dataclasses.replace(later, started_at=samples.NOON + timedelta(days=1)))
+    writer.plan([WALKER])
+    return store
+
+
+def test_a_trial_comes_back_whole(filled: Store) -> None:
+    trial = find_trial(filled, 1)
+    end = samples.finished_record(HOPPER[0].key)
+    assert trial.record == HOPPER[0]
+    assert (trial.state, trial.attempt, trial.run_id, trial.score) == ("finished", 1, "run-1", end.score)
+    assert trial.finished_at == end.finished_at
+    assert (trial.training_seconds, trial.evaluation_seconds, trial.peak_memory_bytes) == (12.5, 2.5, 2**31)
+
+
+def test_an_unknown_trial_is_said_with_the_query_that_lists_them(filled: Store) -> None:
+    with pytest.raises(BenchError, match="no trial 99") as error:
+        find_trial(filled, 99)
+    assert "bench query" in error.value.do_this
+
+
+def test_trials_can_be_chosen_by_state_and_task(filled: Store) -> None:
+    assert [trial.trial_id for trial in trials(filled)] == [1, 2, 3, 4, 5]
+    assert [trial.trial_id for trial in trials(filled, states=["planned"])] == [4, 5]
+    assert [trial.record for trial in trials(filled, tasks=["walker2d-medium-v2"])] == [WALKER]
+    assert trials(filled, states=["failed"], tasks=["walker2d-medium-v2"]) == []
+
+
+def test_states_are_given_for_known_trials_only(filled: Store) -> None:
+    same_config_other_seed = samples.trial_record(9).key
+    keys = [trial.key for trial in HOPPER]
+    states = trial_states(filled, [*keys, same_config_other_seed])
+    assert states == dict(zip(keys, ["finished", "running", "failed", "planned"], strict=True))
+
+
+def test_evaluations_come_back_whole(filled: Store) -> None:
+    first, second = evaluations(filled, 1)
+    expected = samples.evaluation_record(HOPPER[0].key, 1)
+    assert first.metrics.pop("actor_loss") != first.metrics  # NaN, which equals nothing
+    expected.metrics.pop("actor_loss")
+    assert first == expected
+    assert (second.number, second.returns, second.scores) == (2, (30.0, 90.0), (1.0, 3.0))
+    assert evaluations(filled, 4) == []
+
+
+def test_weights_come_back_by_role(filled: Store) -> None:
+    assert weights_of(filled, 1) == {"final": samples.weights_record(HOPPER[0].key)}
+    assert weights_of(filled, 2) == {}
+
+
+def test_judgements_are_numbered_downwards_from_zero_and_stay_out_of_the_curve(
+    filled: Store, writer: Writer
+) -> None:
+    for number in (0, -1):
+        assert next_judgement(filled, 1) == number
+        judged = dataclasses.replace(samples.evaluation_record(HOPPER[0].key, number), physics="modern")
+        writer.begin_run(samples.run_record(f"judge{number}"))
+        writer.record(judged)
+    assert [evaluation.number for evaluation in evaluations(filled, 1)] == [-1, 0, 1, 2]
+    assert set(learning_curves(filled)["number"]) == {1, 2}
+
+
+def test_the_scores_frame_has_one_row_per_trial_with_its_provenance(filled: Store) -> None:
+    frame = scores_frame(filled)
+    assert list(frame["state"]) == ["finished", "running", "failed", "planned", "planned"]
+    assert frame["score"].tolist()[0] == 9.2
+    assert frame["score"].isna().tolist() == [False, True, True, True, True]
+    assert list(frame["code_commit"]) == ["c" * 40] * 4 + ["d" * 40]
+    assert frame["reduced"][0] == ["budget 0.001", "episodes 3"]
+    assert frame["finished_at"][0] == samples.finished_record(HOPPER[0].key).finished_at
+
+
+def test_timings_of_trials_and_of_synthetic_data_are_told_apart(filled: Store) -> None:
+    frame = timings_frame(filled).set_index("exclusive")
+    assert (frame.loc[False, "trial_id"], frame.loc[False, "seed"]) == (1, 0)
+    assert str(frame.loc[True, "trial_id"]) == "<NA>"
+    assert frame.loc[True, "value"] == 3.5
+
+
+def test_learning_curves_are_means_over_episodes(filled: Store) -> None:
+    curve = learning_curves(filled).query("trial_id == 1")
+    assert list(curve["number"]) == [1, 2]
+    assert list(curve["step"]) == [1000, 2000]
+    assert list(curve["episodes"]) == [3, 2]
+    assert curve["mean_return"].tolist() == pytest.approx([(300 + 250.5 + 275.25) / 3, 60])
+    assert curve["mean_score"].tolist() == pytest.approx([(300 + 250.5 + 275.25) / 90, 2])
+
+
+def test_cells_count_their_trials(filled: Store) -> None:
+    name = ("dtql", "released", "hopper-medium-v2", "d4rl", 0.001)
+    other = ("dtql", "released", "walker2d-medium-v2", "d4rl", 0.001)
+    assert cells(filled) == [Cell(*name, 1, 1, 1, 1), Cell(*other, 1, 0, 0, 0)]
+
+
+def test_failures_say_why_and_with_which_command(filled: Store) -> None:
+    (failure,) = failures(filled)
+    assert failure.record == samples.failure_record(HOPPER[2].key)
+    assert (failure.trial_id, failure.command, failure.current) == (3, "bench run --suite quickstart", True)
+
+
+def test_commands_with_work_left_are_given_latest_first(filled: Store) -> None:
+    assert commands_left(filled) == ["bench run --suite s2", "bench run --suite quickstart"]
+
+
+def test_an_empty_store_answers_everything(store: Store) -> None:
+    assert (trials(store), cells(store), failures(store), commands_left(store)) == ([], [], [], [])
+    assert [len(frame(store)) for frame in (scores_frame, timings_frame, learning_curves)] == [0, 0, 0]
+    contents = describe(store)
+    assert (contents.dialect, contents.revision) == ("sqlite", "0001")
+    assert {table.rows for table in contents.tables} == {0}
