@@ -16,8 +16,6 @@ from bench.store.location import DEFAULT_STORE
 if TYPE_CHECKING:
     from bench.store.database import Store
 
-_READING = ("select", "with", "values", "explain")
-
 
 class OutputFormat(StrEnum):
     """How rows are printed."""
@@ -36,9 +34,6 @@ def query(
     """Run SQL that reads, on the views `scores` and `timings` or on any table."""
     from bench.store.database import open_store
 
-    if sql.lstrip(" \n\t(").partition(" ")[0].lower() not in _READING:
-        raise BenchError(f"{sql!r} does not read", "`bench query` never changes a store.",
-                         "Begin with SELECT, WITH, VALUES or EXPLAIN.")  # fmt: skip
     with open_store(store, read_only=True) as opened:
         columns, rows = _fetch(opened, sql)
     if format is OutputFormat.csv:
@@ -53,13 +48,15 @@ def query(
 def _fetch(store: Store, sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
     from sqlalchemy.exc import DBAPIError
 
+    advice = "`bench query` only reads; `bench db info` shows all tables and columns."
     with store.connect() as connection:
         try:
             result = connection.exec_driver_sql(sql)
-            return list(result.keys()), [tuple(row) for row in result]
         except DBAPIError as error:
-            raise BenchError(f"the database refuses {sql!r}", f"It says: {error.orig}.",
-                             "Tables and columns: bench db info") from error  # fmt: skip
+            raise BenchError(f"the database refuses {sql!r}", f"It says: {error.orig}.", advice) from error
+        if not result.returns_rows:
+            raise BenchError(f"{sql!r} gives no rows", "", advice)
+        return list(result.keys()), [tuple(row) for row in result]
 
 
 def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:

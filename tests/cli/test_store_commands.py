@@ -99,6 +99,8 @@ def test_a_query_without_rows_prints_its_columns(bench, store: Path) -> None:
         "SELECT 1; DELETE FROM trials",
         "SELECT nothing FROM scores",
         "select count(*) from",
+        "PRAGMA query_only=OFF",
+        "",
     ],
 )
 def test_sql_that_writes_or_errs_is_a_wrong_request_and_changes_nothing(bench, store: Path, sql: str) -> None:

@@ -17,7 +17,8 @@ from bench.store.writer import Writer
 from tests.store import samples
 
 EPISODES = 50
-WRITER = f"""
+LONG = 2000  # so many that most of the time goes into the transaction, where the kill then falls
+WRITER = """
 import sys
 import time
 from itertools import count
@@ -30,18 +31,21 @@ with Writer(open_store(sys.argv[1])) as writer:
     writer.begin_run(samples.run_record())
     writer.plan([trial])
     for number in count(1):
-        writer.record(samples.evaluation_record(trial.key, number, (float(number),) * {EPISODES}))
+        writer.record(samples.evaluation_record(trial.key, number, (float(number),) * int(sys.argv[2])))
         print(number, flush=True)
-        time.sleep(0.005)
+        time.sleep(float(sys.argv[3]))
 """
+
+
+def begin_writing(path: Path, episodes: int, pause_seconds: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", WRITER, path, str(episodes), str(pause_seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 40])
 def test_a_killed_writer_leaves_every_acknowledged_record_whole(tmp_path: Path, acknowledged: int) -> None:
     path = tmp_path / "bench.sqlite"
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
+    process = begin_writing(path, LONG, 0)
     for _ in range(acknowledged):
         last = int(process.stdout.readline())
     os.kill(process.pid, signal.SIGKILL)
@@ -59,7 +63,7 @@ def test_a_killed_writer_leaves_every_acknowledged_record_whole(tmp_path: Path, 
             list(range(1, last + 1)),
             list(range(1, last + 2)),
         )
-        assert all(evaluation.returns == (float(evaluation.number),) * EPISODES for evaluation in stored)
+        assert all(evaluation.returns == (float(evaluation.number),) * LONG for evaluation in stored)
         with Writer(store) as writer:
             writer.begin_run(samples.run_record("run-2"))
             assert writer.plan([trial]) == {trial.key: "planned"}
@@ -67,9 +71,7 @@ def test_a_killed_writer_leaves_every_acknowledged_record_whole(tmp_path: Path, 
 
 def test_readers_see_whole_records_while_a_writer_writes(tmp_path: Path) -> None:
     path = tmp_path / "bench.sqlite"
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
+    process = begin_writing(path, EPISODES, 0.005)
     try:
         seen = []
         with open_after_first_line(process, path) as store:

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 
 from bench.errors import BenchError, WorkFailedError
 from bench.records import ResultRecord
@@ -181,6 +182,14 @@ def test_mistakes_of_the_caller_are_not_stored(store: Store, writer: Writer) -> 
     with pytest.raises(RuntimeError, match="begin_run"), Writer(open_store(second)) as fresh:
         fresh.plan([TRIAL])
     assert content(store)["evaluations"] == []
+
+
+def test_a_record_is_stored_whole_or_not_at_all(store: Store, writer: Writer) -> None:
+    writer.plan([TRIAL])
+    before = content(store)
+    with pytest.raises(IntegrityError):
+        writer.record(dataclasses.replace(samples.evaluation_record(KEY), lengths=(100, 101, None)))
+    assert content(store) == before
 
 
 def test_a_record_is_on_disk_when_the_call_returns(store: Store, writer: Writer) -> None:
