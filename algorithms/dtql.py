@@ -42,7 +42,9 @@ class DTQLConfig:
     expectile: float = 0.7
     """of the state value (tau)"""
     trust_region_weight: float = 1.0
-    """alpha in L_actor = alpha L_TR + L_Q + g L_likelihood; scales with the task's raw rewards"""
+    """alpha in L_actor = alpha L_TR + eta L_Q + g L_likelihood; scales with the task's raw rewards"""
+    action_value_weight: float = 1.0
+    """eta, weight of L_Q; 1 on D4RL, other values on the 2D problems and for ablation"""
     likelihood_weight: float = 0.0
     """g, the paper's entropy term: negative log-likelihood of dataset actions"""
     learning_rate: float = 3e-4
@@ -297,7 +299,7 @@ class DTQL(Algorithm):
             sigma_data=config.sigma_data,
             denoised_bound=self._denoised_bound,
         )
-        loss = config.trust_region_weight * trust_region + negative_value
+        loss = config.trust_region_weight * trust_region + config.action_value_weight * negative_value
         if config.likelihood_weight:  # 0 * NaN would spoil the loss where an action exceeds the bound
             loss = loss + config.likelihood_weight * negative_likelihood
         self.minimise("actor", loss)

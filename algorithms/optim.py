@@ -64,8 +64,8 @@ class Adam:
         dtype = self.parameters[0].dtype
         rate = self.current_learning_rate()
         self.steps += 1
-        correction1 = 1.0 - beta1 ** self.steps
-        correction2 = 1.0 - beta2 ** self.steps
+        correction1 = 1.0 - beta1**self.steps
+        correction2 = 1.0 - beta2**self.steps
         if self.weight_decay:
             torch._foreach_mul_(self.parameters, (1.0 - rate * self.weight_decay).to(dtype))
         torch._foreach_lerp_(self.first_moments, gradients, 1.0 - beta1)

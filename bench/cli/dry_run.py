@@ -37,9 +37,7 @@ def show_grid(request: Request, settings: Settings, store: str) -> None:
         rows.append(_row(cell, len(request.seeds), finished, stacks, seconds))
     columns = ("task", "algorithm", "trials", "finished", "stacks", "evaluations", "data", "at most")
     print_table(columns, rows, right=("trials", "finished", "stacks", "at most"))
-    print(
-        f"{left_in_all} trials left, at most {_duration(total)} if stacks run one after the other on {device}."
-    )
+    print(f"{left_in_all} trials left; stack after stack on {device} they take at most {_duration(total)}.")
 
 
 def _row(cell: Cell, trials: int, finished: int, stacks: int, seconds: float) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +38,12 @@ def run(
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Episodes per evaluation; by default the preset's.")
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change a hyper-parameter; such trials are never judged."
+        ),
+    ] = None,
     seeds_per_stack: Annotated[int, typer.Option(min=1, help="Seeds trained side by side.")] = 5,
     gpus_per_stack: Annotated[
         float | None, typer.Option(min=0, help="GPUs per stack.  [default: 0.5 where there is one]")
@@ -63,6 +70,7 @@ def run(
     """
     chosen, defaults = _tasks(suite, tasks)
     request = _request(chosen, defaults, algos, seeds, variant, budget, evals, episodes, physics)
+    request = replace(request, changes=parse_changes(set_ or []))
     settings = _settings(
         executor or defaults.executor or "ray",
         seeds_per_stack=seeds_per_stack,
@@ -214,3 +222,35 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise BenchError(f"seeds {text!r}", f"{part!r} runs backwards.", f"Write {last}-{first}.")
         seeds |= set(range(int(first), int(last or first) + 1))
     return tuple(sorted(seeds))
+
+
+def parse_changes(texts: list[str]) -> dict[str, bool | int | float | str]:
+    """Hyper-parameters from `name=value`, the value as in YAML.
+
+    Raises
+    ------
+    BenchError : there is no `=`, or the value is no plain value.
+    """
+    import yaml
+
+    changes = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        # YAML 1.1 reads 1e-3 as text; people mean the number.
+        parsed = _number(value) if equals else None
+        parsed = yaml.safe_load(value) if parsed is None else parsed
+        if not equals or not isinstance(parsed, bool | int | float | str):
+            raise BenchError(
+                f"--set {text}", "It is not of the form name=value.", "For example: --set discount=0.98"
+            )
+        changes[name.strip()] = parsed
+    return changes
+
+
+def _number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None

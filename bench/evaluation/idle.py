@@ -12,7 +12,7 @@ IDLE_BELOW = 0.1
 
 
 def machine_is_idle(seconds: float = 1.0) -> bool:
-    """Watch processors and GPUs for `seconds` while doing nothing; False also where they cannot be watched."""
+    """Watch processors and GPUs for `seconds`; False also where they cannot be watched."""
     before = _processor_ticks()
     time.sleep(seconds)
     after = _processor_ticks()

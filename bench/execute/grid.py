@@ -5,12 +5,12 @@ preset.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bench.catalog import Physics, Task
-from bench.errors import BenchError
-from bench.presets import Preset, load_preset
+from bench.errors import BenchError, unknown_name
+from bench.presets import Preset, Setting, Value, load_preset
 from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
 
 
@@ -27,6 +27,8 @@ class Request:
     evaluations: int | None = None
     episodes: int | None = None
     physics: Physics | None = None
+    changes: Mapping[str, Value] = field(default_factory=dict)
+    """Hyper-parameters to set otherwise than the preset (after the budget is applied)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Cell:
     """Iterations of the evaluated phase after which evaluations fall, the last at its end."""
     episodes: int
     reduced: tuple[str, ...]
-    """What is below the preset, in words; empty for a full cell."""
+    """What is below or other than the preset, in words; empty for a full cell."""
 
     @property
     def name(self) -> str:
@@ -129,7 +131,7 @@ def _check_simulators(tasks: Sequence[Task]) -> None:
 
 def _cell(request: Request, algorithm: str, task: Task) -> Cell:
     full = load_preset(algorithm, task, request.variant)
-    preset = full.scaled(request.budget)
+    preset = _changed(full.scaled(request.budget), request.changes)
     # The evaluated phase is the last; its length is the last step count that the preset file names.
     trained = preset.step_counts[-1]
     iterations = int(preset.values[trained])
@@ -143,6 +145,7 @@ def _cell(request: Request, algorithm: str, task: Task) -> Cell:
         reduced.append(f"{len(steps)} of {full_count} evaluations")
     if episodes < full.evaluation.episodes:
         reduced.append(f"{episodes} of {full.evaluation.episodes} episodes")
+    reduced += [f"{name} set to {preset.values[name]}" for name in request.changes]
     return Cell(
         algorithm=algorithm,
         variant=request.variant,
@@ -154,3 +157,20 @@ def _cell(request: Request, algorithm: str, task: Task) -> Cell:
         episodes=episodes,
         reduced=tuple(reduced),
     )
+
+
+def _changed(preset: Preset, changes: Mapping[str, Value]) -> Preset:
+    settings = dict(preset.hyperparameters)
+    for name, value in changes.items():
+        if name not in settings:
+            listing = f"bench show {preset.algorithm} {preset.task}"
+            raise unknown_name(f"hyper-parameter of {preset.algorithm}", name, settings, listing)
+        before = settings[name].value
+        fits = isinstance(value, type(before)) and isinstance(value, bool) == isinstance(before, bool)
+        if isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool):
+            value, fits = float(value), True
+        if not fits:
+            kind = type(before).__name__
+            raise BenchError(f"--set {name}={value}", f"{name} is of type {kind}, now {before}.")
+        settings[name] = Setting(value=value, source="--set on the command line")
+    return replace(preset, hyperparameters=settings)
