@@ -154,7 +154,8 @@ class BatchedSimulator:
         if self._pool is None:
             self._step_chunk(slots.tolist(), actions)
             return
-        chunks = np.array_split(slots, self._threads)
+        # More chunks than threads: one that the machine holds up then does not hold up the others.
+        chunks = np.array_split(slots, max(1, min(4 * self._threads, len(slots) // 4)))
         waiting = [self._pool.submit(self._step_chunk, chunk.tolist(), actions) for chunk in chunks]
         for chunk in waiting:
             chunk.result()
