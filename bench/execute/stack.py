@@ -175,7 +175,6 @@ class Stack:
     def _evaluate(self, simulator: BatchedSimulator, due: tuple[int, int]) -> None:
         number, step = due
         self._report_progress(f"evaluation {number}")
-        metrics = self.trainer.read_metrics()
         rollouts = roll_out(
             self.trainer.algorithm,
             simulator,
@@ -183,6 +182,8 @@ class Stack:
             episodes=self._evaluation["episodes"],
             on_step=self._raise_if_stopped,
         )
+        # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
+        metrics = self.trainer.read_metrics()
         self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
         self.history.evaluation_seconds += rollouts.seconds
         for slot, finite in enumerate(rollouts.finite):

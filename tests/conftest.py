@@ -1,0 +1,18 @@
+"""What the tests of several packages share: a small collected dataset, made once."""
+
+from pathlib import Path
+
+import pytest
+from tests.execute.tiny import TASK, TRANSITIONS
+
+from bench.catalog import load_catalog
+from bench.data.collect import collect
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder (`BENCH_DATA_DIR`) that holds the tiny task's dataset. Not to be changed."""
+    folder = tmp_path_factory.mktemp("data")
+    path = folder / "collected" / f"{TASK}.hdf5"
+    collect(load_catalog().task(TASK), path, transitions=TRANSITIONS, threads=1)
+    return folder

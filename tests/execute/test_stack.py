@@ -1,0 +1,305 @@
+"""One stack at work: cut off anywhere and continued it gives what it gives uninterrupted, bit for bit."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load
+from tests.execute.tiny import PRETRAINING, TRAINING, Played, tiny_plan
+
+from bench.execute import stack as stack_module
+from bench.execute.events import Started, Stopped, Weights
+from bench.execute.stack import Stack
+from bench.execute.worker import run_plan
+from bench.records import EvaluationRecord, FailureRecord, FinishedRecord, TimingRecord
+from bench.training.trainer import Position
+
+HALF = TRAINING // 2
+
+
+def evaluations(played, seed=None):
+    """(seed, number) -> all that must be the same, the last told counting."""
+    return {
+        (record.trial.seed, record.number): (record.step, record.returns, record.lengths, record.metrics)
+        for record in played.of(EvaluationRecord)
+        if seed in (None, record.trial.seed)
+    }
+
+
+def weights(played):
+    return {event.trial.seed: event.content for event in played.of(Weights)}
+
+
+def scores(played):
+    return {record.trial.seed: record.score for record in played.of(FinishedRecord)}
+
+
+def assert_same(played, expected, seeds=(0, 1)):
+    for seed in seeds:
+        assert weights(played)[seed] == weights(expected)[seed]
+        assert evaluations(played, seed) == evaluations(expected, seed)
+        assert scores(played)[seed] == scores(expected)[seed]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_data, tmp_path_factory):
+    played = Played()
+    assert played.play(tiny_plan(tiny_data, tmp_path_factory.mktemp("whole")))
+    return played
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Look up after every iteration, so that a test can stop at any of them."""
+    monkeypatch.setattr(stack_module, "CHUNK_SECONDS", 0.0)
+
+
+def test_a_whole_stack_tells_everything_once(uninterrupted, tiny_data, tmp_path):
+    assert sorted(evaluations(uninterrupted)) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert len(uninterrupted.of(EvaluationRecord)) == 4
+    for record in uninterrupted.of(EvaluationRecord):
+        assert record.step == HALF * record.number
+        assert len(record.returns) == len(record.lengths) == len(record.scores) == 2
+        # D4RL's formula with hopper's reference returns.
+        expected = [100 * (r + 20.272305) / (3234.3 + 20.272305) for r in record.returns]
+        assert record.scores == pytest.approx(expected, rel=1e-12)
+        assert {"critic_loss", "actor_loss"} <= set(record.metrics)
+    last = {r.trial.seed: sum(r.scores) / 2 for r in uninterrupted.of(EvaluationRecord) if r.number == 2}
+    assert scores(uninterrupted) == pytest.approx(last, rel=1e-12)
+    quantities = {record.quantity for record in uninterrupted.of(TimingRecord)}
+    assert quantities == {
+        "evaluation_seconds",
+        "phase_seconds:pretrain",
+        "phase_seconds:train",
+        "training_seconds_per_1k_iterations",
+        "action_latency_median_seconds",
+        "action_latency_p95_seconds",
+    }
+    assert not any(record.exclusive for record in uninterrupted.of(TimingRecord))
+
+
+def test_seeds_differ(uninterrupted):
+    assert weights(uninterrupted)[0] != weights(uninterrupted)[1]
+    assert evaluations(uninterrupted)[0, 2][1] != evaluations(uninterrupted)[1, 2][1]
+
+
+def test_no_checkpoint_is_left_of_a_complete_stack(tiny_data, tmp_path):
+    plan = tiny_plan(tiny_data, tmp_path, checkpoint_seconds=0.0)
+    Played().play(plan)
+    assert not plan.checkpoint_folder.exists()
+
+
+class AtPlace:
+    """True once the stack is at a position with so many evaluations behind it, for the n-th time."""
+
+    def __init__(self, phase, step, evaluations_made=0, times=1):
+        self._place, self._made, self._left = Position(phase, step), evaluations_made, times
+
+    def __call__(self, stack):
+        if stack.trainer.position == self._place and len(stack.history.evaluations) == self._made:
+            self._left -= 1
+        return self._left <= 0
+
+
+PLACES = {
+    "before the first iteration": lambda: AtPlace(0, 0),
+    "in the middle of a phase": lambda: AtPlace(0, 7),
+    "at the end of a phase": lambda: AtPlace(1, 0),
+    "in the middle of the evaluated phase": lambda: AtPlace(1, 9),
+    "before the first step of an evaluation": lambda: AtPlace(1, HALF),
+    "inside an evaluation": lambda: AtPlace(1, HALF, times=6),
+    "after an evaluation": lambda: AtPlace(1, HALF, evaluations_made=1),
+    "inside the last evaluation": lambda: AtPlace(2, 0, evaluations_made=1, times=3),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_stopped_and_continued_equals_uninterrupted(place, uninterrupted, tiny_data, tmp_path, one_by_one):
+    plan, played = tiny_plan(tiny_data, tmp_path), Played()
+    assert not played.play(plan, PLACES[place]())
+    assert isinstance(played.events[-1], Stopped)
+    assert played.of(FinishedRecord) == []
+    assert played.play(plan)
+    assert_same(played, uninterrupted)
+
+
+def test_stopped_everywhere_in_turn_equals_uninterrupted(uninterrupted, tiny_data, tmp_path, one_by_one):
+    plan, played = tiny_plan(tiny_data, tmp_path), Played()
+    for place in PLACES.values():
+        assert not played.play(plan, place())
+    assert played.play(plan)
+    assert_same(played, uninterrupted)
+    notes = [note for event in played.of(Started) for note in event.notes]
+    assert "continues from train 9" in notes
+    assert "continues from the end of training" in notes
+
+
+@pytest.mark.parametrize("after", [3, PRETRAINING + 5, PRETRAINING + HALF + 3, PRETRAINING + TRAINING + 7])
+def test_broken_off_without_a_word_it_goes_on_from_the_last_checkpoint(
+    after, uninterrupted, tiny_data, tmp_path, one_by_one
+):
+    plan, told = tiny_plan(tiny_data, tmp_path, checkpoint_seconds=0.0), []
+
+    def emit(event):
+        # As when the process is killed: the exception leaves no chance to save.
+        if len(told) == after:
+            raise KeyboardInterrupt
+        told.append(event)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, emit, lambda: False)
+    again = Played()
+    assert again.play(plan)
+    assert again.of(Started)[0].notes[0].startswith("continues from")
+    assert_same(again, uninterrupted)
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_note(uninterrupted, tiny_data, tmp_path, one_by_one):
+    plan, played = tiny_plan(tiny_data, tmp_path, checkpoint_seconds=0.0), Played()
+    played.play(plan, AtPlace(1, 9))
+    newest = max(
+        plan.checkpoint_folder.glob("state-*"), key=lambda path: int(path.stem.removeprefix("state-"))
+    )
+    newest.write_bytes(newest.read_bytes()[:-8])
+    again = Played()
+    assert again.play(plan)
+    assert "damaged" in again.of(Started)[0].notes[0]
+    assert_same(again, uninterrupted)
+
+
+def poison(network, slot=0):
+    """Make every parameter of a seed's network NaN."""
+
+    def apply(stack):
+        with torch.no_grad():
+            for parameter in stack.trainer.algorithm.networks[network].parameters():
+                parameter[slot] = math.nan
+
+    return apply
+
+
+class Once:
+    """Does something to the stack at a place, and never asks to stop."""
+
+    def __init__(self, place, action):
+        self._place, self._action = place, action
+
+    def __call__(self, stack):
+        if self._action and self._place(stack):
+            self._action(stack)
+            self._action = None
+        return False
+
+
+def test_a_diverging_seed_fails_with_its_step_and_the_others_do_not_notice(
+    uninterrupted, tiny_data, tmp_path, one_by_one
+):
+    played = Played()
+    assert played.play(tiny_plan(tiny_data, tmp_path), Once(AtPlace(1, 27, 1), poison("value")))
+    (failure,) = played.of(FailureRecord)
+    assert (failure.trial.seed, failure.step, failure.error) == (0, 27, "diverged")
+    assert "train" in failure.message
+    assert failure.last_metrics == evaluations(uninterrupted)[0, 1][3]
+    assert sorted(evaluations(played, 0)) == [(0, 1)]
+    assert evaluations(played)[0, 1] == evaluations(uninterrupted)[0, 1]
+    assert list(scores(played)) == list(weights(played)) == [1]
+    assert_same(played, uninterrupted, seeds=[1])
+
+
+def test_divergence_is_found_whatever_the_chunks(tiny_data, tmp_path):
+    played = Played()
+    assert played.play(tiny_plan(tiny_data, tmp_path), before=poison("value"))
+    (failure,) = played.of(FailureRecord)
+    assert (failure.trial.seed, failure.step, failure.error) == (0, 0, "diverged")
+    assert "pretrain" in failure.message
+    assert evaluations(played, 0) == {}
+
+
+def test_an_action_that_is_not_finite_fails_the_seed(uninterrupted, tiny_data, tmp_path, one_by_one):
+    played = Played()
+    place = AtPlace(2, 0, evaluations_made=1, times=2)
+    assert played.play(tiny_plan(tiny_data, tmp_path), Once(place, poison("actor")))
+    (failure,) = played.of(FailureRecord)
+    assert (failure.trial.seed, failure.step) == (0, TRAINING)
+    assert "action of evaluation 2" in failure.message
+    assert sorted(evaluations(played, 0)) == [(0, 1)]
+    assert_same(played, uninterrupted, seeds=[1])
+
+
+def test_a_failure_survives_stopping_and_is_told_again(uninterrupted, tiny_data, tmp_path, one_by_one):
+    plan, first, second = tiny_plan(tiny_data, tmp_path), Played(), Played()
+    ruin = Once(AtPlace(0, 5), poison("value"))
+    stop = AtPlace(1, 9)
+    assert not first.play(plan, lambda stack: ruin(stack) or stop(stack))
+    assert second.play(plan)
+    assert second.of(FailureRecord) == first.of(FailureRecord)
+    assert [failure.step for failure in second.of(FailureRecord)] == [5]
+    assert_same(second, uninterrupted, seeds=[1])
+
+
+def test_a_stack_whose_seeds_all_diverged_ends(tiny_data, tmp_path):
+    plan, played = tiny_plan(tiny_data, tmp_path), Played()
+
+    def ruin(stack):
+        for slot in (0, 1):
+            poison("value", slot)(stack)
+
+    assert played.play(plan, before=ruin)
+    assert sorted(failure.trial.seed for failure in played.of(FailureRecord)) == [0, 1]
+    assert played.of(EvaluationRecord) == played.of(FinishedRecord) == played.of(Weights) == []
+    assert not plan.checkpoint_folder.exists()
+
+
+def test_a_seed_alone_and_in_a_stack_draws_the_same(uninterrupted, tiny_data, tmp_path):
+    # Other shapes, other last digits: equal within rounding, not bit for bit.
+    played = Played()
+    assert played.play(tiny_plan(tiny_data, tmp_path, seeds=(1,)))
+    alone, stacked = load(weights(played)[1]), load(weights(uninterrupted)[1])
+    for name, value in alone.items():
+        torch.testing.assert_close(value, stacked[name], rtol=1e-3, atol=1e-4)
+
+
+def test_an_exception_becomes_the_failure_of_every_trial(tiny_data, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("the simulator broke")
+
+    monkeypatch.setattr(stack_module, "roll_out", broken)
+    played = Played()
+    run_plan(tiny_plan(tiny_data, tmp_path), played.events.append, lambda: False)
+    failures = played.of(FailureRecord)
+    assert [failure.trial.seed for failure in failures] == [0, 1]
+    for failure in failures:
+        assert (failure.error, failure.message) == ("RuntimeError", "the simulator broke")
+        assert "in broken" in failure.traceback
+
+
+def test_running_out_of_memory_says_what_to_ask_for(tiny_data, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stack_module, "Trainer", full)
+    played = Played()
+    run_plan(tiny_plan(tiny_data, tmp_path), played.events.append, lambda: False)
+    assert "--seeds-per-stack" in played.of(FailureRecord)[0].message
+
+
+def test_a_missing_dataset_fails_the_stack_and_not_the_run(tiny_data, tmp_path):
+    plan, played = tiny_plan(tmp_path, tmp_path), Played()
+    run_plan(plan, played.events.append, lambda: False)
+    assert [failure.step for failure in played.of(FailureRecord)] == [-1, -1]
+
+
+def test_results_that_cannot_be_handed_over_end_the_stack(tiny_data, tmp_path):
+    def refuse(event):
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        run_plan(tiny_plan(tiny_data, tmp_path), refuse, lambda: False)
+
+
+def test_the_plan_names_and_identifies_its_stack(tiny_data, tmp_path):
+    plan, other = tiny_plan(tiny_data, tmp_path), tiny_plan(tiny_data, tmp_path, seeds=(0, 2))
+    assert plan.seeds == (0, 1)
+    assert plan.name.endswith("-seeds-0-1")
+    assert plan.identity != other.identity
+    assert Stack(plan, lambda event: None).plan is plan

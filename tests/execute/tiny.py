@@ -1,0 +1,92 @@
+"""A cell that trains in a second, as a request, as a plan and as typed on the command line."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.catalog import load_catalog
+from bench.execute.grid import Cell, Request, plan_cells
+from bench.execute.plan import StackPlan
+from bench.execute.stack import Stack
+from bench.records import DatasetRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+TASK = "collected-hopper-quickstart"
+TRANSITIONS = 2000
+PRETRAINING, TRAINING = 20, 40
+EVALUATIONS, EPISODES = 2, 2
+CHANGES = {
+    "hidden_width": 16,
+    "candidates": 4,
+    "batch_size": 16,
+    "pretrain_iterations": PRETRAINING,
+    "train_iterations": TRAINING,
+}
+DATASET = DatasetRecord(TASK, "0" * 64, TRANSITIONS, "verified", "unverified")
+
+
+def tiny_cell(**changes) -> Cell:
+    """The cell, with fields of the request changed."""
+    wanted = {
+        "tasks": (load_catalog().task(TASK),),
+        "algorithms": ("dtql",),
+        "seeds": (0, 1),
+        "evaluations": EVALUATIONS,
+        "episodes": EPISODES,
+        "changes": CHANGES,
+    }
+    (cell,) = plan_cells(Request(**(wanted | changes)))
+    return cell
+
+
+def tiny_plan(data: Path, folder: Path, seeds=(0, 1), **settings) -> StackPlan:
+    """A stack of the cell's trials with its checkpoints below `folder`."""
+    cell = tiny_cell()
+    return StackPlan(
+        trials=tuple(cell.trial(seed, DATASET) for seed in seeds),
+        task=cell.task,
+        data_path=data / "collected" / f"{TASK}.hdf5",
+        checkpoints=folder / "checkpoints",
+        **settings,
+    )
+
+
+@dataclass
+class Played:
+    """What a stack told, from one or several attempts at it."""
+
+    events: list = field(default_factory=list)
+
+    def of(self, kind: type) -> list:
+        """Events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def play(self, plan: StackPlan, when=lambda stack: False, before=lambda stack: None) -> bool:
+        """Run a new stack until it is complete or `when(stack)` is true; `before` may change it first."""
+        stack = Stack(plan, self.events.append, lambda: when(stack))
+        before(stack)
+        return stack.run()
+
+
+def typed(*arguments: object, **changes: object) -> list[str]:
+    """`bench run` of the tiny cell by the local executor; `changes` are hyper-parameters."""
+    sets = [f"--set={name}={value}" for name, value in (CHANGES | changes).items()]
+    fixed = ["--tasks", TASK, "--algos", "dtql", "--evals", str(EVALUATIONS), "--episodes", str(EPISODES)]
+    return ["run", *fixed, *sets, *map(str, arguments)]
+
+
+def started(arguments: list[str], data: Path, **options) -> subprocess.Popen:
+    """The command as a process of its own, in a process group of its own, one thread per library."""
+    environment = os.environ | {"BENCH_DATA_DIR": str(data), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bench", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes | options)
+
+
+def completed(arguments: list[str], data: Path, timeout: float = 240) -> tuple[int, str]:
+    """Exit code and output of the command as a process of its own."""
+    process = started(arguments, data)
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
