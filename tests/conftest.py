@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.execute.tiny import TASK, TRANSITIONS
 
 from bench.catalog import load_catalog
 from bench.data.collect import collect
+from tests.execute.tiny import TASK, TRANSITIONS
 
 
 @pytest.fixture(scope="session")

@@ -172,5 +172,9 @@ def _changed(preset: Preset, changes: Mapping[str, Value]) -> Preset:
         if not fits:
             kind = type(before).__name__
             raise BenchError(f"--set {name}={value}", f"{name} is of type {kind}, now {before}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BenchError(f"--set {name}={value}", f"{name} is a finite number, now {before}.")
+        if name in preset.step_counts and value < 1:
+            raise BenchError(f"--set {name}={value}", f"{name} is at least 1, now {before}.")
         settings[name] = Setting(value=value, source="--set on the command line")
     return replace(preset, hyperparameters=settings)

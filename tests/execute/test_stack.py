@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from safetensors.torch import load
-from tests.execute.tiny import PRETRAINING, TRAINING, Played, tiny_plan
 
 from bench.execute import stack as stack_module
 from bench.execute.events import Started, Stopped, Weights
@@ -13,6 +12,7 @@ from bench.execute.stack import Stack
 from bench.execute.worker import run_plan
 from bench.records import EvaluationRecord, FailureRecord, FinishedRecord, TimingRecord
 from bench.training.trainer import Position
+from tests.execute.tiny import PRETRAINING, TRAINING, Played, tiny_plan
 
 HALF = TRAINING // 2
 

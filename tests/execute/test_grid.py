@@ -1,0 +1,167 @@
+"""What a request becomes: evaluation steps, words for what is below the preset, the hash of a trial."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench.catalog import load_catalog
+from bench.errors import BenchError
+from bench.execute.grid import Request, evaluation_steps, plan_cells
+from bench.presets import load_preset
+from bench.records import hash_of
+from tests.execute.tiny import CHANGES, DATASET, TASK, tiny_cell
+
+HOPPER = "hopper-medium-v2"
+
+
+def cell(name=HOPPER, **changes):
+    wanted = {"tasks": (load_catalog().task(name),), "algorithms": ("dtql",), "seeds": (0,)}
+    (made,) = plan_cells(Request(**(wanted | changes)))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("iterations", "interval", "count", "expected"),
+    [
+        (100, 50, None, (50, 100)),
+        (100, 30, None, (30, 60, 90, 100)),
+        (20, 50, None, (20,)),
+        (1, 1, None, (1,)),
+        (100, 30, 1, (100,)),
+        (100, 30, 4, (25, 50, 75, 100)),
+        (10, 30, 3, (4, 7, 10)),
+        (2, 30, 5, (1, 2)),
+    ],
+)
+def test_evaluations_fall_at_intervals_or_evenly_and_at_the_end(iterations, interval, count, expected):
+    assert evaluation_steps(iterations, interval, count) == expected
+
+
+def test_a_full_cell_is_the_preset_and_is_not_reduced():
+    # DTQL on locomotion: a million iterations, evaluated every 50 epochs with 10 episodes.
+    full = cell()
+    assert full.reduced == ()
+    assert full.evaluation_steps == tuple(range(50_000, 1_000_001, 50_000))
+    assert (full.episodes, full.physics, full.preset.evaluation.protocol) == (10, "d4rl", "last")
+
+
+def test_whatever_is_below_the_preset_is_said():
+    assert cell(budget=0.001).reduced == ("budget 0.001",)
+    assert cell(evaluations=3).reduced == ("3 of 20 evaluations",)
+    assert cell(evaluations=20, episodes=10).reduced == ()
+    assert cell(episodes=9).reduced == ("9 of 10 episodes",)
+    assert cell(budget=0.5, evaluations=1, episodes=2).reduced == (
+        "budget 0.5",
+        "1 of 20 evaluations",
+        "2 of 10 episodes",
+    )
+    assert cell(changes={"discount": 0.9}).reduced == ("discount set to 0.9",)
+    assert cell(changes={"train_iterations": 100}).reduced[-1] == "train_iterations set to 100"
+
+
+def test_a_budget_scales_iterations_and_interval_alike():
+    tenth = cell(budget=0.1)
+    assert tenth.preset.values["pretrain_iterations"] == 5_000
+    assert tenth.evaluation_steps == tuple(range(5_000, 100_001, 5_000))
+    assert tenth.reduced == ("budget 0.1",)
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, 2.0, 1.0000001, math.nan, math.inf, -math.inf])
+def test_a_budget_outside_its_range_is_refused(budget):
+    with pytest.raises(BenchError, match=f"budget {budget:g}") as refused:
+        cell(budget=budget)
+    assert "--budget" in refused.value.do_this
+
+
+def test_collected_twins_follow_the_preset_of_their_twin():
+    catalog = load_catalog()
+    for name, task in catalog.tasks.items():
+        if task.collected:
+            assert task.twin_of is not None
+            twin = load_preset("dtql", catalog.task(task.twin_of))
+            assert cell(name).preset.values == twin.values, name
+    # halfcheetah-medium-expert is the one with weight 50 (DTQL, Table 4).
+    assert cell("collected-halfcheetah-medium-expert").preset.values["trust_region_weight"] == 50.0
+
+
+def test_cells_come_task_by_task():
+    names = ("hopper-medium-v2", "walker2d-medium-v2")
+    tasks = tuple(map(load_catalog().task, names))
+    cells = plan_cells(Request(tasks=tasks, algorithms=("dtql",), seeds=(0,)))
+    assert [each.name for each in cells] == [f"dtql {name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"algorithms": ("dtlq",)}, "Did you mean dtql"),
+        ({"variant": "papper"}, "Did you mean paper"),
+        ({"changes": {"discont": 0.9}}, "Did you mean discount"),
+        ({"changes": {"discount": "high"}}, "--set discount=high"),
+        ({"changes": {"discount": True}}, "--set discount=True"),
+        ({"changes": {"batch_size": 1.5}}, "--set batch_size=1.5"),
+        ({"changes": {"truncate_noise": 1}}, "--set truncate_noise=1"),
+        ({"changes": {"discount": math.nan}}, "--set discount=nan"),
+        ({"changes": {"discount": math.inf}}, "--set discount=inf"),
+        ({"changes": {"train_iterations": 0}}, "--set train_iterations=0"),
+        ({"changes": {"pretrain_iterations": -5}}, "--set pretrain_iterations=-5"),
+    ],
+)
+def test_wrong_names_and_values_are_told(changes, told):
+    with pytest.raises(BenchError) as refused:
+        cell(**changes)
+    assert told in str(refused.value)
+
+
+def test_whole_numbers_serve_where_a_fraction_is_expected():
+    value = cell(changes={"discount": 1}).preset.values["discount"]
+    assert (value, type(value)) == (1.0, float)
+
+
+def test_a_task_without_simulator_says_so_in_one_line():
+    with pytest.raises(BenchError, match="antmaze-umaze-v0 cannot be run yet"):
+        cell("antmaze-umaze-v0")
+
+
+def test_a_task_without_preset_is_named():
+    task = replace(load_catalog().task(HOPPER), name="hopper-random-v2")
+    with pytest.raises(BenchError, match="no preset for hopper-random-v2"):
+        plan_cells(Request(tasks=(task,), algorithms=("dtql",), seeds=(0,)))
+
+
+def test_the_hash_covers_all_but_the_sources():
+    trial = tiny_cell().trial(3, DATASET)
+    config = dict(trial.config)
+    sources = config.pop("sources")
+    assert sources["discount"] and sources["hidden_width"] == "--set on the command line"
+    assert trial.key.config_hash == hash_of(config)
+
+
+def test_seeds_share_a_hash_and_everything_else_changes_it():
+    base = tiny_cell().trial(0, DATASET).key
+    assert tiny_cell().trial(1, DATASET).key == replace(base, seed=1)
+    others = [
+        tiny_cell(budget=0.5),
+        tiny_cell(evaluations=1),
+        tiny_cell(episodes=3),
+        tiny_cell(physics="modern"),
+        tiny_cell(variant="paper"),
+        tiny_cell(changes=CHANGES | {"discount": 0.98}),
+        tiny_cell(tasks=(replace(load_catalog().task(TASK), version=2),)),
+    ]
+    keys = [other.trial(0, DATASET).key for other in others]
+    keys.append(tiny_cell().trial(0, replace(DATASET, sha256="1" * 64)).key)
+    keys.append(tiny_cell().trial(0, replace(DATASET, rows=2001)).key)
+    assert len({base.config_hash, *(key.config_hash for key in keys)}) == len(keys) + 1
+
+
+def test_what_was_found_out_about_the_same_data_does_not_change_the_hash():
+    known = replace(DATASET, verification="mismatch", replay="d4rl")
+    assert tiny_cell().trial(0, known).key == tiny_cell().trial(0, DATASET).key
+
+
+def test_a_value_set_to_what_it_is_makes_the_same_numbers_but_stays_marked():
+    same = tiny_cell(changes=CHANGES | {"discount": 0.99})
+    assert same.trial(0, DATASET).key == tiny_cell().trial(0, DATASET).key
+    assert "discount set to 0.99" in same.reduced
