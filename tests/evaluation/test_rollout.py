@@ -1,0 +1,142 @@
+"""Rollouts of a stack against a plain loop over gymnasium's own environments."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from algorithms.base import Dimensions, Draw, derived_seed
+from algorithms.dtql import DTQL, DTQLConfig
+from bench.envs import make_simulator
+from bench.envs.locomotion import robot_named
+from bench.envs.physics import restore_capsule_inertia
+from bench.evaluation.rollout import roll_out
+from bench.training.draws import DrawStream
+
+NAMES = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
+SIZES = {"hopper": (11, 3), "walker2d": (17, 6), "halfcheetah": (17, 6)}
+
+
+class NoisyPolicy:
+    """Acts by a linear map and noise of its own, both different for every seed."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, environment, seeds):
+        observation, action = SIZES[environment]
+        self.dimensions, self.seeds = Dimensions(observation, action), tuple(seeds)
+        self.act_draws = (Draw("noise", (action,), "normal"),)
+        maps = [np.random.default_rng(seed).normal(size=(observation, action)) for seed in seeds]
+        self.maps = torch.tensor(np.array(maps), dtype=torch.float32)
+
+    def act(self, observations, draws):
+        # One product per state, so that the numbers do not depend on how many are together.
+        means = (observations.unsqueeze(-1) * self.maps.unsqueeze(1)).sum(dim=2)
+        return torch.tanh(0.1 * means + 0.5 * draws["noise"])
+
+
+def rolled(environment, seeds, evaluation=1, episodes=3, physics="d4rl", threads=1):
+    with make_simulator(environment, physics, len(seeds) * episodes, threads) as simulator:
+        policy = NoisyPolicy(environment, seeds)
+        return roll_out(policy, simulator, evaluation=evaluation, episodes=episodes)
+
+
+def plain_episode(environment, physics, seed, evaluation, episode):
+    """Return and length of one episode, played by gymnasium alone."""
+    env = gymnasium.make(NAMES[environment])
+    if physics == "d4rl":
+        restore_capsule_inertia(env.unwrapped.model, "old", total_mass=robot_named(environment).total_mass)
+    policy, key = NoisyPolicy(environment, [seed]), f"{seed}/{evaluation}/{episode}"
+    stream = DrawStream([key], "evaluation", policy.act_draws)
+    observation, _ = env.reset(seed=derived_seed(key, "initial state"))
+    total, length, over = 0.0, 0, False
+    while not over:
+        state = torch.from_numpy(observation.astype(np.float32)).reshape(1, 1, -1)
+        noise = {"noise": stream.at(length)["noise"].unsqueeze(0)}
+        action = policy.act(state, noise)[0, 0].numpy().astype(np.float64)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, length, over = total + reward, length + 1, terminated or truncated
+    env.close()
+    return total, length
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+@pytest.mark.parametrize(
+    ("environment", "physics"), [("hopper", "d4rl"), ("hopper", "modern"), ("walker2d", "d4rl")]
+)
+def test_returns_and_lengths_are_those_of_gymnasium(environment, physics):
+    seeds, episodes = (0, 7), 3
+    rollouts = rolled(environment, seeds, evaluation=2, episodes=episodes, physics=physics)
+    for slot, seed in enumerate(seeds):
+        for episode in range(episodes):
+            total, length = plain_episode(environment, physics, seed, 2, episode)
+            assert rollouts.lengths[slot, episode] == length
+            assert rollouts.returns[slot, episode] == total
+    assert len(set(rollouts.lengths.ravel().tolist())) > 2  # episodes end at different times
+    assert rollouts.finite.all()
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+def test_an_episode_that_never_falls_ends_at_the_horizon():
+    rollouts = rolled("halfcheetah", (4,), episodes=1)
+    assert rollouts.lengths.tolist() == [[1000]]
+    assert rollouts.returns[0, 0] == plain_episode("halfcheetah", "d4rl", 4, 1, 0)[0]
+
+
+def test_a_seed_alone_and_among_five_plays_the_same():
+    together = rolled("hopper", (0, 1, 2, 3, 4))
+    alone = rolled("hopper", (3,))
+    assert alone.returns[0].tolist() == together.returns[3].tolist()
+    assert alone.lengths[0].tolist() == together.lengths[3].tolist()
+
+
+def test_episodes_are_a_function_of_seed_evaluation_and_number():
+    first, again, more = (
+        rolled("hopper", (0,)),
+        rolled("hopper", (0,), threads=2),
+        rolled("hopper", (0,), episodes=5),
+    )
+    assert first.returns.tolist() == again.returns.tolist()
+    assert more.returns[0, :3].tolist() == first.returns[0].tolist()
+    later, other = rolled("hopper", (0,), evaluation=2), rolled("hopper", (1,))
+    played = [*first.returns[0], *later.returns[0], *other.returns[0]]
+    assert len(set(played)) == len(played)
+
+
+def test_an_action_that_is_not_finite_is_noticed_and_spoils_no_other_seed():
+    class Broken(NoisyPolicy):
+        def act(self, observations, draws):
+            actions = super().act(observations, draws)
+            actions[1, 0, 0] = torch.nan
+            return actions
+
+    with make_simulator("hopper", "d4rl", 6) as simulator:
+        rollouts = roll_out(Broken("hopper", (0, 1)), simulator, evaluation=1, episodes=3)
+    assert rollouts.finite.tolist() == [True, False]
+    assert rollouts.returns[0].tolist() == rolled("hopper", (0,)).returns[0].tolist()
+
+
+def test_breaking_off_goes_through():
+    calls = []
+
+    def stop():
+        calls.append(None)
+        if len(calls) == 4:
+            raise InterruptedError
+
+    with make_simulator("hopper", "d4rl", 1) as simulator, pytest.raises(InterruptedError):
+        roll_out(NoisyPolicy("hopper", (0,)), simulator, evaluation=1, episodes=1, on_step=stop)
+
+
+def test_evaluation_changes_neither_the_method_nor_the_global_generators():
+    config = DTQLConfig(
+        hidden_width=16, batch_size=8, candidates=4, pretrain_iterations=1, train_iterations=1
+    )
+    method = DTQL(Dimensions(11, 3), config, (0, 1))
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    with make_simulator("hopper", "d4rl", 4) as simulator:
+        roll_out(method, simulator, evaluation=1, episodes=2)
+    assert all(torch.equal(before[name], tensor) for name, tensor in method.state_dict().items())
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])
