@@ -12,7 +12,7 @@ from bench.files import sha256_of, written_whole
 from bench.records import FailureRecord, FinishedRecord, ResultRecord, TrialKey, WeightsRecord
 from bench.store.writer import Writer
 
-FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+FINISHED, FAILED = "finished", "failed"
 
 
 class Watcher(Protocol):
@@ -47,7 +47,11 @@ class Collector:
         self._began_at = began_at
         self.finished = 0
         self.failed = 0
-        self.stopped = False
+
+    @property
+    def unfinished(self) -> int:
+        """Trials that neither finished nor failed: of stacks that were stopped, or never begun because of it."""
+        return sum(state not in (FINISHED, FAILED) for state in self._states.values())
 
     def receive(self, event: Event) -> None:
         """Deal with one event; returning acknowledges it."""
@@ -56,12 +60,10 @@ class Collector:
                 for key in event.trials:
                     if self._states.get(key) not in (FINISHED, FAILED):
                         self._writer.start(key)
-            case Stopped():
-                self.stopped = True
             case Weights():
                 if self._states.get(event.trial) != FINISHED:
                     self._writer.record(self._keep(event))
-            case Progress():
+            case Progress() | Stopped():
                 pass
             case _:
                 self._store(event)
@@ -71,8 +73,8 @@ class Collector:
         state = self._states.get(record.trial)
         if state == FINISHED:
             return
-        if isinstance(record, FailureRecord) and record.failed_at < self._began_at and state != RUNNING:
-            # Stored before; the trial may have been given another attempt since.
+        if isinstance(record, FailureRecord) and record.failed_at < self._began_at and state == FAILED:
+            # Stored before. A trial that was to be retried fails again by its checkpoint, which must be told.
             return
         self._writer.record(record)
         if isinstance(record, FinishedRecord):

@@ -99,7 +99,7 @@ def run_grid(
         finished=collector.finished,
         failed=collector.failed,
         failed_before=grid.count(FAILED),
-        stopped=collector.stopped,
+        stopped=collector.unfinished > 0,
     )
 
 

@@ -1,0 +1,281 @@
+"""`bench run` with the local executor: stored, skipped, failed, killed, interrupted, continued."""
+
+import json
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from bench.cli import main
+from bench.execute import stack as stack_module
+from bench.store.database import open_store
+from bench.store.progress import failures
+from bench.store.queries import evaluations, trials
+from tests.execute.tiny import TASK, completed, started, typed
+
+
+@pytest.fixture
+def bench(capsys, tiny_data, tmp_path, monkeypatch):
+    """Run a command against tmp_path/results/bench.sqlite; return exit code, output and errors."""
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tiny_data))
+    monkeypatch.chdir(tmp_path)
+
+    def run(arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        return (stopped.value.code, *capsys.readouterr())
+
+    return run
+
+
+def local(*arguments, **changes):
+    return typed("--executor", "local", *arguments, **changes)
+
+
+def results(store):
+    """Seed -> state, score and every episode of every evaluation."""
+    with open_store(store, read_only=True) as opened:
+        return {
+            trial.record.key.seed: (
+                trial.state,
+                trial.score,
+                [(e.number, e.step, e.returns, e.lengths) for e in evaluations(opened, trial.trial_id)],
+            )
+            for trial in trials(opened)
+        }
+
+
+def rows(store, sql):
+    with sqlite3.connect(store) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_a_grid_is_stored_once_and_asked_again_does_nothing(bench, tmp_path):
+    code, out, _ = bench(local("--seeds", "0-1"))
+    assert (code, "2 trials: 2 finished. Store: results/bench.sqlite" in out) == (0, True)
+    store = tmp_path / "results" / "bench.sqlite"
+    stored = results(store)
+    assert [(state, len(made)) for state, _, made in stored.values()] == [("finished", 2)] * 2
+    assert rows(store, "SELECT reduced FROM scores WHERE seed = 0")[0][0].count("set to") == 5
+    weights = sorted((tmp_path / "results" / "weights").iterdir())
+    assert len(weights) == 2
+    assert list((tmp_path / "results").rglob("*.part")) == []
+    code, out, _ = bench(local("--seeds", "0-1"))
+    assert (code, "2 trials: 0 finished, 2 were there already." in out) == (0, True)
+    assert results(store) == stored
+    assert rows(store, "SELECT count(*) FROM trials") == [(2,)]
+
+
+def test_seeds_added_later_leave_the_first_alone(bench, tmp_path):
+    bench(local("--seeds", "0"))
+    first = results(tmp_path / "results" / "bench.sqlite")[0]
+    code, out, _ = bench(local("--seeds", "0-2"))
+    assert (code, "3 trials: 2 finished, 1 were there already" in out) == (0, True)
+    assert results(tmp_path / "results" / "bench.sqlite")[0] == first
+
+
+def test_a_seed_that_diverges_is_stored_with_its_step_and_the_command_fails(bench, tmp_path):
+    code, out, _ = bench(local("--seeds", "0", learning_rate=1e30))
+    assert (code, "1 FAILED" in out) == (1, True)
+    store = tmp_path / "results" / "bench.sqlite"
+    with open_store(store, read_only=True) as opened:
+        (failure,) = failures(opened)
+    assert failure.record.error == "diverged"
+    assert 0 <= failure.record.step < 20
+    assert failure.current
+    code, out, _ = bench(local("--seeds", "0", learning_rate=1e30))
+    assert (code, "1 failed earlier (--retry failed" in out) == (0, True)
+    code, out, _ = bench(local("--seeds", "0", "--retry", "failed", learning_rate=1e30))
+    assert code == 1
+    assert rows(store, "SELECT attempt FROM failures ORDER BY attempt") == [(1,), (2,)]
+
+
+def test_one_broken_stack_leaves_the_rest_of_the_grid_and_can_be_retried(bench, tmp_path, monkeypatch):
+    roll_out = stack_module.roll_out
+
+    def breaks_for_seed_1(algorithm, *arguments, **options):
+        if algorithm.seeds == (1,):
+            raise RuntimeError("the simulator broke")
+        return roll_out(algorithm, *arguments, **options)
+
+    command = local("--seeds", "0-2", "--seeds-per-stack", "1")
+    with monkeypatch.context() as patched:
+        patched.setattr(stack_module, "roll_out", breaks_for_seed_1)
+        code, out, _ = bench(command)
+    assert (code, "3 trials: 2 finished, 1 FAILED" in out) == (1, True)
+    store = tmp_path / "results" / "bench.sqlite"
+    states = {seed: state for seed, (state, _, _) in results(store).items()}
+    assert states == {0: "finished", 1: "failed", 2: "finished"}
+    with open_store(store, read_only=True) as opened:
+        (failure,) = failures(opened)
+    assert "the simulator broke" in failure.record.message
+    assert "breaks_for_seed_1" in failure.record.traceback
+    code, _, _ = bench([*command, "--retry", "failed"])
+    assert (code, results(store)[1][0]) == (0, "finished")
+    assert bench(local("--seeds", "1", "--store", "other.sqlite"))[0] == 0
+    assert results(tmp_path / "other.sqlite")[1] == results(store)[1]
+
+
+def stop_at_first_evaluation(monkeypatch):
+    """As if Ctrl-C were pressed in the middle of the first evaluation."""
+    roll_out = stack_module.roll_out
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        return roll_out(*arguments, **options)
+
+    monkeypatch.setattr(stack_module, "roll_out", interrupted)
+
+
+def test_a_cut_off_stack_continues_with_its_own_seeds(bench, tmp_path, monkeypatch):
+    store = tmp_path / "results" / "bench.sqlite"
+    with monkeypatch.context() as patched:
+        stop_at_first_evaluation(patched)
+        code, out, _ = bench(local("--seeds", "0-2", "--seeds-per-stack", "3"))
+    assert (code, "The same command continues" in out) == (130, True)
+    code, out, _ = bench(local("--seeds", "1", "--seeds-per-stack", "1"))
+    assert code == 0
+    assert "seeds-0-1-2: continues from train 20" in out
+    assert [state for state, _, _ in results(store).values()] == ["finished"] * 3
+    assert bench(local("--seeds", "0-2", "--seeds-per-stack", "3", "--store", "whole.sqlite"))[0] == 0
+    assert results(tmp_path / "whole.sqlite") == results(store)
+
+
+def test_stopped_before_the_next_stack_is_an_interruption_too(bench, tmp_path, monkeypatch):
+    from bench.execute import outcome
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        return latency(*arguments, **options)
+
+    latency = outcome.action_latency
+    with monkeypatch.context() as patched:
+        patched.setattr(outcome, "action_latency", interrupted)
+        code, out, _ = bench(local("--seeds", "0-1", "--seeds-per-stack", "1"))
+    assert "1 finished" in out
+    assert code == 130
+    assert bench(local("--seeds", "0-1"))[0] == 0
+
+
+def test_retrying_a_diverged_seed_of_a_cut_off_stack_leaves_no_trial_running(bench, tmp_path, monkeypatch):
+    update = stack_module.Trainer.retire_diverged
+
+    def poisoned(trainer):
+        if trainer.position.phase == 0 and trainer.position.step == 1:
+            trainer.algorithm.networks["value"].requires_grad_(False)
+            next(trainer.algorithm.networks["value"].parameters())[0] = float("nan")
+            trainer.algorithm.networks["value"].requires_grad_(True)
+        return update(trainer)
+
+    store = tmp_path / "results" / "bench.sqlite"
+    command = local("--seeds", "0-1", "--seeds-per-stack", "2")
+    with monkeypatch.context() as patched:
+        patched.setattr(stack_module.Trainer, "retire_diverged", poisoned)
+        stop_at_first_evaluation(patched)
+        assert bench(command)[0] == 130
+    assert {seed: state for seed, (state, _, _) in results(store).items()} == {0: "failed", 1: "running"}
+    code, _, _ = bench([*command, "--retry", "failed"])
+    states = {seed: state for seed, (state, _, _) in results(store).items()}
+    assert states[1] == "finished"
+    assert states[0] in ("failed", "finished")
+    assert code == (1 if states[0] == "failed" else 0)
+
+
+LONG = {"train_iterations": 1000, "pretrain_iterations": 30}
+
+
+def long_run(store, *arguments):
+    return local("--seeds", "0-1", "--seeds-per-stack", "2", "--checkpoint-seconds", "0",
+                 "--store", store, *arguments, **LONG)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_data, tmp_path_factory):
+    store = tmp_path_factory.mktemp("whole") / "bench.sqlite"
+    code, output = completed(long_run(store), tiny_data)
+    assert code == 0, output
+    return results(store)
+
+
+def wait_for_evaluation(process, folder):
+    """Until the stack's checkpoint knows of an evaluation; the process must still be at work."""
+    while process.poll() is None:
+        for pointer in folder.glob("checkpoints/*/checkpoint.json"):
+            history = json.loads(pointer.read_text())["generations"][0]["host"]["history"]
+            if history["evaluations"]:
+                return
+        time.sleep(0.005)
+    raise AssertionError(f"it ended too soon: {process.communicate()[0]}")
+
+
+def test_killed_in_the_middle_the_same_command_gives_the_same_scores(whole, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    process = started(long_run(store), tiny_data)
+    wait_for_evaluation(process, tmp_path)
+    process.kill()
+    process.communicate()
+    assert [state for state, _, _ in results(store).values()] == ["running"] * 2
+    code, output = completed(long_run(store), tiny_data)
+    assert code == 0, output
+    assert "continues from" in output
+    assert results(store) == whole
+
+
+def test_ctrl_c_saves_the_state_and_the_same_command_continues(whole, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    process = started(long_run(store), tiny_data)
+    wait_for_evaluation(process, tmp_path)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "state saved" in output
+    assert "Traceback" not in output
+    assert [*tmp_path.rglob("*.part")] == []
+    code, output = completed(long_run(store), tiny_data)
+    assert code == 0, output
+    assert "continues from" in output
+    assert results(store) == whole
+
+
+def test_the_dry_run_says_what_is_left_and_changes_nothing(bench, tiny_data, tmp_path):
+    def content():
+        return {path: path.read_bytes() for root in (tmp_path, tiny_data) for path in root.rglob("*.*")}
+
+    before = content()
+    code, out, _ = bench(local("--seeds", "0-3", "--dry-run"))
+    assert code == 0
+    heading, row = out.splitlines()[:2]
+    assert heading.split()[:5] == ["task", "algorithm", "trials", "finished", "stacks"]
+    assert row.split()[:4] == [TASK, "dtql", "4", "0"]
+    assert "2 x 2 episodes" in row
+    assert "4 trials left" in out
+    assert content() == before
+    bench(local("--seeds", "0"))
+    before = content()
+    _, out, _ = bench(local("--seeds", "0-3", "--dry-run"))
+    assert out.splitlines()[1].split()[2:4] == ["4", "1"]
+    assert "3 trials left" in out
+    assert content() == before
+
+
+def test_the_dry_run_makes_no_data(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "none"))
+    code, out, _ = bench(local("--seeds", "0", "--dry-run"))
+    assert (code, "to collect" in out) == (0, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_is_collected_first(bench, tmp_path, monkeypatch):
+    from bench.data import fetch
+    from bench.data.collect import collect
+
+    def fewer(task, path, progress=None):
+        return collect(task, path, transitions=1000, threads=1, progress=progress)
+
+    monkeypatch.setattr(fetch, "collect", fewer)
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "data"))
+    assert bench(local("--seeds", "0"))[0] == 0
+    assert (tmp_path / "data" / "collected" / f"{TASK}.hdf5").is_file()
+    store = tmp_path / "results" / "bench.sqlite"
+    assert rows(store, "SELECT rows FROM datasets") == [(1000,)]
