@@ -1,1 +1,1 @@
-"""Benchmarks of the parts, each a command: `python -m bench.benchmarks.simulator`, `... .collection`."""
+"""Benchmarks of the parts, each a command, such as `python -m bench.benchmarks.simulator`."""

@@ -24,8 +24,8 @@ class Comparison:
     unit: str
     rates: Mapping[str, tuple[float, ...]]
     """Way -> rate of every repeat; the first way is held against the second."""
-    target: float
-    """Ratio to reach."""
+    target: float | None
+    """Ratio to reach; None where the figure is only for information."""
 
     @property
     def ratio(self) -> float:
@@ -36,10 +36,13 @@ class Comparison:
     def as_line(self) -> str:
         """One line for people."""
         rates = ", ".join(f"{way} {statistics.median(rate):,.0f}" for way, rate in self.rates.items())
-        return f"{self.name}: {rates} {self.unit}; ratio {self.ratio:.2f} (target {self.target})"
+        target = "" if self.target is None else f" (target {self.target})"
+        return f"{self.name}: {rates} {self.unit}; ratio {self.ratio:.2f}{target}"
 
 
-def compare(name: str, unit: str, target: float, ways: Mapping[str, Measure], repeats: int) -> Comparison:
+def compare(
+    name: str, unit: str, target: float | None, ways: Mapping[str, Measure], repeats: int
+) -> Comparison:
     """Measure two ways by turns, `repeats` times each, after one turn that does not count."""
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(repeats + 1):

@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 def show_grid(request: Request, settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
-    from bench.execute.driver import device_of
+    from bench.execute.driver import device_of, stack_size
     from bench.execute.estimate import estimate
     from bench.execute.grid import plan_cells
 
     device, _ = device_of(settings)
+    seeds_per_stack = stack_size(settings, device)
     rows, total, left_in_all = [], 0.0, 0
     for cell in plan_cells(request):
         finished = _finished(cell, request.seeds, store)
         left = len(request.seeds) - finished
-        stacks = -(-left // settings.seeds_per_stack)
+        stacks = -(-left // seeds_per_stack)
         seconds = 0.0
         if left:
-            size = min(left, settings.seeds_per_stack)
+            size = min(left, seeds_per_stack)
             threads = settings.cpus_per_stack
             seconds = (
                 stacks

@@ -44,7 +44,9 @@ def run(
             "--set", metavar="NAME=VALUE", help="Change a hyper-parameter; such trials are never judged."
         ),
     ] = None,
-    seeds_per_stack: Annotated[int, typer.Option(min=1, help="Seeds trained side by side.")] = 5,
+    seeds_per_stack: Annotated[
+        int | None, typer.Option(min=1, help="Seeds trained side by side.  [default: 5 on a GPU, 1 on a CPU]")
+    ] = None,
     gpus_per_stack: Annotated[
         float | None, typer.Option(min=0, help="GPUs per stack.  [default: 0.5 where there is one]")
     ] = None,

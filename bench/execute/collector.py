@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from bench.execute.events import Event, Progress, Started, Stopped, Weights
-from bench.files import sha256_of, written_whole
+from bench.files import written_whole
 from bench.records import FailureRecord, FinishedRecord, ResultRecord, TrialKey, WeightsRecord
 from bench.store.writer import Writer
 
@@ -87,8 +88,10 @@ class Collector:
     def _keep(self, weights: Weights) -> WeightsRecord:
         key = weights.trial
         stem = f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:12]}-seed-{key.seed}"
-        path = self._folder / "weights" / f"{stem}-{weights.role}.safetensors"
+        digest = hashlib.sha256(weights.content).hexdigest()
+        # Named by content too: another attempt's weights must not replace these under their row.
+        path = self._folder / "weights" / f"{stem}-{weights.role}-{digest[:8]}.safetensors"
         with written_whole(path) as temporary:
             temporary.write_bytes(weights.content)
         relative = path.relative_to(self._folder).as_posix()
-        return WeightsRecord(key, weights.role, relative, sha256_of(path), len(weights.content))
+        return WeightsRecord(key, weights.role, relative, digest, len(weights.content))

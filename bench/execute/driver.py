@@ -29,12 +29,17 @@ Obtain = Callable[[Task], Path]
 """Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 
 
+SEEDS_PER_STACK_ON_GPU = 5
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a grid is worked off; nothing here changes a number."""
 
     executor: Literal["ray", "local"] = "ray"
-    seeds_per_stack: int = 5
+    seeds_per_stack: int | None = None
+    """None: five on a GPU, where they cost little more than one; one on a CPU, where processes share the
+    cores better than a stack does."""
     cpus_per_stack: int = 1
     gpus_per_stack: float | None = None
     """None: half a GPU where there is one, else none."""
@@ -132,7 +137,7 @@ def _grid(
             dataset,
             seeds,
             states,
-            seeds_per_stack=settings.seeds_per_stack,
+            seeds_per_stack=stack_size(settings, device),
             checkpoints=checkpoints_folder(store),
         )
         grid.trials += trials
@@ -174,6 +179,11 @@ def device_of(settings: Settings) -> tuple[str, float]:
     if asked is None:
         asked = 0.5 if torch.cuda.is_available() else 0.0
     return ("cuda" if asked else "cpu"), asked
+
+
+def stack_size(settings: Settings, device: str) -> int:
+    """Seeds per stack on a device."""
+    return settings.seeds_per_stack or (1 if device == "cpu" else SEEDS_PER_STACK_ON_GPU)
 
 
 def _execute(plans: list[StackPlan], collector: Collector, settings: Settings, gpus: float) -> None:
