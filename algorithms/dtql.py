@@ -16,11 +16,17 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
 from algorithms.diffusion import Network, denoising_loss, log_logistic
-from algorithms.networks import MLP, CriticEnsemble, GaussianActor, Initialiser, NoiseConditionedNetwork
+from algorithms.networks import (
+    MLP,
+    CriticEnsemble,
+    GaussianActor,
+    Initialiser,
+    NoiseConditionedNetwork,
+    mish,
+)
 from algorithms.optim import Adam, constant, cosine_to_zero, move_towards
 
 ATANH_MARGIN = 1e-3
@@ -191,11 +197,11 @@ class DTQL(Algorithm):
             dimensions.observation,
             dimensions.action,
             hidden,
-            functional.mish,
+            mish,
             layer_norm=config.critic_layer_norm,
         )
         self.networks["value"] = MLP(
-            Initialiser(self.seeds, "value"), (dimensions.observation, *hidden, 1), functional.mish
+            Initialiser(self.seeds, "value"), (dimensions.observation, *hidden, 1), mish
         )
         self.networks["diffusion"] = NoiseConditionedNetwork(
             Initialiser(self.seeds, "diffusion"),
