@@ -51,8 +51,7 @@ class Phase:
     iterations : how many updates the phase has.
     batch_size : transitions per seed and iteration.
     draws : what an iteration needs besides the minibatch.
-    program : from the iteration (0-based, known to the host) the name of the fixed sequence of operations to
-        run.
+    program : maps the iteration (0-based) to the name of the fixed sequence of operations to run.
     evaluated : whether evaluations fall into this phase.
     """
 

@@ -17,9 +17,7 @@ Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Preconditioning:
-    """EDM's scalings at noise levels sigma (S, B): `skip`, `out`, `into`, each (S, B, 1), and `noise` (S,
-    B).
-    """
+    """EDM's scalings at noise levels (S, B): `skip`, `out`, `into`, (S, B, 1) each; `noise`, (S, B)."""
 
     skip: Tensor
     out: Tensor

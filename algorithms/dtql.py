@@ -109,9 +109,7 @@ def log_likelihood(mean: Tensor, log_std: Tensor, actions: Tensor, bound: float)
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
-    """Asymmetric squared error |expectile - 1(u <= 0)| u^2, elementwise (IQL, Kostrikov et al. 2022, Eq.
-    4).
-    """
+    """Asymmetric squared error |expectile - 1(u <= 0)| u^2, elementwise (IQL's Eq. 4)."""
     weight = torch.where(difference > 0, expectile, 1 - expectile)
     return weight * difference.square()
 
@@ -121,8 +119,8 @@ def critic_losses(
 ) -> tuple[Tensor, Tensor]:
     """IQL's losses with online networks throughout: value (S,) and action value (S,).
 
-    `batch` holds observations (S, B, O), actions (S, B, A), rewards, terminals (S, B), next_observations (S,
-    B, O).
+    `batch` holds observations (S, B, O), actions (S, B, A), rewards, terminals (S, B), and
+    next_observations (S, B, O).
     """
     values = value(batch["observations"]).squeeze(-1)
     action_values = critics(batch["observations"], batch["actions"])
@@ -254,9 +252,7 @@ class DTQL(Algorithm):
         )
 
     def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
-        """Critic, then diffusion model, then (program `train`) actor and target critics, on the same
-        minibatch.
-        """
+        """Critic, diffusion model and, in program `train`, actor and target critics, on one minibatch."""
         metrics = self._update_critic(batch) | self._update_diffusion(batch, draws)
         if program == "train":
             metrics |= self._update_actor(batch, draws)

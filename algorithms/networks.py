@@ -158,9 +158,7 @@ class CriticEnsemble(nn.Module):
 
 
 class NoiseConditionedNetwork(nn.Module):
-    """The diffusion network F: noisy actions (S, B, A), observations (S, B, O), condition (S, B) -> (S, B,
-    A).
-    """
+    """F(noisy actions (S, B, A), observations (S, B, O), noise condition (S, B)) -> (S, B, A)."""
 
     def __init__(
         self, initialiser: Initialiser, dimensions: Dimensions, width: int, embedding: int, plain_first: bool
@@ -178,9 +176,7 @@ class NoiseConditionedNetwork(nn.Module):
 
 
 class GaussianActor(nn.Module):
-    """The one-step policy: observations (S, B, O) -> mean and log standard deviation before tanh, (S, B, A)
-    each.
-    """
+    """Observations (S, B, O) -> mean and log standard deviation before tanh, (S, B, A) each."""
 
     def __init__(
         self, initialiser: Initialiser, dimensions: Dimensions, width: int, log_std: tuple[float, float]

@@ -55,6 +55,7 @@ class BarsAndLines(Lines):
         super().__init__(console)
         self._bars = bars
         self._shown: dict[str, TaskID] = {}
+        self._open: dict[str, set[TrialKey]] = {}
 
     def progress(self, event: Progress) -> None:
         """Move the stack's bar."""
@@ -65,16 +66,25 @@ class BarsAndLines(Lines):
         self._bars.update(self._shown[event.stack], completed=event.done, place=place(event))
 
     def watch(self, event: Event) -> None:
-        """Show one event; the bar of a stack that ended goes away."""
-        from bench.execute.events import Stopped
-        from bench.records import FinishedRecord
+        """Show one event; the bar of a stack goes away with the last of its trials."""
+        from bench.execute.events import Started, Stopped
+        from bench.records import FailureRecord, FinishedRecord
 
         super().watch(event)
-        if isinstance(event, Stopped) and event.stack in self._shown:
-            self._bars.remove_task(self._shown.pop(event.stack))
-        if isinstance(event, FinishedRecord):
-            for stack in [name for name in self._shown if _belongs(event.trial, name)]:
-                self._bars.remove_task(self._shown.pop(stack))
+        match event:
+            case Started():
+                self._open[event.stack] = set(event.trials)
+            case Stopped():
+                self._remove(event.stack)
+            case FinishedRecord() | FailureRecord():
+                for stack, trials in self._open.items():
+                    trials.discard(event.trial)
+                    if not trials:
+                        self._remove(stack)
+
+    def _remove(self, stack: str) -> None:
+        if stack in self._shown:
+            self._bars.remove_task(self._shown.pop(stack))
 
 
 @contextmanager
@@ -134,7 +144,3 @@ def described(event: Event) -> str | None:
 
 def _named(key: TrialKey) -> str:
     return f"{key.algorithm} {key.task} seed {key.seed}"
-
-
-def _belongs(key: TrialKey, stack: str) -> bool:
-    return stack.startswith(f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:8]}-")

@@ -19,9 +19,7 @@ STREAM = "evaluation"
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Episodes of one evaluation: returns and lengths (S, N); `finite` (S,) is false where an action was
-    not.
-    """
+    """Episodes of one evaluation: returns and lengths (S, N); `finite` (S,) tells of the actions."""
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]

@@ -32,10 +32,18 @@ class StackPlan:
 
     @property
     def name(self) -> str:
-        """For people and folders: `dtql-released-hopper-medium-v2-1a2b3c4d-seeds-0-1`."""
+        """For folders: `dtql-released-hopper-medium-v2-1a2b3c4d-seeds-0-1`."""
         key = self.trials[0].key
         seeds = "-".join(str(seed) for seed in self.seeds)
         return f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:8]}-seeds-{seeds}"
+
+    @property
+    def title(self) -> str:
+        """For people: `dtql hopper-medium-v2 seeds 0, 1`."""
+        key = self.trials[0].key
+        variant = "" if key.variant == "released" else f" ({key.variant})"
+        seeds = ", ".join(str(seed) for seed in self.seeds)
+        return f"{key.algorithm}{variant} {key.task} seed{'s' if len(self.seeds) > 1 else ''} {seeds}"
 
     @property
     def identity(self) -> str:

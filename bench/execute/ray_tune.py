@@ -18,7 +18,7 @@ import ray
 from ray import tune
 
 from bench.errors import BenchError
-from bench.execute.events import Emit, Event
+from bench.execute.events import Emit, Event, Progress
 from bench.execute.plan import StackPlan
 from bench.execute.worker import failures_of, run_plan
 
@@ -133,21 +133,26 @@ class _Collect(tune.Callback):
     def __init__(self, plans: Sequence[StackPlan], emit: Emit) -> None:
         self._plans = plans
         self._emit = emit
+        self._done: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        # Tune saves callbacks with its experiment state, which is never read back; a store cannot be saved
-        # so.
+        # Tune saves callbacks with its experiment state, which is never read; a store cannot be saved so.
         return {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, object], **info: object
     ) -> None:
         """Hand on an event; the worker waits until this returns."""
-        if EVENT in result:
-            self._emit(result[EVENT])
+        event = result.get(EVENT)
+        if isinstance(event, Progress):
+            self._done[trial.config[STACK]] = event.done
+        if event is not None:
+            self._emit(event)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker process is gone."""
         reason = str(trial.get_error() or "its process ended").strip().splitlines()[-1]
-        for failure in failures_of(self._plans[trial.config[STACK]], WorkerDiedError(reason)):
+        number = trial.config[STACK]
+        done = self._done.get(number, 0)
+        for failure in failures_of(self._plans[number], WorkerDiedError(reason), step=done):
             self._emit(failure)

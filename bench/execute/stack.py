@@ -67,6 +67,12 @@ class Stack:
         self._saved_at = time.monotonic()
         self._rate = 0.0
 
+    @property
+    def iterations(self) -> int:
+        """Iterations done of all phases."""
+        phases, position = self.trainer.algorithm.phases, self.trainer.position
+        return sum(phase.iterations for phase in phases[: position.phase]) + position.step
+
     def run(self) -> bool:
         """Work until the stack is complete (True) or asked to stop (False, with its state saved)."""
         plan = self.plan
@@ -78,7 +84,7 @@ class Stack:
                     pass
             except StopRequestedError:
                 self._save()
-                self._emit(Stopped(plan.name))
+                self._emit(Stopped(plan.title))
                 return False
         for event in outcome_of(plan, self.trainer, self.history):
             self._emit(event)
@@ -107,7 +113,7 @@ class Stack:
             phase = self.trainer.phase
             place = f"{phase.name} {self.trainer.position.step}" if phase else "the end of training"
             notes = [*notes, f"continues from {place}"]
-        self._emit(Started(self.plan.name, tuple(trial.key for trial in self.plan.trials), tuple(notes)))
+        self._emit(Started(self.plan.title, tuple(trial.key for trial in self.plan.trials), tuple(notes)))
         # The driver may not have stored everything before the cut; storing the same twice changes nothing.
         for slot in range(len(self.plan.seeds)):
             self._emit_evaluations(slot, self.history.evaluations)
@@ -247,15 +253,14 @@ class Stack:
     # Progress
 
     def _report_progress(self, activity: str) -> None:
-        phases, position = self.trainer.algorithm.phases, self.trainer.position
-        total = sum(phase.iterations for phase in phases)
-        done = sum(phase.iterations for phase in phases[: position.phase]) + position.step
+        total = sum(phase.iterations for phase in self.trainer.algorithm.phases)
+        done = self.iterations
         rate = done / max(sum(self.history.phase_seconds.values()), 1e-9)
         made = len(self.history.evaluations)
         per_evaluation = self.history.evaluation_seconds / made if made else 0.0
         left = (total - done) / rate if done else 0.0
         left += per_evaluation * (len(self._evaluation["steps"]) - made)
-        self._emit(Progress(self.plan.name, activity, done, total, rate, left))
+        self._emit(Progress(self.plan.title, activity, done, total, rate, left))
 
 
 def _algorithm(plan: StackPlan) -> Algorithm:

@@ -21,8 +21,7 @@ OUT_OF_MEMORY_ADVICE = (
 def run_plan(plan: StackPlan, emit: Emit, should_stop: Callable[[], bool]) -> None:
     """Work off one stack; an exception is emitted as the failure of all its trials.
 
-    A failure of `emit` itself is not caught: where results cannot be handed over there is no point in going
-    on.
+    A failure of `emit` itself is not caught: without a taker for results there is no point in going on.
     """
     failed_to_emit: list[BaseException] = []
 
@@ -33,25 +32,27 @@ def run_plan(plan: StackPlan, emit: Emit, should_stop: Callable[[], bool]) -> No
             failed_to_emit.append(error)
             raise
 
+    stack = None
     try:
-        Stack(plan, guarded, should_stop).run()
+        stack = Stack(plan, guarded, should_stop)
+        stack.run()
     except Exception as error:
         # The one place where everything is caught: nothing may end a stack without a word in the store.
         if failed_to_emit:
             raise
-        for failure in failures_of(plan, error):
+        for failure in failures_of(plan, error, step=stack.iterations if stack else 0):
             emit(failure)
 
 
-def failures_of(plan: StackPlan, error: Exception) -> list[FailureRecord]:
-    """The failure of every trial of a stack, from the exception that ended it."""
+def failures_of(plan: StackPlan, error: Exception, *, step: int) -> list[FailureRecord]:
+    """The failure of every trial of a stack, from the exception that ended it after `step` iterations."""
     message = str(error)
     if isinstance(error, torch.OutOfMemoryError):
         message = f"{message}\n{OUT_OF_MEMORY_ADVICE}"
     return [
         FailureRecord(
             trial=trial.key,
-            step=-1,
+            step=step,
             error=type(error).__name__,
             message=message,
             traceback="".join(traceback.format_exception(error)),

@@ -12,9 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PackedDataset:
-    """Transitions as rows [observation, action, next observation, reward, terminal], shape (N, 2 O + A +
-    2).
-    """
+    """Transitions as rows (N, 2 O + A + 2): observation, action, next observation, reward, terminal."""
 
     rows: Tensor
     observation: int

@@ -31,9 +31,7 @@ class DrawStream:
 
     Parameters
     ----------
-    keys : one per row of the result; whatever tells apart the sources of randomness (a training seed; a seed
-        and an
-        episode).
+    keys : one per row of the result; tells apart the sources of randomness (a seed; a seed and an episode).
     stream : tells apart uses of the same keys, such as the phase's name.
     rows : number of transitions that `index` draws choose from.
     dtype : of `normal` draws; `uniform` is always double and `index` always int64.
@@ -59,7 +57,7 @@ class DrawStream:
         self._blocks: dict[str, tuple[int, Tensor]] = {}
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """Draws of one step by name, each (len(keys), *shape); views that the next block overwrites."""
+        """Draws of one step by name, each (len(keys), *shape)."""
         return {draw.name: self._slice(draw, step) for draw in self._draws}
 
     def _slice(self, draw: Draw, step: int) -> Tensor:

@@ -38,8 +38,8 @@ class Trainer:
     """One stack in training.
 
     All that changes is on the device and in `state_dict`: the method's tensors, sums of metrics since the
-    last reading, where each seed diverged, and the iteration counter. `position` is the host's copy of the
-    latter.
+    last reading, where each seed diverged, and the iteration counter. `position` is the host's copy of
+    that counter.
     """
 
     def __init__(self, algorithm: Algorithm, data: PackedDataset, *, runner: str = "auto") -> None:
@@ -131,8 +131,8 @@ class Trainer:
         """
         self.algorithm.load_state_dict(_under("algorithm.", state))
         device = self.algorithm.device
-        self._sums = {name: value.to(device) for name, value in _under("sum.", state).items()}
-        self._counts = {name: value.to(device) for name, value in _under("count.", state).items()}
+        self._sums = {name: value.to(device, copy=True) for name, value in _under("sum.", state).items()}
+        self._counts = {name: value.to(device, copy=True) for name, value in _under("count.", state).items()}
         self._iterations.copy_(state["iterations"])
         self._diverged_at.copy_(state["diverged_at"])
         self.position = position
