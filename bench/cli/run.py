@@ -27,12 +27,12 @@ def run(
     suite: Annotated[str | None, typer.Option(help="Suite of tasks; `bench list suites`.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks instead of a suite, separated by commas.")] = None,
     algos: Annotated[str | None, typer.Option(help="Algorithms, separated by commas.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Training seeds: 0-4, or 0,2,5.  [default: 0-4]")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Training seeds: 0-4, or 0,2,5. Default: 0-4.")] = None,
     variant: Annotated[
         str, typer.Option(help="released: what the authors' code does; paper: what the text says.")
     ] = "released",
     budget: Annotated[
-        float | None, typer.Option(help="Factor on every step count of the preset, at most 1.  [default: 1]")
+        float | None, typer.Option(help="Factor on every step count of the preset, at most 1. Default: 1.")
     ] = None,
     evals: Annotated[int | None, typer.Option(min=1, help="Evaluations; by default the preset's.")] = None,
     episodes: Annotated[
@@ -45,14 +45,14 @@ def run(
         ),
     ] = None,
     seeds_per_stack: Annotated[
-        int | None, typer.Option(min=1, help="Seeds trained side by side.  [default: 5 on a GPU, 1 on a CPU]")
+        int | None, typer.Option(min=1, help="Seeds trained side by side. Default: 5 on a GPU, 1 on a CPU.")
     ] = None,
     gpus_per_stack: Annotated[
-        float | None, typer.Option(min=0, help="GPUs per stack.  [default: 0.5 where there is one]")
+        float | None, typer.Option(min=0, help="GPUs per stack. Default: 0.5 where there is one.")
     ] = None,
     cpus_per_stack: Annotated[int, typer.Option(min=1, help="CPU cores (threads) per stack.")] = 1,
     executor: Annotated[
-        str | None, typer.Option(help="ray: a process per stack; local: one after the other.  [default: ray]")
+        str | None, typer.Option(help="ray: a process per stack; local: one after the other. Default: ray.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to run on; auto finds it.")] = None,
     physics: Annotated[
@@ -164,7 +164,7 @@ def _request(
     return Request(
         tasks=tasks,
         algorithms=_algorithms(algos, defaults),
-        seeds=parse_seeds(seeds or defaults.seeds or ALL_SEEDS),
+        seeds=parse_seeds(seeds if seeds is not None else defaults.seeds or ALL_SEEDS),
         variant=variant,
         budget=budget if budget is not None else defaults.budget or 1.0,
         evaluations=evals or defaults.evaluations,
@@ -240,7 +240,10 @@ def parse_changes(texts: list[str]) -> dict[str, bool | int | float | str]:
         name, equals, value = text.partition("=")
         # YAML 1.1 reads 1e-3 as text; people mean the number.
         parsed = _number(value) if equals else None
-        parsed = yaml.safe_load(value) if parsed is None else parsed
+        try:
+            parsed = yaml.safe_load(value) if parsed is None else parsed
+        except yaml.YAMLError:
+            parsed = None
         if not equals or not isinstance(parsed, bool | int | float | str):
             raise BenchError(
                 f"--set {text}", "It is not of the form name=value.", "For example: --set discount=0.98"
