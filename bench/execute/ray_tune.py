@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -58,6 +58,8 @@ def run_with_ray(
     _start(address)
     try:
         _check_shares(shares)
+        at_once = concurrency(shares, ray.cluster_resources(), len(plans))
+        plans = [replace(plan, concurrent_stacks=at_once) for plan in plans]
         with TemporaryDirectory(prefix="bench-tune-") as scratch:
             _tuner(plans, emit, shares, stop_file, Path(scratch)).fit()
     finally:

@@ -1,0 +1,113 @@
+"""`bench run` through Ray Tune: the numbers of the local executor, and workers that are killed."""
+
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.execute.ray_tune import Shares, concurrency
+from tests.cli.test_run import results, rows
+from tests.execute.tiny import completed, started, typed
+
+STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
+
+
+def test_as_many_stacks_at_once_as_their_shares_allow():
+    assert concurrency(Shares(1, 0.0), {"CPU": 4.0}, 10) == 4
+    assert concurrency(Shares(3, 0.0), {"CPU": 4.0}, 10) == 1
+    assert concurrency(Shares(1, 0.0), {"CPU": 4.0}, 2) == 2
+    assert concurrency(Shares(1, 0.5), {"CPU": 64.0, "GPU": 2.0}, 100) == 4
+    assert concurrency(Shares(8, 0.0), {"CPU": 4.0}, 2) == 1
+
+
+@pytest.fixture(scope="module")
+def ray_store(tiny_data, tmp_path_factory):
+    """Two stacks, a process each."""
+    store = tmp_path_factory.mktemp("ray") / "bench.sqlite"
+    code, output = completed(typed("--executor", "ray", "--store", store, *STACKS), tiny_data)
+    assert code == 0, output
+    assert "2 trials: 2 finished" in output
+    return store
+
+
+def test_ray_gives_the_numbers_of_the_local_executor(ray_store, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    code, output = completed(typed("--executor", "local", "--store", store, *STACKS), tiny_data)
+    assert code == 0, output
+    assert results(ray_store) == results(store)
+    hashes = "SELECT sha256 FROM weights ORDER BY sha256"
+    assert rows(ray_store, hashes) == rows(store, hashes)
+
+
+def test_timings_say_how_many_stacks_ran_at_once(ray_store):
+    cores = len(os.sched_getaffinity(0))
+    assert rows(ray_store, "SELECT DISTINCT concurrent_stacks FROM timings") == [(min(2, cores),)]
+
+
+def test_asked_again_ray_is_not_even_started(ray_store, tiny_data):
+    code, output = completed(typed("--executor", "ray", "--store", ray_store, *STACKS), tiny_data)
+    assert code == 0
+    assert "2 were there already" in output
+
+
+def descendants(pid):
+    """Process ids below `pid` (Linux)."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def workers(pid):
+    """Ray's worker processes that train a stack."""
+    titles = {}
+    for child in descendants(pid):
+        try:
+            titles[child] = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue  # it has ended in the meantime
+    return [
+        child for child, title in titles.items() if title.startswith("ray::") and "train" in title.lower()
+    ]
+
+
+def test_a_killed_worker_fails_its_trials_and_no_others(tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", *STACKS,
+                    train_iterations=2500)  # fmt: skip
+    process = started(command, tiny_data)
+    while not any(tmp_path.glob("checkpoints/*/checkpoint.json")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
+    assert "1 finished, 1 FAILED" in output
+    assert sorted(state for state, _, _ in results(store).values()) == ["failed", "finished"]
+    with sqlite3.connect(store) as connection:
+        ((error, message),) = connection.execute("SELECT error, message FROM failures").fetchall()
+    assert error == "WorkerDiedError"
+    assert message.strip()
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_every_stack(tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", *STACKS,
+                    train_iterations=2500)  # fmt: skip
+    process = started(command, tiny_data)
+    while not any(tmp_path.glob("checkpoints/*/checkpoint.json")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    # As a terminal does: the signal goes to the whole process group.
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    code, output = completed(command, tiny_data)
+    assert code == 0, output
+    assert [state for state, _, _ in results(store).values()] == ["finished"] * 2
