@@ -51,7 +51,7 @@ class Collector:
 
     @property
     def unfinished(self) -> int:
-        """Trials that neither finished nor failed: of stacks that were stopped, or never begun because of it."""
+        """Trials that neither finished nor failed: of stacks that were stopped, or never begun."""
         return sum(state not in (FINISHED, FAILED) for state in self._states.values())
 
     def receive(self, event: Event) -> None:
