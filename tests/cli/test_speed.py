@@ -1,0 +1,101 @@
+"""`bench speed`: rows for the papers' timing tables, only from an idle machine."""
+
+import json
+import sqlite3
+
+import pytest
+
+from bench.cli import main
+from bench.execute import speed
+from bench.training.speed import PhaseSpeed
+
+TASK = "antmaze-umaze-v0"
+TRAINING = "training_seconds_per_1k_iterations"
+COLUMNS = "quantity, value, stack_size, threads, runner, exclusive, trial_id"
+
+
+@pytest.fixture
+def bench(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return (stopped.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def tiny_training(monkeypatch):
+    """The real batch of 2,048 takes a minute: the training times are made up, all else is real."""
+    made = [PhaseSpeed("pretrain", 20.0, False), PhaseSpeed("train", 50.0, True)]
+    monkeypatch.setattr(speed, "time_training", lambda *_, **__: made)
+
+
+def measured(store):
+    with sqlite3.connect(store) as connection:
+        rows = connection.execute(f"SELECT {COLUMNS} FROM timings").fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+def table_cells(bench):
+    code, out, _ = bench("report", "--tables", "dtql-2", "--format", "json")
+    assert code == 0
+    (table,) = json.loads(out)["tables"]
+    return json.dumps(table), table["measured"]
+
+
+def test_rows_of_an_idle_machine_enter_the_papers_table(bench, tmp_path, monkeypatch, tiny_training):
+    monkeypatch.setattr(speed, "machine_is_idle", lambda: True)
+    code, out, _ = bench("speed", "--algos", "dtql", "--device", "cpu", "--threads", 1)
+    assert (code, TASK in out) == (0, True)
+    rows = measured(tmp_path / "results" / "bench.sqlite")
+    assert rows[TRAINING] == (50.0, 1, 1, "eager", 1, None)
+    assert rows[f"{TRAINING}:pretrain"] == (20.0, 1, 1, "eager", 1, None)
+    median, slow = (rows[f"action_latency_{kind}_seconds"] for kind in ("median", "p95"))
+    assert 0 < median[0] <= slow[0] < 10
+    assert median[1:] == slow[1:] == (1, 1, "eager", 1, None)
+    content, count = table_cells(bench)
+    assert count > 0
+    # Umaze is trained for 500 epochs after 50 of pretraining: 550 thousand iterations at 50 s each.
+    assert str(round(550 * 50 / 3600, 2)) in content
+
+
+def test_rows_of_a_busy_machine_do_not(bench, tmp_path, monkeypatch, tiny_training):
+    answers = iter([True, False])
+    monkeypatch.setattr(speed, "machine_is_idle", lambda: next(answers))
+    code, out, _ = bench("speed", "--algos", "dtql", "--device", "cpu", "--threads", 1)
+    assert (code, "do not enter" in out) == (0, True)
+    assert {row[-2] for row in measured(tmp_path / "results" / "bench.sqlite").values()} == {0}
+    assert table_cells(bench)[1] == 0
+
+
+def test_training_is_really_timed(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "machine_is_idle", lambda: False)
+    task = "hopper-medium-v2"
+    arguments = ("--device", "cpu", "--threads", 1, "--iterations", 10, "--seeds-per-stack", 2)
+    assert bench("speed", "--algos", "dtql", "--task", task, *arguments)[0] == 0
+    rows = measured(tmp_path / "results" / "bench.sqlite")
+    assert rows[TRAINING][0] > rows[f"{TRAINING}:pretrain"][0] > 0  # the actor comes on top
+    assert rows[TRAINING][1] == 2
+    assert rows["action_latency_median_seconds"][1] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--algos", "dtlq"), "Did you mean dtql?"),
+        (("--algos", "dtql", "--task", "antmaze-umaze-v9"), "antmaze-umaze-v"),
+        (("--algos", "dtql", "--device", "tpu"), "device 'tpu'"),
+        (("--algos", "dtql", "--variant", "papper"), "unknown variant"),
+        (("--algos", "dtql", "--iterations", "1"), "--iterations"),
+        ((), "--algos"),
+    ],
+)
+def test_wrong_requests(bench, monkeypatch, arguments, told):
+    monkeypatch.setattr(speed, "machine_is_idle", lambda: True)
+    code, out, err = bench("speed", *arguments)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "Traceback" not in err
