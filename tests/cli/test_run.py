@@ -136,7 +136,7 @@ def test_a_cut_off_stack_continues_with_its_own_seeds(bench, tmp_path, monkeypat
     assert (code, "The same command continues" in out) == (130, True)
     code, out, _ = bench(local("--seeds", "1", "--seeds-per-stack", "1"))
     assert code == 0
-    assert "seeds-0-1-2: continues from train 20" in out
+    assert "seeds 0, 1, 2: continues from train 20" in out
     assert [state for state, _, _ in results(store).values()] == ["finished"] * 3
     assert bench(local("--seeds", "0-2", "--seeds-per-stack", "3", "--store", "whole.sqlite"))[0] == 0
     assert results(tmp_path / "whole.sqlite") == results(store)

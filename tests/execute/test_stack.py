@@ -271,6 +271,7 @@ def test_an_exception_becomes_the_failure_of_every_trial(tiny_data, tmp_path, mo
     for failure in failures:
         assert (failure.error, failure.message) == ("RuntimeError", "the simulator broke")
         assert "in broken" in failure.traceback
+        assert failure.step == PRETRAINING + HALF  # of all phases
 
 
 def test_running_out_of_memory_says_what_to_ask_for(tiny_data, tmp_path, monkeypatch):
@@ -286,7 +287,7 @@ def test_running_out_of_memory_says_what_to_ask_for(tiny_data, tmp_path, monkeyp
 def test_a_missing_dataset_fails_the_stack_and_not_the_run(tiny_data, tmp_path):
     plan, played = tiny_plan(tmp_path, tmp_path), Played()
     run_plan(plan, played.events.append, lambda: False)
-    assert [failure.step for failure in played.of(FailureRecord)] == [-1, -1]
+    assert [failure.step for failure in played.of(FailureRecord)] == [0, 0]
 
 
 def test_results_that_cannot_be_handed_over_end_the_stack(tiny_data, tmp_path):
