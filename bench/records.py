@@ -151,6 +151,7 @@ class FailureRecord:
 
     trial: TrialKey
     step: int
+    """Iterations of all phases done before it."""
     error: str
     """Exception type, or `diverged`."""
     message: str

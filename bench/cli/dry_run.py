@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ def show_grid(request: Request, settings: Settings, store: str) -> None:
     seeds_per_stack = stack_size(settings, device)
     rows, total, left_in_all = [], 0.0, 0
     for cell in plan_cells(request):
-        finished = _finished(cell, request.seeds, store)
-        left = len(request.seeds) - finished
+        counts = _counts(cell, request.seeds, store)
+        finished, failed = counts["finished"], counts["failed"]
+        left = len(request.seeds) - finished - (0 if settings.retry_failed else failed)
         stacks = -(-left // seeds_per_stack)
         seconds = 0.0
         if left:
@@ -35,13 +37,14 @@ def show_grid(request: Request, settings: Settings, store: str) -> None:
                 * estimate(cell, seeds=size, device=device, runner=settings.runner, threads=threads).seconds
             )
         total, left_in_all = total + seconds, left_in_all + left
-        rows.append(_row(cell, len(request.seeds), finished, stacks, seconds))
-    columns = ("task", "algorithm", "trials", "finished", "stacks", "evaluations", "data", "at most")
-    print_table(columns, rows, right=("trials", "finished", "stacks", "at most"))
+        rows.append(_row(cell, len(request.seeds), finished, failed, stacks, seconds))
+    numbers = ("trials", "finished", "failed", "stacks")
+    columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
+    print_table(columns, rows, right=(*numbers, "at most"))
     print(f"{left_in_all} trials left; stack after stack on {device} they take at most {_duration(total)}.")
 
 
-def _row(cell: Cell, trials: int, finished: int, stacks: int, seconds: float) -> tuple[str, ...]:
+def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float) -> tuple[str, ...]:
     from bench.data.paths import dataset_path
 
     there = dataset_path(cell.task).is_file()
@@ -50,11 +53,12 @@ def _row(cell: Cell, trials: int, finished: int, stacks: int, seconds: float) ->
     name = cell.algorithm if cell.variant == "released" else f"{cell.algorithm} ({cell.variant})"
     data = "there" if there else missing
     duration = _duration(seconds) if stacks else "-"
-    return cell.task.name, name, str(trials), str(finished), str(stacks), evaluations, data, duration
+    numbers = (str(number) for number in (trials, finished, failed, stacks))
+    return cell.task.name, name, *numbers, evaluations, data, duration
 
 
-def _finished(cell: Cell, seeds: tuple[int, ...], store: str) -> int:
-    """Trials of the cell that the store holds as finished; none where store or data do not exist yet."""
+def _counts(cell: Cell, seeds: tuple[int, ...], store: str) -> Counter[str]:
+    """Trials of the cell by state; none where store or data do not exist yet."""
     from bench.data.paths import dataset_path
     from bench.data.verify import dataset_record
     from bench.store.database import open_store
@@ -62,11 +66,11 @@ def _finished(cell: Cell, seeds: tuple[int, ...], store: str) -> int:
 
     path = dataset_path(cell.task)
     if not path.is_file() or ("://" not in store and not Path(store).exists()):
-        return 0
+        return Counter()
     dataset = dataset_record(cell.task, path)
     with open_store(store, read_only=True) as opened:
         states = trial_states(opened, [cell.trial(seed, dataset).key for seed in seeds])
-    return sum(state == "finished" for state in states.values())
+    return Counter(states.values())
 
 
 def _duration(seconds: float) -> str:

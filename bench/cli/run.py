@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.execute.driver import Settings, Summary
     from bench.execute.grid import Request
 
+MOST_SEEDS = 10_000
 ALL_SEEDS = "0-4"
 """Five, as in most of the papers' tables."""
 
@@ -222,6 +223,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             )
         if dash and int(last) < int(first):
             raise BenchError(f"seeds {text!r}", f"{part!r} runs backwards.", f"Write {last}-{first}.")
+        if int(last or first) - int(first) >= MOST_SEEDS:
+            too_many = f"{part!r} is more than {MOST_SEEDS:,} seeds."
+            raise BenchError(f"seeds {text!r}", too_many, "Ask for fewer.")
         seeds |= set(range(int(first), int(last or first) + 1))
     return tuple(sorted(seeds))
 

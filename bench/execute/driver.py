@@ -90,6 +90,10 @@ def run_grid(
     """
     cells = plan_cells(request)
     device, shares = device_of(settings)
+    if settings.address is not None:
+        from bench.execute.ray_tune import check_listening
+
+        check_listening(settings.address)
     with open_store(store_url) as store, Writer(store) as writer:
         run = describe_run(command)
         writer.begin_run(run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EVENT = "event"
 STACK = "stack"
+CONNECT_SECONDS = 5
 
 
 class WorkerDiedError(Exception):
@@ -60,8 +62,15 @@ def run_with_ray(
         _check_shares(shares)
         at_once = concurrency(shares, ray.cluster_resources(), len(plans))
         plans = [replace(plan, concurrent_stacks=at_once) for plan in plans]
+        collect = _Collect(plans, emit)
         with TemporaryDirectory(prefix="bench-tune-") as scratch:
-            _tuner(plans, emit, shares, stop_file, Path(scratch)).fit()
+            try:
+                _tuner(plans, collect, shares, stop_file, Path(scratch)).fit()
+            except tune.TuneError:
+                # Tune wraps what its callbacks raise; a store that cannot be written has its own message.
+                if collect.refused is not None:
+                    raise collect.refused from None
+                raise
     finally:
         ray.shutdown()
 
@@ -81,17 +90,30 @@ def _start(address: str | None) -> None:
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     try:
         ray.init(
-            address=address,
+            # `local` starts Ray here even where RAY_ADDRESS names a cluster that was not asked for.
+            address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
     except ConnectionError as error:
-        raise BenchError(
-            f"no Ray cluster at {address!r}",
-            str(error),
-            "Start one with `ray start --head`, or leave --address out.",
-        ) from error
+        raise _no_cluster(address, error) from error
+
+
+def check_listening(address: str) -> None:
+    """Refuse an address `host:port` where nothing listens; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str | None, error: Exception) -> BenchError:
+    advice = "Start one with `ray start --head`, or leave --address out."
+    return BenchError(f"no Ray cluster at {address!r}", str(error), advice)
 
 
 def _check_shares(shares: Shares) -> None:
@@ -106,16 +128,14 @@ def _check_shares(shares: Shares) -> None:
 
 
 def _tuner(
-    plans: Sequence[StackPlan], emit: Emit, shares: Shares, stop_file: Path, scratch: Path
+    plans: Sequence[StackPlan], collect: _Collect, shares: Shares, stop_file: Path, scratch: Path
 ) -> tune.Tuner:
     trainable = tune.with_parameters(_train, plans=list(plans), stop_file=str(stop_file))
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
         param_space={STACK: tune.grid_search(list(range(len(plans))))},
         tune_config=tune.TuneConfig(reuse_actors=False),
-        run_config=tune.RunConfig(
-            storage_path=str(scratch), name="stacks", verbose=0, callbacks=[_Collect(plans, emit)]
-        ),
+        run_config=tune.RunConfig(storage_path=str(scratch), name="stacks", verbose=0, callbacks=[collect]),
     )
 
 
@@ -136,6 +156,8 @@ class _Collect(tune.Callback):
         self._plans = plans
         self._emit = emit
         self._done: dict[int, int] = {}
+        self.refused: BenchError | None = None
+        """Why the driver could not take a result, if that happened."""
 
     def __getstate__(self) -> dict[str, object]:
         # Tune saves callbacks with its experiment state, which is never read; a store cannot be saved so.
@@ -149,7 +171,7 @@ class _Collect(tune.Callback):
         if isinstance(event, Progress):
             self._done[trial.config[STACK]] = event.done
         if event is not None:
-            self._emit(event)
+            self._hand_on(event)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker process is gone."""
@@ -157,4 +179,11 @@ class _Collect(tune.Callback):
         number = trial.config[STACK]
         done = self._done.get(number, 0)
         for failure in failures_of(self._plans[number], WorkerDiedError(reason), step=done):
-            self._emit(failure)
+            self._hand_on(failure)
+
+    def _hand_on(self, event: Event) -> None:
+        try:
+            self._emit(event)
+        except BenchError as error:
+            self.refused = error
+            raise

@@ -146,7 +146,7 @@ class Stack:
         self._rate = iterations / seconds
         for seed in diverged:
             message = f"the loss of phase {seed.phase} is not finite"
-            self._fail(seed.slot, seed.step, "diverged", message)
+            self._fail(seed.slot, self._iterations_before(seed.phase) + seed.step, "diverged", message)
         self._report_progress(phase.name)
         phase_ended = self.trainer.position.step == 0
         if phase_ended or time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
@@ -168,6 +168,12 @@ class Stack:
             return None
         step = self._evaluation["steps"][number - 1]
         return (number, step) if self._evaluated_iterations() >= step else None
+
+    def _iterations_before(self, name: str) -> int:
+        """Iterations of the phases before the named one."""
+        phases = self.trainer.algorithm.phases
+        names = [phase.name for phase in phases]
+        return sum(phase.iterations for phase in phases[: names.index(name)])
 
     def _evaluated_iterations(self) -> int:
         """Iterations done of the phase that evaluations fall into."""
@@ -195,7 +201,9 @@ class Stack:
         for slot, finite in enumerate(rollouts.finite):
             if not finite:
                 self.trainer.algorithm.retire(slot)
-                self._fail(slot, step, "diverged", f"an action of evaluation {number} is not finite")
+                self._fail(
+                    slot, self.iterations, "diverged", f"an action of evaluation {number} is not finite"
+                )
             self._emit_evaluations(slot, self.history.evaluations[-1:])
         self._save()
 

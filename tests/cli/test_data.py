@@ -1,7 +1,6 @@
 import pytest
 
 from bench.catalog import load_catalog
-from bench.cli import main
 from bench.data.collect import collect
 from bench.data.paths import dataset_path
 from tests.data.files import columns, hopper, write
@@ -18,16 +17,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def bench(capsys):
-    """Runs a command line and returns (exit code, output, errors)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main(["data", *arguments])
-        shown = capsys.readouterr()
-        return caught.value.code, shown.out, shown.err
-
-    return run
+def bench(bench):
+    """Runs `bench data ...`."""
+    return lambda *arguments: bench("data", *arguments)
 
 
 @pytest.fixture

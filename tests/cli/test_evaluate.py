@@ -20,16 +20,6 @@ def store(tiny_data, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def bench(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        return (stopped.value.code, *capsys.readouterr())
-
-    return run
-
-
 def stored(store):
     with open_store(store, read_only=True) as opened:
         return {record.number: record for record in evaluations(opened, 1)}

@@ -2,19 +2,6 @@
 
 import pytest
 
-from bench.cli import main
-
-
-@pytest.fixture
-def bench(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main(list(arguments))
-        printed = capsys.readouterr()
-        return stopped.value.code, printed.out, printed.err
-
-    return run
-
 
 def rows(out):
     """Lines below the heading, split at runs of two spaces."""

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from bench.cli import main
 from bench.execute import stack as stack_module
 from bench.store.database import open_store
 from bench.store.progress import failures
@@ -16,17 +15,11 @@ from tests.execute.tiny import TASK, completed, started, typed
 
 
 @pytest.fixture
-def bench(capsys, tiny_data, tmp_path, monkeypatch):
-    """Run a command against tmp_path/results/bench.sqlite; return exit code, output and errors."""
+def bench(bench, tiny_data, tmp_path, monkeypatch):
+    """Runs a command in an empty folder that knows the tiny dataset."""
     monkeypatch.setenv("BENCH_DATA_DIR", str(tiny_data))
     monkeypatch.chdir(tmp_path)
-
-    def run(arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main(arguments)
-        return (stopped.value.code, *capsys.readouterr())
-
-    return run
+    return lambda arguments: bench(*arguments)
 
 
 def local(*arguments, **changes):
@@ -246,8 +239,8 @@ def test_the_dry_run_says_what_is_left_and_changes_nothing(bench, tiny_data, tmp
     code, out, _ = bench(local("--seeds", "0-3", "--dry-run"))
     assert code == 0
     heading, row = out.splitlines()[:2]
-    assert heading.split()[:5] == ["task", "algorithm", "trials", "finished", "stacks"]
-    assert row.split()[:4] == [TASK, "dtql", "4", "0"]
+    assert heading.split()[:6] == ["task", "algorithm", "trials", "finished", "failed", "stacks"]
+    assert row.split()[:6] == [TASK, "dtql", "4", "0", "0", "4"]
     assert "2 x 2 episodes" in row
     assert "4 trials left" in out
     assert content() == before

@@ -8,7 +8,6 @@ import h5py
 import pytest
 import torch
 
-from bench.cli import main
 from bench.cli.run import parse_seeds
 from bench.execute import driver
 from bench.store.database import open_store
@@ -16,17 +15,11 @@ from tests.execute.tiny import TASK, typed
 
 
 @pytest.fixture
-def bench(capsys, tiny_data, tmp_path, monkeypatch):
-    """Run a command in an empty folder; return exit code, output and errors."""
+def bench(bench, tiny_data, tmp_path, monkeypatch):
+    """Runs a command in an empty folder that knows the tiny dataset."""
     monkeypatch.setenv("BENCH_DATA_DIR", str(tiny_data))
     monkeypatch.chdir(tmp_path)
-
-    def run(arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main(arguments)
-        return (stopped.value.code, *capsys.readouterr())
-
-    return run
+    return lambda arguments: bench(*arguments)
 
 
 LOCAL = ("--executor", "local")
@@ -47,10 +40,15 @@ ONE = ["--tasks", TASK, "--algos", "dtql", *LOCAL]
         ([*ONE, "--seeds", "4-0"], ["seeds '4-0'", "Write 0-4."]),
         ([*ONE, "--seeds", "a"], ["seeds 'a'", "--seeds 0-4"]),
         ([*ONE, "--seeds", "-1"], ["seeds '-1'", "--seeds 0-4"]),
+        ([*ONE, "--seeds", "0-99999999999"], ["more than 10,000 seeds"]),
         ([*ONE, "--seeds", "0,,2"], ["seeds '0,,2'"]),
         ([*ONE, "--seeds", "1-2-3"], ["seeds '1-2-3'"]),
         ([*ONE, "--seeds", "0.5"], ["seeds '0.5'"]),
         ([*ONE, "--seeds", ""], ["seeds ''"]),
+        (
+            ["--tasks", TASK, "--algos", "dtql", "--address", "127.0.0.1:1"],
+            ["no Ray cluster at '127.0.0.1:1'"],
+        ),
         ([*ONE, "--budget", "0"], ["budget 0", "at most 1"]),
         ([*ONE, "--budget", "-1"], ["budget -1"]),
         ([*ONE, "--budget", "2"], ["budget 2"]),

@@ -5,7 +5,6 @@ import sqlite3
 
 import pytest
 
-from bench.cli import main
 from bench.execute import speed
 from bench.training.speed import PhaseSpeed
 
@@ -15,15 +14,10 @@ COLUMNS = "quantity, value, stack_size, threads, runner, exclusive, trial_id"
 
 
 @pytest.fixture
-def bench(capsys, tmp_path, monkeypatch):
+def bench(bench, tmp_path, monkeypatch):
+    """Runs a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        return (stopped.value.code, *capsys.readouterr())
-
-    return run
+    return bench
 
 
 @pytest.fixture

@@ -197,8 +197,8 @@ def test_a_diverging_seed_fails_with_its_step_and_the_others_do_not_notice(
     played = Played()
     assert played.play(tiny_plan(tiny_data, tmp_path), Once(AtPlace(1, 27, 1), poison("value")))
     (failure,) = played.of(FailureRecord)
-    assert (failure.trial.seed, failure.step, failure.error) == (0, 27, "diverged")
-    assert "train" in failure.message
+    assert (failure.trial.seed, failure.step, failure.error) == (0, PRETRAINING + 27, "diverged")
+    assert "phase train" in failure.message
     assert failure.last_metrics == evaluations(uninterrupted)[0, 1][3]
     assert sorted(evaluations(played, 0)) == [(0, 1)]
     assert evaluations(played)[0, 1] == evaluations(uninterrupted)[0, 1]
@@ -220,7 +220,7 @@ def test_an_action_that_is_not_finite_fails_the_seed(uninterrupted, tiny_data, t
     place = AtPlace(2, 0, evaluations_made=1, times=2)
     assert played.play(tiny_plan(tiny_data, tmp_path), Once(place, poison("actor")))
     (failure,) = played.of(FailureRecord)
-    assert (failure.trial.seed, failure.step) == (0, TRAINING)
+    assert (failure.trial.seed, failure.step) == (0, PRETRAINING + TRAINING)
     assert "action of evaluation 2" in failure.message
     assert sorted(evaluations(played, 0)) == [(0, 1)]
     assert_same(played, uninterrupted, seeds=[1])
