@@ -33,13 +33,13 @@ def roll_out(
     *,
     evaluation: int,
     episodes: int,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[int], None] = lambda step: None,
 ) -> Rollouts:
     """Play `episodes` episodes per seed, all at once, until the last has ended.
 
     Initial states and action draws are a function of (training seed, evaluation, episode), on a stream that
     training never touches. `simulator` has S * N environments, those of the first seed first. `on_step` is
-    called before every environment step and may raise to break off.
+    called with its number before every environment step, and may raise to break off.
     """
     started = time.perf_counter()
     seeds = algorithm.seeds
@@ -51,7 +51,7 @@ def roll_out(
     finite = np.ones(len(seeds), dtype=bool)
     step = 0
     while running.any():
-        on_step()
+        on_step(step)
         stacked = torch.from_numpy(observations.astype(np.float32)).to(algorithm.device)
         noise = {name: draw.unflatten(0, (len(seeds), episodes)) for name, draw in draws.at(step).items()}
         actions = algorithm.act(stacked.unflatten(0, (len(seeds), episodes)), noise).cpu().numpy()

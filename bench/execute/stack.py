@@ -66,6 +66,8 @@ class Stack:
         self._checkpoints = CheckpointFolder(plan.checkpoint_folder, plan.identity)
         self._saved_at = time.monotonic()
         self._rate = 0.0
+        self._evaluation_estimate = 0.0
+        self._reported_at = 0.0
 
     @property
     def iterations(self) -> int:
@@ -186,13 +188,19 @@ class Stack:
 
     def _evaluate(self, simulator: BatchedSimulator, due: tuple[int, int]) -> None:
         number, step = due
-        self._report_progress(f"evaluation {number}")
+        started = time.monotonic()
+
+        def on_step(environment_step: int) -> None:
+            if self._should_stop():
+                raise StopRequestedError
+            self._report_evaluation(simulator, number, environment_step, time.monotonic() - started)
+
         rollouts = roll_out(
             self.trainer.algorithm,
             simulator,
             evaluation=number,
             episodes=self._evaluation["episodes"],
-            on_step=self._raise_if_stopped,
+            on_step=on_step,
         )
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
         metrics = self.trainer.read_metrics()
@@ -206,10 +214,6 @@ class Stack:
                 )
             self._emit_evaluations(slot, self.history.evaluations[-1:])
         self._save()
-
-    def _raise_if_stopped(self) -> None:
-        if self._should_stop():
-            raise StopRequestedError
 
     def _emit_evaluations(self, slot: int, evaluations: list[dict]) -> None:
         trial = self.plan.trials[slot]
@@ -260,15 +264,26 @@ class Stack:
 
     # Progress
 
-    def _report_progress(self, activity: str) -> None:
+    def _report_progress(self, activity: str, evaluating_for: float = 0.0) -> None:
         total = sum(phase.iterations for phase in self.trainer.algorithm.phases)
         done = self.iterations
         rate = done / max(sum(self.history.phase_seconds.values()), 1e-9)
         made = len(self.history.evaluations)
-        per_evaluation = self.history.evaluation_seconds / made if made else 0.0
+        if made:
+            self._evaluation_estimate = self.history.evaluation_seconds / made
         left = (total - done) / rate if done else 0.0
-        left += per_evaluation * (len(self._evaluation["steps"]) - made)
-        self._emit(Progress(self.plan.title, activity, done, total, rate, left))
+        left += self._evaluation_estimate * (len(self._evaluation["steps"]) - made) - evaluating_for
+        self._emit(Progress(self.plan.title, activity, done, total, rate, max(0.0, left)))
+
+    def _report_evaluation(self, simulator: BatchedSimulator, number: int, step: int, seconds: float) -> None:
+        """Report about once a second; the first evaluation is taken to go on to the horizon."""
+        if step and time.monotonic() - self._reported_at < CHUNK_SECONDS:
+            return
+        self._reported_at = time.monotonic()
+        if step and not self.history.evaluations:
+            self._evaluation_estimate = seconds * simulator.horizon / step
+        activity = f"evaluation {number}, step {step:,}/{simulator.horizon:,}"
+        self._report_progress(activity, evaluating_for=seconds)
 
 
 def _algorithm(plan: StackPlan) -> Algorithm:

@@ -119,8 +119,8 @@ def test_an_action_that_is_not_finite_is_noticed_and_spoils_no_other_seed():
 def test_breaking_off_goes_through():
     calls = []
 
-    def stop():
-        calls.append(None)
+    def stop(step):
+        calls.append(step)
         if len(calls) == 4:
             raise InterruptedError
 
