@@ -78,6 +78,10 @@ class TrialKey:
     """`config_hash` of TrialRecord.config, which holds all that determines the number."""
 
 
+PLANNED, RUNNING, FINISHED, FAILED = "planned", "running", "finished", "failed"
+"""States of a trial."""
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """A cell with one training seed, as planned."""

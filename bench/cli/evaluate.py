@@ -15,9 +15,7 @@ from bench.store.location import DEFAULT_STORE
 
 
 def evaluate(
-    trial: Annotated[
-        int, typer.Argument(help="Number of a trial; `bench status` and the view scores show them.")
-    ],
+    trial: Annotated[int, typer.Argument(help="Number of a trial, as in the view `scores`.")],
     episodes: Annotated[int | None, typer.Option(min=1, help="By default as many as in training.")] = None,
     physics: Annotated[str | None, typer.Option(help="d4rl or modern; by default the trial's.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
@@ -35,15 +33,15 @@ def evaluate(
     if physics not in (None, "d4rl", "modern"):
         raise BenchError(f"physics {physics!r}", "", "Choose d4rl or modern.")
     with open_store(store, create=False) as opened, Writer(opened) as writer:
+        result = judge(opened, trial, episodes=episodes, physics=physics, threads=threads)
         run = describe_run(shlex.join(["bench", *sys.argv[1:]]))
         writer.begin_run(run)
-        result = judge(opened, trial, episodes=episodes, physics=physics, threads=threads)
         writer.record(result)
         writer.end_run(run.run_id)
-    spread = f" ± {statistics.stdev(result.scores):.1f}" if len(result.scores) > 1 else ""
+    spread = f" ± {statistics.stdev(result.scores):.1f} (sd over episodes)" if len(result.scores) > 1 else ""
     mean = statistics.fmean(result.scores)
     print(
         f"trial {trial}, {len(result.scores)} fresh episodes, physics {result.physics}: "
-        f"score {mean:.1f}{spread} (sd over episodes), return {statistics.fmean(result.returns):.0f}, "
+        f"score {mean:.1f}{spread}, return {statistics.fmean(result.returns):.0f}, "
         f"length {statistics.fmean(result.lengths):.0f}"
     )

@@ -55,7 +55,10 @@ def run(
     executor: Annotated[
         str | None, typer.Option(help="ray: a process per stack; local: one after the other. Default: ray.")
     ] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to run on; auto finds it.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster; its nodes share folders with this one."),
+    ] = None,
     physics: Annotated[
         str | None, typer.Option(help="d4rl or modern capsule inertia; by default the task's.")
     ] = None,
@@ -195,6 +198,8 @@ def _settings(executor: str, *, retry: str | None, **values: object) -> Settings
         raise BenchError(f"executor {executor!r}", "", "Choose ray or local.")
     if retry not in (None, "failed"):
         raise BenchError(f"--retry {retry}", "", "The only choice is: --retry failed")
+    if values["runner"] not in ("auto", "eager", "graph"):
+        raise BenchError(f"runner {values['runner']!r}", "", "Choose auto, eager or graph.")
     if values["address"] is not None and executor != "ray":
         raise BenchError("--address with --executor local", "", "Leave one of them out.")
     return Settings(executor=executor, retry_failed=retry == "failed", **values)

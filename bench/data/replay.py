@@ -81,7 +81,7 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     Raises
     ------
     BenchError : the task has no simulator, or the file holds no states, or states that are not those of its
-        observations (as D4RL's first `-v2` files, issue 105).
+        observations (as D4RL's first `-v2` files, D4RL issue 105).
     """
     if task.simulator is None:
         raise BenchError(f"{task.name} cannot be replayed", "Its simulator does not exist yet.", "")

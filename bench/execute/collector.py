@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from bench.execute.events import Event, Progress, Started, Stopped, Weights
 from bench.files import written_whole
-from bench.records import FailureRecord, FinishedRecord, ResultRecord, TrialKey, WeightsRecord
+from bench.records import (
+    FAILED,
+    FINISHED,
+    EvaluationRecord,
+    FailureRecord,
+    FinishedRecord,
+    ResultRecord,
+    TrialKey,
+    WeightsRecord,
+)
+from bench.store.recording import ConflictError
 from bench.store.writer import Writer
-
-FINISHED, FAILED = "finished", "failed"
 
 
 class Watcher(Protocol):
@@ -30,7 +38,6 @@ class Collector:
     ----------
     states : state of every trial in the store; results of trials that finished before are not stored again.
     folder : the store's folder; weights go into `weights/` below it.
-    began_at : when this run began; a continued stack tells of failures before it once more.
     """
 
     def __init__(
@@ -39,13 +46,11 @@ class Collector:
         folder: Path,
         states: Mapping[TrialKey, str],
         watcher: Watcher,
-        began_at: datetime,
     ) -> None:
         self._writer = writer
         self._folder = folder
         self._states = dict(states)
         self._watcher = watcher
-        self._began_at = began_at
         self.finished = 0
         self.failed = 0
 
@@ -62,7 +67,7 @@ class Collector:
                     if self._states.get(key) not in (FINISHED, FAILED):
                         self._writer.start(key)
             case Weights():
-                if self._states.get(event.trial) != FINISHED:
+                if self._states.get(event.trial) not in (FINISHED, FAILED):
                     self._writer.record(self._keep(event))
             case Progress() | Stopped():
                 pass
@@ -71,13 +76,15 @@ class Collector:
         self._watcher.watch(event)
 
     def _store(self, record: ResultRecord) -> None:
-        state = self._states.get(record.trial)
-        if state == FINISHED:
+        if self._states.get(record.trial) in (FINISHED, FAILED):
+            # Told before, or of a trial that failed and was not asked for again.
             return
-        if isinstance(record, FailureRecord) and record.failed_at < self._began_at and state == FAILED:
-            # Stored before. A trial that was to be retried fails again by its checkpoint, which must be told.
+        try:
+            self._writer.record(record)
+        except ConflictError as error:
+            # This trial's numbers do not repeat; the others' are none the worse for it.
+            self.receive(_failure_of(record, error))
             return
-        self._writer.record(record)
         if isinstance(record, FinishedRecord):
             self._states[record.trial] = FINISHED
             self.finished += 1
@@ -95,3 +102,15 @@ class Collector:
             temporary.write_bytes(weights.content)
         relative = path.relative_to(self._folder).as_posix()
         return WeightsRecord(key, weights.role, relative, digest, len(weights.content))
+
+
+def _failure_of(record: ResultRecord, error: ConflictError) -> FailureRecord:
+    step = record.step if isinstance(record, EvaluationRecord) else 0
+    return FailureRecord(
+        trial=record.trial,
+        step=step,
+        error=type(error).__name__,
+        message=str(error),
+        traceback="",
+        failed_at=datetime.now(UTC),
+    )

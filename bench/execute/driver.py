@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ from bench.execute.collector import Collector, Watcher
 from bench.execute.grid import Cell, Request, plan_cells
 from bench.execute.local import run_locally
 from bench.execute.plan import StackPlan
-from bench.execute.stacks import FAILED, FINISHED, stacks_of
+from bench.execute.stacks import stacks_of
 from bench.provenance import describe_run
-from bench.records import DatasetRecord, TrialKey, TrialRecord
+from bench.records import FAILED, FINISHED, DatasetRecord, TrialKey, TrialRecord
 from bench.store.database import Store, open_store
 from bench.store.writer import Writer
 
@@ -89,19 +88,21 @@ def run_grid(
     BenchError : the request is wrong, the store cannot be written, a dataset cannot be had.
     """
     cells = plan_cells(request)
-    device, shares = device_of(settings)
     if settings.address is not None:
         from bench.execute.ray_tune import check_listening
 
         check_listening(settings.address)
+    device, shares = device_of(settings)
     with open_store(store_url) as store, Writer(store) as writer:
         run = describe_run(command)
         writer.begin_run(run)
-        grid = _grid(cells, request.seeds, settings, store, writer, obtain, device)
-        collector = Collector(writer, store.folder, grid.states, watcher, run.started_at)
-        if grid.plans:
-            _execute(grid.plans, collector, settings, shares)
-        writer.end_run(run.run_id)
+        try:
+            grid = _grid(cells, request.seeds, settings, store, writer, obtain, device)
+            collector = Collector(writer, store.folder, grid.states, watcher)
+            if grid.plans:
+                _execute(grid.plans, collector, settings, shares)
+        finally:
+            writer.end_run(run.run_id)
     return Summary(
         trials=len(grid.trials),
         finished_before=grid.count(FINISHED),
@@ -148,7 +149,8 @@ def _grid(
         grid.states |= states
         for stack in stacks:
             # A cut-off stack may bring seeds along that were not asked for this time.
-            grid.states |= writer.plan(stack)
+            brought = [trial for trial in stack if trial.key not in grid.states]
+            grid.states |= writer.plan(brought, retry=settings.retry_failed)
             grid.plans.append(_plan(stack, cell, path, settings, store, device))
     return grid
 
@@ -180,6 +182,12 @@ def device_of(settings: Settings) -> tuple[str, float]:
             "This machine has no GPU that torch can use.",
             "Leave --gpus-per-stack out to train on the CPU.",
         )
+    if asked is None and settings.address is not None:
+        raise BenchError(
+            "--address without --gpus-per-stack",
+            "What the cluster has cannot be seen from here.",
+            "Add --gpus-per-stack 0.5, or 0 to train on its CPUs.",
+        )
     if asked is None:
         asked = 0.5 if torch.cuda.is_available() else 0.0
     return ("cuda" if asked else "cpu"), asked
@@ -191,10 +199,7 @@ def stack_size(settings: Settings, device: str) -> int:
 
 
 def _execute(plans: list[StackPlan], collector: Collector, settings: Settings, gpus: float) -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-run-") as folder,
-        _graceful_stop(Path(folder)) as stop_file,
-    ):
+    with _graceful_stop(plans[0].checkpoints) as stop_file:
         if settings.executor == "local":
             run_locally(plans, collector.receive, stop_file.exists)
             return
@@ -207,8 +212,12 @@ def _execute(plans: list[StackPlan], collector: Collector, settings: Settings, g
 
 @contextmanager
 def _graceful_stop(folder: Path) -> Iterator[Path]:
-    """A file that appears at the first Ctrl-C; workers then save and end. A second Ctrl-C ends at once."""
-    stop_file = folder / "stop"
+    """A file that appears at the first Ctrl-C or SIGTERM; workers then save and end. A second ends at once.
+
+    It lies beside the checkpoints, which workers on other machines must be able to reach anyway.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stop_file = folder / f".stop-{os.getpid()}"
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         if stop_file.exists():
@@ -217,8 +226,10 @@ def _graceful_stop(folder: Path) -> Iterator[Path]:
         # os.write is safe inside a handler, print is not.
         os.write(2, b"\nStopping: stacks save their state. Ctrl-C again ends at once.\n")
 
-    before = signal.signal(signal.SIGINT, request_stop)
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop_file
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stop_file.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from algorithms.base import Dimensions
 from algorithms.registry import build
 from bench.catalog import Physics, Task, load_catalog
 from bench.envs import make_simulator
-from bench.errors import BenchError
+from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
 from bench.execute.outcome import FINAL
 from bench.files import sha256_of
@@ -45,6 +45,8 @@ def judge(
     chosen, count = physics or record.physics, episodes or record.episodes
     with make_simulator(task.environment, chosen, count, threads) as simulator:
         rollouts = roll_out(algorithm, simulator, evaluation=number, episodes=count)
+    if not rollouts.finite.all():
+        raise WorkFailedError(f"trial {trial_id} acts in numbers that are not finite", "", "Train it again.")
     returns = rollouts.returns[0]
     return EvaluationRecord(
         trial=record.key,

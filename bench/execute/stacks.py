@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.execute.grid import Cell
-from bench.records import DatasetRecord, TrialKey, TrialRecord
+from bench.records import FAILED, FINISHED, DatasetRecord, TrialKey, TrialRecord
 from bench.training.checkpoint import read_pointer
-
-FINISHED, FAILED = "finished", "failed"
 
 
 def stacks_of(

@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from bench.records import FAILED, FINISHED, PLANNED, RUNNING
 from bench.store.columns import UtcDateTime
 
-PLANNED, RUNNING, FINISHED, FAILED = "planned", "running", "finished", "failed"
 STATES = (PLANNED, RUNNING, FINISHED, FAILED)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
 
 from bench.errors import WorkFailedError
-from bench.records import DatasetRecord, TrialKey, TrialRecord, config_hash
-from bench.store.models import FAILED, PLANNED, Dataset, Trial
+from bench.records import FAILED, PLANNED, DatasetRecord, TrialKey, TrialRecord, config_hash
+from bench.store.models import Dataset, Trial
 
 KEY_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
 _CHUNK = 500

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
 
-from bench.records import FailureRecord
+from bench.records import FAILED, FINISHED, PLANNED, RUNNING, FailureRecord
 from bench.store.columns import metrics_from_json
 from bench.store.database import Store
-from bench.store.models import FAILED, FINISHED, PLANNED, RUNNING, Failure, Run, Trial
+from bench.store.models import Failure, Run, Trial
 from bench.store.planning import KEY_COLUMNS, key_of
 
 

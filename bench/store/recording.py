@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from bench.errors import WorkFailedError
 from bench.records import (
+    FAILED,
+    FINISHED,
     EvaluationRecord,
     FailureRecord,
     FinishedRecord,
@@ -17,7 +19,7 @@ from bench.records import (
     WeightsRecord,
 )
 from bench.store.columns import metrics_to_json, number_columns
-from bench.store.models import FAILED, FINISHED, Base, Duration, Episode, Evaluation, Failure, Trial, Weights
+from bench.store.models import Base, Duration, Episode, Evaluation, Failure, Trial, Weights
 from bench.store.planning import is_trial
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from bench.errors import BenchError
 from bench.records import (
+    FINISHED,
+    RUNNING,
     DatasetRecord,
     EvaluationRecord,
     FailureRecord,
@@ -26,7 +28,7 @@ from bench.store import planning, recording
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
 from bench.store.lock import only_writer
-from bench.store.models import FINISHED, RUNNING, Run, Trial
+from bench.store.models import Run, Trial
 
 
 class Writer:

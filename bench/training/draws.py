@@ -65,6 +65,9 @@ class DrawStream:
         number, offset = divmod(step, length)
         made, block = self._blocks.get(draw.name, (-1, None))
         if block is None or made != number:
+            # Let go before the next is made: those of evaluations with many episodes are large.
+            self._blocks.pop(draw.name, None)
+            del block
             block = torch.stack([self._make(draw, key, number, length) for key in self._keys], dim=1)
             self._blocks[draw.name] = (number, block)
         return block[offset]

@@ -272,3 +272,46 @@ def test_missing_data_is_collected_first(bench, tmp_path, monkeypatch):
     assert (tmp_path / "data" / "collected" / f"{TASK}.hdf5").is_file()
     store = tmp_path / "results" / "bench.sqlite"
     assert rows(store, "SELECT rows FROM datasets") == [(1000,)]
+
+
+def test_a_retry_of_one_seed_leaves_the_rest_of_its_stack_in_order(bench, monkeypatch):
+    def broken(self, simulator, due):
+        raise RuntimeError("no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stack_module.Stack, "_evaluate", broken)
+        code, *_ = bench(local("--seeds", "0-1", "--seeds-per-stack", "2", "--checkpoint-seconds", "0"))
+        assert code == 1
+    again = local("--seeds", "0", "--seeds-per-stack", "2", "--retry", "failed")
+    code, out, err = bench(again)
+    assert code == 0, out + err
+    with open_store("results/bench.sqlite", read_only=True) as store:
+        assert {trial.record.key.seed: trial.state for trial in trials(store)} == {
+            0: "finished",
+            1: "finished",
+        }
+
+
+def test_numbers_that_do_not_repeat_fail_their_trial_and_no_other(bench, monkeypatch):
+    original = stack_module.Stack._emit_evaluations
+
+    def stop_after_emitting(self, slot, entries):
+        original(self, slot, entries)
+        if slot == 1 and entries:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stack_module.Stack, "_emit_evaluations", stop_after_emitting)
+        bench(local("--seeds", "0-1", "--seeds-per-stack", "2"))
+    with sqlite3.connect("results/bench.sqlite") as connection:
+        connection.execute(
+            "update episodes set return_ = return_ + 1e-9 where evaluation_id in (select evaluations.id from"
+            " evaluations join trials on trials.id = trial_id where seed = 0)"
+        )
+    code, out, _ = bench(local("--seeds", "0-2", "--seeds-per-stack", "2"))
+    assert (code, "ConflictError" in out) == (1, True)
+    with open_store("results/bench.sqlite", read_only=True) as store:
+        states = {trial.record.key.seed: trial.state for trial in trials(store)}
+    assert states == {0: "failed", 1: "finished", 2: "finished"}
+    code, *_ = bench(local("--seeds", "0-2", "--retry", "failed"))
+    assert code == 0
