@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FEW = 6
+
 
 class BenchError(Exception):
     """A request that cannot be carried out, said so that the reader knows what to type next.
@@ -37,4 +39,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Be
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
-    return BenchError(f"unknown {kind} {name!r}", "", f"{hint}`{listing}` shows all {len(known)}.")
+    # A handful is told at once; more are for the listing.
+    rest = f"There are: {', '.join(known)}." if len(known) <= FEW else f"`{listing}` shows all {len(known)}."
+    return BenchError(f"unknown {kind} {name!r}", "", hint + rest)
