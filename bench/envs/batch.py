@@ -56,7 +56,7 @@ class BatchedSimulator:
         self._model = model
         self._seconds = model.opt.timestep * rules.frame_skip
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="simulator") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="simulator") if threads > 1 else None
         self._data = [mujoco.MjData(model) for _ in range(count)]
         # Asking MjData for an array makes a new view each time; in the inner loop that is worth avoiding.
         self._views = [(data, data.ctrl, data.qpos, data.qvel) for data in self._data]
@@ -151,20 +151,22 @@ class BatchedSimulator:
         self._qvel[slot] = data_qvel
 
     def _step_physics(self, slots: np.ndarray, actions: np.ndarray) -> None:
-        if self._pool is None:
-            self._step_chunk(slots.tolist(), actions)
-            return
-        # More chunks than threads: one that the machine holds up then does not hold up the others.
-        chunks = np.array_split(slots, max(1, min(4 * self._threads, len(slots) // 4)))
-        waiting = [self._pool.submit(self._step_chunk, chunk.tolist(), actions) for chunk in chunks]
-        for chunk in waiting:
-            chunk.result()
-
-    def _step_chunk(self, slots: list[int], actions: np.ndarray) -> None:
-        model, frame_skip = self._model, self._rules.frame_skip
-        for slot in slots:
-            data, control, qpos, qvel = self._views[slot]
-            control[:] = actions[slot]
-            mujoco.mj_step(model, data, nstep=frame_skip)
+        # The threads do nothing but mj_step, and this thread takes a share: every line of Python between two
+        # physics steps waits for the interpreter lock (measured: 1.4 times the rate on two cores).
+        stepped = slots.tolist()
+        for slot in stepped:
+            self._views[slot][1][:] = actions[slot]
+        shares = [stepped[first :: self._threads] for first in range(self._threads)]
+        waiting = [self._pool.submit(self._step_share, share) for share in shares[1:]] if self._pool else []
+        self._step_share(shares[0])
+        for share in waiting:
+            share.result()
+        for slot in stepped:
+            _, _, qpos, qvel = self._views[slot]
             self._qpos[slot] = qpos
             self._qvel[slot] = qvel
+
+    def _step_share(self, slots: list[int]) -> None:
+        model, frame_skip = self._model, self._rules.frame_skip
+        for slot in slots:
+            mujoco.mj_step(model, self._views[slot][0], nstep=frame_skip)
