@@ -111,10 +111,12 @@ def watching() -> Iterator[Lines]:
 
 
 def place(event: Progress) -> str:
-    """`train 12,000/60,000, 412 it/s, 0:02:10 to go`."""
+    """`train 12,000/60,000 iterations, 412 it/s, 0:02:10 to go`, or where in an evaluation."""
     left = timedelta(seconds=round(event.seconds_left))
+    if event.activity.startswith("evaluation"):
+        return f"{event.activity}, {left} to go"
     rate = f"{event.iterations_per_second:,.0f} it/s, " if event.done else ""
-    return f"{event.activity}, {event.done:,}/{event.total:,} iterations, {rate}{left} to go"
+    return f"{event.activity} {event.done:,}/{event.total:,} iterations, {rate}{left} to go"
 
 
 def described(event: Event) -> str | None:
