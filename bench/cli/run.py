@@ -57,7 +57,7 @@ def run(
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Ray cluster; its nodes share folders with this one."),
+        typer.Option(help="Ray cluster with shared folders; auto finds it here."),
     ] = None,
     physics: Annotated[
         str | None, typer.Option(help="d4rl or modern capsule inertia; by default the task's.")

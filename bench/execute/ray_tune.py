@@ -112,7 +112,7 @@ def check_listening(address: str) -> None:
 
 
 def _no_cluster(address: str | None, error: Exception) -> BenchError:
-    advice = "Start one with `ray start --head`, or leave --address out."
+    advice = "`ray start --head` starts one here, and --address auto finds it; or leave --address out."
     return BenchError(f"no Ray cluster at {address!r}", str(error), advice)
 
 
