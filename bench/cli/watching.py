@@ -133,7 +133,7 @@ def described(event: Event) -> str | None:
             score = sum(event.scores) / len(event.scores)
             return (
                 f"{_named(event.trial)}: evaluation {event.number} after {event.step:,} iterations: "
-                f"score {score:.1f} ({len(event.scores)} episodes)"
+                f"score {score:.1f} ({len(event.scores)} episode{'s' if len(event.scores) > 1 else ''})"
             )
         case FailureRecord():
             return f"{_named(event.trial)}: FAILED at step {event.step}: {event.error}: {event.message}"

@@ -266,14 +266,21 @@ class Stack:
 
     def _report_progress(self, activity: str, evaluating_for: float = 0.0) -> None:
         total = sum(phase.iterations for phase in self.trainer.algorithm.phases)
-        done = self.iterations
-        rate = done / max(sum(self.history.phase_seconds.values()), 1e-9)
+        done, rate = self.iterations, self._iterations_per_second()
         made = len(self.history.evaluations)
         if made:
             self._evaluation_estimate = self.history.evaluation_seconds / made
-        left = (total - done) / rate if done else 0.0
+        left = (total - done) / rate if rate else 0.0
         left += self._evaluation_estimate * (len(self._evaluation["steps"]) - made) - evaluating_for
         self._emit(Progress(self.plan.title, activity, done, total, rate, max(0.0, left)))
+
+    def _iterations_per_second(self) -> float:
+        """Of the present phase, as phases differ; of all training where the phase has only begun."""
+        spent, phase, step = self.history.phase_seconds, self.trainer.phase, self.trainer.position.step
+        if phase is not None and step and spent.get(phase.name):
+            return step / spent[phase.name]
+        seconds = sum(spent.values())
+        return self.iterations / seconds if seconds else 0.0
 
     def _report_evaluation(self, simulator: BatchedSimulator, number: int, step: int, seconds: float) -> None:
         """Report about once a second; the first evaluation is taken to go on to the horizon."""
