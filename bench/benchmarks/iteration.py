@@ -16,8 +16,10 @@ from algorithms.dtql import DTQLConfig
 from bench.benchmarks.measuring import Comparison, argument_parser, compare, write_record
 from bench.benchmarks.plain_dtql import PlainDTQL
 from bench.catalog import Task, load_catalog
+from bench.device import synchronise
 from bench.presets import Preset, load_preset
-from bench.training.speed import method_for, synthetic_data
+from bench.training.methods import method_for
+from bench.training.speed import synthetic_data
 from bench.training.trainer import Trainer
 
 TASK = "hopper-medium-v2"
@@ -70,15 +72,14 @@ def _rate(task: Task, preset: Preset, seeds: int, options: argparse.Namespace) -
     settings = dict(preset.hyperparameters)
     settings["pretrain_iterations"] = settings["pretrain_iterations"].model_copy(update={"value": 1})
     short = replace(preset, hyperparameters=settings)
-    algorithm = method_for(task, short, tuple(range(seeds)), options.device)
+    algorithm = method_for(task, "dtql", short.values, tuple(range(seeds)), options.device)
     trainer = Trainer(algorithm, synthetic_data(task, options.device))
     trainer.advance(1)
 
     def rate() -> float:
         started = time.perf_counter()
         trainer.advance(options.steps)
-        if options.device == "cuda":
-            torch.cuda.synchronize()
+        synchronise(options.device)
         return options.steps / (time.perf_counter() - started)
 
     return rate

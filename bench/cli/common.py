@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -25,3 +26,14 @@ def show_error(error: BenchError) -> None:
 def exit_code_of(error: BenchError) -> int:
     """1 where something ran and failed, 2 where the request was wrong."""
     return 1 if isinstance(error, WorkFailedError) else 2
+
+
+def typed_command() -> str:
+    """The command as it was typed, for the record of the run."""
+    return shlex.join(["bench", *sys.argv[1:]])
+
+
+def check_physics(name: str | None) -> None:
+    """Refuse what is no physics; None leaves the choice to the task."""
+    if name not in (None, "d4rl", "modern"):
+        raise BenchError(f"physics {name!r}", "", "Choose d4rl or modern.")

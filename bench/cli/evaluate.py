@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
-import sys
 from typing import Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
-from bench.errors import BenchError
+from bench.cli.common import StoreOption, check_physics, typed_command
 from bench.store.location import DEFAULT_STORE
 
 
@@ -30,11 +27,10 @@ def evaluate(
     from bench.store.database import open_store
     from bench.store.writer import Writer
 
-    if physics not in (None, "d4rl", "modern"):
-        raise BenchError(f"physics {physics!r}", "", "Choose d4rl or modern.")
+    check_physics(physics)
     with open_store(store, create=False) as opened, Writer(opened) as writer:
         result = judge(opened, trial, episodes=episodes, physics=physics, threads=threads)
-        run = describe_run(shlex.join(["bench", *sys.argv[1:]]))
+        run = describe_run(typed_command())
         writer.begin_run(run)
         writer.record(result)
         writer.end_run(run.run_id)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
+from bench.cli.common import StoreOption, check_physics, typed_command
 from bench.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -99,7 +97,7 @@ def _run(request: Request, settings: Settings, store: str) -> None:
     from bench.cli.watching import watching
     from bench.execute.driver import run_grid
 
-    command = shlex.join(["bench", *sys.argv[1:]])
+    command = typed_command()
     with watching() as watcher:
         summary = run_grid(request, settings, store, command, watcher, _obtained)
     _conclude(summary, store)
@@ -163,8 +161,7 @@ def _request(
 ) -> Request:
     from bench.execute.grid import Request
 
-    if physics not in (None, "d4rl", "modern"):
-        raise BenchError(f"physics {physics!r}", "", "Choose d4rl or modern.")
+    check_physics(physics)
     return Request(
         tasks=tasks,
         algorithms=_algorithms(algos, defaults),

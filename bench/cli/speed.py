@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
+from bench.cli.common import StoreOption, typed_command
 from bench.cli.tables import print_table
 from bench.errors import BenchError
 from bench.store.location import DEFAULT_STORE
@@ -48,7 +46,7 @@ def speed(
     device = _device(device)
     timings: list[TimingRecord] = []
     with open_store(store) as opened, Writer(opened) as writer:
-        run = describe_run(shlex.join(["bench", *sys.argv[1:]]))
+        run = describe_run(typed_command())
         writer.begin_run(run)
         for task in chosen:
             for algorithm in algos.split(","):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from algorithms.base import Algorithm
+from bench.device import synchronise
 from bench.training.draws import DrawStream
 
 
@@ -33,15 +34,10 @@ def action_latency(algorithm: Algorithm, *, calls: int = 200, warm_up: int = 20)
     seconds = []
     for call in range(warm_up + calls):
         draws = {name: draw.clone().unsqueeze(1) for name, draw in stream.at(call).items()}
-        _synchronise(device)
+        synchronise(device)
         started = time.perf_counter()
         policy.act(observation.to(device), draws).cpu()
-        _synchronise(device)
+        synchronise(device)
         seconds.append(time.perf_counter() - started)
     measured = np.array(seconds[warm_up:])
     return Latency(float(np.median(measured)), float(np.quantile(measured, 0.95)), calls)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

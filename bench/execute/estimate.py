@@ -9,7 +9,8 @@ import torch
 
 from bench.execute.grid import Cell
 from bench.training.draws import DrawStream
-from bench.training.speed import method_for, time_training
+from bench.training.methods import method_for
+from bench.training.speed import time_training
 
 TIMED_ITERATIONS = 20
 TIMED_STEPS = 3
@@ -37,7 +38,8 @@ def estimate(cell: Cell, *, seeds: int, device: str, runner: str, threads: int) 
     speeds = time_training(
         cell.task, cell.preset, seeds=seeds, device=device, runner=runner, iterations=TIMED_ITERATIONS
     )
-    algorithm = method_for(cell.task, cell.preset, tuple(range(seeds)), device)
+    preset = cell.preset
+    algorithm = method_for(cell.task, preset.algorithm, preset.values, tuple(range(seeds)), device)
     training = sum(
         speed.seconds_per_1k_iterations * phase.iterations / 1000
         for speed, phase in zip(speeds, algorithm.phases, strict=True)

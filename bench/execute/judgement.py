@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 import torch
 from safetensors.torch import load_file
 
-from algorithms.base import Dimensions
-from algorithms.registry import build
 from bench.catalog import Physics, Task, load_catalog
 from bench.envs import make_simulator
 from bench.errors import BenchError, WorkFailedError
@@ -18,6 +16,7 @@ from bench.files import sha256_of
 from bench.records import EvaluationRecord, TrialRecord
 from bench.store.database import Store
 from bench.store.queries import find_trial, next_judgement, weights_of
+from bench.training.methods import method_for
 
 
 def judge(
@@ -34,12 +33,8 @@ def judge(
     weights = _verified_weights(store, trial_id)
     torch.set_num_threads(threads)
     task = load_catalog().task(record.key.task)
-    algorithm = build(
-        record.key.algorithm,
-        Dimensions(task.observation_dim, task.action_dim, task.action_bound),
-        record.config["hyperparameters"],
-        (record.key.seed,),
-    )
+    seeds = (record.key.seed,)
+    algorithm = method_for(task, record.key.algorithm, record.config["hyperparameters"], seeds)
     algorithm.load_policy_state(0, weights)
     number = next_judgement(store, trial_id)
     chosen, count = physics or record.physics, episodes or record.episodes

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from bench.evaluation.device import device_name
+from bench.device import device_name
 from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
 from bench.execute.events import Event, Weights

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 import torch
 
 from bench.catalog import Task
-from bench.evaluation.device import device_name
+from bench.device import device_name
 from bench.evaluation.idle import machine_is_idle
 from bench.evaluation.latency import action_latency
 from bench.presets import load_preset
 from bench.records import TimingRecord
-from bench.training.speed import method_for, time_training
+from bench.training.methods import method_for
+from bench.training.runners import chosen_runner
+from bench.training.speed import time_training
 
 TRAINING = "training_seconds_per_1k_iterations"
 
@@ -42,12 +44,11 @@ def measure(
         TRAINING if speed.evaluated else f"{TRAINING}:{speed.phase}": (speed.seconds_per_1k_iterations, seeds)
         for speed in speeds
     }
-    latency = action_latency(method_for(task, preset, (0,), device))
+    latency = action_latency(method_for(task, algorithm, preset.values, (0,), device))
     quantities["action_latency_median_seconds"] = (latency.median_seconds, 1)
     quantities["action_latency_p95_seconds"] = (latency.p95_seconds, 1)
     # Whoever came in the meantime may still be there.
     exclusive = exclusive and machine_is_idle()
-    used = runner if runner != "auto" else ("graph" if device == "cuda" else "eager")
     return [
         TimingRecord(
             quantity=quantity,
@@ -60,7 +61,7 @@ def measure(
             concurrent_stacks=1,
             device=device_name(device),
             threads=threads,
-            runner=used,
+            runner=chosen_runner(runner, device),
             exclusive=exclusive,
             measured_at=datetime.now(UTC),
         )

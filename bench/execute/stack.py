@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 
 import torch
 
-from algorithms.base import Algorithm, Dimensions
-from algorithms.registry import build
+from algorithms.base import Algorithm
 from bench.data.reader import qlearning_dataset, read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import BatchedSimulator, make_simulator
@@ -22,6 +21,7 @@ from bench.execute.plan import StackPlan
 from bench.records import EvaluationRecord, FailureRecord
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import CheckpointFolder
+from bench.training.methods import method_for
 from bench.training.trainer import Position, Trainer
 
 CHUNK_SECONDS = 1.0
@@ -294,10 +294,10 @@ class Stack:
 
 
 def _algorithm(plan: StackPlan) -> Algorithm:
-    task = plan.task
-    dimensions = Dimensions(task.observation_dim, task.action_dim, task.action_bound)
-    hyperparameters = plan.trials[0].config["hyperparameters"]
-    return build(plan.trials[0].key.algorithm, dimensions, hyperparameters, plan.seeds, plan.device)
+    trial = plan.trials[0]
+    return method_for(
+        plan.task, trial.key.algorithm, trial.config["hyperparameters"], plan.seeds, plan.device
+    )
 
 
 def _packed_data(plan: StackPlan) -> PackedDataset:

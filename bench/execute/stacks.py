@@ -23,10 +23,8 @@ def stacks_of(
 
     Parameters
     ----------
-    states : what the store says of the cell's trials; `failed` ones are left alone (a retry makes them
-        `planned`).
-    checkpoints : folder with one folder per stack; a stack that was cut off continues with its own seeds,
-        because
+    states : what the store says of the cell's trials; `failed` ones are left alone.
+    checkpoints : folder with one folder per stack; one that was cut off continues with its own seeds, because
         only the same stack repeats the same numbers bit for bit.
     """
     left = [s for s in seeds if states.get(cell.trial(s, dataset).key) not in (FINISHED, FAILED)]
@@ -47,8 +45,7 @@ def _cut_off_stacks(config_hash: str, checkpoints: Path) -> Iterator[tuple[int, 
             continue
         host = pointer["generations"][0]["host"]
         seeds = tuple(host["seeds"])
-        # Two stacks may share a seed if a grid was cut off twice; the first goes on, the other is passed
-        # over.
+        # Two stacks may share a seed if a grid was cut off twice; the first goes on, the other is left.
         if host["config_hash"] == config_hash and not taken & set(seeds):
             taken = taken | set(seeds)
             yield seeds

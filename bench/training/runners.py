@@ -83,17 +83,23 @@ class GraphRunner:
         return graph, inputs
 
 
+def chosen_runner(name: str, device: torch.device | str) -> str:
+    """What `auto` means on a device: graphs on CUDA, eager elsewhere; any other name stays."""
+    if name != "auto":
+        return name
+    return "graph" if torch.device(device).type == "cuda" else "eager"
+
+
 def make_runner(
     name: str, iteration: Iteration, state: Callable[[], Mapping[str, Tensor]], device: torch.device
 ) -> Runner:
-    """The runner called `eager`, `graph`, or `auto`: graphs on CUDA, eager elsewhere.
+    """The runner called `eager`, `graph` or `auto`.
 
     Raises
     ------
     BenchError : graphs asked for without a CUDA device, or an unknown name.
     """
-    if name == "auto":
-        name = "graph" if device.type == "cuda" else "eager"
+    name = chosen_runner(name, device)
     if name == "eager":
         return EagerRunner(iteration)
     if name != "graph":

@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from algorithms.base import Algorithm, Dimensions
-from algorithms.registry import build
 from bench.catalog import Task
+from bench.device import synchronise
 from bench.presets import Preset
 from bench.training.batches import PackedDataset
+from bench.training.methods import method_for
 from bench.training.trainer import Trainer
 
 SYNTHETIC_ROWS = 10_000
@@ -28,12 +27,6 @@ class PhaseSpeed:
     evaluated: bool
 
 
-def method_for(task: Task, preset: Preset, seeds: tuple[int, ...], device: str) -> Algorithm:
-    """The method of a preset, untrained, for a task's dimensions."""
-    dimensions = Dimensions(task.observation_dim, task.action_dim, task.action_bound)
-    return build(preset.algorithm, dimensions, preset.values, seeds, device)
-
-
 def time_training(
     task: Task,
     preset: Preset,
@@ -45,15 +38,15 @@ def time_training(
 ) -> list[PhaseSpeed]:
     """Time `iterations` of every phase after a warm-up; data and draws included, evaluation not."""
     shortened = replace(preset, hyperparameters=_shortened(preset, WARM_UP_ITERATIONS + iterations))
-    algorithm = method_for(task, shortened, tuple(range(seeds)), device)
+    algorithm = method_for(task, preset.algorithm, shortened.values, tuple(range(seeds)), device)
     trainer = Trainer(algorithm, synthetic_data(task, device), runner=runner)
     speeds = []
     for phase in algorithm.phases:
         trainer.advance(WARM_UP_ITERATIONS)
-        _synchronise(device)
+        synchronise(device)
         started = time.perf_counter()
         trainer.advance(phase.iterations - WARM_UP_ITERATIONS)
-        _synchronise(device)
+        synchronise(device)
         seconds = time.perf_counter() - started
         done = phase.iterations - WARM_UP_ITERATIONS
         speeds.append(PhaseSpeed(phase.name, 1000 * seconds / done, phase.evaluated))
@@ -80,8 +73,3 @@ def _shortened(preset: Preset, iterations: int) -> dict[str, object]:
         for name in preset.step_counts
     }
     return {**preset.hyperparameters, **counts}
-
-
-def _synchronise(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
