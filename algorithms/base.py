@@ -34,12 +34,13 @@ class Draw:
     """Random numbers that one iteration needs, per training seed.
 
     ``normal`` is N(0, 1); ``uniform`` is U[0, 1) in double precision, so that tails keep their resolution;
-    ``index`` picks rows of the dataset with replacement.
+    ``index`` picks rows of the dataset with replacement; ``shuffled`` walks through a new permutation of the
+    rows in every epoch and drops what is left over at its end.
     """
 
     name: str
     shape: tuple[int, ...]
-    distribution: Literal["normal", "uniform", "index"]
+    distribution: Literal["normal", "uniform", "index", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Phase:
     draws : what an iteration needs besides the minibatch.
     program : maps the iteration (0-based) to the name of the fixed sequence of operations to run.
     evaluated : whether evaluations fall into this phase.
+    sampling : how minibatches are drawn, `index` (with replacement) or `shuffled` (without).
     """
 
     name: str
@@ -61,6 +63,7 @@ class Phase:
     draws: tuple[Draw, ...]
     program: Callable[[int], str]
     evaluated: bool = False
+    sampling: Literal["index", "shuffled"] = "index"
 
 
 def derived_seed(*parts: object) -> int:
@@ -79,6 +82,8 @@ class Algorithm(ABC):
     name: ClassVar[str]
     act_draws: tuple[Draw, ...]
     """Draws of one action choice, per episode and environment step."""
+    illustration_draws: tuple[Draw, ...] = ()
+    """Draws of `illustrate`."""
 
     def __init__(
         self, dimensions: Dimensions, config: object, seeds: Sequence[int], device: torch.device | str = "cpu"
@@ -103,6 +108,14 @@ class Algorithm(ABC):
     @abstractmethod
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
         """Actions (S, N, A) for observations (S, N, O), as the method acts when it is evaluated."""
+
+    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
+        """What figures of the 2D problems show besides the policy's actions, by name, each (S, ...).
+
+        `grid` (G, A) are actions at which landscapes are drawn; the observation is 0. Empty where a method
+        has nothing more to show.
+        """
+        return {}
 
     def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
         """Hand-over into a phase: what is copied or restarted before its first iteration."""

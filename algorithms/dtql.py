@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
 from algorithms.diffusion import Network, denoising_loss, log_logistic
+from algorithms.hyperparameters import Count, Fraction, Hyperparameters, InnerFraction, NonNegative, Positive
+from algorithms.losses import expectile_loss
 from algorithms.networks import (
     MLP,
     CriticEnsemble,
@@ -28,52 +30,53 @@ from algorithms.networks import (
     mish,
 )
 from algorithms.optim import Adam, constant, cosine_to_zero, move_towards
+from algorithms.selection import draw_by_softmax
 
 ATANH_MARGIN = 1e-3
 """Added to the action bound so that atanh of an action on the bound is finite (released agents/dtql.py)."""
 
 
 @dataclass(frozen=True)
-class DTQLConfig:
+class DTQLConfig(Hyperparameters):
     """Hyper-parameters of DTQL; values per task, with their sources, are in presets/dtql.yaml."""
 
-    pretrain_iterations: int = 50_000
+    pretrain_iterations: Count = 50_000
     """iterations; critic and diffusion model together, before the actor starts"""
-    train_iterations: int = 1_000_000
+    train_iterations: Count = 1_000_000
     """iterations; epochs of 1000 in the paper"""
-    batch_size: int = 256
+    batch_size: Count = 256
     """transitions"""
-    discount: float = 0.99
+    discount: Fraction = 0.99
     """per step"""
-    expectile: float = 0.7
+    expectile: InnerFraction = 0.7
     """of the state value (tau)"""
-    trust_region_weight: float = 1.0
+    trust_region_weight: NonNegative = 1.0
     """alpha in L_actor = alpha L_TR + eta L_Q + g L_likelihood; scales with the task's raw rewards"""
-    action_value_weight: float = 1.0
+    action_value_weight: NonNegative = 1.0
     """eta, weight of L_Q; 1 on D4RL, other values on the 2D problems and for ablation"""
-    likelihood_weight: float = 0.0
+    likelihood_weight: NonNegative = 0.0
     """g, the paper's entropy term: negative log-likelihood of dataset actions"""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """per step; diffusion model and actor"""
-    critic_learning_rate: float = 3e-4
+    critic_learning_rate: Positive = 3e-4
     """per step; Q and V, fixed in the released code whatever the task's learning rate"""
     learning_rate_decay: bool = False
     """half a cosine to zero over the training iterations, on all three optimisers"""
-    target_update_rate: float = 0.005
+    target_update_rate: Fraction = 0.005
     """per training iteration; the target critics only rank candidates at evaluation"""
-    hidden_width: int = 256
+    hidden_width: Count = 256
     """units per hidden layer"""
-    time_embedding_width: int = 16
+    time_embedding_width: Count = 16
     """features of the noise level"""
-    sigma_data: float = 0.5
+    sigma_data: Positive = 0.5
     """action units; EDM's data scale"""
-    sigma_min: float = 0.002
+    sigma_min: Positive = 0.002
     """action units; lowest noise level"""
-    sigma_max: float = 80.0
+    sigma_max: Positive = 80.0
     """action units; highest noise level"""
-    noise_median: float = 0.5
+    noise_median: Positive = 0.5
     """action units; median of the log-logistic noise levels"""
-    noise_scale: float = 0.5
+    noise_scale: Positive = 0.5
     """scale of the log-logistic noise levels"""
     truncate_noise: bool = True
     """restrict noise levels to [sigma_min, sigma_max]; the paper's text does not"""
@@ -87,9 +90,9 @@ class DTQLConfig:
     """nats; lower clamp of the actor's log standard deviation"""
     log_std_max: float = 2.0
     """nats; upper clamp of the actor's log standard deviation"""
-    candidates: int = 1024
+    candidates: Count = 1024
     """actions sampled per state at evaluation"""
-    selection_temperature: float = 1.0
+    selection_temperature: Positive = 1.0
     """of the softmax over the candidates' values"""
 
 
@@ -106,12 +109,6 @@ def log_likelihood(mean: Tensor, log_std: Tensor, actions: Tensor, bound: float)
     before_tanh = torch.atanh(actions / (bound + ATANH_MARGIN))
     standardised = (before_tanh - mean) * (-log_std).exp()
     return (-0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
-
-
-def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
-    """Asymmetric squared error |expectile - 1(u <= 0)| u^2, elementwise (IQL's Eq. 4)."""
-    weight = torch.where(difference > 0, expectile, 1 - expectile)
-    return weight * difference.square()
 
 
 def critic_losses(
@@ -324,14 +321,12 @@ class DTQL(Algorithm):
         )  # (S, N, C, A)
         states = observations.unsqueeze(2).expand(-1, -1, noise.shape[2], -1)
         values = self.networks["target_critics"](states.flatten(1, 2), candidates.flatten(1, 2)).amin(dim=1)
-        probabilities = torch.softmax(
-            values.unflatten(1, noise.shape[1:3]) / self.config.selection_temperature, -1
+        return draw_by_softmax(
+            candidates,
+            values.unflatten(1, noise.shape[1:3]),
+            draws["choice"],
+            self.config.selection_temperature,
         )
-        # The inverse of the cumulative distribution needs one uniform per state instead of a generator.
-        cumulative = probabilities.double().cumsum(dim=-1)
-        threshold = draws["choice"].unsqueeze(-1) * cumulative[..., -1:]
-        chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=noise.shape[2] - 1)
-        return candidates.gather(2, chosen.unsqueeze(-1).expand(-1, -1, -1, noise.shape[3])).squeeze(2)
 
 
 def _levels(

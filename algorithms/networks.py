@@ -32,18 +32,66 @@ class Initialiser:
         return (torch.stack(draws) * 2 - 1).mul_(bound).float()
 
     def orthogonal(self, shape: tuple[int, ...], gain: float) -> Tensor:
-        """Orthogonal matrices, shape (S, in, out), as torch.nn.init.orthogonal_ makes for (out, in)."""
-        inputs, outputs = shape
+        """Orthogonal matrices, shape (S, ..., in, out), as torch.nn.init.orthogonal_ makes for (out, in)."""
+        *leading, inputs, outputs = shape
+        count = math.prod(leading)
         matrices = [
-            nn.init.orthogonal_(torch.empty(outputs, inputs), gain, generator=g).T for g in self._generators
+            nn.init.orthogonal_(torch.empty(outputs, inputs), gain, generator=g).T
+            for g in self._generators
+            for _ in range(count)
         ]
-        return torch.stack(matrices).contiguous()
+        return torch.stack(matrices).view(len(self.seeds), *shape)
+
+    def truncated_normal(self, shape: tuple[int, ...], deviation: float) -> Tensor:
+        """Normal truncated at two widths, of standard deviation `deviation` after that, (S, *shape)."""
+        width = deviation / TRUNCATED_DEVIATION
+        draws = [
+            nn.init.trunc_normal_(torch.empty(shape, dtype=torch.float64), 0, 1, -2, 2, generator=g)
+            for g in self._generators
+        ]
+        return torch.stack(draws).mul_(width).float()
+
+
+TRUNCATED_DEVIATION = 0.87962566103423978
+"""Standard deviation of a standard normal truncated to [-2, 2]."""
+
+Initialisation = Callable[[Initialiser, tuple[int, ...], int, int], tuple[Tensor, Tensor]]
+"""(initialiser, ensemble axes, inputs, outputs) -> weight (S, *axes, in, out), bias (S, *axes, 1, out)."""
+
+
+def torch_default(
+    initialiser: Initialiser, axes: tuple[int, ...], inputs: int, outputs: int
+) -> tuple[Tensor, Tensor]:
+    """As torch.nn.Linear starts: U(+-1/sqrt(inputs)) for weights and bias."""
+    bound = 1.0 / math.sqrt(inputs)
+    weight = initialiser.uniform((*axes, inputs, outputs), bound)
+    return weight, initialiser.uniform((*axes, 1, outputs), bound)
+
+
+def orthogonal(gain: float) -> Initialisation:
+    """Orthogonal weights times `gain`, zero bias."""
+
+    def initialise(
+        initialiser: Initialiser, axes: tuple[int, ...], inputs: int, outputs: int
+    ) -> tuple[Tensor, Tensor]:
+        weight = initialiser.orthogonal((*axes, inputs, outputs), gain)
+        return weight, torch.zeros(len(initialiser.seeds), *axes, 1, outputs)
+
+    return initialise
+
+
+def lecun_normal(
+    initialiser: Initialiser, axes: tuple[int, ...], inputs: int, outputs: int
+) -> tuple[Tensor, Tensor]:
+    """As flax's Dense starts: truncated normal of standard deviation 1/sqrt(inputs), zero bias."""
+    weight = initialiser.truncated_normal((*axes, inputs, outputs), 1.0 / math.sqrt(inputs))
+    return weight, torch.zeros(len(initialiser.seeds), *axes, 1, outputs)
 
 
 class Linear(nn.Module):
     """Affine map of every seed (and ensemble member): (S, [E,] B, in) -> (S, [E,] B, out).
 
-    Weights (S, [E,] in, out) start as torch.nn.Linear's, or orthogonal with zero bias.
+    Weights are (S, [E,] in, out), as one batched product wants them.
     """
 
     def __init__(
@@ -53,19 +101,11 @@ class Linear(nn.Module):
         outputs: int,
         *,
         members: int | None = None,
-        orthogonal_gain: float | None = None,
+        initialisation: Initialisation = torch_default,
     ) -> None:
         super().__init__()
-        ensemble = () if members is None else (members,)
-        if orthogonal_gain is None:
-            bound = 1.0 / math.sqrt(inputs)
-            weight = initialiser.uniform((*ensemble, inputs, outputs), bound)
-            bias = initialiser.uniform((*ensemble, 1, outputs), bound)
-        else:
-            if members is not None:
-                raise ValueError("orthogonal initialisation is written for plain stacks")
-            weight = initialiser.orthogonal((inputs, outputs), orthogonal_gain)
-            bias = torch.zeros(len(initialiser.seeds), 1, outputs)
+        axes = () if members is None else (members,)
+        weight, bias = initialisation(initialiser, axes, inputs, outputs)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
 
@@ -109,14 +149,14 @@ class MLP(nn.Module):
         members: int | None = None,
         layer_norm: bool = False,
         plain_first: bool = False,
-        orthogonal_gain: float | None = None,
+        initialisation: Initialisation = torch_default,
     ) -> None:
         super().__init__()
         self.activation = activation
         self.plain_first = plain_first
         pairs = list(itertools.pairwise(sizes))
         self.layers = nn.ModuleList(
-            Linear(initialiser, i, o, members=members, orthogonal_gain=orthogonal_gain) for i, o in pairs
+            Linear(initialiser, i, o, members=members, initialisation=initialisation) for i, o in pairs
         )
         self.norms = nn.ModuleList(
             LayerNorm(len(initialiser.seeds), o, members=members) for _, o in pairs[:-1] if layer_norm
@@ -146,11 +186,18 @@ class CriticEnsemble(nn.Module):
         *,
         members: int = 2,
         layer_norm: bool = False,
+        initialisation: Initialisation = torch_default,
     ) -> None:
         super().__init__()
         self.members = members
-        sizes = (observation + action, *hidden, 1)
-        self.mlp = MLP(initialiser, sizes, activation, members=members, layer_norm=layer_norm)
+        self.mlp = MLP(
+            initialiser,
+            (observation + action, *hidden, 1),
+            activation,
+            members=members,
+            layer_norm=layer_norm,
+            initialisation=initialisation,
+        )
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         inputs = torch.cat((observations, actions), dim=-1).unsqueeze(1)
@@ -183,7 +230,7 @@ class GaussianActor(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (dimensions.observation, width, width, width, 2 * dimensions.action)
-        self.mlp = MLP(initialiser, sizes, functional.relu, orthogonal_gain=1.0)
+        self.mlp = MLP(initialiser, sizes, functional.relu, initialisation=orthogonal(1.0))
         self.log_std = log_std
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,9 +271,16 @@ def mish(inputs: Tensor) -> Tensor:
     return functional.mish(inputs)
 
 
-def sinusoidal_embedding(times: Tensor, width: int) -> Tensor:
-    """Sine and cosine features (..., width) of times (...): frequencies 10000^(-k / (width/2 - 1))."""
+def sinusoidal_embedding(
+    times: Tensor, width: int, *, divisor: int | None = None, cosine_first: bool = False
+) -> Tensor:
+    """Sine and cosine features (..., width) of times (...), frequencies 10000^(-k / divisor), k < width/2.
+
+    The papers differ in the divisor (by default width/2 - 1) and in what comes first.
+    """
     half = width // 2
     steps = torch.arange(half, device=times.device, dtype=times.dtype)
-    angles = times.unsqueeze(-1) * torch.exp(steps * (-math.log(10_000.0) / (half - 1)))
-    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+    frequencies = torch.exp(steps * (-math.log(10_000.0) / (divisor or half - 1)))
+    angles = times.unsqueeze(-1) * frequencies
+    parts = (angles.cos(), angles.sin()) if cosine_first else (angles.sin(), angles.cos())
+    return torch.cat(parts, dim=-1)

@@ -8,8 +8,9 @@ import torch
 
 from algorithms.base import Algorithm, Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
+from algorithms.hyperparameters import Hyperparameters
 
-METHODS: dict[str, tuple[type[Algorithm], type]] = {"dtql": (DTQL, DTQLConfig)}
+METHODS: dict[str, tuple[type[Algorithm], type[Hyperparameters]]] = {"dtql": (DTQL, DTQLConfig)}
 """Name -> method and its configuration."""
 
 
@@ -26,6 +27,19 @@ def build(
     ------
     KeyError : there is no such method.
     TypeError : a hyper-parameter that the method does not have.
+    ValueError : a value that a hyper-parameter cannot take.
     """
-    method, configuration = METHODS[name]
-    return method(dimensions, configuration(**hyperparameters), seeds, device)
+    method, _ = METHODS[name]
+    return method(dimensions, configuration(name, hyperparameters), seeds, device)
+
+
+def configuration(name: str, hyperparameters: Mapping[str, object]) -> Hyperparameters:
+    """A method's configuration, checked.
+
+    Raises
+    ------
+    KeyError : there is no such method.
+    TypeError : a hyper-parameter that the method does not have.
+    ValueError : a value that a hyper-parameter cannot take; the message names it.
+    """
+    return METHODS[name][1](**hyperparameters)

@@ -7,18 +7,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def config_field_docs(module: str) -> dict[str, str]:
-    """Docstring of every field of the class `...Config` in `module`, by field name, in order.
+def config_field_docs(module: str, name: str) -> dict[str, str]:
+    """Docstring of every field of the dataclass `name` in `module`, by field name, those it inherits first.
 
-    A field's docstring is the string that stands right after it. Empty where the module does not exist.
+    A field's docstring is the string that stands right after it. Empty where module or class do not exist.
     """
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         return {}
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
-    config = next((node for node in classes if node.name.endswith("Config")), None)
-    return _field_docs(config) if config else {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+            inherited = [config_field_docs(module, base) for base in bases]
+            return {key: doc for docs in (*inherited, _field_docs(node)) for key, doc in docs.items()}
+        if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
+            return config_field_docs(node.module or "", name)
+    return {}
 
 
 def _field_docs(config: ast.ClassDef) -> dict[str, str]:

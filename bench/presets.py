@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.catalog import Task
 from bench.errors import BenchError, unknown_name
+from bench.field_docs import config_field_docs
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
 Value = bool | int | float | str
@@ -70,7 +71,13 @@ class _TaskScope(_Scope):
 class _File(_TaskScope):
     algorithm: str
     title: str
-    step_counts: tuple[str, ...]
+    extends: str | None = None
+    """The method whose preset file holds where this one says nothing."""
+    omit: tuple[str, ...] = ()
+    """Hyper-parameters of the extended file that this method does not have."""
+    configuration: Annotated[str, Field(pattern=r"^\w+\.\w+$")] | None = None
+    """Module and class in `algorithms` that the hyper-parameters are fields of."""
+    step_counts: tuple[str, ...] = ()
     domains: dict[str, _Scope] = {}
     variants: dict[str, _TaskScope] = {}
 
@@ -148,6 +155,12 @@ def tasks_of(algorithm: str) -> tuple[str, ...]:
     return tuple(_load_file(algorithm)[0].tasks)
 
 
+def hyperparameter_docs(algorithm: str) -> dict[str, str]:
+    """Unit and meaning of every hyper-parameter of a method, by name, in the order of its configuration."""
+    module, _, name = (_load_file(algorithm)[0].configuration or "").partition(".")
+    return config_field_docs(f"algorithms.{module}", name)
+
+
 def load_preset(algorithm: str, task: Task, variant: str = RELEASED) -> Preset:
     """The preset of `algorithm` for `task` (of a collected task: its twin's).
 
@@ -184,7 +197,39 @@ def _load_file(algorithm: str) -> tuple[_File, LinedYaml]:
     _check_sources(file, document, ())
     for name, variant in file.variants.items():
         _check_sources(variant, document, ("variants", name))
+    if file.extends is not None:
+        if file.extends not in known:
+            raise document.error(("extends",), f"there is no preset file {file.extends}.yaml")
+        file = _extended(_load_file(file.extends)[0], file)
+    if not file.step_counts or file.configuration is None:
+        raise document.error((), "needs step_counts and configuration")
     return file, document
+
+
+def _extended(base: _File, own: _File) -> _File:
+    """`base` with everything that `own` says laid over it, entry by entry."""
+    inherited = base.model_dump(exclude_unset=True)
+    for scope in _scopes(inherited):
+        for entries in (scope.get("hyperparameters"), *scope.get("tasks", {}).values()):
+            for name in own.omit:
+                (entries or {}).pop(name, None)
+    return _File.model_validate(_overlaid(inherited, own.model_dump(exclude_unset=True)))
+
+
+def _scopes(file: dict[str, Any]) -> list[dict[str, Any]]:
+    """The file itself and all scopes within it, as plain dictionaries."""
+    return [file, *file.get("domains", {}).values(), *file.get("variants", {}).values()]
+
+
+def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; dictionaries are united, everything else is replaced."""
+    both = {
+        key: _overlaid(below[key], value)
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+        else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def _check_sources(scope: _TaskScope, document: LinedYaml, where: tuple[str, ...]) -> None:

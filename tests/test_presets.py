@@ -7,10 +7,18 @@ import math
 import pytest
 
 from algorithms.dtql import DTQLConfig
+from algorithms.registry import configuration
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.field_docs import config_field_docs
-from bench.presets import algorithms_with_presets, load_preset, scaled_count, tasks_of, variants_of
+from bench.presets import (
+    algorithms_with_presets,
+    hyperparameter_docs,
+    load_preset,
+    scaled_count,
+    tasks_of,
+    variants_of,
+)
 from bench.resources import resource
 
 CATALOG = load_catalog()
@@ -60,9 +68,10 @@ def test_all_26_tasks_have_a_preset_and_every_value_a_source():
 @pytest.mark.parametrize("variant", ["released", "paper"])
 def test_a_preset_is_a_whole_configuration_with_the_right_types(variant):
     for task in TABLE_4:
-        config = DTQLConfig(**preset(task, variant).values)
+        values = preset(task, variant).values
+        config = configuration("dtql", values)
         for field in dataclasses.fields(config):
-            assert type(getattr(config, field.name)).__name__ == field.type, field.name
+            assert type(values[field.name]) is type(field.default), field.name
     assert set(preset("hopper-medium-v2").values) == {field.name for field in dataclasses.fields(DTQLConfig)}
 
 
@@ -135,14 +144,15 @@ def test_unknown_names_get_the_nearest():
 
 def test_every_algorithm_documents_every_hyper_parameter():
     for algorithm in algorithms_with_presets():
-        docs = config_field_docs(f"algorithms.{algorithm}")
+        docs = hyperparameter_docs(algorithm)
         for task in tasks_of(algorithm):
             names = load_preset(algorithm, CATALOG.task(task)).hyperparameters
             assert all(docs[name] for name in names)
 
 
 def test_field_docs_are_the_strings_after_the_fields():
-    docs = config_field_docs("algorithms.dtql")
+    docs = config_field_docs("algorithms.dtql", "DTQLConfig")
     assert docs["batch_size"] == "transitions"
     assert list(docs) == [field.name for field in dataclasses.fields(DTQLConfig)]
-    assert config_field_docs("algorithms.there_is_no_such_method") == {}
+    assert config_field_docs("algorithms.there_is_no_such_method", "Config") == {}
+    assert config_field_docs("algorithms.dtql", "NoSuchConfig") == {}

@@ -20,12 +20,11 @@ def show(
 ) -> None:
     """Show every hyper-parameter of ALGORITHM on TASK: value per variant, unit, meaning and source."""
     from bench.catalog import load_catalog
-    from bench.field_docs import config_field_docs
-    from bench.presets import load_preset, title_of, variants_of
+    from bench.presets import hyperparameter_docs, load_preset, title_of, variants_of
 
     chosen = load_catalog().task(task)
     presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
-    docs = config_field_docs(f"algorithms.{algorithm}")
+    docs = hyperparameter_docs(algorithm)
     for line in _heading(title_of(algorithm), chosen):
         typer.echo(line)
     settings = {variant: _settings(preset, docs) for variant, preset in presets.items()}

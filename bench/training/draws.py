@@ -33,8 +33,8 @@ class DrawStream:
     ----------
     keys : one per row of the result; tells apart the sources of randomness (a seed; a seed and an episode).
     stream : tells apart uses of the same keys, such as the phase's name.
-    rows : number of transitions that `index` draws choose from.
-    dtype : of `normal` draws; `uniform` is always double and `index` always int64.
+    rows : number of transitions that `index` and `shuffled` draws choose from.
+    dtype : of `normal` draws; `uniform` is always double, `index` and `shuffled` always int64.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DrawStream:
         return {draw.name: self._slice(draw, step) for draw in self._draws}
 
     def _slice(self, draw: Draw, step: int) -> Tensor:
-        length = block_steps(draw)
+        length = self._epoch_steps(draw) if draw.distribution == "shuffled" else block_steps(draw)
         number, offset = divmod(step, length)
         made, block = self._blocks.get(draw.name, (-1, None))
         if block is None or made != number:
@@ -72,11 +72,23 @@ class DrawStream:
             self._blocks[draw.name] = (number, block)
         return block[offset]
 
+    def _epoch_steps(self, draw: Draw) -> int:
+        """Minibatches that a permutation of the rows gives; one even where the rows are too few for it."""
+        return max(1, self._rows // math.prod(draw.shape))
+
     def _make(self, draw: Draw, key: object, number: int, length: int) -> Tensor:
+        """Draws of `length` steps, (length, *shape): a block, or the epoch of a permutation."""
         generator = self._generator.manual_seed(derived_seed(key, self._stream, number, draw.name))
         shape = (length, *draw.shape)
         if draw.distribution == "normal":
             return torch.randn(shape, generator=generator, device=self._device, dtype=self._dtype)
         if draw.distribution == "uniform":
             return torch.rand(shape, generator=generator, device=self._device, dtype=torch.float64)
+        if draw.distribution == "shuffled":
+            needed = math.prod(shape)
+            passes = [
+                torch.randperm(self._rows, generator=generator, device=self._device)
+                for _ in range(math.ceil(needed / self._rows))
+            ]
+            return torch.cat(passes)[:needed].view(shape)
         return torch.randint(self._rows, shape, generator=generator, device=self._device)

@@ -143,7 +143,7 @@ class Trainer:
         phase = self.phase
         if phase is None:
             return
-        rows = Draw(ROWS, (phase.batch_size,), "index")
+        rows = Draw(ROWS, (phase.batch_size,), phase.sampling)
         self._draws = DrawStream(
             self.algorithm.seeds,
             phase.name,

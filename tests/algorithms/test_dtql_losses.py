@@ -15,10 +15,10 @@ from algorithms.dtql import (
     DTQLConfig,
     actor_losses,
     critic_losses,
-    expectile_loss,
     log_likelihood,
     squash,
 )
+from algorithms.losses import expectile_loss
 from tests.algorithms.plain_dtql import (
     PlainNetworks,
     actor_terms,

@@ -126,3 +126,32 @@ def test_seeds_steps_and_names_are_uncorrelated():
     rows = torch.cat([first["a"], first["b"], second["a"], second["b"]])
     off_diagonal = torch.corrcoef(rows) - torch.eye(8)
     assert off_diagonal.abs().max() < 5 / np.sqrt(2000)
+
+
+def test_shuffled_rows_are_a_permutation_per_epoch_without_the_tail():
+    shuffled = Draw("rows", (4,), "shuffled")
+    made = stream(draws=(shuffled,), rows=11)  # two minibatches of 4 and a tail of 3
+    epochs = [torch.cat([made.at(2 * epoch + i)["rows"] for i in range(2)], dim=1) for epoch in range(3)]
+    for epoch in epochs:
+        for rows in epoch:
+            assert len(set(rows.tolist())) == 8
+            assert set(rows.tolist()) <= set(range(11))
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[0][0], epochs[0][1])
+    again = stream((2,), draws=(shuffled,), rows=11)
+    assert torch.equal(again.at(5)["rows"][0], made.at(5)["rows"][1])
+
+
+def test_over_many_epochs_no_row_is_left_out():
+    shuffled = Draw("rows", (4,), "shuffled")
+    made = stream((1,), draws=(shuffled,), rows=11)
+    counts = torch.bincount(torch.cat([made.at(step)["rows"].flatten() for step in range(2 * 200)]))
+    assert len(counts) == 11
+    assert counts.min() > 100
+    assert counts.max() <= 200
+
+
+def test_fewer_rows_than_a_minibatch_are_passed_through_more_than_once():
+    shuffled = Draw("rows", (8,), "shuffled")
+    rows = stream((1,), draws=(shuffled,), rows=3).at(0)["rows"][0]
+    assert sorted(rows[:3].tolist()) == sorted(rows[3:6].tolist()) == [0, 1, 2]
