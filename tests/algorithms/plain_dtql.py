@@ -9,39 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tests.algorithms.checks import layer_norm, linear, slice_of
+
 SIGMA_DATA = 0.5
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 LOCATION, SCALE = math.log(0.5), 0.5
-
-
-def doubled(algorithm):
-    """The method in float64: its networks and the moments of its optimisers."""
-    algorithm.networks.double()
-    for optimiser in algorithm.optimisers.values():
-        optimiser.first_moments = [moment.double() for moment in optimiser.first_moments]
-        optimiser.second_moments = [moment.double() for moment in optimiser.second_moments]
-    return algorithm
-
-
-def slice_of(stacked, prefix, seed, member=None):
-    """Tensors of one seed (and ensemble member) of a stacked state dict, as {name below prefix: tensor}."""
-    index = (seed,) if member is None else (seed, member)
-    return {k.removeprefix(prefix): v[index].double() for k, v in stacked.items() if k.startswith(prefix)}
-
-
-def linear(weights, name):
-    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]  # (in, out), (1, out)
-    module = nn.Linear(*weight.shape, dtype=torch.float64)
-    module.weight.data.copy_(weight.T)
-    module.bias.data.copy_(bias[0])
-    return module
-
-
-def layer_norm(weights, name):
-    module = nn.LayerNorm(weights[f"{name}.weight"].shape[-1], dtype=torch.float64)
-    module.weight.data.copy_(weights[f"{name}.weight"][0])
-    module.bias.data.copy_(weights[f"{name}.bias"][0])
-    return module
 
 
 def plain_q(weights, norm=True):
@@ -227,24 +199,3 @@ class PlainDTQL:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-
-
-def random_batch(seeds, size, observation, action, *, generator, bound=1.0):
-    """A stacked batch in float64, some actions on the bound, some transitions terminal."""
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    actions = (normal(seeds, size, action)).clamp(-bound, bound)
-    return {
-        "observations": normal(seeds, size, observation),
-        "actions": actions,
-        "next_observations": normal(seeds, size, observation),
-        "rewards": normal(seeds, size),
-        "terminals": (normal(seeds, size) > 0.8).double(),
-    }
-
-
-def of_seed(tensors, seed):
-    """One seed's part of stacked tensors."""
-    return {name: tensor[seed] for name, tensor in tensors.items()}

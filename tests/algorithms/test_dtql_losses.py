@@ -19,15 +19,8 @@ from algorithms.dtql import (
     squash,
 )
 from algorithms.losses import expectile_loss
-from tests.algorithms.plain_dtql import (
-    PlainNetworks,
-    actor_terms,
-    doubled,
-    of_seed,
-    q_loss,
-    random_batch,
-    value_loss,
-)
+from tests.algorithms.checks import doubled, of_seed, random_batch
+from tests.algorithms.plain_dtql import PlainNetworks, actor_terms, q_loss, value_loss
 
 SEEDS, BATCH, DIMENSIONS = (0, 1), 32, Dimensions(5, 3)
 TAU, GAMMA = 0.8, 0.97

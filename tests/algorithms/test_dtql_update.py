@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
-from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks, doubled, of_seed, q_values, random_batch
+from tests.algorithms.checks import NoReading, doubled, of_seed, random_batch
+from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks, q_values
 
 DIMENSIONS, SEEDS = Dimensions(5, 3), (3, 8)
 CONFIG = DTQLConfig(
@@ -175,18 +175,6 @@ def test_action_beyond_the_margin_matters_only_to_the_likelihood(one_iteration):
     for weight, finite in ((0.0, True), (1.0, False)):
         algorithm = doubled(DTQL(DIMENSIONS, replace(CONFIG, likelihood_weight=weight), SEEDS))
         assert algorithm.update("train", batch, draws)["actor_loss"].isfinite().all() == finite
-
-
-class NoReading(TorchDispatchMode):
-    """Raises where a tensor's value is read by the host, or a shape depends on values."""
-
-    FORBIDDEN = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.removeprefix("aten::")
-        if name in self.FORBIDDEN or name.startswith("_unique"):
-            raise AssertionError(f"host synchronisation by {name}")
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("program", ["pretrain", "train"])

@@ -14,7 +14,8 @@ from bench.training.batches import PackedDataset
 from bench.training.checkpoint import CheckpointFolder
 from bench.training.draws import DrawStream
 from bench.training.trainer import ROWS, Divergence, Position, Trainer
-from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks, doubled, of_seed
+from tests.algorithms.checks import doubled, of_seed
+from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks
 
 DIMENSIONS, SEEDS = Dimensions(4, 2), (0, 1, 2, 3, 4)
 CONFIG = DTQLConfig(
