@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -17,11 +14,10 @@ from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from bench.report.measured import LearningCurve
+from bench.report.svg import TEXT_COLOUR, drawing_settings, inline_svg
 
 # Colours that colour-blind people tell apart (after Okabe and Ito), and that stand out on white and black.
 COLOURS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# Matplotlib knows no "colour of the surrounding text"; this unlikely colour is replaced by it afterwards.
-_TEXT_COLOUR = "#010203"
 
 
 def learning_curves_svg(task: str, curves: Sequence[LearningCurve]) -> str:
@@ -30,8 +26,7 @@ def learning_curves_svg(task: str, curves: Sequence[LearningCurve]) -> str:
     One thin line per seed and one thick line for the mean over the seeds of each configuration, taken where
     all its seeds have been evaluated.
     """
-    settings = {"svg.hashsalt": task, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
-    with matplotlib.rc_context(settings):
+    with drawing_settings(task):
         figure = Figure(figsize=(5.4, 3.2))
         FigureCanvasSVG(figure)
         # A fixed frame: letting Matplotlib find one draws every figure twice.
@@ -39,9 +34,7 @@ def learning_curves_svg(task: str, curves: Sequence[LearningCurve]) -> str:
         for colour, (label, group) in zip(cycle(COLOURS), _configurations(curves).items(), strict=False):
             _draw(axes, group, colour, label)
         _decorate(axes)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(stream.getvalue())
+        return inline_svg(figure)
 
 
 def _configurations(curves: Sequence[LearningCurve]) -> dict[str, list[LearningCurve]]:
@@ -74,24 +67,13 @@ def _decorate(axes: Axes) -> None:
     axes.set_xlabel("training iterations")
     axes.set_ylabel("normalised score")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2, color=_TEXT_COLOUR)
+    axes.grid(alpha=0.2, color=TEXT_COLOUR)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.tick_params(colors=_TEXT_COLOUR)
+    axes.tick_params(colors=TEXT_COLOUR)
     for text in (axes.xaxis.label, axes.yaxis.label):
-        text.set_color(_TEXT_COLOUR)
+        text.set_color(TEXT_COLOUR)
     for spine in axes.spines.values():
-        spine.set_color(_TEXT_COLOUR)
+        spine.set_color(TEXT_COLOUR)
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=_TEXT_COLOUR, fontsize=8
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=TEXT_COLOUR, fontsize=8
     )
-
-
-def _inline(svg: str) -> str:
-    """The `<svg>` element alone, scaling with its box, in the colour of the text around it."""
-    element = svg[svg.index("<svg") :]
-    element = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", element, count=1)
-    element = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", element, count=1)
-    element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
-    # Groups are called the same in every figure; on one page a name may occur once.
-    element = re.sub(r'<g id="[^"]*"', "<g", element)
-    return element.replace(_TEXT_COLOUR, "currentColor")
