@@ -118,6 +118,8 @@ class RunDefaults(_Entry):
     episodes: PositiveInt | None = None
     """Per evaluation."""
     executor: Literal["ray", "local"] | None = None
+    settings: dict[str, dict[str, bool | int | float | str]] = {}
+    """Hyper-parameters that a method has in this suite instead of its preset's, by method: reduced sizes."""
 
 
 class SuiteEntry(_Entry):
@@ -226,6 +228,12 @@ def load_catalog(path: Path | None = None) -> Catalog:
         for name, entry in file.suites.items()
     }
     return Catalog(tasks, suites)
+
+
+def settings_error(suite: str, algorithm: str, name: str, problem: str, do_this: str) -> BenchError:
+    """The error for an entry of a suite's `settings`, with its line in tasks.yaml."""
+    key_path = ("suites", suite, "defaults", "settings", algorithm, name)
+    return load_yaml(resource("tasks.yaml")).error(key_path, problem, do_this)
 
 
 def _task(name: str, entry: TaskEntry, environments: Mapping[str, EnvironmentEntry]) -> Task:
