@@ -16,8 +16,10 @@ from bench.errors import BenchError, unknown_name
 from bench.resources import resource
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
-Domain = Literal["locomotion", "antmaze", "adroit", "kitchen"]
+Domain = Literal["locomotion", "antmaze", "adroit", "kitchen", "bandit"]
 Physics = Literal["d4rl", "modern"]
+NO_PHYSICS = "none"
+"""Physics of tasks whose reward is a formula and whose state never changes."""
 Recipe = Literal["medium", "medium-replay", "medium-expert"]
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
@@ -81,7 +83,16 @@ class CollectedDataset(_Entry):
         return self
 
 
-Dataset = Annotated[D4RLDataset | CollectedDataset, Field(discriminator="source")]
+class GeneratedDataset(_Entry):
+    """A dataset that is a formula and a seed (bench/data/problems2d.py)."""
+
+    source: Literal["generated"]
+    problem: str
+    rows: PositiveInt
+    seed: Annotated[int, Field(ge=0, strict=True)]
+
+
+Dataset = Annotated[D4RLDataset | CollectedDataset | GeneratedDataset, Field(discriminator="source")]
 
 
 class EnvironmentEntry(_Entry):
@@ -94,7 +105,7 @@ class EnvironmentEntry(_Entry):
     action_bound: Annotated[float, Field(gt=0)]
     horizon: PositiveInt
     reference: ReferenceScores
-    physics: Physics
+    physics: Physics | Literal["none"]
 
 
 class TaskEntry(_Entry):
@@ -153,9 +164,9 @@ class Task:
     horizon: int
     """Steps after which an episode is cut off."""
     reference: ReferenceScores
-    physics: Physics
-    """Physics unless asked otherwise."""
-    dataset: D4RLDataset | CollectedDataset
+    physics: Physics | Literal["none"]
+    """Physics unless asked otherwise; `none` where there is nothing to simulate."""
+    dataset: D4RLDataset | CollectedDataset | GeneratedDataset
     twin: str | None
     """Of a D4RL task: the collected task that stands in for it."""
     twin_of: str | None
@@ -165,6 +176,11 @@ class Task:
     def collected(self) -> bool:
         """Whether the data are rolled out here rather than published by D4RL."""
         return isinstance(self.dataset, CollectedDataset)
+
+    @property
+    def generated(self) -> bool:
+        """Whether the data is a formula and a seed: made in seconds, never downloaded."""
+        return isinstance(self.dataset, GeneratedDataset)
 
     @property
     def preset_task(self) -> str:

@@ -13,6 +13,11 @@ LOCOMOTION = [
     for robot in ("halfcheetah", "hopper", "walker2d")
 ]
 MAZES = ("umaze", "umaze-diverse", "medium-play", "medium-diverse", "large-play", "large-diverse")
+PLANE = [
+    *(f"25gaussians-{kind}" for kind in ("far", "near", "hard", "same")),
+    *(f"swissroll-{kind}" for kind in ("far", "near")),
+    *(f"energy-{name}" for name in ("swissroll", "rings", "moons", "8gaussians", "2spirals", "checkerboard")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +48,7 @@ def test_the_suites_hold_all_tasks_of_the_papers(catalog):
         "d4rl-adroit": ["pen-human-v0", "pen-cloned-v0", "pen-human-v1", "pen-cloned-v1"],
         "d4rl-kitchen": ["kitchen-complete-v0", "kitchen-partial-v0", "kitchen-mixed-v0"],
         "collected-locomotion": [f"collected-{name.removesuffix('-v2')}" for name in LOCOMOTION],
+        "bandit2d": [f"bandit-{name}" for name in PLANE],
         "quickstart": ["collected-hopper-quickstart"],
     }
     assert set(catalog.tasks) == {name for names_of_suite in names.values() for name in names_of_suite}
@@ -73,9 +79,19 @@ def test_scores_are_linear_between_random_and_expert(catalog):
     assert float(catalog.task("kitchen-complete-v0").normalised(3)) == 75.0
 
 
-def test_only_locomotion_can_be_simulated(catalog):
+def test_locomotion_and_the_2d_problems_can_be_evaluated(catalog):
     simulated = {task.name for task in catalog.tasks.values() if task.simulator}
-    assert simulated == {task.name for task in catalog.tasks.values() if task.domain == "locomotion"}
+    domains = ("locomotion", "bandit")
+    assert simulated == {task.name for task in catalog.tasks.values() if task.domain in domains}
+
+
+def test_the_2d_problems_have_one_step_and_no_physics(catalog):
+    for name in PLANE:
+        task = catalog.task(f"bandit-{name}")
+        assert (task.observation_dim, task.action_dim, task.horizon, task.physics) == (1, 2, 1, "none")
+        assert task.rows == (1_000_000 if "energy" in name else 10_000)
+        assert task.generated
+        assert not task.collected
 
 
 def test_twins_point_at_each_other_and_share_the_environment(catalog):
@@ -104,7 +120,7 @@ def test_recipes_name_policies_that_exist(catalog):
 def test_files_keep_the_names_that_d4rl_gives_them(catalog):
     assert catalog.task("hopper-medium-replay-v2").dataset.file_name == "hopper_medium_replay-v2.hdf5"
     assert catalog.task("pen-human-v0").dataset.file_name == "pen-v0_demos_clipped.hdf5"
-    names = [task.dataset.file_name for task in catalog.tasks.values() if not task.collected]
+    names = [task.dataset.file_name for task in catalog.tasks.values() if task.dataset.source == "d4rl"]
     assert len(set(names)) == len(names) == 28
 
 

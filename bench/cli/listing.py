@@ -8,6 +8,8 @@ import typer
 
 from bench.cli.tables import print_table
 
+_ORIGINS = {"d4rl": "D4RL", "collected": "collected", "generated": "generated"}
+
 app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_help=True)
 
 
@@ -40,7 +42,7 @@ def tasks(
             f"{task.observation_dim}/{task.action_dim}",
             str(task.horizon),
             f"{task.rows:,}" if task.rows else "unknown",
-            "collected" if task.collected else "D4RL",
+            _ORIGINS[task.dataset.source],
             "yes" if task.simulator else "no",
         )
         for task in chosen

@@ -12,7 +12,7 @@ def test_tasks_are_one_line_each(bench):
     code, out, _ = bench("list", "tasks")
     assert code == 0
     listed = {row[0]: row[1:] for row in rows(out)}
-    assert len(listed) == 38
+    assert len(listed) == 50
     assert listed["hopper-medium-expert-v2"] == ["11/3", "1000", "1,999,906", "D4RL", "yes"]
     assert listed["antmaze-umaze-v0"] == ["29/8", "700", "unknown", "D4RL", "no"]
 
