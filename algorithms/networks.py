@@ -31,6 +31,11 @@ class Initialiser:
         draws = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self._generators]
         return (torch.stack(draws) * 2 - 1).mul_(bound).float()
 
+    def normal(self, shape: tuple[int, ...], deviation: float) -> Tensor:
+        """N(0, deviation^2), shape (S, *shape)."""
+        draws = [torch.randn(shape, generator=g, dtype=torch.float64) for g in self._generators]
+        return torch.stack(draws).mul_(deviation).float()
+
     def orthogonal(self, shape: tuple[int, ...], gain: float) -> Tensor:
         """Orthogonal matrices, shape (S, ..., in, out), as torch.nn.init.orthogonal_ makes for (out, in)."""
         *leading, inputs, outputs = shape

@@ -9,8 +9,14 @@ import torch
 from algorithms.base import Algorithm, Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
 from algorithms.hyperparameters import Hyperparameters
+from algorithms.srpo import SRPO, SRPOConfig
+from algorithms.srpo_points import SRPOPoints, SRPOPointsConfig
 
-METHODS: dict[str, tuple[type[Algorithm], type[Hyperparameters]]] = {"dtql": (DTQL, DTQLConfig)}
+METHODS: dict[str, tuple[type[Algorithm], type[Hyperparameters]]] = {
+    "dtql": (DTQL, DTQLConfig),
+    "srpo": (SRPO, SRPOConfig),
+    "srpo-points": (SRPOPoints, SRPOPointsConfig),
+}
 """Name -> method and its configuration."""
 
 

@@ -1,0 +1,290 @@
+"""SRPO: a deterministic policy regularised by the score of a diffusion model (Chen, Lu, Wang, Su & Zhu 2024).
+
+Three phases: IQL's critics; a diffusion model of the data's behaviour; a policy that follows the critics'
+gradient and the diffusion model's predicted noise at its own, perturbed actions. Nothing is sampled by
+diffusion. Defaults follow the authors' code; where the paper's text says otherwise, the presets' variant
+`paper` does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms.base import Dimensions, Draw, Phase, Tensors
+from algorithms.diffusion import Network
+from algorithms.hyperparameters import Count, Fraction, InnerFraction, Positive
+from algorithms.losses import expectile_loss
+from algorithms.networks import MLP, CriticEnsemble, Initialiser
+from algorithms.optim import Adam, cosine_to_zero, move_towards
+from algorithms.vp_behaviour import VPBehaviour, VPBehaviourConfig
+from algorithms.vp_sde import perturb, scales, time_between
+
+ScoreWeighting = Literal["sigma_squared", "one", "alpha_over_sigma"]
+Normalisation = Literal["none", "rms", "norm"]
+
+CRITIC_HIDDEN_LAYERS = 2
+
+
+@dataclass(frozen=True)
+class SRPOConfig(VPBehaviourConfig):
+    """Hyper-parameters of SRPO; values per task, with their sources, are in presets/srpo.yaml."""
+
+    critic_iterations: Count = 1_500_000
+    """iterations of the phase `critic`"""
+    policy_iterations: Count = 1_000_000
+    """iterations of the phase `policy`; also the length of its learning rate's cosine"""
+    batch_size: Count = 256
+    """transitions, drawn without replacement; phases `critic` and `policy`"""
+    discount: Fraction = 0.99
+    """per step"""
+    expectile: InnerFraction = 0.7
+    """of the state value (tau)"""
+    critic_learning_rate: Positive = 3e-4
+    """per step, constant; Q and V"""
+    target_update_rate: Fraction = 0.005
+    """per critic iteration; the target critics guide the policy"""
+    policy_learning_rate: Positive = 3e-4
+    """per step; falls to zero by half a cosine"""
+    hidden_width: Count = 256
+    """units per hidden layer of critics, value and policy"""
+    policy_hidden_layers: Count = 2
+    """hidden layers of the policy"""
+    beta: Positive = 0.05
+    """weight of the critics' gradient against the behaviour model's noise; small is conservative"""
+    gradient_normalisation: Normalisation = "none"
+    """of the critics' gradient per action: none, by its root mean square (rms) or by its 2-norm (norm)"""
+    score_weighting: ScoreWeighting = "sigma_squared"
+    """w(t) of the predicted noise: sigma_t^2, 1, or alpha_t / sigma_t"""
+    noise_baseline: bool = False
+    """subtract the noise that was added from the predicted noise; same mean, other variance"""
+    policy_time_min: InnerFraction = 0.02
+    """diffusion time from 0 (clean) to 1 (noise); earliest that the policy's actions are perturbed to"""
+    policy_time_max: InnerFraction = 0.98
+    """diffusion time from 0 (clean) to 1 (noise); latest that the policy's actions are perturbed to"""
+
+
+def critic_losses(
+    critics: nn.Module,
+    target_critics: nn.Module,
+    value: nn.Module,
+    batch: Tensors,
+    *,
+    expectile: float,
+    discount: float,
+) -> tuple[Tensor, Tensor]:
+    """IQL's losses: state value against the target critics' minimum (S,), critics against r + gamma V (S,).
+
+    Both use V as it is before this iteration's step, unlike the original IQL (released train_critic.py).
+    `batch` holds observations (S, B, O), actions (S, B, A), rewards, terminals (S, B), and
+    next_observations (S, B, O).
+    """
+    observations, actions = batch["observations"], batch["actions"]
+    with torch.no_grad():
+        target_values = target_critics(observations, actions).amin(dim=1)
+        next_values = value(batch["next_observations"]).squeeze(-1)
+        targets = batch["rewards"] + discount * (1 - batch["terminals"]) * next_values
+    values = value(observations).squeeze(-1)
+    value_loss = expectile_loss(target_values - values, expectile).mean(dim=-1)
+    action_values = critics(observations, actions)
+    action_value_loss = (action_values - targets.unsqueeze(1)).square().mean(dim=(-2, -1))
+    return value_loss, action_value_loss
+
+
+def mean_value_gradient(critics: nn.Module, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the critics (S, B) at actions (S, B, A), and its gradient in them (S, B, A); both detached."""
+    inputs = actions.detach().requires_grad_()
+    values = critics(observations, inputs).mean(dim=1)
+    (gradient,) = torch.autograd.grad(values.sum(), inputs)
+    return values.detach(), gradient
+
+
+def normalised(gradient: Tensor, normalisation: Normalisation) -> Tensor:
+    """Gradients (S, B, A) over their root mean square (rms) or 2-norm (norm) per action, or as they are.
+
+    The paper divides by the norm, the released code by the root mean square, sqrt(A) times smaller.
+    """
+    if normalisation == "none":
+        return gradient
+    size = gradient.norm(dim=-1, keepdim=True)
+    if normalisation == "rms":
+        size = size / gradient.shape[-1] ** 0.5
+    # No epsilon, as released; only where the gradient is exactly 0, as of a retired seed, 0 / 0 must not be.
+    return gradient / size.clamp(min=torch.finfo(size.dtype).tiny)
+
+
+@torch.no_grad()
+def regularised_gradient(
+    network: Network,
+    observations: Tensor,
+    actions: Tensor,
+    value_gradient: Tensor,
+    *,
+    time: Tensor,
+    noise: Tensor,
+    beta: float | Tensor,
+    score_weighting: ScoreWeighting,
+    noise_baseline: bool,
+) -> Tensor:
+    """w(t) eps(a_t, t, s) - beta grad Q: what SRPO descends along in the actions, (S, B, A).
+
+    One perturbation a_t = alpha_t a + sigma_t noise per action, and no Jacobian of the behaviour model.
+    Source: SRPO Eq. 15 times -beta, as released. Shapes: actions, value_gradient, noise (S, B, A);
+    observations (S, B, O); time (S, B); beta a number or (..., B, 1).
+    """
+    dtype = actions.dtype
+    predicted = network(perturb(actions, time, noise), observations, time.to(dtype))
+    if noise_baseline:
+        predicted = predicted - noise
+    weight = _score_weight(time, score_weighting).to(dtype).unsqueeze(-1)
+    return weight * predicted - beta * value_gradient
+
+
+def _score_weight(time: Tensor, weighting: ScoreWeighting) -> Tensor:
+    alpha, sigma = scales(time)
+    if weighting == "one":
+        return torch.ones_like(sigma)
+    return sigma.square() if weighting == "sigma_squared" else alpha / sigma
+
+
+def surrogate_loss(gradient: Tensor, actions: Tensor) -> Tensor:
+    """Mean over the batch of <gradient, a>, (S,): its gradient in the policy is gradient x da/dtheta."""
+    return (gradient.detach() * actions).sum(dim=-1).mean(dim=-1)
+
+
+class SRPO(VPBehaviour):
+    """Score Regularized Policy Optimization over a stack of seeds."""
+
+    name: ClassVar[str] = "srpo"
+    act_draws = ()
+
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        config: SRPOConfig,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dimensions, config, seeds, device)
+        self.config: SRPOConfig = config
+        self._build_networks()
+        networks = self.networks
+        # Elementwise as Adam is, one over Q and V equals the released two of the same rate.
+        critic_parameters = [*networks["critics"].parameters(), *networks["value"].parameters()]
+        self.optimisers["critic"] = Adam(critic_parameters, config.critic_learning_rate)
+        self.optimisers["policy"] = Adam(
+            networks["policy"].parameters(),
+            config.policy_learning_rate,
+            schedule=cosine_to_zero(config.policy_iterations),
+        )
+
+    def _build_networks(self) -> None:
+        config, dimensions = self.config, self.dimensions
+        observation, action = dimensions.observation, dimensions.action
+        hidden = (config.hidden_width,) * CRITIC_HIDDEN_LAYERS
+        self.networks["critics"] = CriticEnsemble(
+            Initialiser(self.seeds, "critics"), observation, action, hidden, functional.relu
+        )
+        self.networks["value"] = MLP(
+            Initialiser(self.seeds, "value"), (observation, *hidden, 1), functional.relu
+        )
+        self.networks["policy"] = MLP(
+            Initialiser(self.seeds, "policy"),
+            (observation, *(config.hidden_width,) * config.policy_hidden_layers, action),
+            functional.relu,
+        )
+        self.networks["target_critics"] = copy.deepcopy(self.networks["critics"]).requires_grad_(False)
+        self.networks.to(self.device)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """`critic`, `behaviour` and `policy`; the last alone meets the results of the others."""
+        config = self.config
+        policy_draws = (
+            Draw("policy_time", (config.batch_size,), "uniform"),
+            Draw("policy_noise", (config.batch_size, self.dimensions.action), "normal"),
+        )
+        return (
+            Phase(
+                "critic",
+                config.critic_iterations,
+                config.batch_size,
+                (),
+                lambda step: "critic",
+                sampling="shuffled",
+            ),
+            self.behaviour_phase,
+            Phase(
+                "policy",
+                config.policy_iterations,
+                config.batch_size,
+                policy_draws,
+                lambda step: "policy",
+                evaluated=True,
+                sampling="shuffled",
+            ),
+        )
+
+    def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        """Critics and their targets, the behaviour model, or the policy: what `program` names."""
+        if program == "critic":
+            return self._update_critic(batch)
+        if program == "behaviour":
+            return self.update_behaviour(batch, draws)
+        return self._update_policy(batch["observations"], draws)
+
+    def _update_critic(self, batch: Tensors) -> dict[str, Tensor]:
+        networks, config = self.networks, self.config
+        value_loss, action_value_loss = critic_losses(
+            networks["critics"],
+            networks["target_critics"],
+            networks["value"],
+            batch,
+            expectile=config.expectile,
+            discount=config.discount,
+        )
+        self.minimise("critic", value_loss + action_value_loss)
+        targets, online = (list(networks[name].parameters()) for name in ("target_critics", "critics"))
+        move_towards(targets, online, config.target_update_rate)
+        return {"value_loss": value_loss.detach(), "critic_loss": action_value_loss.detach()}
+
+    def _update_policy(self, observations: Tensor, draws: Tensors) -> dict[str, Tensor]:
+        networks, config = self.networks, self.config
+        actions = self._policy_actions(observations)
+        values, value_gradient = mean_value_gradient(networks["target_critics"], observations, actions)
+        gradient = regularised_gradient(
+            networks["behaviour"],
+            observations,
+            actions.detach(),
+            normalised(value_gradient, config.gradient_normalisation),
+            time=time_between(draws["policy_time"], config.policy_time_min, config.policy_time_max),
+            noise=draws["policy_noise"],
+            beta=config.beta,
+            score_weighting=config.score_weighting,
+            noise_baseline=config.noise_baseline,
+        )
+        loss = surrogate_loss(gradient, actions)
+        self.minimise("policy", loss)
+        return {"policy_loss": loss.detach(), "policy_value": values.mean(dim=-1)}
+
+    def _policy_actions(self, observations: Tensor) -> Tensor:
+        return self.dimensions.action_bound * torch.tanh(self.networks["policy"](observations))
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, draws: Tensors) -> Tensor:
+        """The policy's action, deterministic: observations (S, N, O) -> (S, N, A)."""
+        return self._policy_actions(observations)
+
+    @torch.no_grad()
+    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
+        """`behaviour` (S, M, A), the behaviour model's samples; `action_value` (S, G), mean target critic."""
+        actions = grid.expand(len(self.seeds), -1, -1)
+        observations = actions.new_zeros(*actions.shape[:2], self.dimensions.observation)
+        values = self.networks["target_critics"](observations, actions).mean(dim=1)
+        return {"behaviour": self.sample_behaviour(draws["behaviour_start"]), "action_value": values}
