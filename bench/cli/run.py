@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption, check_physics, typed_command
-from bench.errors import BenchError, unknown_name
+from bench.cli.common import StoreOption, typed_command
+from bench.cli.requests import Options, remarks, request_of
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.catalog import RunDefaults, Task
+    from bench.catalog import Task
     from bench.execute.driver import Settings, Summary
     from bench.execute.grid import Request
-
-MOST_SEEDS = 10_000
-ALL_SEEDS = "0-4"
-"""Five, as in most of the papers' tables."""
 
 
 def run(
@@ -40,7 +36,9 @@ def run(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change a hyper-parameter; such trials are never judged."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change a hyper-parameter, or that of one algorithm: bdpo.NAME=VALUE. Never judged.",
         ),
     ] = None,
     seeds_per_stack: Annotated[
@@ -72,11 +70,12 @@ def run(
 
     Finished trials are skipped, cut-off stacks continue where they were. Ctrl-C saves every stack's state.
     """
-    chosen, defaults = _tasks(suite, tasks)
-    request = _request(chosen, defaults, algos, seeds, variant, budget, evals, episodes, physics)
-    request = replace(request, changes=parse_changes(set_ or []))
+    options = Options(
+        suite, tasks, algos, seeds, variant, budget, evals, episodes, physics, tuple(set_ or ()), executor
+    )
+    request, executor = request_of(options)
     settings = _settings(
-        executor or defaults.executor or "ray",
+        executor,
         seeds_per_stack=seeds_per_stack,
         cpus_per_stack=cpus_per_stack,
         gpus_per_stack=gpus_per_stack,
@@ -85,6 +84,8 @@ def run(
         retry=retry,
         checkpoint_seconds=checkpoint_seconds,
     )
+    for line in remarks(request):
+        print(line, flush=True)
     if dry_run:
         from bench.cli.dry_run import show_grid
 
@@ -132,62 +133,6 @@ def _conclude(summary: Summary, store: str) -> None:
         raise typer.Exit(1)
 
 
-def _tasks(suite: str | None, tasks: str | None) -> tuple[tuple[Task, ...], RunDefaults]:
-    from bench.catalog import RunDefaults, load_catalog
-
-    if (suite is None) == (tasks is None):
-        raise BenchError(
-            "neither --suite nor --tasks" if suite is None else "both --suite and --tasks",
-            "A run needs one of them.",
-            "For example: bench run --suite quickstart. `bench list suites` shows all.",
-        )
-    catalog = load_catalog()
-    if suite is not None:
-        found = catalog.suite(suite)
-        return found.tasks, found.defaults
-    return tuple(catalog.task(name) for name in _names(tasks or "", "--tasks")), RunDefaults()
-
-
-def _request(
-    tasks: tuple[Task, ...],
-    defaults: RunDefaults,
-    algos: str | None,
-    seeds: str | None,
-    variant: str,
-    budget: float | None,
-    evals: int | None,
-    episodes: int | None,
-    physics: str | None,
-) -> Request:
-    from bench.execute.grid import Request
-
-    check_physics(physics)
-    return Request(
-        tasks=tasks,
-        algorithms=_algorithms(algos, defaults),
-        seeds=parse_seeds(seeds if seeds is not None else defaults.seeds or ALL_SEEDS),
-        variant=variant,
-        budget=budget if budget is not None else defaults.budget or 1.0,
-        evaluations=evals or defaults.evaluations,
-        episodes=episodes or defaults.episodes,
-        physics=physics,
-    )
-
-
-def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:
-    from bench.presets import algorithms_with_presets
-
-    if algos is None:
-        if defaults.algorithms is None:
-            raise BenchError("no --algos", "", f"For example: --algos {','.join(algorithms_with_presets())}")
-        return defaults.algorithms
-    chosen = _names(algos, "--algos")
-    for name in chosen:
-        if name not in algorithms_with_presets():
-            raise unknown_name("algorithm", name, algorithms_with_presets(), "bench list algorithms")
-    return chosen
-
-
 def _settings(executor: str, *, retry: str | None, **values: object) -> Settings:
     from bench.execute.driver import Settings
 
@@ -200,68 +145,3 @@ def _settings(executor: str, *, retry: str | None, **values: object) -> Settings
     if values["address"] is not None and executor != "ray":
         raise BenchError("--address with --executor local", "", "Leave one of them out.")
     return Settings(executor=executor, retry_failed=retry == "failed", **values)
-
-
-def _names(text: str, option: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise BenchError(f"{option} {text!r} names nothing", "", "Separate names by commas.")
-    return names
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from `0-4`, `0,2,5` or both mixed, sorted, each once.
-
-    Raises
-    ------
-    BenchError : it is no such range.
-    """
-    seeds: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise BenchError(
-                f"seeds {text!r}", f"{part!r} is no seed and no range.", "For example: --seeds 0-4"
-            )
-        if dash and int(last) < int(first):
-            raise BenchError(f"seeds {text!r}", f"{part!r} runs backwards.", f"Write {last}-{first}.")
-        if int(last or first) - int(first) >= MOST_SEEDS:
-            too_many = f"{part!r} is more than {MOST_SEEDS:,} seeds."
-            raise BenchError(f"seeds {text!r}", too_many, "Ask for fewer.")
-        seeds |= set(range(int(first), int(last or first) + 1))
-    return tuple(sorted(seeds))
-
-
-def parse_changes(texts: list[str]) -> dict[str, bool | int | float | str]:
-    """Hyper-parameters from `name=value`, the value as in YAML.
-
-    Raises
-    ------
-    BenchError : there is no `=`, or the value is no plain value.
-    """
-    import yaml
-
-    changes = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        # YAML 1.1 reads 1e-3 as text; people mean the number.
-        parsed = _number(value) if equals else None
-        try:
-            parsed = yaml.safe_load(value) if parsed is None else parsed
-        except yaml.YAMLError:
-            parsed = None
-        if not equals or not isinstance(parsed, bool | int | float | str):
-            raise BenchError(
-                f"--set {text}", "It is not of the form name=value.", "For example: --set discount=0.98"
-            )
-        changes[name.strip()] = parsed
-    return changes
-
-
-def _number(text: str) -> int | float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None

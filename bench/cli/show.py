@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     from bench.presets import Preset, Setting, Value
 
 
+DIFFERS = "≠"
+
+
 def show(
     algorithm: Annotated[str, typer.Argument(help="As in `bench list algorithms`.")],
     task: Annotated[str, typer.Argument(help="As in `bench list tasks`.")],
 ) -> None:
     """Show every hyper-parameter of ALGORITHM on TASK: value per variant, unit, meaning and source."""
     from bench.catalog import load_catalog
+    from bench.headlines import explanations, method_on
     from bench.presets import hyperparameter_docs, load_preset, title_of, variants_of
 
     chosen = load_catalog().task(task)
+    for line in explanations([algorithm]):
+        typer.echo(line)
+    algorithm = method_on(algorithm, chosen.domain)
     presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
     docs = hyperparameter_docs(algorithm)
     for line in _heading(title_of(algorithm), chosen):
         typer.echo(line)
     settings = {variant: _settings(preset, docs) for variant, preset in presets.items()}
-    columns = ("name", *settings, "unit; meaning [source]")
+    columns = ("name", *settings, "", "unit; meaning [source]")
     print_table(columns, _rows(settings, {**docs, **_EVALUATION_DOCS}), right=tuple(settings))
+    typer.echo(_conclusion(settings))
 
 
 _EVALUATION_DOCS = {
@@ -71,10 +79,23 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
 
 def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> list[Sequence[str]]:
     names = next(iter(settings.values()))
-    return [
-        (name, *(_as_text(of[name].value) for of in settings.values()), _explanation(name, settings, docs))
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        mark = DIFFERS if _differs(name, settings) else ""
+        values = (_as_text(of[name].value) for of in settings.values())
+        rows.append((name, *values, mark, _explanation(name, settings, docs)))
+    return rows
+
+
+def _differs(name: str, settings: Mapping[str, Mapping[str, Setting]]) -> bool:
+    return len({of[name].value for of in settings.values()}) > 1
+
+
+def _conclusion(settings: Mapping[str, Mapping[str, Setting]]) -> str:
+    if len(settings) == 1:
+        return "\nThere is one variant."
+    differing = [name for name in next(iter(settings.values())) if _differs(name, settings)]
+    return f"\n{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}."
 
 
 def _explanation(name: str, settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> str:

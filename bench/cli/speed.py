@@ -37,21 +37,25 @@ def speed(
     """
     from bench.catalog import load_catalog
     from bench.execute.speed import measure
+    from bench.headlines import explanations, methods_on
     from bench.provenance import describe_run
     from bench.store.database import open_store
     from bench.store.writer import Writer
 
     catalog = load_catalog()
     chosen = [catalog.task(name.strip()) for name in tasks.split(",")]
+    names = [name.strip() for name in algos.split(",")]
     device = _device(device)
+    for line in explanations(names):
+        print(line, flush=True)
     timings: list[TimingRecord] = []
     with open_store(store) as opened, Writer(opened) as writer:
         run = describe_run(typed_command())
         writer.begin_run(run)
         for task in chosen:
-            for algorithm in algos.split(","):
+            for algorithm in methods_on(names, task):
                 measured = measure(
-                    algorithm.strip(),
+                    algorithm,
                     task,
                     variant,
                     seeds=seeds_per_stack,

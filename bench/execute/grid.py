@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from algorithms.registry import configuration
 from bench.catalog import Physics, Task
-from bench.errors import BenchError, unknown_name
-from bench.presets import Preset, Setting, Value, load_preset
+from bench.errors import BenchError
+from bench.execute.changes import Change, changed, changes_for, check_changes, suite_changes, typed_changes
+from bench.headlines import methods_on
+from bench.presets import Preset, Value, load_preset, place_of, tasks_of
 from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
 
 
@@ -28,7 +31,12 @@ class Request:
     episodes: int | None = None
     physics: Physics | None = None
     changes: Mapping[str, Value] = field(default_factory=dict)
-    """Hyper-parameters to set otherwise than the preset (after the budget is applied)."""
+    """Hyper-parameters to set otherwise than the preset (after the budget is applied): `discount` of every
+    algorithm, `bdpo.discount` of one."""
+    suite: str | None = None
+    """The suite that the tasks come from. An algorithm then leaves out those it has no preset for."""
+    suite_settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """Hyper-parameters that the suite sets otherwise, by algorithm; `changes` go before them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,8 @@ def plan_cells(request: Request) -> list[Cell]:
 
     Raises
     ------
-    BenchError : an unknown name, a budget outside (0, 1], a task without a preset or without a simulator.
+    BenchError : an unknown name, a budget outside (0, 1], a task without a simulator, a task without a preset
+    that was asked for by name, a value that a hyper-parameter cannot take.
     """
     if not (math.isfinite(request.budget) and 0 < request.budget <= 1):
         raise BenchError(
@@ -105,7 +114,34 @@ def plan_cells(request: Request) -> list[Cell]:
             "For a quick look try --budget 0.001.",
         )
     _check_simulators(request.tasks)
-    return [_cell(request, algorithm, task) for task in request.tasks for algorithm in request.algorithms]
+    changes = (*suite_changes(request.suite or "", request.suite_settings), *typed_changes(request.changes))
+    check_changes(changes, request.algorithms, request.tasks)
+    without = left_out(request)
+    cells = [
+        _cell(request, algorithm, task, changes_for(changes, algorithm, task))
+        for task in request.tasks
+        for algorithm in methods_on(request.algorithms, task)
+        if (algorithm, task.name) not in without
+    ]
+    if not cells:
+        raise BenchError(
+            f"no task of suite {request.suite} has a preset of {', '.join(request.algorithms)}",
+            "",
+            "`bench list algorithms` and `bench show ALGORITHM TASK` show what has one.",
+        )
+    return cells
+
+
+def left_out(request: Request) -> list[tuple[str, str]]:
+    """Algorithms and tasks of a suite between which there is no preset; tasks asked for by name never are."""
+    if request.suite is None:
+        return []
+    return [
+        (algorithm, task.name)
+        for task in request.tasks
+        for algorithm in methods_on(request.algorithms, task)
+        if task.preset_task not in tasks_of(algorithm)
+    ]
 
 
 def evaluation_steps(iterations: int, interval: int, count: int | None = None) -> tuple[int, ...]:
@@ -129,9 +165,10 @@ def _check_simulators(tasks: Sequence[Task]) -> None:
         )
 
 
-def _cell(request: Request, algorithm: str, task: Task) -> Cell:
+def _cell(request: Request, algorithm: str, task: Task, changes: Mapping[str, Change]) -> Cell:
     full = load_preset(algorithm, task, request.variant)
-    preset = _changed(full.scaled(request.budget), request.changes)
+    preset = changed(full.scaled(request.budget), changes)
+    _check_values(preset, task, changes)
     # The evaluated phase is the last; its length is the last step count that the preset file names.
     trained = preset.step_counts[-1]
     iterations = int(preset.values[trained])
@@ -145,7 +182,7 @@ def _cell(request: Request, algorithm: str, task: Task) -> Cell:
         reduced.append(f"{len(steps)} of {full_count} evaluations")
     if episodes < full.evaluation.episodes:
         reduced.append(f"{episodes} of {full.evaluation.episodes} episodes")
-    reduced += [f"{name} set to {preset.values[name]}" for name in request.changes]
+    reduced += [f"{name} set to {preset.values[name]}" for name in changes]
     return Cell(
         algorithm=algorithm,
         variant=request.variant,
@@ -159,22 +196,14 @@ def _cell(request: Request, algorithm: str, task: Task) -> Cell:
     )
 
 
-def _changed(preset: Preset, changes: Mapping[str, Value]) -> Preset:
-    settings = dict(preset.hyperparameters)
-    for name, value in changes.items():
-        if name not in settings:
-            listing = f"bench show {preset.algorithm} {preset.task}"
-            raise unknown_name(f"hyper-parameter of {preset.algorithm}", name, settings, listing)
-        before = settings[name].value
-        fits = isinstance(value, type(before)) and isinstance(value, bool) == isinstance(before, bool)
-        if isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool):
-            value, fits = float(value), True
-        if not fits:
-            kind = type(before).__name__
-            raise BenchError(f"--set {name}={value}", f"{name} is of type {kind}, now {before}.")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise BenchError(f"--set {name}={value}", f"{name} is a finite number, now {before}.")
-        if name in preset.step_counts and value < 1:
-            raise BenchError(f"--set {name}={value}", f"{name} is at least 1, now {before}.")
-        settings[name] = Setting(value=value, source="--set on the command line")
-    return replace(preset, hyperparameters=settings)
+def _check_values(preset: Preset, task: Task, changes: Mapping[str, Change]) -> None:
+    """Refuse what the method's configuration refuses, saying where the value comes from."""
+    try:
+        configuration(preset.algorithm, preset.values)
+    except ValueError as error:
+        # The message starts with the name of the hyper-parameter.
+        name = str(error).partition(" ")[0]
+        if name in changes:
+            raise changes[name].error(f"{error}.") from error
+        where = place_of(preset, task.domain, name)
+        raise BenchError(f"{where}: {preset.algorithm} on {preset.task}: {error}") from error

@@ -8,7 +8,7 @@ import h5py
 import pytest
 import torch
 
-from bench.cli.run import parse_seeds
+from bench.cli.requests import parse_seeds
 from bench.execute import driver
 from bench.store.database import open_store
 from tests.execute.tiny import TASK, typed
