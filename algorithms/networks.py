@@ -168,14 +168,17 @@ class MLP(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        hidden = inputs
-        for index, layer in enumerate(self.layers[:-1]):
-            hidden = layer(hidden)
+        return self.after_first(self.layers[0](inputs))
+
+    def after_first(self, hidden: Tensor) -> Tensor:
+        """Everything behind the first layer's product, given that product."""
+        for index, layer in enumerate(self.layers[1:]):
             if self.norms:
                 hidden = self.norms[index](hidden)
             if index > 0 or not self.plain_first:
                 hidden = self.activation(hidden)
-        return self.layers[-1](hidden)
+            hidden = layer(hidden)
+        return hidden
 
 
 class CriticEnsemble(nn.Module):
@@ -210,7 +213,10 @@ class CriticEnsemble(nn.Module):
 
 
 class NoiseConditionedNetwork(nn.Module):
-    """F(noisy actions (S, B, A), observations (S, B, O), noise condition (S, B)) -> (S, B, A)."""
+    """F(noisy actions (S, B, A), observations (S, B, O), noise condition (S, B)) -> (S, B, A).
+
+    A condition that all share may be given once, (1, 1).
+    """
 
     def __init__(
         self, initialiser: Initialiser, dimensions: Dimensions, width: int, embedding: int, plain_first: bool
@@ -223,7 +229,8 @@ class NoiseConditionedNetwork(nn.Module):
         self.mlp = MLP(initialiser, sizes, mish, plain_first=plain_first)
 
     def forward(self, noisy: Tensor, observations: Tensor, condition: Tensor) -> Tensor:
-        time = self.embed(sinusoidal_embedding(condition, self.embedding_width))
+        features = sinusoidal_embedding(condition, self.embedding_width)
+        time = self.embed(features.expand(len(noisy), -1, -1)).expand(*noisy.shape[:-1], -1)
         return self.mlp(torch.cat((noisy, observations, time), dim=-1))
 
 
@@ -241,6 +248,10 @@ class GaussianActor(nn.Module):
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.mlp(observations).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std)
+
+
+CACHED = 1 << 16
+"""Numbers that, with their intermediate results, stay in a core's cache."""
 
 
 class _CpuMish(torch.autograd.Function):
@@ -271,9 +282,23 @@ class _CpuMish(torch.autograd.Function):
 
 def mish(inputs: Tensor) -> Tensor:
     """x tanh(softplus(x)), elementwise (Misra 2019)."""
-    if inputs.device.type == "cpu" and inputs.requires_grad:
+    if inputs.device.type != "cpu":
+        return functional.mish(inputs)
+    if torch.is_grad_enabled() and inputs.requires_grad:
         return _CpuMish.apply(inputs)
-    return functional.mish(inputs)
+    return _cpu_mish(inputs)
+
+
+def _cpu_mish(inputs: Tensor) -> Tensor:
+    """The forward pass of `_CpuMish`, piece by piece: within the cache it takes a third of the time."""
+    result = torch.empty_like(inputs, memory_format=torch.contiguous_format)
+    pieces = zip(inputs.reshape(-1).split(CACHED), result.view(-1).split(CACHED), strict=True)
+    for piece, numerator in pieces:
+        exponential = piece.clamp(max=20.0).exp_()
+        torch.add(exponential, 2, out=numerator).mul_(exponential)
+        torch.add(numerator, 2, out=exponential).reciprocal_()
+        numerator.mul_(exponential).mul_(piece)
+    return result
 
 
 def sinusoidal_embedding(

@@ -15,9 +15,17 @@ def test_values_and_derivatives_are_torchs(dtype, tolerance):
     ours, theirs = points.clone().requires_grad_(), points.clone().requires_grad_()
     value, expected = mish(ours), functional.mish(theirs)
     torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
+    with torch.no_grad():
+        torch.testing.assert_close(mish(points), expected, rtol=tolerance, atol=tolerance)
     (slope,) = torch.autograd.grad(value.sum(), ours)
     (expected_slope,) = torch.autograd.grad(expected.sum(), theirs)
     torch.testing.assert_close(slope, expected_slope, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+def test_many_numbers_without_a_gradient():
+    """More than one piece, the last one incomplete, and not contiguous."""
+    points = torch.randn(3, 70_001, dtype=torch.float64).T
+    torch.testing.assert_close(mish(points), functional.mish(points))
 
 
 def test_the_derivative_is_that_of_finite_differences():
@@ -27,3 +35,4 @@ def test_the_derivative_is_that_of_finite_differences():
 
 def test_a_not_a_number_stays_one():
     assert mish(torch.tensor([float("nan")], requires_grad=True)).isnan().all()
+    assert mish(torch.tensor([float("nan")])).isnan().all()
