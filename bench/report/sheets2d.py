@@ -1,0 +1,141 @@
+"""Illustrations as sheets of panels: policies, generation paths, re-weighted data, moving points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+
+from bench.report.illustrations import Clouds, Illustration, representative
+from bench.report.panels2d import (
+    RED,
+    Panel,
+    Sheet,
+    SheetRow,
+    data_by_reward,
+    interval,
+    landscape,
+    limit_of,
+    moves,
+    policy_over_data,
+    samples,
+    spread_over,
+)
+
+SHOWN_INTERVALS = (50, 30, 15, 5)
+"""BDPO Figs. 4 and 11 begin an interval at each of these of 50 steps; other lengths scale them."""
+SHOWN_TEMPERATURES = 4
+PALE = "#A9C4DC"
+
+
+def policies(items: Sequence[Illustration], down: Mapping[str, str], across: Mapping[str, str]) -> Sheet:
+    """The policy of every pair over its data; one of `down` and `across` names methods, the other tasks."""
+    found = {(item.algorithm, item.task) for item in items}
+    rows = []
+    for name, label in down.items():
+        pairs = [(name, other) if (name, other) in found else (other, name) for other in across]
+        rows.append(SheetRow(label, tuple(_policy(representative(items, *pair)) for pair in pairs)))
+    return Sheet(tuple(rows), tuple(across.values()))
+
+
+def every_policy(items: Sequence[Illustration]) -> Sheet:
+    """All methods across, all problems down."""
+    tasks = {item.task: short_name(item) for item in items}
+    return policies(items, tasks, {item.algorithm: item.algorithm for item in items})
+
+
+def resampled(items: Sequence[Illustration]) -> Sheet:
+    """The dataset by energy, and its points re-weighted by exp(energy / eta)."""
+    rows = []
+    for item in items:
+        limit = limit_of(item.clouds.data)
+        data = Panel(partial(data_by_reward, clouds=item.clouds), limit)
+        truth = Panel(partial(samples, points=item.clouds.truth), limit)
+        rows.append(SheetRow(short_name(item), (data, truth)))
+    return Sheet(tuple(rows), ("data, by energy", "re-weighted"))
+
+
+def interval_bounds(clouds: Clouds) -> list[int]:
+    """Steps at which the shown intervals begin, noise first, then 0: (50, 30, 15, 5, 0) scaled to T.
+
+    Only steps of which the value landscape is stored: the nearest ones, each once.
+    """
+    last = 0 if clouds.path is None else len(clouds.path) - 1
+    stored = [step for step in clouds.diffusion_values if step <= last]
+    wanted = [last * step / SHOWN_INTERVALS[0] for step in SHOWN_INTERVALS] if stored else []
+    nearest = {min(stored, key=lambda step, aim=aim: (abs(step - aim), step)) for aim in wanted}
+    return [*sorted(nearest, reverse=True), 0]
+
+
+def generation(items: Sequence[Illustration]) -> Sheet:
+    """Intervals of the generation path over the landscapes V_n, and the final samples over Q."""
+    return Sheet(tuple(SheetRow(short_name(item), _generation_panels(item.clouds)) for item in items))
+
+
+def moving_points(items: Sequence[Illustration]) -> Sheet:
+    """Data, behaviour model, Q of all targets stacked, then the optimised points, greedy first."""
+    return Sheet(tuple(SheetRow(short_name(item), _point_panels(item.clouds)) for item in items))
+
+
+def short_name(item: Illustration) -> str:
+    """`8gaussians` for bandit-energy-8gaussians."""
+    return item.task.removeprefix("bandit-").removeprefix("energy-")
+
+
+def _policy(item: Illustration | None) -> Panel | None:
+    if item is None:
+        return None
+    return Panel(partial(policy_over_data, clouds=item.clouds), limit_of(item.clouds.data))
+
+
+def _generation_panels(clouds: Clouds) -> tuple[Panel, ...]:
+    limit = limit_of(clouds.grid, margin=1.0)
+    bounds = interval_bounds(clouds)
+    panels = []
+    for start, end in pairwise(bounds):
+        draw = partial(_interval_over_value, clouds=clouds, start=start, end=end)
+        panels.append(Panel(draw, limit, f"n = {start} to {end}, over V({start})"))
+    return (*panels, Panel(partial(_samples_over_value, clouds=clouds), limit, "samples, over Q"))
+
+
+def _interval_over_value(axes: Axes, clouds: Clouds, start: int, end: int) -> None:
+    landscape(axes, clouds.grid, clouds.diffusion_values[start])
+    interval(axes, clouds.path, start, end)
+
+
+def _samples_over_value(axes: Axes, clouds: Clouds) -> None:
+    if clouds.action_value is not None:
+        landscape(axes, clouds.grid, clouds.action_value)
+    samples(axes, clouds.path[0], RED)
+
+
+def _point_panels(clouds: Clouds) -> tuple[Panel | None, ...]:
+    limit = limit_of(clouds.data, clouds.targets)
+    behaviour = None
+    if clouds.behaviour is not None:
+        behaviour = Panel(partial(samples, points=clouds.behaviour), limit, "behaviour model")
+    greedy_first = sorted(range(len(clouds.betas)), key=lambda place: -clouds.betas[place])
+    chosen = [greedy_first[place] for place in spread_over(len(greedy_first), SHOWN_TEMPERATURES)]
+    optimised = (
+        Panel(partial(_moves_over_data, clouds=clouds, place=place), limit, f"β = {clouds.betas[place]:.3g}")
+        for place in chosen
+    )
+    return (
+        Panel(partial(samples, points=clouds.data), limit, "data"),
+        behaviour,
+        Panel(partial(_stacked_values, clouds=clouds), limit, "targets over their Q"),
+        *optimised,
+    )
+
+
+def _stacked_values(axes: Axes, clouds: Clouds) -> None:
+    squares = ((clouds.grid[:, None] - clouds.targets[None]) ** 2).sum(-1)
+    landscape(axes, clouds.grid, -squares.min(axis=1))
+    samples(axes, clouds.targets, RED)
+
+
+def _moves_over_data(axes: Axes, clouds: Clouds, place: int) -> None:
+    samples(axes, clouds.data, PALE)
+    moves(axes, clouds.targets, clouds.points[place])
