@@ -117,6 +117,12 @@ class Algorithm(ABC):
         """
         return {}
 
+    def prepare(self, observations: Tensor) -> None:  # noqa: B027  (most methods need no statistics)
+        """What is taken from the dataset's observations (N, O) as a whole, before the first iteration.
+
+        Runs at every start, before a checkpoint is loaded; what it sets must be part of `networks`.
+        """
+
     def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
         """Hand-over into a phase: what is copied or restarted before its first iteration."""
 

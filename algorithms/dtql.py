@@ -2,98 +2,37 @@
 
 Two policies: a diffusion model that only clones the data and is never sampled, and a tanh-Gaussian actor that
 maximises the critics and pays the diffusion model's denoising loss of its own actions. Critics are IQL's.
-Defaults follow the authors' code; where the paper's text says otherwise, the presets' variant `paper` does.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
-from algorithms.diffusion import Network, denoising_loss, log_logistic
-from algorithms.hyperparameters import Count, Fraction, Hyperparameters, InnerFraction, NonNegative, Positive
-from algorithms.losses import expectile_loss
-from algorithms.networks import (
-    MLP,
-    CriticEnsemble,
-    GaussianActor,
-    Initialiser,
-    NoiseConditionedNetwork,
-    mish,
-)
-from algorithms.optim import Adam, constant, cosine_to_zero, move_towards
-from algorithms.selection import draw_by_softmax
+from algorithms.base import Draw, Tensors
+from algorithms.diffusion import Network, denoising_loss
+from algorithms.diffusion_trusted import DiffusionTrusted, DiffusionTrustedConfig
+from algorithms.hyperparameters import NonNegative
+from algorithms.networks import GaussianActor, Initialiser
 
 ATANH_MARGIN = 1e-3
 """Added to the action bound so that atanh of an action on the bound is finite (released agents/dtql.py)."""
 
 
 @dataclass(frozen=True)
-class DTQLConfig(Hyperparameters):
-    """Hyper-parameters of DTQL; values per task, with their sources, are in presets/dtql.yaml."""
+class DTQLConfig(DiffusionTrustedConfig):
+    """Hyper-parameters of DTQL, L_actor = alpha L_TR + eta L_Q + g L_likelihood."""
 
-    pretrain_iterations: Count = 50_000
-    """iterations; critic and diffusion model together, before the actor starts"""
-    train_iterations: Count = 1_000_000
-    """iterations; epochs of 1000 in the paper"""
-    batch_size: Count = 256
-    """transitions"""
-    discount: Fraction = 0.99
-    """per step"""
-    expectile: InnerFraction = 0.7
-    """of the state value (tau)"""
-    trust_region_weight: NonNegative = 1.0
-    """alpha in L_actor = alpha L_TR + eta L_Q + g L_likelihood; scales with the task's raw rewards"""
-    action_value_weight: NonNegative = 1.0
-    """eta, weight of L_Q; 1 on D4RL, other values on the 2D problems and for ablation"""
     likelihood_weight: NonNegative = 0.0
     """g, the paper's entropy term: negative log-likelihood of dataset actions"""
-    learning_rate: Positive = 3e-4
-    """per step; diffusion model and actor"""
-    critic_learning_rate: Positive = 3e-4
-    """per step; Q and V, fixed in the released code whatever the task's learning rate"""
-    learning_rate_decay: bool = False
-    """half a cosine to zero over the training iterations, on all three optimisers"""
-    target_update_rate: Fraction = 0.005
-    """per training iteration; the target critics only rank candidates at evaluation"""
-    hidden_width: Count = 256
-    """units per hidden layer"""
-    time_embedding_width: Count = 16
-    """features of the noise level"""
-    sigma_data: Positive = 0.5
-    """action units; EDM's data scale"""
-    sigma_min: Positive = 0.002
-    """action units; lowest noise level"""
-    sigma_max: Positive = 80.0
-    """action units; highest noise level"""
-    noise_median: Positive = 0.5
-    """action units; median of the log-logistic noise levels"""
-    noise_scale: Positive = 0.5
-    """scale of the log-logistic noise levels"""
-    truncate_noise: bool = True
-    """restrict noise levels to [sigma_min, sigma_max]; the paper's text does not"""
-    clip_denoised: bool = True
-    """clamp denoised actions to the action bound"""
-    critic_layer_norm: bool = True
-    """LayerNorm in Q (not in V); in the released code, not in the paper's text"""
-    embedding_activation: bool = False
-    """activation after the diffusion network's first layer; missing in the released code"""
     log_std_min: float = -5.0
     """nats; lower clamp of the actor's log standard deviation"""
     log_std_max: float = 2.0
     """nats; upper clamp of the actor's log standard deviation"""
-    candidates: Count = 1024
-    """actions sampled per state at evaluation"""
-    selection_temperature: Positive = 1.0
-    """of the softmax over the candidates' values"""
 
 
 def squash(mean: Tensor, log_std: Tensor, noise: Tensor, bound: float) -> Tensor:
@@ -109,24 +48,6 @@ def log_likelihood(mean: Tensor, log_std: Tensor, actions: Tensor, bound: float)
     before_tanh = torch.atanh(actions / (bound + ATANH_MARGIN))
     standardised = (before_tanh - mean) * (-log_std).exp()
     return (-0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
-
-
-def critic_losses(
-    critics: nn.Module, value: nn.Module, batch: Tensors, *, expectile: float, discount: float
-) -> tuple[Tensor, Tensor]:
-    """IQL's losses with online networks throughout: value (S,) and action value (S,).
-
-    `batch` holds observations (S, B, O), actions (S, B, A), rewards, terminals (S, B), and
-    next_observations (S, B, O).
-    """
-    values = value(batch["observations"]).squeeze(-1)
-    action_values = critics(batch["observations"], batch["actions"])
-    value_loss = expectile_loss(action_values.detach().amin(dim=1) - values, expectile).mean(dim=-1)
-    with torch.no_grad():
-        next_values = value(batch["next_observations"]).squeeze(-1)
-        targets = batch["rewards"] + discount * (1 - batch["terminals"]) * next_values
-    action_value_loss = (action_values - targets.unsqueeze(1)).square().mean(dim=-1).sum(dim=1)
-    return value_loss, action_value_loss
 
 
 def actor_losses(
@@ -158,133 +79,32 @@ def actor_losses(
     return trust_region, -action_value, -likelihood
 
 
-class DTQL(Algorithm):
+class DTQL(DiffusionTrusted):
     """Diffusion Trusted Q-Learning over a stack of seeds."""
 
     name: ClassVar[str] = "dtql"
+    config: DTQLConfig
+    _policy_networks = ("actor",)
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        config: DTQLConfig,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(dimensions, config, seeds, device)
-        self.config: DTQLConfig = config
-        self._build_networks()
-        self._build_optimisers()
-        action, bound = (dimensions.action,), dimensions.action_bound
-        self.act_draws = (
-            Draw("candidates", (config.candidates, *action), "normal"),
-            Draw("choice", (), "uniform"),
-        )
-        self._denoised_bound = bound if config.clip_denoised else None
-        limits = (config.sigma_min, config.sigma_max) if config.truncate_noise else ()
-        self._noise_levels = partial(_levels, config.noise_median, config.noise_scale, limits)
-
-    def _build_networks(self) -> None:
-        config, dimensions = self.config, self.dimensions
-        width = config.hidden_width
-        hidden = (width, width, width)
-        self.networks["critics"] = CriticEnsemble(
-            Initialiser(self.seeds, "critics"),
-            dimensions.observation,
-            dimensions.action,
-            hidden,
-            mish,
-            layer_norm=config.critic_layer_norm,
-        )
-        self.networks["value"] = MLP(
-            Initialiser(self.seeds, "value"), (dimensions.observation, *hidden, 1), mish
-        )
-        self.networks["diffusion"] = NoiseConditionedNetwork(
-            Initialiser(self.seeds, "diffusion"),
-            dimensions,
-            width,
-            config.time_embedding_width,
-            plain_first=not config.embedding_activation,
-        )
+    def _build_policy(self) -> None:
+        config = self.config
         self.networks["actor"] = GaussianActor(
-            Initialiser(self.seeds, "actor"), dimensions, width, (config.log_std_min, config.log_std_max)
+            Initialiser(self.seeds, "actor"),
+            self.dimensions,
+            config.hidden_width,
+            (config.log_std_min, config.log_std_max),
         )
-        # Never synchronised after pretraining in the released code: it starts from the initial weights.
-        self.networks["target_critics"] = copy.deepcopy(self.networks["critics"]).requires_grad_(False)
-        self.networks.to(self.device)
-
-    def _build_optimisers(self) -> None:
-        config, networks = self.config, self.networks
-        # The cosine runs over the training phase alone; the actor takes its first step there.
-        pretrained = from_start = constant
-        if config.learning_rate_decay:
-            pretrained = cosine_to_zero(config.train_iterations, after=config.pretrain_iterations)
-            from_start = cosine_to_zero(config.train_iterations)
-        critic_parameters = [*networks["critics"].parameters(), *networks["value"].parameters()]
-        rate = config.learning_rate
-        self.optimisers = {
-            "critic": Adam(critic_parameters, config.critic_learning_rate, schedule=pretrained),
-            "diffusion": Adam(networks["diffusion"].parameters(), rate, schedule=pretrained),
-            "actor": Adam(networks["actor"].parameters(), rate, schedule=from_start),
-        }
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        """`pretrain` (critic and diffusion model) and `train` (the same and the actor)."""
-        config = self.config
-        action = (config.batch_size, self.dimensions.action)
-        behaviour = (
-            Draw("behaviour_level", (config.batch_size,), "uniform"),
-            Draw("behaviour_noise", action, "normal"),
-        )
-        actor = (
+    def _policy_draws(self) -> tuple[Draw, ...]:
+        action = (self.config.batch_size, self.dimensions.action)
+        return (
             Draw("action_noise", action, "normal"),
-            Draw("actor_level", (config.batch_size,), "uniform"),
+            Draw("actor_level", (self.config.batch_size,), "uniform"),
             Draw("actor_noise", action, "normal"),
         )
-        return (
-            Phase("pretrain", config.pretrain_iterations, config.batch_size, behaviour, _always("pretrain")),
-            Phase(
-                "train", config.train_iterations, config.batch_size, behaviour + actor, _always("train"), True
-            ),
-        )
 
-    def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
-        """Critic, diffusion model and, in program `train`, actor and target critics, on one minibatch."""
-        metrics = self._update_critic(batch) | self._update_diffusion(batch, draws)
-        if program == "train":
-            metrics |= self._update_actor(batch, draws)
-            move_towards(
-                list(self.networks["target_critics"].parameters()),
-                list(self.networks["critics"].parameters()),
-                self.config.target_update_rate,
-            )
-        return metrics
-
-    def _update_critic(self, batch: Tensors) -> dict[str, Tensor]:
-        value_loss, action_value_loss = critic_losses(
-            self.networks["critics"],
-            self.networks["value"],
-            batch,
-            expectile=self.config.expectile,
-            discount=self.config.discount,
-        )
-        self.minimise("critic", value_loss + action_value_loss)
-        return {"value_loss": value_loss.detach(), "critic_loss": action_value_loss.detach()}
-
-    def _update_diffusion(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
-        loss = denoising_loss(
-            self.networks["diffusion"],
-            batch["actions"],
-            batch["observations"],
-            self._noise_levels(draws["behaviour_level"], batch["actions"].dtype),
-            draws["behaviour_noise"],
-            sigma_data=self.config.sigma_data,
-            bound=self._denoised_bound,
-        )
-        self.minimise("diffusion", loss)
-        return {"diffusion_loss": loss.detach()}
-
-    def _update_actor(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+    def _update_policy(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         config = self.config
         trust_region, negative_value, negative_likelihood = actor_losses(
             self.networks["actor"],
@@ -308,32 +128,7 @@ class DTQL(Algorithm):
             "actor_loss": loss.detach(),
         }
 
-    @torch.no_grad()
-    def act(self, observations: Tensor, draws: Tensors) -> Tensor:
-        """One of `candidates` actions per state, drawn from the softmax of the target critics' minimum.
-
-        Shapes: observations (S, N, O); candidates (S, N, C, A); choice (S, N); returns (S, N, A).
-        """
-        noise = draws["candidates"]
+    def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """Actions (S, N, C, A) of the actor from noise of that shape and observations (S, N, O)."""
         mean, log_std = self.networks["actor"](observations)
-        candidates = squash(
-            mean.unsqueeze(2), log_std.unsqueeze(2), noise, self.dimensions.action_bound
-        )  # (S, N, C, A)
-        states = observations.unsqueeze(2).expand(-1, -1, noise.shape[2], -1)
-        values = self.networks["target_critics"](states.flatten(1, 2), candidates.flatten(1, 2)).amin(dim=1)
-        return draw_by_softmax(
-            candidates,
-            values.unflatten(1, noise.shape[1:3]),
-            draws["choice"],
-            self.config.selection_temperature,
-        )
-
-
-def _levels(
-    median: float, scale: float, limits: tuple[float, ...], uniform: Tensor, dtype: torch.dtype
-) -> Tensor:
-    return log_logistic(uniform, median, scale, *limits).to(dtype)
-
-
-def _always(program: str) -> Callable[[int], str]:
-    return lambda step: program
+        return squash(mean.unsqueeze(2), log_std.unsqueeze(2), noise, self.dimensions.action_bound)

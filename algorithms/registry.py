@@ -7,13 +7,22 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from algorithms.base import Algorithm, Dimensions
+from algorithms.bc import BC, BCConfig
 from algorithms.dtql import DTQL, DTQLConfig
+from algorithms.dtql_kl import DTQLKL, DTQLKLConfig
+from algorithms.edp import EDPCRR, EDPIQL, EDPTD3
+from algorithms.edp_config import EDPCRRConfig, EDPIQLConfig, EDPTD3Config
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.srpo import SRPO, SRPOConfig
 from algorithms.srpo_points import SRPOPoints, SRPOPointsConfig
 
 METHODS: dict[str, tuple[type[Algorithm], type[Hyperparameters]]] = {
+    "bc": (BC, BCConfig),
     "dtql": (DTQL, DTQLConfig),
+    "dtql-kl": (DTQLKL, DTQLKLConfig),
+    "edp-td3": (EDPTD3, EDPTD3Config),
+    "edp-crr": (EDPCRR, EDPCRRConfig),
+    "edp-iql": (EDPIQL, EDPIQLConfig),
     "srpo": (SRPO, SRPOConfig),
     "srpo-points": (SRPOPoints, SRPOPointsConfig),
 }

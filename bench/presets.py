@@ -91,8 +91,11 @@ class Preset:
 
 
 def scaled_count(count: int, budget: float) -> int:
-    """`count` times `budget`, rounded up, at least 1; exact in the decimal digits of `budget` as typed."""
-    return max(1, math.ceil(count * Decimal(repr(float(budget)))))
+    """`count` times `budget`, rounded up, at least 1; exact in the decimal digits of `budget` as typed.
+
+    A count of 0, a stage that is left out, stays 0.
+    """
+    return max(min(1, count), math.ceil(count * Decimal(repr(float(budget)))))
 
 
 def title_of(algorithm: str) -> str:

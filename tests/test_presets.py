@@ -54,7 +54,7 @@ def test_dtql_agrees_with_table_4_and_main_py(task, variant, column):
 
 
 def test_all_26_tasks_have_a_preset_and_every_value_a_source():
-    assert tasks_of("dtql") == tuple(TABLE_4)
+    assert tuple(name for name in tasks_of("dtql") if not name.startswith("bandit-")) == tuple(TABLE_4)
     assert len(TABLE_4) == 26
     for task in TABLE_4:
         for variant in variants_of("dtql"):
@@ -115,7 +115,15 @@ def test_a_budget_scales_step_counts_and_interval_and_nothing_else():
 
 @pytest.mark.parametrize(
     ("count", "budget", "expected"),
-    [(50_000, 0.001, 50), (350_000, 0.001, 350), (10, 0.001, 1), (1, 1e-9, 1), (3, 0.5, 2), (7, 2, 14)],
+    [
+        (50_000, 0.001, 50),
+        (350_000, 0.001, 350),
+        (10, 0.001, 1),
+        (1, 1e-9, 1),
+        (3, 0.5, 2),
+        (7, 2, 14),
+        (0, 0.5, 0),
+    ],
 )
 def test_scaled_counts_round_up_without_binary_surprises(count, budget, expected):
     assert scaled_count(count, budget) == expected

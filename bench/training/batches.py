@@ -37,6 +37,11 @@ class PackedDataset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def observations(self) -> Tensor:
+        """Observations of all rows, (N, O)."""
+        return self.rows[:, : self.observation]
+
     def batch(self, indices: Tensor) -> dict[str, Tensor]:
         """The transitions at `indices` (S, B): observations (S, B, O), ..., rewards and terminals (S, B)."""
         rows = self.rows[indices]

@@ -52,6 +52,7 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor] = {}
         self._runner_name = runner
+        algorithm.prepare(data.observations)
         self._enter_phase()
 
     @property

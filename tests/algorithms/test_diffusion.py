@@ -12,14 +12,15 @@ from scipy import stats
 from algorithms.base import Dimensions
 from algorithms.diffusion import denoise, denoising_loss, log_logistic, precondition
 from algorithms.dtql import DTQL, DTQLConfig
-from tests.algorithms.plain_dtql import PlainNetworks, den_loss, doubled
+from tests.algorithms.checks import doubled
+from tests.algorithms.plain_dtql import PlainNetworks, den_loss
 
 SEEDS, BATCH, OBSERVATION, ACTION, BOUND = 2, 16, 5, 3, 1.0
 
 
 @pytest.fixture(scope="module")
 def model():
-    config = DTQLConfig(hidden_width=16)
+    config = DTQLConfig(hidden_width=16, diffusion_width=16)
     return doubled(DTQL(Dimensions(OBSERVATION, ACTION), config, seeds=(0, 1)))
 
 
@@ -226,7 +227,7 @@ def test_distribution(limits):
 @pytest.mark.parametrize(("truncated", "lowest"), [(True, 0.002), (False, 0.0)])
 def test_dtql_asks_for_its_own_noise_levels(truncated, lowest):
     """The levels that an update uses: the smallest uniform shows whether they are truncated."""
-    config = DTQLConfig(hidden_width=4, batch_size=1, truncate_noise=truncated)
+    config = DTQLConfig(hidden_width=4, diffusion_width=4, batch_size=1, truncate_noise=truncated)
     algorithm = DTQL(Dimensions(2, 1), config, seeds=(0,))
     seen = []
     algorithm.networks["diffusion"].register_forward_hook(

@@ -10,6 +10,7 @@ from tests.algorithms import checks
 DATA = checks.transitions()
 CONFIG = DTQLConfig(
     hidden_width=8,
+    diffusion_width=8,
     batch_size=4,
     candidates=4,
     pretrain_iterations=20,

@@ -14,10 +14,10 @@ from algorithms.dtql import (
     DTQL,
     DTQLConfig,
     actor_losses,
-    critic_losses,
     log_likelihood,
     squash,
 )
+from algorithms.diffusion_trusted import critic_losses
 from algorithms.losses import expectile_loss
 from tests.algorithms.checks import doubled, of_seed, random_batch
 from tests.algorithms.plain_dtql import PlainNetworks, actor_terms, q_loss, value_loss
@@ -28,7 +28,7 @@ TAU, GAMMA = 0.8, 0.97
 
 @pytest.fixture
 def algorithm():
-    return doubled(DTQL(DIMENSIONS, DTQLConfig(hidden_width=16), SEEDS))
+    return doubled(DTQL(DIMENSIONS, DTQLConfig(hidden_width=16, diffusion_width=16), SEEDS))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks, q_values
 DIMENSIONS, SEEDS = Dimensions(5, 3), (3, 8)
 CONFIG = DTQLConfig(
     hidden_width=16,
+    diffusion_width=16,
     batch_size=8,
     candidates=8,
     pretrain_iterations=10,

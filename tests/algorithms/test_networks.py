@@ -13,10 +13,11 @@ from torch.nn import functional
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
 from algorithms.networks import MLP, CriticEnsemble, Initialiser, LayerNorm, sinusoidal_embedding
-from tests.algorithms.plain_dtql import PlainNetworks, doubled
+from tests.algorithms.checks import doubled
+from tests.algorithms.plain_dtql import PlainNetworks
 
 HOPPER, ANTMAZE = Dimensions(11, 3), Dimensions(29, 8)
-SMALL = DTQLConfig(hidden_width=16, candidates=8, batch_size=8)
+SMALL = DTQLConfig(hidden_width=16, diffusion_width=16, candidates=8, batch_size=8)
 
 # Sums of inputs * outputs + outputs over the layers of the specification, by hand; per seed.
 COUNTS = {

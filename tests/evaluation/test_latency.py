@@ -9,7 +9,9 @@ from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
 from bench.evaluation import idle, latency
 
-CONFIG = DTQLConfig(hidden_width=16, batch_size=8, candidates=4, pretrain_iterations=1, train_iterations=1)
+CONFIG = DTQLConfig(
+    hidden_width=16, diffusion_width=16, batch_size=8, candidates=4, pretrain_iterations=1, train_iterations=1
+)
 
 
 def test_quantiles_are_those_of_the_timed_calls_alone(monkeypatch):

@@ -130,7 +130,12 @@ def test_breaking_off_goes_through():
 
 def test_evaluation_changes_neither_the_method_nor_the_global_generators():
     config = DTQLConfig(
-        hidden_width=16, batch_size=8, candidates=4, pretrain_iterations=1, train_iterations=1
+        hidden_width=16,
+        diffusion_width=16,
+        batch_size=8,
+        candidates=4,
+        pretrain_iterations=1,
+        train_iterations=1,
     )
     method = DTQL(Dimensions(11, 3), config, (0, 1))
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}

@@ -19,6 +19,7 @@ PRETRAINING, TRAINING = 20, 40
 EVALUATIONS, EPISODES = 2, 2
 CHANGES = {
     "hidden_width": 16,
+    "diffusion_width": 16,
     "candidates": 4,
     "batch_size": 16,
     "pretrain_iterations": PRETRAINING,

@@ -20,6 +20,7 @@ from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks
 DIMENSIONS, SEEDS = Dimensions(4, 2), (0, 1, 2, 3, 4)
 CONFIG = DTQLConfig(
     hidden_width=16,
+    diffusion_width=16,
     batch_size=8,
     candidates=8,
     pretrain_iterations=20,

@@ -1,0 +1,109 @@
+"""BC: a deterministic network regresses the data's actions, as in CORL (any_percent_bc.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms.base import Algorithm, Dimensions, Phase, Tensors
+from algorithms.hyperparameters import Count, Hyperparameters, NonNegative, Positive
+from algorithms.networks import MLP, Initialiser
+from algorithms.optim import Adam
+
+
+@dataclass(frozen=True)
+class BCConfig(Hyperparameters):
+    """Hyper-parameters of BC; values with their sources are in presets/bc.yaml."""
+
+    train_iterations: Count = 1_000_000
+    """iterations"""
+    batch_size: Count = 256
+    """transitions"""
+    learning_rate: Positive = 3e-4
+    """per step"""
+    hidden_width: Count = 256
+    """units per hidden layer"""
+    deviation_margin: NonNegative = 1e-3
+    """observation units; added to the standard deviations that observations are divided by"""
+
+
+class StandardisedActor(nn.Module):
+    """bound tanh(MLP((s - mean) / scale)): observations (S, B, O) -> actions (S, B, A).
+
+    Mean and scale are buffers with a seed axis, (S, 1, O), so they are saved, and travel, with the weights.
+    """
+
+    def __init__(self, initialiser: Initialiser, dimensions: Dimensions, width: int) -> None:
+        super().__init__()
+        self.mlp = MLP(
+            initialiser, (dimensions.observation, width, width, dimensions.action), functional.relu
+        )
+        self.bound = dimensions.action_bound
+        shape = (len(initialiser.seeds), 1, dimensions.observation)
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Actions as evaluated; nothing is random."""
+        return self.bound * torch.tanh(self.mlp((observations - self.mean) / self.scale))
+
+
+def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
+    """Mean squared error over batch and action: (S, B, A) twice -> (S,)."""
+    return (predicted - actions).square().mean(dim=(-2, -1))
+
+
+class BC(Algorithm):
+    """Behaviour cloning over a stack of seeds."""
+
+    name: ClassVar[str] = "bc"
+    act_draws = ()
+
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        config: BCConfig,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dimensions, config, seeds, device)
+        self.config: BCConfig = config
+        actor = StandardisedActor(Initialiser(self.seeds, "actor"), dimensions, config.hidden_width)
+        self.networks["actor"] = actor
+        self.networks.to(self.device)
+        self.optimisers = {"actor": Adam(actor.parameters(), config.learning_rate)}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """`train` alone."""
+        config = self.config
+        return (Phase("train", config.train_iterations, config.batch_size, (), lambda step: "train", True),)
+
+    @torch.no_grad()
+    def prepare(self, observations: Tensor) -> None:
+        """Standardise by mean and standard deviation (divisor N) of the whole dataset (N, O)."""
+        # Column by column: in double precision a dataset at once would take twice its memory.
+        moments = [
+            torch.stack(torch.std_mean(column.double(), correction=0))
+            for column in observations.unbind(dim=1)
+        ]
+        deviation, mean = torch.stack(moments, dim=1)
+        actor = self.networks["actor"]
+        actor.mean.copy_(mean.expand_as(actor.mean))
+        actor.scale.copy_((deviation + self.config.deviation_margin).expand_as(actor.scale))
+
+    def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        """One step of the actor towards the data's actions."""
+        loss = bc_loss(self.networks["actor"](batch["observations"]), batch["actions"])
+        self.minimise("actor", loss)
+        return {"actor_loss": loss.detach()}
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, draws: Tensors) -> Tensor:
+        """The actor's action, (S, N, O) -> (S, N, A)."""
+        return self.networks["actor"](observations)
