@@ -33,19 +33,19 @@ class SRPOPointsConfig(VPBehaviourConfig):
     """targets along each side of the square grid"""
     grid_extent: Positive = 1.0
     """of the action bound; the grid reaches from minus to plus this"""
-    highest_beta: Positive = 10.0
+    highest_beta: Positive = 30.0
     """weight of Q's gradient against the behaviour model's noise; the greediest of the temperatures"""
-    lowest_beta: Positive = 0.03
+    lowest_beta: Positive = 0.1
     """weight of Q's gradient against the behaviour model's noise; the most conservative"""
     beta_count: Count = 6
     """temperatures, a geometric ladder from the highest to the lowest"""
-    score_weighting: ScoreWeighting = "sigma_squared"
+    score_weighting: ScoreWeighting = "alpha_over_sigma"
     """w(t) of the predicted noise: sigma_t^2, 1, or alpha_t / sigma_t"""
     noise_baseline: bool = True
     """subtract the noise that was added from the predicted noise; same mean, other variance"""
     policy_time_min: InnerFraction = 0.02
     """diffusion time from 0 (clean) to 1 (noise); earliest that points are perturbed to"""
-    policy_time_max: InnerFraction = 0.98
+    policy_time_max: InnerFraction = 0.2
     """diffusion time from 0 (clean) to 1 (noise); latest that points are perturbed to"""
 
 
