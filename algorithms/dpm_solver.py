@@ -22,7 +22,7 @@ LogAlpha = Callable[[float], float]
 class Stage:
     """One prediction of noise, and the point that is formed after it.
 
-    The point is `start` x + sum of `noises[i]` e_i: x is the step's first point, e_i are its predictions so far.
+    The point is `start` x + sum of `noises[i]` e_i: x is the step's first point, e_i its predictions so far.
     """
 
     time: float
@@ -75,7 +75,7 @@ def uniform_steps(log_alpha: LogAlpha, orders: Sequence[int], start: float, end:
 
 
 def solve(steps: Sequence[Step], predict: Callable[[int, Tensor], Tensor], start: Tensor) -> Tensor:
-    """The point where the last step ends; `predict(i, x)` is the noise seen in x, shaped like x, at call i."""
+    """The point where the last step ends; `predict(i, x)` is the noise seen in x (...), (...), at call i."""
     point, call = start, 0
     for step in steps:
         first, noises = point, []
