@@ -18,9 +18,9 @@ from bench.report.svg import TEXT_COLOUR, drawing_settings, inline_svg
 
 # Mid-tones only, so that both ends stand out on white and on black; red stays free for the policy.
 REWARD_COLOURS = LinearSegmentedColormap.from_list("reward", ["#6A55A3", "#2F86C6", "#3FB58B", "#A3C644"])
-# Pale, so that dots and paths stay legible on it.
-VALUE_COLOURS = LinearSegmentedColormap.from_list("value", ["#EEF2F6", "#A9C4DC", "#5B8DB8"])
-RED, GREEN, GREY, PLAIN = "#DE1F2D", "#00815E", "#5A6570", "#2F86C6"
+# From nothing to blue: low values show the page, light or dark, and dots and paths stay legible everywhere.
+VALUE_COLOURS = LinearSegmentedColormap.from_list("value", ["#2F86C600", "#2F86C6B0"])
+RED, GREEN, GREY, PLAIN, PALE = "#E8202E", "#00A070", "#7A858F", "#2F86C6", "#86A8C4"
 
 # Thousands of dots as shapes would make megabytes: all below this order of drawing becomes one picture.
 _PICTURE = 2.4
@@ -55,6 +55,11 @@ class Sheet:
     columns: tuple[str, ...] = ()
     """Titles over the first row; panels with titles of their own need none."""
 
+    @property
+    def across(self) -> int:
+        """Panels of the longest row."""
+        return max(len(row.panels) for row in self.rows)
+
 
 def limit_of(*clouds: Array, margin: float = 1.06) -> float:
     """Half width of square axes that hold all points of the clouds (..., 2)."""
@@ -80,7 +85,7 @@ def samples(axes: Axes, points: Array, colour: str = PLAIN) -> None:
 
 
 def landscape(axes: Axes, grid: Array, values: Array) -> None:
-    """Values (G*G,) at grid points (G*G, 2), pale: low, blue: high."""
+    """Values (G*G,) at grid points (G*G, 2): the higher, the bluer."""
     x, column = np.unique(grid[:, 0], return_inverse=True)
     y, row = np.unique(grid[:, 1], return_inverse=True)
     picture = np.full((len(y), len(x)), np.nan)
@@ -123,11 +128,10 @@ def _dots(axes: Axes, points: Array, size: float, order: float, **colour: object
 
 
 def _drawn(sheet: Sheet, ink: str) -> Figure:
-    across = max(len(row.panels) for row in sheet.rows)
     titled = any(panel and panel.title for row in sheet.rows for panel in row.panels)
     height = _PANEL_INCHES + (0.22 if titled else 0.06)
     head, side = 0.25 if sheet.columns else 0.05, 0.3
-    inches = (side + across * (_PANEL_INCHES + 0.06), head + len(sheet.rows) * height)
+    inches = (side + sheet.across * (_PANEL_INCHES + 0.06), head + len(sheet.rows) * height)
     figure = Figure(figsize=inches)
     FigureCanvasAgg(figure)
     for down, row in enumerate(sheet.rows):
@@ -149,6 +153,7 @@ def _fill(axes: Axes, panel: Panel | None, ink: str) -> None:
     axes.set_yticks([])
     axes.patch.set_visible(False)
     axes.set_rasterization_zorder(_PICTURE)
+    axes.set_axisbelow(False)  # the row's name is part of an axis and must not become pixels
     for spine in axes.spines.values():
         spine.set(color=ink, linewidth=0.5, alpha=0.6)
     if panel is None:

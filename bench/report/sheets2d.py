@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from bench.report.illustrations import Clouds, Illustration, representative
 from bench.report.panels2d import (
+    PALE,
     RED,
     Panel,
     Sheet,
@@ -27,7 +28,6 @@ from bench.report.panels2d import (
 SHOWN_INTERVALS = (50, 30, 15, 5)
 """BDPO Figs. 4 and 11 begin an interval at each of these of 50 steps; other lengths scale them."""
 SHOWN_TEMPERATURES = 4
-PALE = "#A9C4DC"
 
 
 def policies(items: Sequence[Illustration], down: Mapping[str, str], across: Mapping[str, str]) -> Sheet:
