@@ -84,6 +84,8 @@ class Algorithm(ABC):
     """Draws of one action choice, per episode and environment step."""
     illustration_draws: tuple[Draw, ...] = ()
     """Draws of `illustrate`."""
+    reweighting_temperature: float | None = None
+    """eta where the optimal policy is the data's, re-weighted by exp(Q / eta); None of other methods."""
 
     def __init__(
         self, dimensions: Dimensions, config: object, seeds: Sequence[int], device: torch.device | str = "cpu"
