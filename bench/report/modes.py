@@ -29,7 +29,7 @@ class Mode:
 
 
 def modes_of(cloud: Array) -> list[Mode]:
-    """Clusters of a cloud (N, 2) that are apart by more than GAP; strays of under LEAST of the points are none."""
+    """Clusters of a cloud (N, 2) that are apart by more than GAP; under LEAST of the points are strays."""
     tree = cKDTree(cloud)
     near = tree.sparse_distance_matrix(tree, GAP * float(np.abs(cloud).max()), output_type="coo_matrix")
     count, labels = connected_components(near, directed=False)
