@@ -182,6 +182,17 @@ class Task:
         """Whether the data is a formula and a seed: made in seconds, never downloaded."""
         return isinstance(self.dataset, GeneratedDataset)
 
+    def physics_under(self, asked: Physics | None) -> str:
+        """The physics that applies when `asked` is asked for; None leaves the task's own.
+
+        Raises BenchError where there is nothing to simulate and something was asked for.
+        """
+        if asked is not None and self.physics == NO_PHYSICS:
+            raise BenchError(
+                f"physics {asked} for {self.name}", "Its reward is a formula of the action.", "Leave it away."
+            )
+        return asked or self.physics
+
     @property
     def preset_task(self) -> str:
         """Name of the task whose preset applies."""

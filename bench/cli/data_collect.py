@@ -28,13 +28,14 @@ def collect(
     threads: Annotated[
         int | None, typer.Option(min=1, help="By default all cores. The bytes do not depend on it.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Collect again what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
 ) -> None:
-    """Roll out the shipped behaviour policies into datasets of D4RL's layout.
+    """Roll out the shipped behaviour policies into datasets of D4RL's layout; generate the 2D problems'.
 
     Same seed, same machine: same bytes. Each file's SHA-256 is printed and, in the data folder, recorded.
     """
     from bench.data.collect import collect as collect_file
+    from bench.data.generate import write_generated
     from bench.data.ledger import Ledger
     from bench.data.paths import dataset_path
 
@@ -45,12 +46,16 @@ def collect(
         )
     for task in tasks:
         path = out or dataset_path(task)
-        if task.collected and path.exists() and not overwrite:
-            typer.echo(f"{task.name}: already at {path}; --overwrite collects it again.")
+        if (task.collected or task.generated) and path.exists() and not overwrite:
+            typer.echo(f"{task.name}: already at {path}; --overwrite makes it again.")
             continue
         started = time.monotonic()
         with shown_progress(task.name, "rows") as progress:
-            digest = collect_file(task, path, transitions, seed, progress, physics, threads)
+            if task.generated:
+                task.physics_under(physics)
+                digest = write_generated(task, path, transitions, seed)
+            else:
+                digest = collect_file(task, path, transitions, seed, progress, physics, threads)
         rows = transitions or task.rows or 0
         rate = rows / (time.monotonic() - started)
         typer.echo(f"{task.name}: {rows:,} rows, {rate:,.0f} per second, now at {path}")

@@ -48,10 +48,10 @@ def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, secon
     from bench.data.paths import dataset_path
 
     there = dataset_path(cell.task).is_file()
-    missing = "to collect" if cell.task.collected else "to fetch"
+    missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate"}
     evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
     name = cell.algorithm if cell.variant == "released" else f"{cell.algorithm} ({cell.variant})"
-    data = "there" if there else missing
+    data = "there" if there else missing[cell.task.dataset.source]
     duration = _duration(seconds) if stacks else "-"
     numbers = (str(number) for number in (trials, finished, failed, stacks))
     return cell.task.name, name, *numbers, evaluations, data, duration

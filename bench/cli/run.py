@@ -110,7 +110,7 @@ def _obtained(task: Task) -> Path:
     from bench.data.fetch import ensure_dataset
     from bench.data.paths import dataset_path
 
-    if dataset_path(task).is_file():
+    if dataset_path(task).is_file() or task.generated:
         return ensure_dataset(task)
     verb, unit = ("collecting", "transitions") if task.collected else ("fetching", "bytes")
     with shown_progress(f"{verb} {task.name}", unit) as progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.catalog import Task
+from bench.catalog import D4RLDataset, Task
 from bench.data.dataset import RawDataset
 from bench.errors import BenchError
 
@@ -34,7 +34,7 @@ def check_rows(raw: RawDataset, path: Path, task: Task) -> None:
 
 def obtain(task: Task) -> str:
     """The command that gets a task's dataset."""
-    return f"`bench data {'collect' if task.collected else 'fetch'} {task.name}`"
+    return f"`bench data {'fetch' if isinstance(task.dataset, D4RLDataset) else 'collect'} {task.name}`"
 
 
 def replace_by(task: Task) -> str:

@@ -10,6 +10,7 @@ import requests
 
 from bench.catalog import D4RLDataset, Task
 from bench.data.collect import Progress, collect
+from bench.data.generate import write_generated
 from bench.data.ledger import Ledger
 from bench.data.paths import dataset_path
 from bench.data.reader import read_file
@@ -25,7 +26,7 @@ CHUNK = 1 << 20
 
 
 def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
-    """Path of a task's dataset, which is fetched or collected first where it is missing.
+    """Path of a task's dataset, which is fetched, collected or generated first where it is missing.
 
     `progress` is called with bytes (fetched) or rows (collected), done and in all.
 
@@ -37,9 +38,12 @@ def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
     path = dataset_path(task)
     if path.is_file():
         return path
-    if task.collected:
-        collect(task, path, progress=progress)
-        # Collected anew on purpose: another content than that of a file since removed is no error.
+    if not isinstance(task.dataset, D4RLDataset):
+        if task.generated:
+            write_generated(task, path)
+        else:
+            collect(task, path, progress=progress)
+        # Made anew on purpose: another content than that of a file since removed is no error.
         Ledger().look_up(path, accept=True)
         return path
     return fetch(task, progress)
@@ -60,7 +64,7 @@ def fetch(task: Task, progress: Progress | None = None) -> Path:
     if not isinstance(task.dataset, D4RLDataset):
         raise BenchError(
             f"{task.name} has no address",
-            "Its data is collected, not downloaded.",
+            f"Its data is {task.dataset.source}, not downloaded.",
             f"Type `bench data collect {task.name}`.",
         )
     path = dataset_path(task)

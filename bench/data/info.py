@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalog import Task
-from bench.data.reader import cut_rows, qlearning_dataset, read_file, read_metadata
+from bench.data.reader import cut_rows, read_file, read_metadata, transitions_of
 from bench.data.trajectories import episodes
 
 
@@ -51,7 +51,7 @@ def summarise(path: Path, task: Task) -> Summary:
     return Summary(
         task=task.name,
         rows=raw.rows,
-        transitions=len(qlearning_dataset(raw)),
+        transitions=len(transitions_of(raw, task)),
         terminals=int(raw.terminals.sum()),
         timeouts=int(cut_rows(raw).sum()),
         episodes=len(returns),

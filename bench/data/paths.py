@@ -22,8 +22,9 @@ def data_folder() -> Path:
 def dataset_path(task: Task) -> Path:
     """File of a task's dataset, whether it is there or not.
 
-    D4RL's files keep the name of their address, as D4RL names them; collected ones lie in `collected/`.
+    D4RL's files keep the name of their address, as D4RL names them; collected ones lie in `collected/`,
+    generated ones in `generated/`.
     """
     if isinstance(task.dataset, D4RLDataset):
         return data_folder() / task.dataset.file_name
-    return data_folder() / "collected" / f"{task.name}.hdf5"
+    return data_folder() / task.dataset.source / f"{task.name}.hdf5"

@@ -46,6 +46,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         }
 
 
+def transitions_of(raw: RawDataset, task: Task) -> Transitions:
+    """Transitions of a task's file: D4RL's, or those of one-step problems, where no row has a successor."""
+    return _one_step_transitions(raw) if task.generated else qlearning_dataset(raw)
+
+
 def qlearning_dataset(
     raw: RawDataset, *, terminate_on_end: bool = False, keep_terminal_timeouts: bool = False
 ) -> Transitions:
@@ -78,6 +83,18 @@ def qlearning_dataset(
         next_observations=raw.observations[kept + 1],
         terminals=raw.terminals[kept],
         trajectory_ends=ends,
+    )
+
+
+def _one_step_transitions(raw: RawDataset) -> Transitions:
+    """Every row is an episode, and its next observation the same one (DTQL's `toy_tasks/`)."""
+    return Transitions(
+        observations=raw.observations,
+        actions=raw.actions,
+        rewards=raw.rewards,
+        next_observations=raw.observations,
+        terminals=raw.terminals,
+        trajectory_ends=np.ones(raw.rows, dtype=bool),
     )
 
 

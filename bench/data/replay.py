@@ -80,11 +80,13 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
 
     Raises
     ------
-    BenchError : the task has no simulator, or the file holds no states, or states that are not those of its
-        observations (as D4RL's first `-v2` files, D4RL issue 105).
+    BenchError : the task has no simulator or no physics, or the file holds no states, or states that are not
+        those of its observations (as D4RL's first `-v2` files, D4RL issue 105).
     """
     if task.simulator is None:
         raise BenchError(f"{task.name} cannot be replayed", "Its simulator does not exist yet.", "")
+    if task.generated:
+        raise BenchError(f"{task.name} cannot be replayed", "Its data is a formula, without physics.", "")
     robot = robot_named(task.simulator)
     steps = _read_steps(path, task, robot, rows)
     errors = {physics: _one_step_errors(steps, task.simulator, robot, physics) for physics in PHYSICS}

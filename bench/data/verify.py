@@ -8,16 +8,20 @@ from typing import Literal
 
 import numpy as np
 
-from bench.catalog import CollectedDataset, Task
+from bench.catalog import CollectedDataset, GeneratedDataset, Task
 from bench.data.collect import shares
 from bench.data.dataset import RawDataset
 from bench.data.ledger import Entry, Ledger
 from bench.data.manifest import DatasetFacts, Manifest, load_manifest
+from bench.data.problems2d import generate
 from bench.data.reader import cut_rows, qlearning_dataset, read_file, read_metadata
 from bench.records import DatasetRecord, hash_of
 
 TERMINALS_TOLERANCE = 1
 """The source of the counts does not say whether it counted a terminal at the very end."""
+
+FORMULA_TOLERANCE = 1e-4
+"""Of generated points and rewards: sine and cosine may round differently on another machine."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class VerificationReport:
 def verify(task: Task, path: Path, *, accept: bool = False) -> VerificationReport:
     """Check a file's content against the facts known of it and note the result in the data folder's ledger.
 
-    D4RL's files are held against the manifest, collected ones against their task's recipe.
+    D4RL's files are held against the manifest, collected ones against their task's recipe, generated ones
+    against their formula.
 
     Parameters
     ----------
@@ -66,6 +71,8 @@ def verify(task: Task, path: Path, *, accept: bool = False) -> VerificationRepor
     entry = ledger.look_up(path, accept=accept)
     if isinstance(task.dataset, CollectedDataset):
         checks = _recipe_checks(raw, task, task.dataset, path)
+    elif isinstance(task.dataset, GeneratedDataset):
+        checks = _formula_checks(raw, task.dataset, path)
     else:
         checks = _fact_checks(raw, manifest.datasets.get(task.name), manifest.state_tolerance)
     entry = ledger.note(
@@ -164,6 +171,29 @@ def _recipe_checks(raw: RawDataset, task: Task, recipe: CollectedDataset, path: 
         for name in expected
     )
     return (Check("rows", f"{recipe.transitions:,} by default", f"{raw.rows:,}", "ok"), *described)
+
+
+def _formula_checks(raw: RawDataset, recipe: GeneratedDataset, path: Path) -> tuple[Check, ...]:
+    """A generated file holds what the formula gives again; fewer rows than usual are allowed."""
+    found = read_metadata(path)
+    expected = {"problem": recipe.problem, "seed": str(recipe.seed)}
+    again = generate(recipe, raw.rows)
+    furthest = max(
+        float(np.abs(raw.actions - again.actions).max()), float(np.abs(raw.rewards - again.rewards).max())
+    )
+    return (
+        Check("rows", f"{recipe.rows:,} by default", f"{raw.rows:,}", "ok"),
+        *(
+            _compared(name, value, found.get(name, "not stated"), found.get(name) == value)
+            for name, value in expected.items()
+        ),
+        _compared(
+            "points and rewards",
+            f"within {FORMULA_TOLERANCE:g}",
+            f"off by {furthest:.1g}",
+            furthest <= FORMULA_TOLERANCE,
+        ),
+    )
 
 
 def _compared(name: str, expected: str, found: str, equal: bool) -> Check:

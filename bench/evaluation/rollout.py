@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from algorithms.base import Algorithm, derived_seed
-from bench.envs.batch import BatchedSimulator
+from bench.envs import Simulator
 from bench.training.draws import DrawStream
 
 STREAM = "evaluation"
@@ -29,7 +29,7 @@ class Rollouts:
 
 def roll_out(
     algorithm: Algorithm,
-    simulator: BatchedSimulator,
+    simulator: Simulator,
     *,
     evaluation: int,
     episodes: int,

@@ -68,7 +68,7 @@ class Collector:
                         self._writer.start(key)
             case Weights():
                 if self._states.get(event.trial) not in (FINISHED, FAILED):
-                    self._writer.record(self._keep(event))
+                    self._store(self._keep(event))
             case Progress() | Stopped():
                 pass
             case _:

@@ -187,7 +187,7 @@ def _cell(request: Request, algorithm: str, task: Task, changes: Mapping[str, Ch
         algorithm=algorithm,
         variant=request.variant,
         task=task,
-        physics=request.physics or task.physics,
+        physics=task.physics_under(request.physics),
         budget=request.budget,
         preset=preset,
         evaluation_steps=steps,

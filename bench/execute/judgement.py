@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench.catalog import Physics, Task, load_catalog
-from bench.envs import make_simulator
+from bench.envs import simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
 from bench.execute.outcome import FINAL
@@ -37,8 +37,9 @@ def judge(
     algorithm = method_for(task, record.key.algorithm, record.config["hyperparameters"], seeds)
     algorithm.load_policy_state(0, weights)
     number = next_judgement(store, trial_id)
-    chosen, count = physics or record.physics, episodes or record.episodes
-    with make_simulator(task.environment, chosen, count, threads) as simulator:
+    chosen = task.physics_under(physics) if physics else record.physics
+    count = episodes or record.episodes
+    with simulator_for(task, chosen, count, threads) as simulator:
         rollouts = roll_out(algorithm, simulator, evaluation=number, episodes=count)
     if not rollouts.finite.all():
         raise WorkFailedError(f"trial {trial_id} acts in numbers that are not finite", "", "Train it again.")

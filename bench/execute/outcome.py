@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from algorithms.base import Algorithm
+from bench.data.reader import read_file
 from bench.device import device_name
+from bench.evaluation.illustration import illustrate
 from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
 from bench.execute.events import Event, Weights
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 FINAL = "final"
 """Role of the weights at the end of training."""
+ILLUSTRATION = "illustration"
+"""Role of the file with what a method shows on a 2D problem."""
 
 
 def outcome_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[Event]:
@@ -40,6 +45,22 @@ def outcome_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[
         for quantity, value in timings.items():
             yield _timing(plan, trial, quantity, value, trainer.runner)
         yield _finished(plan, trial, slot, history)
+
+
+def illustrated(
+    plan: StackPlan, algorithm: Algorithm, metrics: list[dict[str, float]]
+) -> Iterator[tuple[int, Weights]]:
+    """Illustrations of a stack trained on a 2D problem, as files to keep, each with its slot.
+
+    Their numbers are put into `metrics`, one dictionary per slot. Seeds that act in numbers that are not
+    finite are left out.
+    """
+    shown = illustrate(algorithm, plan.task, read_file(plan.data_path, plan.task))
+    for slot, illustration in enumerate(shown):
+        if illustration is not None:
+            metrics[slot] |= illustration.numbers
+            arrays = {name: tensor.contiguous() for name, tensor in illustration.arrays.items()}
+            yield slot, Weights(plan.trials[slot].key, ILLUSTRATION, save(arrays))
 
 
 def _timings(plan: StackPlan, trainer: Trainer, history: History) -> dict[str, float]:

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import torch
 
 from algorithms.base import Algorithm
-from bench.data.reader import qlearning_dataset, read_file
+from bench.data.reader import read_file, transitions_of
 from bench.data.rewards import transformed_rewards
-from bench.envs import BatchedSimulator, make_simulator
+from bench.envs import Simulator, simulator_for
 from bench.errors import WorkFailedError
 from bench.evaluation.rollout import Rollouts, roll_out
 from bench.execute.events import Emit, Progress, Started, Stopped
-from bench.execute.outcome import outcome_of
+from bench.execute.outcome import illustrated, outcome_of
 from bench.execute.plan import StackPlan
 from bench.records import EvaluationRecord, FailureRecord
 from bench.training.batches import PackedDataset
@@ -80,7 +80,7 @@ class Stack:
         plan = self.plan
         self._resume()
         count = len(plan.seeds) * self._evaluation["episodes"]
-        with make_simulator(plan.task.environment, plan.trials[0].physics, count, plan.threads) as simulator:
+        with simulator_for(plan.task, plan.trials[0].physics, count, plan.threads) as simulator:
             try:
                 while self._work(simulator):
                     pass
@@ -93,7 +93,7 @@ class Stack:
         self._checkpoints.remove()
         return True
 
-    def _work(self, simulator: BatchedSimulator) -> bool:
+    def _work(self, simulator: Simulator) -> bool:
         """Do the next piece of work; False when nothing is left."""
         if len(self.history.failed) == len(self.plan.seeds):
             return False
@@ -186,7 +186,7 @@ class Stack:
                 return phase.iterations if position.phase > index else done
         raise ValueError("the method has no phase to evaluate")
 
-    def _evaluate(self, simulator: BatchedSimulator, due: tuple[int, int]) -> None:
+    def _evaluate(self, simulator: Simulator, due: tuple[int, int]) -> None:
         number, step = due
         started = time.monotonic()
 
@@ -204,6 +204,10 @@ class Stack:
         )
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
         metrics = self.trainer.read_metrics()
+        if self.plan.task.generated and number == len(self._evaluation["steps"]):
+            for slot, illustration in illustrated(self.plan, self.trainer.algorithm, metrics):
+                if str(slot) not in self.history.failed:
+                    self._emit(illustration)
         self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
         self.history.evaluation_seconds += rollouts.seconds
         for slot, finite in enumerate(rollouts.finite):
@@ -282,7 +286,7 @@ class Stack:
         seconds = sum(spent.values())
         return self.iterations / seconds if seconds else 0.0
 
-    def _report_evaluation(self, simulator: BatchedSimulator, number: int, step: int, seconds: float) -> None:
+    def _report_evaluation(self, simulator: Simulator, number: int, step: int, seconds: float) -> None:
         """Report about once a second; the first evaluation is taken to go on to the horizon."""
         if step and time.monotonic() - self._reported_at < CHUNK_SECONDS:
             return
@@ -301,7 +305,7 @@ def _algorithm(plan: StackPlan) -> Algorithm:
 
 
 def _packed_data(plan: StackPlan) -> PackedDataset:
-    transitions = qlearning_dataset(read_file(plan.data_path, plan.task))
+    transitions = transitions_of(read_file(plan.data_path, plan.task), plan.task)
     if len(transitions) == 0:
         raise WorkFailedError(f"{plan.data_path} holds no transition", "", "Collect or fetch it again.")
     return PackedDataset.pack(
