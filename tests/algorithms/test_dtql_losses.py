@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from algorithms.base import Dimensions
+from algorithms.diffusion_trusted import critic_losses
 from algorithms.dtql import (
     DTQL,
     DTQLConfig,
@@ -17,7 +18,6 @@ from algorithms.dtql import (
     log_likelihood,
     squash,
 )
-from algorithms.diffusion_trusted import critic_losses
 from algorithms.losses import expectile_loss
 from tests.algorithms.checks import doubled, of_seed, random_batch
 from tests.algorithms.plain_dtql import PlainNetworks, actor_terms, q_loss, value_loss
