@@ -6,8 +6,8 @@ from bench.report.measured import Measured
 from bench.report.paper import PaperCell
 
 
-def comparable(measured: Measured, cell: PaperCell) -> list[str]:
-    """Reasons why `measured` must not be held against `cell`; empty where it may.
+def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
+    """Reasons why `measured` must not be held against `cell` (None: nothing is printed); empty where it may.
 
     The conditions: D4RL's own data, verified; the current task version; physics `d4rl`; the preset's full
     budget, evaluations and episodes; the paper's protocol and episodes; a variant that the cell accepts; a
@@ -28,14 +28,21 @@ def comparable(measured: Measured, cell: PaperCell) -> list[str]:
 def _data_reasons(measured: Measured) -> list[str]:
     if measured.twin_of is not None:
         return [f"collected data, not D4RL's {measured.twin_of}"]
+    if measured.verification == "mismatch":
+        return ["the file is not D4RL's"]
     if measured.verification != "verified":
-        return [f"dataset {measured.verification}"]
+        return ["whether the file is D4RL's is not known"]
     return []
 
 
-def _printed_reasons(measured: Measured, cell: PaperCell) -> list[str]:
+def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
+    if cell is None:
+        return ["the paper prints no number here"]
     if not cell.accepts_variants:
-        return ["printed number quoted from elsewhere"]
+        quoted = cell.seeds is None and cell.episodes is None
+        return [
+            "printed number quoted from elsewhere" if quoted else "the printed number is of another setting"
+        ]
     reasons = []
     if cell.protocol != measured.protocol:
         reasons.append(f"protocol {measured.protocol}, printed {cell.protocol or 'unknown'}")

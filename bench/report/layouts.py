@@ -9,22 +9,69 @@ from bench.report.score_table import ScoreLayout, score_table
 from bench.report.speed_table import SECONDS_PER_1K, SpeedLayout, SpeedRow, speed_table
 from bench.report.tables import Table
 
+_SCORES = "Scores are D4RL-normalised: 0 is a random policy, 100 an expert."
+_OVER_SEEDS = "±: standard deviation over training seeds, both printed and measured (n of them)."
+_NO_SPREAD = "The paper prints no spread. Measured ±: standard deviation over n training seeds."
+_POOLED = (
+    "Printed ±: standard error over the pooled rollouts of all seeds. "
+    "Measured ±: standard deviation over n training seeds."
+)
+_RAT = "Printed and, where there are ten evaluations, measured: the mean of the last ten (RAT)."
+_BOLD = "Bold: the highest printed number of a row; the paper states no rule for its bold type."
+
+_DTQL_HEADINGS = {
+    "locomotion": ("Gym", "Gym Average"),
+    "antmaze": ("Antmaze", "Antmaze Average"),
+    "adroit": ("Adroit Tasks", "Adroit Average"),
+    "kitchen": ("Kitchen Tasks", "Kitchen Average"),
+}
+_EDP_HEADINGS = {
+    "locomotion": ("Gym", "Average"),
+    "kitchen": ("Kitchen", "Average"),
+    "adroit": ("Adroit", "Average"),
+    "antmaze": ("AntMaze", "Average"),
+}
+_EDP_METHODS = {name: f"{name} (Ours)" for name in ("EDP+TD3", "EDP+CRR", "EDP+IQL")}
+
 DTQL_SCORES = ScoreLayout(
     id="dtql-1",
-    own_method="DTQL",
-    own_header="DTQL (Ours)",
-    headings={
-        "locomotion": ("Gym", "Gym Average"),
-        "antmaze": ("Antmaze", "Antmaze Average"),
-        "adroit": ("Adroit Tasks", "Adroit Average"),
-        "kitchen": ("Kitchen Tasks", "Kitchen Average"),
-    },
-    notes=(
-        "Scores are D4RL-normalised: 0 is a random policy, 100 an expert.",
-        "Printed ±: standard error over the pooled rollouts of all seeds. "
-        "Measured ±: standard deviation over n training seeds.",
-        "Bold: the highest printed number of a row; the paper states no rule for its bold type.",
-    ),
+    own={"DTQL": "DTQL (Ours)"},
+    headings=_DTQL_HEADINGS,
+    notes=(_SCORES, _POOLED, _BOLD),
+    takes_all=True,
+)
+DTQL_KL = ScoreLayout(
+    id="dtql-5",
+    own={"DTQL with KL regulariser (DQL_KL)": "DTQL (KL)", "DTQL": "DTQL"},
+    headings=_DTQL_HEADINGS,
+    notes=(_SCORES, "One column of this table survives in the text at hand."),
+)
+DTQL_ANTMAZE = ScoreLayout(
+    id="dtql-6",
+    own={"SRPO": "SRPO", "DTQL": "DTQL (Ours)"},
+    headings=_DTQL_HEADINGS,
+    notes=(_SCORES, _POOLED),
+)
+SRPO_SCORES = ScoreLayout(
+    id="srpo-1",
+    own={"SRPO": "SRPO (Ours)"},
+    headings={"locomotion": ("Locomotion", "Average"), "antmaze": ("AntMaze", "Average")},
+    notes=(_SCORES, _OVER_SEEDS, _BOLD),
+)
+EDP_SCORES = ScoreLayout(
+    id="edp-2", own=_EDP_METHODS, headings=_EDP_HEADINGS, notes=(_SCORES, _RAT, _NO_SPREAD, _BOLD)
+)
+EDP_BEST = ScoreLayout(
+    id="edp-5",
+    own=_EDP_METHODS,
+    headings=_EDP_HEADINGS,
+    notes=(_SCORES, "RAT: mean of the last ten evaluations. OMS: the best one, an oracle.", _NO_SPREAD),
+)
+BDPO_SCORES = ScoreLayout(
+    id="bdpo-1",
+    own={"BDPO": "BDPO (Ours)"},
+    headings={"locomotion": ("Locomotion", "Sum"), "antmaze": ("AntMaze", "Sum")},
+    notes=(_SCORES, _OVER_SEEDS, _BOLD),
 )
 
 DTQL_SPEED = SpeedLayout(
@@ -52,7 +99,19 @@ DTQL_SPEED = SpeedLayout(
     ),
 )
 
-LAYOUTS: dict[str, ScoreLayout | SpeedLayout] = {layout.id: layout for layout in (DTQL_SCORES, DTQL_SPEED)}
+LAYOUTS: dict[str, ScoreLayout | SpeedLayout] = {
+    layout.id: layout
+    for layout in (
+        DTQL_SCORES,
+        DTQL_SPEED,
+        DTQL_KL,
+        DTQL_ANTMAZE,
+        SRPO_SCORES,
+        EDP_SCORES,
+        EDP_BEST,
+        BDPO_SCORES,
+    )
+}
 
 
 def choose_tables(names: str) -> list[str]:

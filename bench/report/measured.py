@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from bench.evaluation.protocols import reported_score
 from bench.records import FailureRecord, RunRecord, TimingRecord
 
 
@@ -21,6 +21,14 @@ class SeedScore:
     state: str
     """`planned`, `running`, `finished` or `failed`."""
     score: float | None
+    """Under the protocol of its cell."""
+    evaluations: tuple[float, ...] = ()
+    """Mean normalised score of each evaluation during training, in order."""
+
+    def under(self, protocol: str) -> SeedScore:
+        """The same trial scored by another protocol; without a score where its evaluations give none."""
+        scored = self.state == "finished"
+        return replace(self, score=reported_score(protocol, self.evaluations) if scored else None)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,16 @@ class Measured:
     def standard_deviation(self) -> float | None:
         """Standard deviation over seeds (ddof 1); None with fewer than two."""
         return statistics.stdev(self.scores) if self.n > 1 else None
+
+    def under(self, *protocols: str) -> Measured:
+        """This cell by the first of the protocols that gives any seed a score; as it is where none does."""
+        for protocol in protocols:
+            trials = tuple(trial.under(protocol) for trial in self.trials)
+            same = protocol == self.protocol
+            chosen = self if same else replace(self, protocol=protocol, trials=trials)
+            if chosen.n:
+                return chosen
+        return self
 
     def shortfalls(self) -> tuple[str, ...]:
         """What a reader must know about seeds that gave no score."""
@@ -123,8 +141,3 @@ class ReportData:
     curves: tuple[LearningCurve, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     failures: tuple[FailureRecord, ...] = ()
-
-
-def algorithm_of(method: str) -> str:
-    """Name in this suite of a method as papers print it: `TD3+BC` -> `td3bc`."""
-    return re.sub(r"[^a-z0-9]", "", method.lower())

@@ -51,22 +51,28 @@ def _correction(erratum: Erratum) -> str:
     return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
 
 
+def scored_as(entry: Measured, printed: PaperCell | None) -> Measured:
+    """`entry` by the printed protocol; by its own or `last` where its evaluations do not allow that."""
+    wanted = [printed.protocol] if printed is not None and printed.protocol else []
+    return entry.under(*wanted, entry.protocol, "last")
+
+
 def measured_cell(entry: Measured, printed: PaperCell | None) -> Cell:
     """Mean ± standard deviation over seeds and n; blank, with a footnote, where no seed has a score."""
     mean, deviation = entry.mean, entry.standard_deviation
     text = number_text(mean, 1, "" if deviation is None else f"{deviation:.1f}")
     variant = () if entry.variant == DEFAULT_VARIANT else (f"variant {entry.variant}",)
-    footnotes = variant + entry.shortfalls()
+    oracle = ("best evaluation over training, an oracle",) if entry.protocol == "oms" else ()
+    footnotes = variant + oracle + entry.shortfalls()
     if mean is None:
         return Cell("measured", footnotes=footnotes, detail=_detail(entry))
-    reasons = comparable(entry, printed) if printed else ["the paper prints no number here"]
     return Cell(
         "measured",
         f"{text} (n={entry.n})",
         mean,
         deviation,
         entry.n,
-        not_comparable=tuple(reasons),
+        not_comparable=tuple(comparable(entry, printed)),
         footnotes=footnotes,
         detail=_detail(entry),
     )

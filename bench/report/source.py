@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -21,29 +21,49 @@ from bench.store.runs import runs
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     """Everything in `store` that reports are made of; each cell with its trials gathered."""
     timings = tuple(_timings(timings_frame(store)))
+    points = learning_curves(store)
+    evaluations = {
+        int(trial): tuple(map(float, scores)) for trial, scores in points.groupby("trial_id")["mean_score"]
+    }
     return ReportData(
-        measured=tuple(gather(trials(store), catalog)),
+        measured=tuple(gather(trials(store), catalog, evaluations)),
         timings=timings,
         schedules=_schedules(timings, catalog),
-        curves=tuple(_curves(learning_curves(store))),
+        curves=tuple(_curves(points)),
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),
     )
 
 
-def gather(stored: Iterable[StoredTrial], catalog: Catalog) -> list[Measured]:
-    """Cells from trials: those that differ in the seed alone belong together."""
+def gather(
+    stored: Iterable[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
+) -> list[Measured]:
+    """Cells from trials: those that differ in the seed alone belong together.
+
+    `evaluations` holds the mean scores of the evaluations during training, by number of the trial.
+    """
     groups: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
     for trial in stored:
         key = trial.record.key
         groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
-    return [_measured(group, catalog) for group in groups.values()]
+    return [_measured(group, catalog, evaluations) for group in groups.values()]
 
 
-def _measured(group: Sequence[StoredTrial], catalog: Catalog) -> Measured:
+def _measured(
+    group: Sequence[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
+) -> Measured:
     record = group[0].record
     task = catalog.tasks.get(record.key.task)
-    seeds = (SeedScore(trial.trial_id, trial.record.key.seed, trial.state, trial.score) for trial in group)
+    seeds = (
+        SeedScore(
+            trial.trial_id,
+            trial.record.key.seed,
+            trial.state,
+            trial.score,
+            evaluations.get(trial.trial_id, ()),
+        )
+        for trial in group
+    )
     finished = [trial.finished_at for trial in group if trial.finished_at is not None]
     return Measured(
         algorithm=record.key.algorithm,

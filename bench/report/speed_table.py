@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.records import TimingRecord
-from bench.report.measured import Schedules, algorithm_of
+from bench.report.measured import Schedules
+from bench.report.methods import algorithm_of
 from bench.report.paper import PaperTable
 from bench.report.score_cells import printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, finite, number_text
@@ -55,10 +56,10 @@ def speed_table(
 ) -> Table:
     """The table of `layout`; only exclusive single-seed measurements on its task enter, others stay blank."""
     cells, methods = paper.rows, paper.methods
+    here = [timing for timing in timings if alone(timing) and timing.task == layout.task]
+    names = {cell.method: algorithm_of(cell.method, cell.domain) for cell in cells}
     usable = {
-        method: _same_circumstances(
-            [t for t in timings if alone(t) and t.task == layout.task and t.algorithm == algorithm_of(method)]
-        )
+        method: _same_circumstances([timing for timing in here if timing.algorithm == names[method]])
         for method in methods
     }
     columns = [Column("quantity", layout.task, "label")]

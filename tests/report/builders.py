@@ -13,10 +13,10 @@ AWKWARD = "a_b&c<script>"
 WHEN = datetime(2025, 3, 4, 5, 6, tzinfo=UTC)
 LAYOUT = ScoreLayout(
     id="toy-1",
-    own_method="DTQL",
-    own_header="DTQL (Ours)",
+    own={"DTQL": "DTQL (Ours)"},
     headings={"toys": ("Toys", "Toy Average")},
     notes=("Bold: the highest printed number of a row.",),
+    takes_all=True,
 )
 
 

@@ -18,8 +18,8 @@ def test_a_full_trial_on_verified_data_is_comparable():
     ("change", "reason"),
     [
         ({"physics": "modern"}, "physics modern"),
-        ({"verification": "unverified"}, "dataset unverified"),
-        ({"verification": "mismatch"}, "dataset mismatch"),
+        ({"verification": "unverified"}, "whether the file is D4RL's is not known"),
+        ({"verification": "mismatch"}, "the file is not D4RL's"),
         ({"twin_of": "hopper-medium-v2"}, "collected data, not D4RL's hopper-medium-v2"),
         ({"current_task_version": 2}, "task version 1, now 2"),
         ({"reduced": ("budget 0.5", "evaluations 2"), "budget": 0.5}, "reduced (budget 0.5, evaluations 2)"),
@@ -44,3 +44,13 @@ def test_quoted_numbers_and_misprints_are_never_comparable():
     ]
     doubtful = printed(AWKWARD, "DTQL", 99.6, erratum=Erratum("mean", "", "Contradicts itself."))
     assert comparable(measured(), doubtful) == ["the printed number is in doubt"]
+
+
+def test_numbers_of_another_setting_are_told_from_quoted_ones():
+    ablation = printed(AWKWARD, "DTQL", 24.1, accepts_variants=())
+    assert comparable(measured(), ablation) == ["the printed number is of another setting"]
+
+
+def test_where_nothing_is_printed_the_datas_faults_are_still_told():
+    reasons = comparable(measured(verification="mismatch"), None)
+    assert reasons == ["the file is not D4RL's", "the paper prints no number here"]

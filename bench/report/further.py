@@ -1,0 +1,60 @@
+"""Blocks for what was measured beside a paper's cells: collected twins, further configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.measured import Measured
+from bench.report.methods import algorithm_of, column_of
+from bench.report.paper import PaperCell
+from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell, scored_as
+from bench.report.tables import Block, Cell, Column, Row
+
+
+def further_blocks(
+    title: str, beside: str, entries: Sequence[Measured], cells: Sequence[PaperCell]
+) -> list[Block]:
+    """One block per column of the paper (per method, where it prints none of it).
+
+    Rows hold the task, what it stands beside (`beside`), the printed number, the measured one, conditions.
+    """
+    order = {task: place for place, task in enumerate(dict.fromkeys(cell.task for cell in cells))}
+    blocks = []
+    for algorithm in dict.fromkeys(entry.algorithm for entry in entries):
+        own = sorted(
+            (entry for entry in entries if entry.algorithm == algorithm),
+            key=lambda entry: (order[entry.twin_of or entry.task], entry.task, entry.variant, -entry.budget),
+        )
+        for name, printed in _columns(algorithm, cells).items():
+            columns = (
+                Column("task", "Task", "label"),
+                Column("beside", beside, "label"),
+                Column(f"{name} printed", f"{name} printed", "printed", name),
+                Column(f"{name} measured", f"{name} measured", "measured", name),
+                *CONDITIONS,
+            )
+            rows = tuple(_row(entry, printed.get(entry.twin_of or entry.task)) for entry in own)
+            blocks.append(Block(f"{title}: {name}", columns, rows, of_paper=False))
+    return blocks
+
+
+def _columns(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[str, PaperCell]]:
+    """The paper's columns of a method, each with its cells by task."""
+    own = [cell for cell in cells if algorithm_of(cell.method, cell.domain) == algorithm]
+    columns: dict[str, dict[str, PaperCell]] = {}
+    for cell, name in column_of(own).items():
+        columns.setdefault(name, {})[cell.task] = cell
+    return columns or {algorithm: {}}
+
+
+def _row(entry: Measured, printed: PaperCell | None) -> Row:
+    shown = scored_as(entry, printed)
+    return Row(
+        (
+            Cell("label", entry.task),
+            Cell("label", entry.twin_of or entry.variant),
+            printed_cell(printed),
+            measured_cell(shown, printed),
+            *condition_cells([shown]),
+        )
+    )
