@@ -33,9 +33,9 @@ class BCConfig(Hyperparameters):
 
 
 class StandardisedActor(nn.Module):
-    """bound tanh(MLP((s - mean) / scale)): observations (S, B, O) -> actions (S, B, A).
+    """bound tanh(MLP((s - mean) factor)): observations (S, B, O) -> actions (S, B, A).
 
-    Mean and scale are buffers with a seed axis, (S, 1, O), so they are saved, and travel, with the weights.
+    Mean and factor are buffers with a seed axis, (S, 1, O), so they are saved, and travel, with the weights.
     """
 
     def __init__(self, initialiser: Initialiser, dimensions: Dimensions, width: int) -> None:
@@ -46,11 +46,12 @@ class StandardisedActor(nn.Module):
         self.bound = dimensions.action_bound
         shape = (len(initialiser.seeds), 1, dimensions.observation)
         self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("scale", torch.ones(shape))
+        # A factor instead of a divisor, so that a retired seed, all zeros, still acts by finite numbers.
+        self.register_buffer("factor", torch.ones(shape))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Actions as evaluated; nothing is random."""
-        return self.bound * torch.tanh(self.mlp((observations - self.mean) / self.scale))
+        return self.bound * torch.tanh(self.mlp((observations - self.mean) * self.factor))
 
 
 def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class BC(Algorithm):
         deviation, mean = torch.stack(moments, dim=1)
         actor = self.networks["actor"]
         actor.mean.copy_(mean.expand_as(actor.mean))
-        actor.scale.copy_((deviation + self.config.deviation_margin).expand_as(actor.scale))
+        actor.factor.copy_((deviation + self.config.deviation_margin).reciprocal().expand_as(actor.factor))
 
     def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         """One step of the actor towards the data's actions."""
