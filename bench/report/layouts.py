@@ -7,6 +7,7 @@ from bench.report.measured import ReportData
 from bench.report.paper import load_paper_table, paper_tables
 from bench.report.score_table import ScoreLayout, score_table
 from bench.report.speed_table import SECONDS_PER_1K, SpeedLayout, SpeedRow, speed_table
+from bench.report.table2d import TABLE_2D, table_2d
 from bench.report.tables import Table
 
 _SCORES = "Scores are D4RL-normalised: 0 is a random policy, 100 an expert."
@@ -121,23 +122,26 @@ def choose_tables(names: str) -> list[str]:
     ------
     BenchError : a name is unknown or has no layout, or none is given.
     """
+    reported = [*LAYOUTS, TABLE_2D]
     if names.strip() == "all":
-        return list(LAYOUTS)
+        return reported
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not chosen:
-        raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(LAYOUTS)}, or all.")
-    printed = paper_tables()
+        raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(reported)}, or all.")
+    known = {*paper_tables(), TABLE_2D}
     for name in chosen:
-        if name not in printed:
-            raise unknown_name("table", name, printed, "bench list tables")
-        if name not in LAYOUTS:
+        if name not in known:
+            raise unknown_name("table", name, known, "bench list tables")
+        if name not in reported:
             what = f"table {name!r} cannot be reported yet"
-            raise BenchError(what, "", f"Tables that can: {', '.join(LAYOUTS)}.")
+            raise BenchError(what, "", f"Tables that can: {', '.join(reported)}.")
     return chosen
 
 
 def build_table(table_id: str, data: ReportData) -> Table:
     """The table with this id, filled from `data`."""
+    if table_id == TABLE_2D:
+        return table_2d(data.illustrations)
     layout = LAYOUTS[table_id]
     paper = load_paper_table(table_id)
     if isinstance(layout, ScoreLayout):

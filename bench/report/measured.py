@@ -10,6 +10,7 @@ from datetime import datetime
 
 from bench.evaluation.protocols import reported_score
 from bench.records import FailureRecord, RunRecord, TimingRecord
+from bench.report.illustrations import Illustrations
 
 
 @dataclass(frozen=True)
@@ -141,3 +142,5 @@ class ReportData:
     curves: tuple[LearningCurve, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     failures: tuple[FailureRecord, ...] = ()
+    illustrations: Illustrations = field(default_factory=Illustrations)
+    """What was trained on the 2D problems."""

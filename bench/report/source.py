@@ -12,6 +12,7 @@ from bench.errors import BenchError
 from bench.presets import load_preset
 from bench.records import TimingRecord
 from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
+from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.progress import failures
 from bench.store.queries import StoredTrial, learning_curves, timings_frame, trials
@@ -32,6 +33,7 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         curves=tuple(_curves(points)),
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),
+        illustrations=load_illustrations(store, catalog),
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads what training on the 2D problems left in the store: files of point clouds, and the numbers on them."""
+"""Reads what training on the 2D problems left in a store: files of point clouds, and numbers about them."""
 
 from __future__ import annotations
 

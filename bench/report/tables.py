@@ -88,8 +88,12 @@ class Coverage:
     comparable: int
     further: int = 0
     """Measured rows that the paper does not have."""
+    sentence: str = ""
+    """What a table says of itself that has no cells of a paper."""
 
     def __str__(self) -> str:
+        if self.sentence:
+            return self.sentence
         further = f"; {self.further} measured beyond the paper's cells" if self.further else ""
         return f"{self.measured} of {self.cells} cells measured, {self.comparable} comparable{further}"
 
@@ -167,9 +171,11 @@ def compact(table: Table) -> Table:
     blocks = [_compact_block(block, rows_too) for block in table.blocks]
     kept = tuple(block for block in blocks if block.rows)
     hidden = sum(len(block.rows) for block in table.blocks) - sum(len(block.rows) for block in kept)
-    rows = f"{hidden} row{'s' if hidden > 1 else ''} without a measurement and " if hidden else ""
-    note = f"Left out here: {rows}the methods that the paper quotes. --full shows them."
-    return replace(table, blocks=kept, notes=(*table.notes, note))
+    left_out = [f"{hidden} row{'s' if hidden > 1 else ''} without a measurement"] if hidden else []
+    if any(column.kind == "printed" for block in table.blocks for column in block.columns):
+        left_out.append("the methods that the paper quotes")
+    note = (f"Left out here: {' and '.join(left_out)}. --full shows them.",) if left_out else ()
+    return replace(table, blocks=kept, notes=(*table.notes, *note))
 
 
 def _compact_block(block: Block, rows_too: bool) -> Block:

@@ -28,6 +28,8 @@ _SPECIAL = {
     "±": r"$\pm$",
     "†": r"$\dagger$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "β": r"$\beta$",
+    "η": r"$\eta$",
     "\N{EN DASH}": "-",
     "\N{MINUS SIGN}": "$-$",
 }

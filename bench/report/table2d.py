@@ -1,0 +1,165 @@
+"""The 2D problems as a table: numbers in place of scatter plots, and what the papers expect of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from bench.report.claims import Finding, check_claims
+from bench.report.illustrations import Illustration, Illustrations
+from bench.report.tables import BLANK, Block, Cell, Column, Coverage, Row, Table, finite, number_text
+
+TABLE_2D = "bandit2d"
+Seeds = Sequence[Illustration]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of numbers: where each seed's number comes from."""
+
+    key: str
+    header: str
+    of: Callable[[Illustration], float | None]
+    decimals: int = 3
+
+
+def _stored(name: str, header: str) -> Quantity:
+    return Quantity(name, header, lambda item: item.numbers.get(name))
+
+
+def _value_test(place: int, item: Illustration) -> float | None:
+    return None if item.clouds.value_test is None else float(item.clouds.value_test[place])
+
+
+QUANTITIES = (
+    _stored("energy_distance_to_truth", "Energy distance"),
+    _stored("behaviour_energy_distance_to_truth", "of behaviour"),
+    _stored("data_energy_distance_to_truth", "of data"),
+    _stored("sliced_wasserstein_to_truth", "Sliced Wasserstein"),
+    _stored("share_in_support", "In support"),
+    _stored("share_on_best_modes", "On best modes"),
+    _stored("data_share_on_best_modes", "of data"),
+    Quantity("value_at_noise", "V(T) at noise", partial(_value_test, 0)),
+    Quantity("value_wanted", "η log mean exp(Q/η)", partial(_value_test, 1)),
+    Quantity("mean_reward", "Mean reward", lambda item: item.mean_return, 2),
+)
+NOTES = (
+    "Distances: between 2,000 actions (or samples of the behaviour model, or data points) and the truth; two "
+    "samples of the truth itself come to about a thousandth of its width. Truth: data exactly re-weighted "
+    "by exp(reward/η); for DTQL's problems, which have no η, the data on the best modes.",
+    "In support: share of actions no farther from the data than 99 % of the data is from itself. On best "
+    "modes: share within three standard deviations of a best centre, or nearest to the best 5 % of the data.",
+    "V(T) at noise should equal η log mean exp(Q/η) over samples of the behaviour model (BDPO's value test).",
+    "±: standard deviation over training seeds. Expectations: papers give words, the thresholds are ours.",
+)
+
+
+def table_2d(illustrations: Illustrations) -> Table:
+    """One row per task and configuration, then one per expectation of the papers."""
+    groups = list(_groups(illustrations.items))
+    findings = check_claims(illustrations.items)
+    return Table(
+        id=TABLE_2D,
+        title="The papers' 2D problems in numbers",
+        blocks=(_numbers(groups), _expectations(findings)),
+        notes=(*NOTES, *illustrations.unreadable),
+        coverage=Coverage(0, 0, 0, sentence=_summary(groups, findings)),
+        rows_are_tasks=True,
+    )
+
+
+def _summary(groups: Sequence[Seeds], findings: Sequence[Finding]) -> str:
+    answers = [finding.answer for finding in findings]
+    checked = len(answers) - answers.count("not measured")
+    cells = f"{len(groups)} cell{'' if len(groups) == 1 else 's'} measured"
+    return f"{cells}; {checked} of {len(answers)} expectations checked, {answers.count('yes')} hold"
+
+
+def _groups(items: Iterable[Illustration]) -> Iterable[Seeds]:
+    """Seeds of every configuration that has a policy; free points are none."""
+    groups: dict[tuple[str, str, str, str], list[Illustration]] = {}
+    for item in items:
+        if item.clouds.points is None:
+            groups.setdefault((item.task, item.algorithm, item.variant, item.config_hash), []).append(item)
+    return (groups[key] for key in sorted(groups))
+
+
+def _numbers(groups: Sequence[Seeds]) -> Block:
+    columns = (
+        Column("task", "2D problem", "label"),
+        Column("method", "Method", "label"),
+        Column("n", "Seeds", "condition"),
+        Column("budget", "Budget", "condition"),
+        *(Column(quantity.key, quantity.header, "measured") for quantity in QUANTITIES),
+    )
+    return Block("Numbers", columns, tuple(_row(seeds) for seeds in groups), of_paper=False)
+
+
+def _row(seeds: Seeds) -> Row:
+    first = seeds[0]
+    variant = "" if first.variant == "released" else f" ({first.variant})"
+    reduced = (f"reduced ({', '.join(first.reduced)})",) if first.reduced else ()
+    return Row(
+        (
+            Cell("label", first.task),
+            Cell("label", first.algorithm + variant),
+            Cell("condition", str(len(seeds))),
+            Cell("condition", f"{first.budget:g}", footnotes=reduced),
+            *(_cell(seeds, quantity) for quantity in QUANTITIES),
+        )
+    )
+
+
+def _cell(seeds: Seeds, quantity: Quantity) -> Cell:
+    """Mean ± standard deviation over the seeds that have the number; blank where none has."""
+    found = [(item, value) for item in seeds if (value := finite(quantity.of(item))) is not None]
+    if not found:
+        return BLANK
+    values = [value for _, value in found]
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    mean, decimals = statistics.fmean(values), quantity.decimals
+    first = seeds[0]
+    detail = {
+        "algorithm": first.algorithm,
+        "variant": first.variant,
+        "task": first.task,
+        "quantity": quantity.key,
+        "spread_kind": "std_over_seeds",
+        "seeds": [item.seed for item, _ in found],
+        "scores": values,
+        "trials": [item.trial_id for item, _ in found],
+        "budget": first.budget,
+        "config_hash": first.config_hash,
+    }
+    text = number_text(mean, decimals, "" if deviation is None else f"{deviation:.{decimals}f}")
+    return Cell("measured", text, mean, deviation, len(values), detail=detail)
+
+
+def _expectations(findings: Sequence[Finding]) -> Block:
+    columns = (
+        Column("expectation", "Expected", "label"),
+        Column("source", "Paper", "label"),
+        Column("task", "2D problem", "label"),
+        Column("numbers", "Measured", "measured"),
+        Column("holds", "Holds", "measured"),
+    )
+    return Block("Expectations", columns, tuple(map(_finding_row, findings)), of_paper=False)
+
+
+def _finding_row(finding: Finding) -> Row:
+    wanted = finding.expectation
+    reduced = (f"reduced ({', '.join(finding.reduced)})",) if finding.reduced else ()
+    detail = {"algorithm": ", ".join(wanted.methods), "task": wanted.task}
+    answer = "" if finding.answer == "not measured" else finding.answer
+    n = finding.seeds or None
+    return Row(
+        (
+            Cell("label", wanted.statement),
+            Cell("label", wanted.source),
+            Cell("label", wanted.task),
+            Cell("measured", finding.numbers, n=n, footnotes=reduced, detail=detail),
+            Cell("measured", answer, bold=answer == "no", detail=detail),
+        )
+    )
