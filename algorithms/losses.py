@@ -8,5 +8,6 @@ from torch import Tensor
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     """Asymmetric squared error |expectile - 1(u <= 0)| u^2, elementwise (IQL's Eq. 4)."""
-    weight = torch.where(difference > 0, expectile, 1 - expectile)
-    return weight * difference.square()
+    square = difference.square()
+    # Of two bare numbers torch.where makes single precision, whatever the dtype of `difference`.
+    return torch.where(difference > 0, expectile * square, (1 - expectile) * square)

@@ -122,7 +122,7 @@ def value_loss(nets, batch, tau):
     with torch.no_grad():
         q = torch.minimum(q_values(nets.q1, s, a), q_values(nets.q2, s, a))
     u = q - nets.v(s)[:, 0]
-    return torch.mean((tau * (u > 0) + (1 - tau) * (u <= 0)) * u**2)
+    return torch.mean((tau * (u > 0).double() + (1 - tau) * (u <= 0).double()) * u**2)
 
 
 def q_loss(nets, batch, gamma):
