@@ -3,7 +3,7 @@ et al. 2025).
 
 The divergence of two diffusion policies is the sum of the divergences of their reverse steps, which are
 Gaussians. Q lives in the environment; V_n lives in the chain and lets the actor improve by single steps.
-Defaults follow the authors' flow-rl; where the paper's text says otherwise, the presets' variant `paper` does.
+Defaults follow the authors' flow-rl; where the text says otherwise, the presets' variant `paper` does.
 """
 
 from __future__ import annotations
@@ -210,8 +210,7 @@ class BDPO(BehaviourRegularised):
         `behaviour`; equal for the optimal policy.
         """
         networks, steps = self.networks, self.config.diffusion_steps
-        origin = grid.new_zeros(len(self.seeds), 1, self.dimensions.observation)
-        points = grid.expand(len(self.seeds), -1, -1)
+        origin, points = self._origin(grid), grid.expand(len(self.seeds), -1, -1)
 
         def diffusion_value(noisy: Tensor, n: int) -> Tensor:
             step = torch.full((len(self.seeds), 1), n, device=grid.device)
@@ -227,7 +226,7 @@ class BDPO(BehaviourRegularised):
         return {
             "behaviour": behaviour,
             "path": path.squeeze(2).transpose(0, 1),
-            "action_value": self._mean_target_value(origin, points),
+            "action_value": self._grid_value(grid),
             **{f"diffusion_value_{n}": diffusion_value(points, n) for n in shown},
             "value_test": torch.stack(
                 (

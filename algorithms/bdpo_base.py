@@ -55,7 +55,7 @@ class RegularisedConfig(Hyperparameters):
     penalty_placement: PenaltyPlacement = "outside"
     """of the next state's penalty in Q's target: inside or outside gamma (1 - terminal)"""
     all_terminal: bool = False
-    """every row is terminal: with the penalty inside, next states are then worth nothing and are not sampled"""
+    """every row is terminal: with the penalty inside, next states then count for nothing; not sampled"""
     ensemble: Count = 10
     """members of every kind of critic (K)"""
     critic_width: Count = 256
@@ -238,6 +238,14 @@ class BehaviourRegularised(Algorithm):
     def _mean_target_value(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Mean over the ensemble of the target Q: (S, *rows, O), (S, *rows, A) -> (S, *rows)."""
         return self.networks["target_critics"](observations, actions).mean(dim=1)
+
+    def _origin(self, grid: Tensor) -> Tensor:
+        """The one observation of the 2D problems, (S, 1, O)."""
+        return grid.new_zeros(len(self.seeds), 1, self.dimensions.observation)
+
+    def _grid_value(self, grid: Tensor) -> Tensor:
+        """Mean target Q at actions (G, A) for that observation, (S, G)."""
+        return self._mean_target_value(self._origin(grid), grid.expand(len(self.seeds), -1, -1))
 
     @abstractmethod
     def _policy(self, initialiser: Initialiser) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from algorithms.base import Algorithm, Dimensions
 from algorithms.bc import BC, BCConfig
 from algorithms.bdpo import BDPO, BDPOConfig
+from algorithms.bdpo_unimodal import BDPODirac, BDPOGaussian, DiracConfig, GaussianConfig
 from algorithms.dtql import DTQL, DTQLConfig
 from algorithms.dtql_kl import DTQLKL, DTQLKLConfig
 from algorithms.edp import EDPCRR, EDPIQL, EDPTD3
@@ -20,6 +21,8 @@ from algorithms.srpo_points import SRPOPoints, SRPOPointsConfig
 METHODS: dict[str, tuple[type[Algorithm], type[Hyperparameters]]] = {
     "bc": (BC, BCConfig),
     "bdpo": (BDPO, BDPOConfig),
+    "bdpo-dirac": (BDPODirac, DiracConfig),
+    "bdpo-gaussian": (BDPOGaussian, GaussianConfig),
     "dtql": (DTQL, DTQLConfig),
     "dtql-kl": (DTQLKL, DTQLKLConfig),
     "edp-td3": (EDPTD3, EDPTD3Config),
