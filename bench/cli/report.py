@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.figures import FigureFormatOption, FiguresOption, check_figure_format, write_figures
 from bench.errors import BenchError, unknown_name
 from bench.store.location import DEFAULT_STORE, locate
 
@@ -26,13 +27,20 @@ def report(
         str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
     ] = "markdown",
     tables: Annotated[
-        str, typer.Option(metavar="IDS", help="Tables by id, separated by commas (dtql-1,dtql-2), or all.")
+        str,
+        typer.Option(
+            metavar="IDS",
+            help="Tables by id, separated by commas (dtql-1,bandit2d), or all: the papers' tables and, where "
+            "something of the 2D problems is measured, bandit2d.",
+        ),
     ] = "all",
+    figures: FiguresOption = "",
+    figure_format: FigureFormatOption = "png",
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write files into this folder. Without it text is printed, and html goes to results/.",
+            help="Write files into this folder. Without it text is printed; html and figures go to results/.",
         ),
     ] = None,
     full: Annotated[
@@ -52,17 +60,24 @@ def report(
     """
     if format_ not in FORMATS:
         raise unknown_name("format", format_, FORMATS, "bench report --help")
+    check_figure_format(figure_format)
+    from bench.report.figures2d import choose_figures
     from bench.report.layouts import build_table, choose_tables
+    from bench.report.table2d import TABLE_2D
     from bench.report.tables import compact
 
-    chosen = choose_tables(tables)
+    chosen, drawn = choose_tables(tables), choose_figures(figures) if figures else []
     data = _load(store)
+    if tables.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
+        chosen.remove(TABLE_2D)
     built = [build_table(table, data) for table in chosen]
     if out is None and format_ != "html":
         shown = built if full or format_ != "markdown" else [compact(table) for table in built]
         typer.echo(_files(format_, shown, data)[0][1], nl=False)
     else:
         _write(out or DEFAULT_FOLDER, _files(format_, built, data))
+    if drawn:
+        write_figures(drawn, data.illustrations, out or DEFAULT_FOLDER, figure_format)
     if not data.measured and not data.timings:
         print(f"Nothing is stored in {locate(store)} yet. Start with:", file=sys.stderr)
         print("  bench run --suite quickstart", file=sys.stderr)

@@ -11,7 +11,10 @@ from markupsafe import Markup
 
 from bench.records import RunRecord
 from bench.report.figures import learning_curves_svg
+from bench.report.figures2d import FilledFigure, fill_figures
+from bench.report.illustrations import Illustrations
 from bench.report.measured import LearningCurve, ReportData
+from bench.report.panels2d import page_svg
 from bench.report.tables import Cell, Table, note_labels
 from bench.resources import resource
 
@@ -43,6 +46,7 @@ def render(tables: Sequence[Table], data: ReportData, made_at: datetime) -> str:
         tables=[(table, note_labels(table)) for table in tables],
         headline=_headline(tables, data),
         figures=_figures(data.curves),
+        figures_2d=_figures_2d(data.illustrations),
         data=data,
         made_at=made_at,
         tooltip=tooltip,
@@ -61,6 +65,11 @@ def _figures(curves: Sequence[LearningCurve]) -> list[tuple[str, Markup]]:
         by_task.setdefault(curve.task, []).append(curve)
     # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
     return [(task, Markup(learning_curves_svg(task, group))) for task, group in by_task.items()]
+
+
+def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, Markup]]:
+    filled = fill_figures(illustrations.items)
+    return [(figure, Markup(page_svg(figure.sheet, figure.layout.id))) for figure in filled]
 
 
 def tooltip(cell: Cell) -> str:
