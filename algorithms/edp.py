@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
-from algorithms.ddpm import linear_schedule
+from algorithms.ddpm import linear_schedule, vp_schedule
 from algorithms.edp_config import EDPConfig, EDPCRRConfig, EDPIQLConfig, EDPTD3Config, TargetPolicyConfig
 from algorithms.edp_losses import (
     backup_values,
@@ -52,7 +52,8 @@ class EDP(Algorithm):
             for name, network in self.networks.items()
             if not name.startswith("target_")
         }
-        self.schedule = linear_schedule(config.diffusion_steps, device=self.device)
+        schedule = vp_schedule if config.noise_schedule == "vp" else linear_schedule
+        self.schedule = schedule(config.diffusion_steps, device=self.device)
         self.sampler = self._sampler()
         candidates = (self.sampler.draws, config.candidates, dimensions.action)
         self.act_draws = (Draw("candidates", candidates, "normal"), Draw("choice", (), "uniform"))

@@ -15,6 +15,9 @@ from algorithms.hyperparameters import (
     Positive,
 )
 
+LARGEST_LINEAR_BETA = 20
+"""Last beta of the linear schedule, times the number of steps."""
+
 
 @dataclass(frozen=True)
 class EDPConfig(Hyperparameters):
@@ -40,6 +43,8 @@ class EDPConfig(Hyperparameters):
     """share of the action bound to which dataset actions are clipped"""
     diffusion_steps: Count = 1000
     """steps (K) of the diffusion"""
+    noise_schedule: Literal["linear", "vp"] = "linear"
+    """linear: betas from 0.1/K to 20/K, for more than 20 steps; vp: Diffusion-QL's, for few steps"""
     sampler: Literal["dpm", "ddpm"] = "dpm"
     """dpm: DPM-Solver; ddpm: all K ancestral steps"""
     solver_calls: Count = 15
@@ -53,8 +58,13 @@ class EDPConfig(Hyperparameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.noise_schedule == "linear" and self.diffusion_steps <= LARGEST_LINEAR_BETA:
+            raise ValueError(
+                f"diffusion_steps is {self.diffusion_steps}; it must be above {LARGEST_LINEAR_BETA} with "
+                "noise_schedule linear, whose last beta is 1 or more otherwise"
+            )
         if self.sampler == "dpm" and self.diffusion_steps < 2:
-            raise ValueError("diffusion_steps is 1; it must be at least 2 for sampler dpm")
+            raise ValueError("diffusion_steps is 1; it must be at least 2 with sampler dpm")
 
 
 @dataclass(frozen=True)
