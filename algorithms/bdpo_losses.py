@@ -56,8 +56,8 @@ def lower_confidence_bound(values: Tensor, pessimism: float) -> Tensor:
 def step_divergence(schedule: Schedule, step: Tensor, policy: Tensor, behaviour: Tensor) -> Tensor:
     """KL of one reverse step between two policies, from their predicted noises (..., A) -> (...).
 
-    |mu - mu'|^2 / (2 sigma_n^2) with unclipped means and sigma_n^2 = beta_n. The posterior variance, which the
-    paper names, is zero at n = 1 and the divergence there infinite.
+    |mu - mu'|^2 / (2 sigma_n^2) with unclipped means and sigma_n^2 = beta_n. The paper names the posterior
+    variance, with which the divergence would be infinite at n = 1.
     """
     beta, abar = schedule.betas[step], schedule.abar[step]
     weight = 0.5 * beta / ((1 - beta) * (1 - abar))
