@@ -58,7 +58,7 @@ NOTES = (
 
 def table_2d(illustrations: Illustrations) -> Table:
     """One row per task and configuration, then one per expectation of the papers."""
-    groups = list(_groups(illustrations.items))
+    groups = _groups(illustrations.items)
     findings = check_claims(illustrations.items)
     return Table(
         id=TABLE_2D,
@@ -77,13 +77,19 @@ def _summary(groups: Sequence[Seeds], findings: Sequence[Finding]) -> str:
     return f"{cells}; {checked} of {len(answers)} expectations checked, {answers.count('yes')} hold"
 
 
-def _groups(items: Iterable[Illustration]) -> Iterable[Seeds]:
+def _groups(items: Iterable[Illustration]) -> list[Seeds]:
     """Seeds of every configuration that has a policy; free points are none."""
-    groups: dict[tuple[str, str, str, str], list[Illustration]] = {}
+    groups: dict[tuple[str, ...], list[Illustration]] = {}
     for item in items:
         if item.clouds.points is None:
             groups.setdefault((item.task, item.algorithm, item.variant, item.config_hash), []).append(item)
-    return (groups[key] for key in sorted(groups))
+    return sorted(groups.values(), key=_order)
+
+
+def _order(seeds: Seeds) -> tuple[str, str, bool, float, int]:
+    """By task and method, released before other variants, larger budgets first."""
+    first = seeds[0]
+    return first.task, first.algorithm, first.variant != "released", -first.budget, first.trial_id
 
 
 def _numbers(groups: Sequence[Seeds]) -> Block:

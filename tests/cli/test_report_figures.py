@@ -1,0 +1,76 @@
+"""`bench report` with something measured on the 2D problems."""
+
+import json
+
+import pytest
+
+from bench.cli import main
+from bench.store.database import open_store
+from bench.store.writer import Writer
+from tests.report.clouds import corner_clouds, diffusion_clouds, store_trial, toy_run
+
+
+def _bench(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["report", *arguments])
+    return stop.value.code
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = tmp_path / "results"
+    with open_store(results / "bench.sqlite") as opened, Writer(opened) as writer:
+        writer.begin_run(toy_run())
+        store_trial(writer, results, "dtql", "bandit-25gaussians-far", corner_clouds())
+        numbers = {"energy_distance_to_truth": 0.01, "behaviour_energy_distance_to_truth": 0.3}
+        store_trial(writer, results, "bdpo", "bandit-energy-8gaussians", diffusion_clouds(), metrics=numbers)
+    return tmp_path
+
+
+def test_the_page_holds_the_figures_and_the_numbers(folder):
+    assert _bench("--format", "html", "--tables", "bandit2d") == 0
+    page = (folder / "results" / "report.html").read_text()
+    assert 'id="bdpo-fig11"' in page
+    assert "BDPO Fig. 11." in page
+    assert "policy 0.010, behaviour 0.300" in page
+    assert 'id="dtql-fig1"' not in page
+
+
+def test_all_tables_hold_the_2d_problems_where_something_is_measured(capsys):
+    assert _bench("--format", "json") == 0
+    assert "bandit2d" in [table["id"] for table in json.loads(capsys.readouterr().out)["tables"]]
+
+
+@pytest.mark.parametrize("format_", ["png", "svg", "pdf"])
+def test_figures_go_to_files_and_the_report_stays_clean(folder, capsys, format_):
+    asked = ("--figures", "dtql-fig3,dtql-fig1", "--figure-format", format_)
+    assert _bench("--tables", "bandit2d", "--format", "json", *asked, "--out", "made") == 0
+    assert {path.name for path in (folder / "made").iterdir()} == {"report.json", f"dtql-fig3.{format_}"}
+    said = capsys.readouterr().err
+    assert f"Wrote made/dtql-fig3.{format_}. One seed of each cell (trial 1), at budget 0.1, reduced" in said
+    assert "dtql-fig1: nothing measured yet. bench run --algos dtql --tasks bandit-25gaussians-same" in said
+
+
+def test_a_damaged_file_is_told_and_the_rest_is_shown(folder, capsys):
+    (damaged,) = (folder / "results" / "weights").glob("dtql-*")
+    damaged.write_bytes(b"nothing")
+    assert _bench("--tables", "bandit2d") == 0
+    out = capsys.readouterr().out
+    assert "The figures of trial 1 are left out" in out
+    assert "bandit-energy-8gaussians" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--figures", "dtql-fig33"), ("unknown figure 'dtql-fig33'", "Did you mean dtql-fig3")),
+        (("--figures", "all", "--figure-format", "gif"), ("unknown figure format 'gif'", "pdf, png, svg")),
+        (("--figures", "dtql-fig3", "--out", "a-file/x"), ("cannot write", "--out DIR")),
+    ],
+)
+def test_wrong_requests_say_what_to_type(folder, capsys, arguments, said):
+    (folder / "a-file").write_text("")
+    assert _bench(*arguments) == 2
+    err = capsys.readouterr().err
+    assert all(text in err for text in said)
