@@ -215,3 +215,46 @@ def measured(seeds):
         within = (to_centre < 3 * 0.5 / math.sqrt(2)).mean()
         rows.append((np.linalg.norm(points[0] - targets, axis=1).mean(), to_centre.mean(), within))
     return np.array(rows)
+
+
+RECORDED = {"to_target": (0.0676, 0.0069), "to_centre": (0.587, 0.067), "within": (0.956, 0.040)}
+"""Mean and standard deviation of `measured` over seeds 10 to 19."""
+
+
+def test_trained_small():
+    """A trained behaviour model, within three standard deviations of ten recorded runs."""
+    ((to_target, to_centre, within),) = measured((0,))
+    limits = {
+        name: (mean - 3 * deviation, mean + 3 * deviation) for name, (mean, deviation) in RECORDED.items()
+    }
+    assert to_target < limits["to_target"][1]  # greedy: the points stay
+    assert to_centre < limits["to_centre"][1]  # conservative: they lie on the modes
+    assert within > limits["within"][0]
+
+
+# What every method must satisfy.
+
+
+def test_seeds_are_independent():
+    checks.assert_seeds_independent(make, DATA)
+
+
+@pytest.mark.parametrize(("network", "after"), [("behaviour", 2), ("points", 22)])
+def test_poison_stays(network, after):
+    checks.assert_poison_stays(make, DATA, network, after)
+
+
+def test_deterministic():
+    checks.assert_deterministic(make, DATA)
+
+
+def test_state_is_whole():
+    checks.assert_state_is_whole(make, DATA)
+
+
+def test_never_waits():
+    checks.assert_never_waits(make, DATA)
+
+
+def test_seed_view():
+    checks.assert_seed_view_acts_alike(make((3, 5)))
