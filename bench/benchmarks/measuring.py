@@ -35,9 +35,14 @@ class Comparison:
 
     def as_line(self) -> str:
         """One line for people."""
-        rates = ", ".join(f"{way} {statistics.median(rate):,.0f}" for way, rate in self.rates.items())
+        rates = ", ".join(f"{way} {_readable(statistics.median(rate))}" for way, rate in self.rates.items())
         target = "" if self.target is None else f" (target {self.target})"
         return f"{self.name}: {rates} {self.unit}; ratio {self.ratio:.2f}{target}"
+
+
+def _readable(rate: float) -> str:
+    """Whole numbers, and slow rates with three digits."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def compare(
@@ -53,13 +58,19 @@ def compare(
     return Comparison(name, unit, {way: tuple(values) for way, values in rates.items()}, target)
 
 
-def write_record(path: Path, comparisons: list[Comparison], settings: Mapping[str, object]) -> None:
-    """Write comparisons as JSON, with the machine and the versions they were measured on."""
+def write_record(
+    path: Path,
+    comparisons: list[Comparison],
+    settings: Mapping[str, object],
+    figures: Mapping[str, object] | None = None,
+) -> None:
+    """Write comparisons and other figures as JSON, with the machine and the versions of packages."""
     record = {
         "settings": dict(settings),
         "hardware": describe_hardware(),
         "packages": package_versions(),
         "comparisons": [asdict(comparison) | {"ratio": comparison.ratio} for comparison in comparisons],
+        **(figures or {}),
     }
     write_text(path, json.dumps(record, indent=1) + "\n")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.dtql import DTQLConfig
+from algorithms.diffusion_trusted import DiffusionTrustedConfig
 
 LEVELS = 1e-6
 """Keeps the logit of the noise level's quantile finite."""
@@ -24,16 +24,19 @@ def _hidden(inputs: int, width: int, norm: bool) -> list[nn.Module]:
     return layers
 
 
-class _Diffusion(nn.Module):
-    def __init__(self, observation: int, action: int, config: DTQLConfig) -> None:
+class PlainDiffusion(nn.Module):
+    """The network of noisy action, state and noise condition."""
+
+    def __init__(self, observation: int, action: int, config: DiffusionTrustedConfig) -> None:
         super().__init__()
-        width, time = config.hidden_width, config.time_embedding_width
+        width, time = config.diffusion_width, config.time_embedding_width
         self.time = time
         self.embed = nn.Sequential(nn.Linear(time, 2 * time), nn.Mish(), nn.Linear(2 * time, time))
         first = nn.Linear(observation + action + time, width)
         self.body = nn.Sequential(first, *_hidden(width, width, norm=False), nn.Linear(width, action))
 
     def forward(self, noisy: Tensor, state: Tensor, condition: Tensor) -> Tensor:
+        """(B, A), (B, O), (B,) -> (B, A)."""
         half = self.time // 2
         frequency = torch.exp(-math.log(10_000) * torch.arange(half) / (half - 1))
         angle = condition[:, None] * frequency
@@ -44,7 +47,7 @@ class _Diffusion(nn.Module):
 class PlainDTQL:
     """One seed of DTQL."""
 
-    def __init__(self, observation: int, action: int, config: DTQLConfig) -> None:
+    def __init__(self, observation: int, action: int, config: DiffusionTrustedConfig) -> None:
         self.config, self.action = config, action
         width = config.hidden_width
         critics = [
@@ -55,22 +58,26 @@ class PlainDTQL:
         ]
         self.critics, self.targets = nn.ModuleList(critics), nn.ModuleList(targets)
         self.value = nn.Sequential(*_hidden(observation, width, norm=False), nn.Linear(width, 1))
-        self.diffusion = _Diffusion(observation, action, config)
-        actor: list[nn.Module] = []
-        for size in (observation, width, width):
-            actor += [nn.Linear(size, width), nn.ReLU()]
-        self.actor = nn.Sequential(*actor, nn.Linear(width, 2 * action))
+        self.diffusion = PlainDiffusion(observation, action, config)
+        self.actor = self._make_actor(observation)
         critic_parameters = [*self.critics.parameters(), *self.value.parameters()]
         self.critic_optimiser = torch.optim.Adam(critic_parameters, config.critic_learning_rate)
         self.diffusion_optimiser = torch.optim.Adam(self.diffusion.parameters(), config.learning_rate)
         self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), config.learning_rate)
 
-    def iterate(self, data: tuple[Tensor, ...]) -> None:
+    def _make_actor(self, observation: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        width = self.config.hidden_width
+        for size in (observation, width, width):
+            layers += [nn.Linear(size, width), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(width, 2 * self.action))
+
+    def iterate(self, data: tuple[Tensor, ...], step: int) -> None:
         """One iteration on a minibatch drawn from `data`: observations, actions, rewards, next, terminals."""
         rows = torch.randint(len(data[0]), (self.config.batch_size,))
         state, action, reward, following, terminal = (column[rows] for column in data)
         self._step_critic(state, action, reward, following, terminal)
-        loss = self._denoising_loss(action, state)
+        loss = self._denoising_loss(self.diffusion, action, state)
         self.diffusion_optimiser.zero_grad()
         loss.backward()
         self.diffusion_optimiser.step()
@@ -99,18 +106,23 @@ class PlainDTQL:
         action = torch.tanh(mean + log_std.clamp(-5, 2).exp() * noise).clamp(-1, 1)
         inputs = torch.cat((state, action), 1)
         value = torch.min(*(critic(inputs) for critic in self.critics)).mean()
-        loss = self.config.trust_region_weight * self._denoising_loss(action, state) - value
+        loss = self.config.trust_region_weight * self._denoising_loss(self.diffusion, action, state) - value
         self.actor_optimiser.zero_grad()
         loss.backward()
         self.actor_optimiser.step()
 
-    def _denoising_loss(self, action: Tensor, state: Tensor) -> Tensor:
-        config = self.config
-        uniform = torch.rand(len(action)).clamp(LEVELS, 1 - LEVELS)
-        sigma = config.noise_median * torch.exp(config.noise_scale * torch.logit(uniform))[:, None]
-        total = (sigma**2 + config.sigma_data**2).sqrt()
+    def _denoising_loss(self, network: nn.Module, action: Tensor, state: Tensor) -> Tensor:
+        sigma = self._noise_levels(len(action))
         noisy = action + sigma * torch.randn_like(action)
-        raw = self.diffusion(noisy / total, state, sigma[:, 0].log() / 4)
-        out = sigma * config.sigma_data / total
-        denoised = (config.sigma_data**2 / total**2 * noisy + out * raw).clamp(-1, 1)
-        return (((denoised - action) / out) ** 2).mean()
+        out = sigma * self.config.sigma_data / (sigma**2 + self.config.sigma_data**2).sqrt()
+        return (((self._denoised(network, noisy, state, sigma) - action) / out) ** 2).mean()
+
+    def _noise_levels(self, count: int) -> Tensor:
+        uniform = torch.rand(count).clamp(LEVELS, 1 - LEVELS)
+        return self.config.noise_median * torch.exp(self.config.noise_scale * torch.logit(uniform))[:, None]
+
+    def _denoised(self, network: nn.Module, noisy: Tensor, state: Tensor, sigma: Tensor) -> Tensor:
+        data = self.config.sigma_data
+        total = (sigma**2 + data**2).sqrt()
+        raw = network(noisy / total, state, sigma[:, 0].log() / 4)
+        return (data**2 / total**2 * noisy + sigma * data / total * raw).clamp(-1, 1)
