@@ -19,7 +19,8 @@ demo: export BENCH_DATA_DIR := demo/data
 demo: $(INSTALLED)
 	@echo "== 1/4 Collect 40,000 transitions of Hopper with the shipped behaviour policies"
 	$(BIN)/bench data collect collected-hopper-quickstart
-	@echo "== 2/4 Train and evaluate: DTQL, 2 seeds, a thousandth of the paper's budget, 2 evaluations of 3 episodes"
+	@echo "== 2/4 Train and evaluate: DTQL, SRPO, EDP and BDPO, 2 seeds each, a thousandth of the papers' budgets,"
+	@echo "       2 evaluations of 3 episodes; SRPO and BDPO with smaller networks and batches"
 	$(BIN)/bench run --suite quickstart --store demo/bench.sqlite
 	@echo "== 3/4 The table"
 	@$(BIN)/bench report --store demo/bench.sqlite --tables dtql-1
@@ -30,7 +31,7 @@ demo: $(INSTALLED)
 	@echo "results   demo/bench.sqlite    try: $(BIN)/bench query --store demo/bench.sqlite 'select * from scores'"
 	@echo "weights   demo/weights/"
 	@echo "page      demo/report.html"
-	@echo "A run this small shows that everything works; its scores say nothing about the method."
+	@echo "A run this small shows that everything works; its scores say nothing about the methods."
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -q
