@@ -64,9 +64,9 @@ SUBJECTS = (
     Subject("dtql-kl", "train_iterations", "plain_dtql_kl.PlainDTQLKL"),
     Subject("srpo", "policy_iterations", "plain_srpo.PlainSRPO"),
     Subject("srpo", "behaviour_iterations", "plain_srpo.PlainSRPOBehaviour"),
-    Subject("edp-td3", "train_iterations", "plain_edp.PlainEDPTD3"),
-    Subject("edp-crr", "train_iterations", "plain_edp.PlainEDPCRR"),
-    Subject("edp-iql", "train_iterations", "plain_edp.PlainEDPIQL"),
+    Subject("edp-td3", "train_iterations", "plain_edp.PlainEDP"),
+    Subject("edp-crr", "train_iterations", "plain_edp.PlainEDP"),
+    Subject("edp-iql", "train_iterations", "plain_edp.PlainEDP"),
     Subject("bdpo", "train_iterations", "plain_bdpo.PlainBDPO"),
     Subject("bc", "train_iterations", "plain_bc.PlainBC"),
 )

@@ -1,6 +1,7 @@
 """The benchmark of training iterations: whom it compares, in which phase, and that it runs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def threads_as_before():
 
 def test_runs_and_writes_a_record(tmp_path, capsys):
     record = tmp_path / "record.json"
-    main(["--algos", "bc", "--seconds", "0", "--repeats", "1", "--threads", "1", "--json", str(record)])
+    main(["--algos", "bc", "--seconds", "0.01", "--repeats", "1", "--threads", "1", "--json", str(record)])
     assert "bc, train: ours, 1 seed" in capsys.readouterr().out
     (comparison,) = json.loads(record.read_text())["comparisons"]
     assert comparison["target"] == 1.0
@@ -53,6 +54,12 @@ def test_measures_the_phase_it_names(subject):
 def test_the_plain_version_iterates(subject):
     """It runs, and its parameters move."""
     preset = iteration._shortened(load_preset(subject.algorithm, TASK), subject.count)
+    sizes = {
+        name: setting.model_copy(update={"value": 8})
+        for name, setting in preset.hyperparameters.items()
+        if name.endswith("batch_size")
+    }
+    preset = replace(preset, hyperparameters={**preset.hyperparameters, **sizes})
     plain = iteration._plain_version(subject, TASK, preset)
     generator = torch.Generator().manual_seed(0)
     data = (
