@@ -263,16 +263,20 @@ class _CpuMish(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, inputs: Tensor) -> Tensor:
-        # With D = n + 2: value x n / D, derivative (n + 4 x e^x (1 + e^x) / D) / D. In place, because fresh
-        # memory costs more than the arithmetic. Above 20 n / D is 1 in double precision too; e^(2x) would
-        # overflow.
-        exponential = inputs.clamp(max=20.0).exp_()
-        numerator = (exponential + 2).mul_(exponential)
-        inverse = (numerator + 2).reciprocal_()
-        derivative = (exponential + 1).mul_(exponential).mul_(inputs).mul_(inverse)
-        derivative.mul_(4).add_(numerator).mul_(inverse)
+        # With D = n + 2: value x n / D, derivative (n + 4 x e^x (1 + e^x) / D) / D. Piece by piece within the
+        # cache and in place, because memory costs more than the arithmetic. Above 20 n / D is 1 in double
+        # precision too; e^(2x) would overflow.
+        result, derivative = (torch.empty_like(inputs, memory_format=torch.contiguous_format) for _ in "vd")
+        flat = (inputs.reshape(-1), result.view(-1), derivative.view(-1))
+        for piece, numerator, slope in zip(*(tensor.split(CACHED) for tensor in flat), strict=True):
+            exponential = piece.clamp(max=20.0).exp_()
+            torch.add(exponential, 2, out=numerator).mul_(exponential)
+            torch.add(exponential, 1, out=slope).mul_(exponential).mul_(piece)
+            inverse = torch.add(numerator, 2, out=exponential).reciprocal_()
+            slope.mul_(inverse).mul_(4).add_(numerator).mul_(inverse)
+            numerator.mul_(inverse).mul_(piece)
         ctx.save_for_backward(derivative)
-        return numerator.mul_(inverse).mul_(inputs)
+        return result
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
