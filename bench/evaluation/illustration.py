@@ -29,7 +29,7 @@ from bench.evaluation.point_clouds import (
 from bench.training.draws import DrawStream
 
 SAMPLES = 2000
-"""Policy actions, data points and points of the truth (BDPO's scatter plots show as many)."""
+"""Policy actions, points of the truth, and data points where there are as many (as in BDPO's plots)."""
 REFERENCE_POINTS = 10_000
 """Data points that tell where the support is: equally many for every problem, so that shares compare."""
 GRID_SIDE = 90
@@ -94,7 +94,8 @@ def illustrate(algorithm: Algorithm, task: Task, raw: RawDataset) -> list[Illust
     grid = plane_grid(ENERGY_EXTENT if plane.problem.terminal else MARGIN * task.action_bound)
     actions = _policy_actions(algorithm).cpu()
     draws = DrawStream(algorithm.seeds, "illustration", algorithm.illustration_draws, device=algorithm.device)
-    shown = algorithm.illustrate(grid.to(algorithm.device), draws.at(0))
+    with torch.no_grad():
+        shown = algorithm.illustrate(grid.to(algorithm.device), draws.at(0))
     temperature = algorithm.reweighting_temperature or DEFAULT_TEMPERATURE
     result: list[Illustration | None] = []
     for slot, seed in enumerate(algorithm.seeds):
@@ -157,7 +158,8 @@ def _truth(plane: Plane, seed: int, temperature: float) -> dict[str, Tensor]:
     else:
         best = plane.actions[plane.on_best_modes(plane.actions)]
         truth = best[generator.choice(len(best), size=SAMPLES)]
-    shown = generator.choice(len(plane.actions), size=SAMPLES, replace=False)
+    rows = len(plane.actions)
+    shown = generator.choice(rows, size=min(SAMPLES, rows), replace=False)
     return {
         "data": torch.from_numpy(plane.actions[shown]),
         "data_reward": torch.from_numpy(plane.rewards[shown]),

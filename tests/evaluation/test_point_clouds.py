@@ -1,0 +1,87 @@
+"""Distances and shares of point clouds where they are known in closed form, or counted one by one."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from bench.evaluation.point_clouds import (
+    energy_distance,
+    in_support,
+    near_best_centres,
+    near_best_data,
+    reweighted,
+    sliced_wasserstein,
+    support_radius,
+)
+
+
+@pytest.fixture
+def clouds():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(7, 2)), generator.normal(1.0, size=(5, 2))
+
+
+def test_energy_distance_pair_by_pair(clouds):
+    def mean(one, other):
+        return sum(math.dist(a, b) for a, b in itertools.product(one, other)) / (len(one) * len(other))
+
+    x, y = clouds
+    assert energy_distance(x, y) == pytest.approx(2 * mean(x, y) - mean(x, x) - mean(y, y), rel=1e-12)
+    assert energy_distance(x, x) == pytest.approx(0.0, abs=1e-12)
+    assert energy_distance(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]])) == pytest.approx(10.0)
+
+
+def test_sliced_wasserstein_of_a_shift_is_two_thirds_of_it_about(clouds):
+    x, y = clouds
+    assert sliced_wasserstein(x, x) == 0.0
+    # |cos| of a random direction has mean 2 / pi; of 128 directions its error is 0.31 / sqrt(128) = 0.027.
+    assert sliced_wasserstein(x, x + np.array([0.0, 3.0])) == pytest.approx(3 * 2 / math.pi, abs=3 * 4 * 0.027)
+    assert sliced_wasserstein(x, y) == sliced_wasserstein(x, y) == pytest.approx(sliced_wasserstein(y, x))
+    assert sliced_wasserstein(x, y, seed=1) != sliced_wasserstein(x, y)
+
+
+def test_on_a_line_the_sliced_distance_is_that_of_the_sorted_values():
+    x, y = np.array([[0.0], [1.0], [5.0]]), np.array([[4.0], [0.5], [2.0]])
+    assert sliced_wasserstein(x, y) == pytest.approx((0.5 + 1.0 + 1.0) / 3)
+
+
+def test_weights_are_exponentials_of_the_reward():
+    data = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    rewards = np.array([0.0, 0.05 * math.log(3.0), 0.05 * math.log(6.0)])
+    drawn = reweighted(data, rewards, 0.05, 20_000, np.random.default_rng(0))
+    shares = [(drawn[:, 0] == value).mean() for value in (0, 1, 2)]
+    assert shares == pytest.approx([0.1, 0.3, 0.6], abs=0.015)
+    large = reweighted(data, np.array([0.0, 1e5, 0.0], dtype=np.float32), 0.01, 5, np.random.default_rng(0))
+    assert large[:, 0].tolist() == [1.0] * 5
+
+
+def test_the_support_radius_of_a_grid_is_its_spacing():
+    side = np.arange(10) * 0.5
+    data = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    assert support_radius(data) == 0.5
+    points = np.array([[0.2, 0.2], [-0.49, 0.0], [-0.51, 0.0], [9.0, 9.0]])
+    assert in_support(points, data).tolist() == [True, True, False, False]
+
+
+def test_fresh_data_is_in_support_99_times_in_100():
+    data, fresh = np.random.default_rng(0).normal(size=(2, 10_000, 2))
+    assert in_support(fresh, data).mean() == pytest.approx(0.99, abs=0.004)
+
+
+def test_best_data_is_the_top_twentieth_and_near_means_in_support():
+    data = np.stack((np.arange(100.0), np.zeros(100)), axis=1)
+    points = np.array([[95.2, 0.0], [93.8, 0.0], [99.0, 0.9], [99.0, 1.1]])
+    assert near_best_data(points, data, np.arange(100.0)).tolist() == [True, False, True, False]
+    # Rewards of few values: all of the highest are the best.
+    few = np.where(np.arange(100) % 2 == 0, 1.0, 0.0)
+    assert near_best_data(data, data, few).tolist() == (few == 1).tolist()
+
+
+def test_best_centres_are_all_of_the_highest_reward():
+    centres = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    points = np.array([[10.0, 0.89], [0.65, 10.64], [0.0, 9.09], [0.0, 0.0]])
+    rewards = np.array([0.0, 10.0, 10.0])
+    assert near_best_centres(points, centres, rewards, 0.3).tolist() == [True, False, False, False]
+    assert near_best_centres(points, centres, np.zeros(3), 0.3).tolist() == [True, False, False, True]
