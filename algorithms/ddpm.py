@@ -55,14 +55,17 @@ def vp_schedule(
     return from_betas(1 - alphas, dtype, device)
 
 
-def add_noise(schedule: Schedule, actions: Tensor, step: Tensor, noise: Tensor) -> Tensor:
-    """a^n = sqrt(abar_n) a + sqrt(1 - abar_n) noise; actions, noise (..., A); step (...), int64, or one."""
+def add_noise(schedule: Schedule, actions: Tensor, step: Tensor | int, noise: Tensor) -> Tensor:
+    """a^n = sqrt(abar_n) a + sqrt(1 - abar_n) noise; actions, noise (..., A); step (...), int64.
+
+    One step for all is a plain number: indexing by a tensor without axes would wait for the device.
+    """
     abar = schedule.abar[step].unsqueeze(-1)
     return abar.sqrt() * actions + (1 - abar).sqrt() * noise
 
 
 def clean_action(
-    schedule: Schedule, noisy: Tensor, step: Tensor, predicted_noise: Tensor, bound: float | None
+    schedule: Schedule, noisy: Tensor, step: Tensor | int, predicted_noise: Tensor, bound: float | None
 ) -> Tensor:
     """The clean action that predicted noise implies, clamped to [-bound, bound] unless `bound` is None.
 
@@ -73,7 +76,7 @@ def clean_action(
     return clean if bound is None else clean.clamp(-bound, bound)
 
 
-def posterior_mean(schedule: Schedule, noisy: Tensor, step: Tensor, clean: Tensor) -> Tensor:
+def posterior_mean(schedule: Schedule, noisy: Tensor, step: Tensor | int, clean: Tensor) -> Tensor:
     """Mean of a^{n-1} given a^n and the clean action (Ho et al. 2020, Eq. 7); `clean` itself at n = 1."""
     beta, abar = schedule.betas[step].unsqueeze(-1), schedule.abar[step].unsqueeze(-1)
     before = schedule.abar[step - 1].unsqueeze(-1)

@@ -114,14 +114,14 @@ class AncestralSampler:
     def __call__(self, policy: NoiseNetwork, observations: Tensor, noise: Tensor) -> Tensor:
         """Actions after K passes."""
         schedule = self.schedule
-        steps = torch.arange(schedule.steps, 0, -1, device=noise.device)
-        predict = policy.along(observations, steps - 1, noise.shape[2] // observations.shape[1])
+        labels = torch.arange(schedule.steps - 1, -1, -1, device=noise.device)
+        predict = policy.along(observations, labels, noise.shape[2] // observations.shape[1])
         deviation = schedule.posterior_variance.sqrt()
         actions = noise[:, 0]
         for call in range(schedule.steps):
-            step = steps[call]
+            step = schedule.steps - call
             clean = clean_action(schedule, actions, step, predict(call, actions), self._bound)
             actions = posterior_mean(schedule, actions, step, clean)
-            if call + 1 < schedule.steps:
+            if step > 1:
                 actions = actions + deviation[step] * noise[:, call + 1]
         return actions

@@ -1,14 +1,17 @@
 """EDP under the checks that every method passes, for every shape."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.base import Dimensions
-from algorithms.ddpm import linear_schedule
+from algorithms.ddpm import linear_schedule, vp_schedule
 from algorithms.edp import EDPCRR, EDPIQL, EDPTD3
 from algorithms.edp_config import EDPCRRConfig, EDPIQLConfig, EDPTD3Config
+from algorithms.edp_policy import AncestralSampler
 from algorithms.registry import configuration
 from tests.algorithms import checks
 
@@ -25,14 +28,31 @@ METHODS = {
     "td3": (EDPTD3, EDPTD3Config(**SMALL, policy_target_start=4)),
     "crr": (EDPCRR, EDPCRRConfig(**SMALL, policy_target_start=4)),
     "iql": (EDPIQL, EDPIQLConfig(**SMALL)),
+    "dql": (
+        EDPTD3,
+        EDPTD3Config(
+            **(SMALL | {"diffusion_steps": 5}),
+            noise_schedule="vp",
+            sampler="ddpm",
+            action_approximation=False,
+        ),
+    ),
 }
+
+
+def in_double(algorithm):
+    """The method in float64, tables and sampler included."""
+    config, bound = algorithm.config, algorithm.dimensions.action_bound
+    if config.sampler == "dpm":
+        return checks.doubled(algorithm, schedule=linear_schedule(config.diffusion_steps, torch.float64))
+    schedule = vp_schedule(config.diffusion_steps, torch.float64)
+    return checks.doubled(algorithm, schedule=schedule, sampler=AncestralSampler(schedule, bound))
 
 
 @pytest.fixture(params=METHODS)
 def make(request):
     method, config = METHODS[request.param]
-    schedule = linear_schedule(config.diffusion_steps, torch.float64)
-    return lambda seeds: checks.doubled(method(Dimensions(4, 2), config, seeds), schedule=schedule)
+    return lambda seeds: in_double(method(Dimensions(4, 2), config, seeds))
 
 
 def test_seeds_are_independent(make):
@@ -57,7 +77,8 @@ def test_never_waits(make):
 
 
 def test_seed_view(make):
-    checks.assert_seed_view_acts_alike(make((3, 5)))
+    algorithm = make((3, 5))
+    checks.assert_seed_view_acts_alike(algorithm, schedule=algorithm.schedule, sampler=algorithm.sampler)
 
 
 def test_a_retired_seed_stands_still(make):
@@ -87,8 +108,7 @@ def test_every_shape(observation, action, seeds, batch, candidates, calls, metho
     build, config = METHODS[method]
     sizes = {"batch_size": batch, "candidates": candidates, "solver_calls": calls}
     dimensions = Dimensions(observation, action, action_bound=2.5)
-    algorithm = build(dimensions, type(config)(**(SMALL | sizes)), seeds)
-    algorithm = checks.doubled(algorithm, schedule=linear_schedule(30, torch.float64))
+    algorithm = in_double(build(dimensions, replace(config, **sizes), seeds))
     (phase,) = algorithm.phases
     generator = torch.Generator().manual_seed(0)
     transitions = checks.random_batch(len(seeds), batch, observation, action, generator=generator, bound=2.5)
