@@ -202,8 +202,8 @@ def _print_summary(found: Summary) -> None:
         ("cut off", f"{found.timeouts:,}"),
         ("whole episodes", f"{found.episodes:,}"),
         ("steps per episode", f"{found.mean_length:.1f}"),
-        ("return", f"{found.mean_return:.1f} ± {found.return_deviation:.1f}"),
-        ("lowest, highest", f"{found.lowest_return:.1f}, {found.highest_return:.1f}"),
+        ("return", f"{_return(found.mean_return, 1)} ± {_return(found.return_deviation, 1)}"),
+        ("lowest, highest", f"{_return(found.lowest_return, 1)}, {_return(found.highest_return, 1)}"),
         ("normalised score", f"{found.mean_score:.1f} ± {found.score_deviation:.1f}"),
         ("physics", found.physics or "not stated"),
     ]
@@ -217,7 +217,7 @@ def _print_summaries(summaries: list[Summary]) -> None:
             found.task,
             f"{found.episodes:,}",
             f"{found.mean_length:.0f}",
-            f"{found.mean_return:.0f} ± {found.return_deviation:.0f}",
+            f"{_return(found.mean_return)} ± {_return(found.return_deviation)}",
             f"{found.mean_score:.1f} ± {found.score_deviation:.1f}",
         )
         for found in summaries
@@ -225,6 +225,11 @@ def _print_summaries(summaries: list[Summary]) -> None:
     columns = ("task", "eps.", "steps", "return", "score")
     print_table(columns, rows, right=columns[1:])
     typer.echo(SPREAD)
+
+
+def _return(value: float, decimals: int = 0) -> str:
+    # The 2D problems earn 1 or so in an episode; robots earn thousands.
+    return f"{value:.{decimals if abs(value) >= 10 else 2}f}"
 
 
 def _megabytes(path: Path) -> str:
