@@ -19,15 +19,20 @@ class Headline:
     """The method in every other domain."""
     reason: str
 
-    def __str__(self) -> str:
+    @property
+    def meaning(self) -> str:
+        """`edp-td3 on locomotion and bandit, edp-iql elsewhere`."""
         domains: dict[str, list[str]] = {}
         for domain, method in self.methods.items():
             domains.setdefault(method, []).append(domain)
         parts = [f"{method} on {' and '.join(where)}" for method, where in domains.items()]
-        return f"{self.name} means {', '.join(parts)}, {self.elsewhere} elsewhere: {self.reason}."
+        return f"{', '.join(parts)}, {self.elsewhere} elsewhere"
+
+    def __str__(self) -> str:
+        return f"{self.name} means {self.meaning}: {self.reason}."
 
 
-_HEADLINES = {
+HEADLINES: Mapping[str, Headline] = {
     "edp": Headline(
         "edp",
         {"locomotion": "edp-td3", "bandit": "edp-td3"},
@@ -39,7 +44,7 @@ _HEADLINES = {
 
 def method_on(name: str, domain: Domain) -> str:
     """The method that `name` means in a domain; its own name unless it is a headline."""
-    headline = _HEADLINES.get(name)
+    headline = HEADLINES.get(name)
     return headline.methods.get(domain, headline.elsewhere) if headline else name
 
 
@@ -50,9 +55,9 @@ def methods_on(names: Iterable[str], task: Task) -> tuple[str, ...]:
 
 def method_names() -> tuple[str, ...]:
     """Every name that a method may be asked for by, sorted."""
-    return tuple(sorted({*algorithms_with_presets(), *_HEADLINES}))
+    return tuple(sorted({*algorithms_with_presets(), *HEADLINES}))
 
 
 def explanations(names: Iterable[str]) -> list[str]:
     """One line for each of `names` that is a headline."""
-    return [str(_HEADLINES[name]) for name in names if name in _HEADLINES]
+    return [str(HEADLINES[name]) for name in names if name in HEADLINES]

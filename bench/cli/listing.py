@@ -16,12 +16,14 @@ app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_h
 @app.command()
 def algorithms() -> None:
     """List the methods that can be trained, with their variants."""
+    from bench.headlines import HEADLINES
     from bench.presets import algorithms_with_presets, tasks_of, title_of, variants_of
 
     rows = [
         (name, title_of(name), ", ".join(variants_of(name)), str(len(tasks_of(name))))
         for name in algorithms_with_presets()
     ]
+    rows += [(headline.name, headline.meaning, "", "") for headline in HEADLINES.values()]
     print_table(
         ("algorithm", "name", "variants", "tasks with a preset"), rows, right=("tasks with a preset",)
     )

@@ -107,7 +107,9 @@ def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:
 
     if algos is None:
         if defaults.algorithms is None:
-            raise BenchError("no --algos", "", f"For example: --algos {','.join(method_names())}")
+            raise BenchError(
+                "no --algos", "", "For example: --algos dtql,edp. `bench list algorithms` shows all."
+            )
         return defaults.algorithms
     chosen = _names(algos, "--algos")
     for name in chosen:

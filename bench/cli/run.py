@@ -58,6 +58,9 @@ def run(
     physics: Annotated[
         str | None, typer.Option(help="d4rl or modern capsule inertia; by default the task's.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto (a GPU where stacks take a share of one), cpu or cuda.")
+    ] = "auto",
     runner: Annotated[
         str, typer.Option(help="auto, eager or graph (CUDA graphs, the default on a GPU).")
     ] = "auto",
@@ -80,6 +83,7 @@ def run(
         cpus_per_stack=cpus_per_stack,
         gpus_per_stack=gpus_per_stack,
         address=address,
+        device=device,
         runner=runner,
         retry=retry,
         checkpoint_seconds=checkpoint_seconds,
@@ -140,6 +144,8 @@ def _settings(executor: str, *, retry: str | None, **values: object) -> Settings
         raise BenchError(f"executor {executor!r}", "", "Choose ray or local.")
     if retry not in (None, "failed"):
         raise BenchError(f"--retry {retry}", "", "The only choice is: --retry failed")
+    if values["device"] not in ("auto", "cpu", "cuda"):
+        raise BenchError(f"device {values['device']!r}", "", "Choose auto, cpu or cuda.")
     if values["runner"] not in ("auto", "eager", "graph"):
         raise BenchError(f"runner {values['runner']!r}", "", "Choose auto, eager or graph.")
     if values["address"] is not None and executor != "ray":

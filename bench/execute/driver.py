@@ -43,6 +43,8 @@ class Settings:
     gpus_per_stack: float | None = None
     """None: half a GPU where there is one, else none."""
     address: str | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where stacks take a share of one. On `cpu` such shares are counted for scheduling alone."""
     runner: str = "auto"
     retry_failed: bool = False
     checkpoint_seconds: float = 60.0
@@ -174,8 +176,15 @@ def device_of(settings: Settings) -> tuple[str, float]:
     """Device of the stacks, and the share of a GPU that each takes."""
     import torch
 
-    present = torch.cuda.is_available() or settings.address is not None
     asked = settings.gpus_per_stack
+    if settings.device == "cpu":
+        return "cpu", asked or 0.0
+    present = torch.cuda.is_available() or settings.address is not None
+    if settings.device == "cuda" and (asked == 0 or not present):
+        why = (
+            "This machine has no GPU that torch can use." if asked != 0 else "Stacks take no share of a GPU."
+        )
+        raise BenchError("device 'cuda'", why, "Use --device cpu.")
     if asked and not present:
         raise BenchError(
             f"{asked:g} GPU per stack asked for",

@@ -28,14 +28,16 @@ def test_suites_tables_and_algorithms(bench):
     assert listed["dtql-2"][0] == "DTQL, Table 2"
     assert listed["dtql-2"][-2:] == ["16", "yes"]
     algorithms = rows(bench("list", "algorithms")[1])
-    assert ["dtql", "Diffusion Trusted Q-Learning", "released, paper", "26"] in algorithms
+    listed = {row[0]: row[1:] for row in algorithms}
+    assert listed["dtql"][:2] == ["Diffusion Trusted Q-Learning", "released, paper"]
+    assert listed["edp"][0] == "edp-td3 on locomotion and bandit, edp-iql elsewhere"
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("list", "tasks", "--suite", "quickstrat"), "Did you mean quickstart?"),
-        (("show", "dtpl", "hopper-medium-v2"), "Did you mean dtql?"),
+        (("show", "dtpl", "hopper-medium-v2"), "Did you mean dtql"),
         (("show", "dtql", "hoper-medium-v2"), "Did you mean hopper-medium-v2"),
         (("show", "dtql", "pen-human-v0"), "Use pen-human-v1."),
         (("list", "nothing"), "No such command"),
@@ -53,9 +55,10 @@ def test_show_puts_variants_side_by_side_with_unit_and_source(bench):
     _, out, _ = bench("show", "dtql", "antmaze-large-play-v2")
     shown = {row[0]: row[1:] for row in rows(out) if len(row) > 3}
     assert shown["train_iterations"][:2] == ["350,000", "500,000"]
-    assert "released main.py" in shown["train_iterations"][2]
-    assert "DTQL Tables 4 and 7" in shown["train_iterations"][2]
-    assert shown["critic_layer_norm"][:2] == ["yes", "no"]
+    assert shown["train_iterations"][2] == "≠"
+    assert "released main.py" in shown["train_iterations"][3]
+    assert "DTQL Tables 4 and 7" in shown["train_iterations"][3]
+    assert shown["critic_layer_norm"][:3] == ["yes", "no", "≠"]
     assert shown["batch_size"] == ["2,048", "2,048", "transitions [released main.py; not in the paper]"]
     assert shown["reward_transform"][0] == "minus_one"
     assert shown["evaluation episodes"][:2] == ["100", "100"]
@@ -104,3 +107,38 @@ def test_pipes_get_one_line_per_row(capsys):
 
     print_table(("name", "number"), [("a", "1\n2"), ("bb", "1,000")], right=("number",))
     assert capsys.readouterr().out == "name  number\na        1 2\nbb     1,000\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "title"),
+    [("hopper-medium-v2", "EDP with TD3"), ("antmaze-umaze-v0", "EDP with IQL")],
+)
+def test_show_says_which_method_edp_means(bench, task, title):
+    code, out, _ = bench("show", "edp", task)
+    assert code == 0
+    assert out.startswith("edp means edp-td3 on locomotion and bandit, edp-iql elsewhere: ")
+    assert f"{title} on {task}" in out
+
+
+@pytest.mark.parametrize("algorithm", ["bdpo", "srpo", "edp", "dtql-kl"])
+def test_show_marks_rows_where_the_variants_differ_and_no_others(bench, algorithm):
+    _, out, _ = bench("show", algorithm, "hopper-medium-v2")
+    table = [row for row in rows(out) if len(row) >= 4 and row[0] != "name"]
+    marked = [row[0] for row in table if row[3] == "≠"]
+    assert marked == [row[0] for row in table if row[1] != row[2]]
+    assert out.endswith(f"the variants differ: {', '.join(marked)}.\n")
+
+
+def test_show_at_80_columns_loses_nothing(bench, monkeypatch):
+    from rich import console as rich_console
+
+    made = rich_console.Console
+    _, piped, _ = bench("show", "bdpo", "hopper-medium-v2")
+    monkeypatch.setattr(
+        rich_console,
+        "Console",
+        lambda **options: made(force_terminal=True, width=80, color_system=None, **options),
+    )
+    _, folded, _ = bench("show", "bdpo", "hopper-medium-v2")
+    assert max(len(line) for line in folded.splitlines()[4:-2]) <= 80
+    assert {line.split()[0] for line in piped.splitlines()[4:-2]} <= set(folded.split())

@@ -24,12 +24,13 @@ def bench(bench, tiny_data, tmp_path, monkeypatch):
 
 LOCAL = ("--executor", "local")
 ONE = ["--tasks", TASK, "--algos", "dtql", *LOCAL]
+BDPO = ["--tasks", TASK, "--algos", "bdpo", *LOCAL]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--tasks", TASK, "--algos", "dtlq"], ["unknown algorithm 'dtlq'", "Did you mean dtql?"]),
+        (["--tasks", TASK, "--algos", "dtlq"], ["unknown algorithm 'dtlq'", "Did you mean dtql"]),
         (["--tasks", TASK, "--algos", " , "], ["names nothing", "commas"]),
         (["--tasks", TASK], ["no --algos", "--algos dtql"]),
         (["--tasks", "hoper-medium-v2", "--algos", "dtql"], ["'hoper-medium-v2'", "hopper-medium-v2"]),
@@ -65,6 +66,28 @@ ONE = ["--tasks", TASK, "--algos", "dtql", *LOCAL]
         ([*ONE, "--set", "discount=[1"], ["--set discount=[1"]),
         ([*ONE, "--set", "discount=nan"], ["--set discount=nan"]),
         ([*ONE, "--set", "discont=0.9"], ["'discont'", "Did you mean discount"]),
+        ([*ONE, "--set", "batch_size=0"], ["--set batch_size=0", "at least 1"]),
+        ([*ONE, "--set", "expectile=1"], ["--set expectile=1", "between 0 and 1 (exclusive)"]),
+        ([*ONE, "--set", "dtql.expectile=0"], ["--set dtql.expectile=0", "between 0 and 1 (exclusive)"]),
+        ([*ONE, "--set", "trust_region_weight=-1"], ["--set trust_region_weight=-1", "at least 0"]),
+        ([*ONE, "--set", "srpo.beta=1"], ["srpo is not among the algorithms of this run", "--algos"]),
+        ([*ONE, "--set", "bdop.samples=1"], ["unknown algorithm 'bdop'", "Did you mean bdpo"]),
+        ([*BDPO, "--set", "diffusion_steps=0"], ["--set diffusion_steps=0", "at least 1"]),
+        ([*BDPO, "--set", "divergence_weight=-0.1"], ["--set divergence_weight=-0.1"]),
+        ([*BDPO, "--set", "penalty_placement=under"], ["--set penalty_placement=under", "inside", "outside"]),
+        (
+            ["--tasks", TASK, "--algos", "dtql,bdpo", "--set", "samples=1", *LOCAL],
+            ["unknown hyper-parameter of dtql 'samples'", "--set bdpo.samples=1"],
+        ),
+        (
+            ["--tasks", "pen-human-v0", "--algos", "dtql", *LOCAL],
+            ["pen-human-v0"],
+        ),
+        (
+            ["--tasks", "bandit-energy-moons", "--algos", "srpo", *LOCAL, "--variant", "text"],
+            ["unknown variant 'text'", "released", "paper"],
+        ),
+        ([*ONE, "--device", "tpu"], ["device 'tpu'", "auto, cpu or cuda"]),
         ([*ONE, "--seeds-per-stack", "0"], ["--seeds-per-stack"]),
         ([*ONE, "--cpus-per-stack", "0"], ["--cpus-per-stack"]),
         ([*ONE, "--nothing"], ["--nothing"]),

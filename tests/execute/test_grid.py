@@ -7,7 +7,8 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.errors import BenchError
-from bench.execute.grid import Request, evaluation_steps, plan_cells
+from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells
+from bench.headlines import methods_on
 from bench.presets import load_preset
 from bench.records import hash_of
 from tests.execute.tiny import CHANGES, DATASET, TASK, tiny_cell
@@ -165,3 +166,83 @@ def test_a_value_set_to_what_it_is_makes_the_same_numbers_but_stays_marked():
     same = tiny_cell(changes=CHANGES | {"discount": 0.99})
     assert same.trial(0, DATASET).key == tiny_cell().trial(0, DATASET).key
     assert "discount set to 0.99" in same.reduced
+
+
+def grid(*names, algorithms=("dtql",), **changes):
+    """Cells of several tasks, by (algorithm, task)."""
+    tasks = tuple(map(load_catalog().task, names))
+    cells = plan_cells(Request(tasks=tasks, algorithms=algorithms, seeds=(0,), **changes))
+    return {(each.algorithm, each.task.name): each for each in cells}
+
+
+def test_edp_means_its_headline_method_in_each_domain():
+    assert list(grid(HOPPER, "bandit-energy-moons", algorithms=("edp",))) == [
+        ("edp-td3", HOPPER),
+        ("edp-td3", "bandit-energy-moons"),
+    ]
+    # Asked for by both names it is trained once.
+    assert len(grid(HOPPER, algorithms=("edp", "edp-td3"))) == 1
+    antmaze = Request(tasks=(load_catalog().task("antmaze-umaze-v0"),), algorithms=("edp",), seeds=(0,))
+    assert methods_on(antmaze.algorithms, antmaze.tasks[0]) == ("edp-iql",)
+
+
+def test_a_change_of_one_algorithm_leaves_the_others():
+    both = grid(HOPPER, algorithms=("edp", "bdpo"), changes={"batch_size": 8, "bdpo.samples": 2})
+    edp, bdpo = both["edp-td3", HOPPER], both["bdpo", HOPPER]
+    assert (edp.reduced, bdpo.reduced) == (
+        ("batch_size set to 8",),
+        ("batch_size set to 8", "samples set to 2"),
+    )
+    assert bdpo.preset.hyperparameters["samples"].source == "--set on the command line"
+
+
+def test_a_change_reaches_the_method_that_a_headline_means():
+    cells = grid(HOPPER, algorithms=("edp",), changes={"edp.candidates": 2})
+    assert cells["edp-td3", HOPPER].preset.values["candidates"] == 2
+
+
+def test_suites_set_sizes_and_the_command_line_goes_before_them():
+    sizes = {"bdpo": {"samples": 2, "candidates": 3}, "srpo": {"behaviour_width": 8}}
+    settings = {"suite": "quickstart", "suite_settings": sizes, "algorithms": ("dtql", "bdpo")}
+    cells = grid(HOPPER, **settings, changes={"candidates": 7})
+    assert cells["dtql", HOPPER].reduced == ("candidates set to 7",)
+    assert set(cells["bdpo", HOPPER].reduced) == {"samples set to 2", "candidates set to 7"}
+    assert cells["bdpo", HOPPER].preset.hyperparameters["samples"].source == "suite quickstart in tasks.yaml"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"bdop": {"samples": 2}}, "unknown algorithm 'bdop'"),
+        ({"bdpo": {"sampels": 2}}, "unknown hyper-parameter of bdpo 'sampels'\nDid you mean samples"),
+        ({"bdpo": {"samples": 0}}, "samples is 0; it must be at least 1"),
+        ({"bdpo": {"samples": "two"}}, "samples is of type int"),
+    ],
+)
+def test_mistakes_in_a_suites_sizes_are_told_with_their_line(sizes, told):
+    with pytest.raises(
+        BenchError, match=r"tasks.yaml line \d+: suites.quickstart.defaults.settings"
+    ) as refused:
+        grid(HOPPER, suite="quickstart", suite_settings=sizes, algorithms=("bdpo",))
+    assert told in str(refused.value)
+
+
+def test_the_sizes_of_every_suite_are_those_of_its_methods():
+    for suite in load_catalog().suites.values():
+        if suite.defaults.settings:
+            names = [task.name for task in suite.tasks]
+            algorithms = tuple(suite.defaults.settings)
+            grid(*names, suite=suite.name, suite_settings=suite.defaults.settings, algorithms=algorithms)
+
+
+def test_a_suite_leaves_out_what_has_no_preset_and_a_task_by_name_does_not():
+    names = (HOPPER, "bandit-energy-moons", "bandit-25gaussians-far")
+    wanted = {"tasks": tuple(map(load_catalog().task, names)), "algorithms": ("dtql", "bc"), "seeds": (0,)}
+    request = Request(**wanted, suite="mixed")
+    assert left_out(request) == [("bc", names[1]), ("bc", names[2])]
+    assert len(plan_cells(request)) == 4
+    with pytest.raises(BenchError, match="bc has no preset for bandit-energy-moons") as refused:
+        plan_cells(Request(**wanted))
+    assert HOPPER in refused.value.do_this
+    with pytest.raises(BenchError, match="no task of suite mixed has a preset of bc"):
+        plan_cells(replace(request, tasks=request.tasks[1:], algorithms=("bc",)))
