@@ -35,7 +35,6 @@ from algorithms.bdpo_networks import DiffusionValues, NoiseNetwork
 from algorithms.ddpm import vp_schedule
 from algorithms.hyperparameters import Count
 from algorithms.networks import Initialiser
-from algorithms.selection import take_best
 
 ILLUSTRATED_STEPS = (1, 3, 5, 10, 15, 20, 30, 40, 50)
 """Diffusion steps whose values the paper's figures of the 2D problems show (Figs. 4, 5 and 11)."""
@@ -195,9 +194,7 @@ class BDPO(BehaviourRegularised):
         noise = draws["chain"].transpose(1, 2)
         actor = self.networks["target_actor"]
         actions = reverse_chain(self.schedule, actor, observations, noise, self._bound).actions
-        if self.config.candidates == 1:
-            return actions.squeeze(2)
-        return take_best(actions, self._mean_target_value(observations.unsqueeze(2), actions))
+        return self._best(observations, actions)
 
     @torch.no_grad()
     def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:

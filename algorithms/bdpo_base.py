@@ -26,6 +26,7 @@ from algorithms.hyperparameters import (
 )
 from algorithms.networks import Initialiser
 from algorithms.optim import Adam, Schedule, clip_norm_per_seed, constant, cosine_to_zero, move_towards
+from algorithms.selection import take_best
 
 PRETRAIN, CRITIC = "pretrain", "critic"
 
@@ -238,6 +239,12 @@ class BehaviourRegularised(Algorithm):
     def _mean_target_value(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Mean over the ensemble of the target Q: (S, *rows, O), (S, *rows, A) -> (S, *rows)."""
         return self.networks["target_critics"](observations, actions).mean(dim=1)
+
+    def _best(self, observations: Tensor, candidates: Tensor) -> Tensor:
+        """The candidate of highest mean target Q: (S, N, O), (S, N, C, A) -> (S, N, A)."""
+        if candidates.shape[2] == 1:
+            return candidates.squeeze(2)
+        return take_best(candidates, self._mean_target_value(observations.unsqueeze(2), candidates))
 
     def _origin(self, grid: Tensor) -> Tensor:
         """The one observation of the 2D problems, (S, 1, O)."""

@@ -20,7 +20,6 @@ from algorithms.bdpo_base import BehaviourRegularised, RegularisedConfig, Sample
 from algorithms.bdpo_losses import action_value_targets, ensemble_loss, lower_confidence_bound, next_value
 from algorithms.bdpo_networks import INITIALISATION
 from algorithms.networks import MLP, Initialiser, mish
-from algorithms.selection import take_best
 
 ILLUSTRATED_SAMPLES = 10_000
 
@@ -219,13 +218,12 @@ class BDPOGaussian(_Unimodal):
 
     @torch.no_grad()
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
-        """The best of `candidates` samples of the target actor by the target Q's mean.
+        """The best of `candidates` samples of the target actor by the target Q's mean; a single one as it is.
 
         Shapes: observations (S, N, O); candidates (S, N, C, A); returns (S, N, A).
         """
         policy = self._distribution("target_actor", observations)
-        actions = self._sample(policy, draws["candidates"])
-        return take_best(actions, self._mean_target_value(observations.unsqueeze(2), actions))
+        return self._best(observations, self._sample(policy, draws["candidates"]))
 
     @torch.no_grad()
     def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:

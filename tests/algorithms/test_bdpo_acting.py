@@ -1,0 +1,238 @@
+"""How BDPO and its ablations act and what they show of 2D problems, by plain networks; the common checks."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from algorithms.base import Dimensions
+from algorithms.ddpm import vp_schedule
+from tests.algorithms import checks
+from tests.algorithms.plain_bdpo import PlainBDPO, PlainUnimodal, plain_networks
+from tests.algorithms.test_bdpo_update import METHODS
+
+DATA = checks.transitions()
+STATES = 4
+
+
+def attributes(name):
+    return {"schedule": vp_schedule(4, torch.float64)} if name == "bdpo" else {}
+
+
+def make(name, seeds=(1, 2), **changes):
+    """The method in float64 with all of its networks apart from each other."""
+    method, config, _ = METHODS[name]
+    algorithm = checks.doubled(
+        method(Dimensions(4, 2), replace(config, **changes), seeds), **attributes(name)
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in algorithm.networks.parameters():
+            noise = torch.randn(parameter.shape[1:], generator=generator, dtype=torch.float64)
+            parameter += 0.1 * noise
+    return algorithm
+
+
+@pytest.mark.parametrize("name", METHODS)
+class TestChecks:
+    """Those that every method passes."""
+
+    @pytest.fixture
+    def builder(self, name):
+        method, config, _ = METHODS[name]
+        short = replace(config, pretrain_iterations=20, train_iterations=20)
+        return lambda seeds: checks.doubled(method(Dimensions(4, 2), short, seeds), **attributes(name))
+
+    def test_seeds_are_independent(self, builder):
+        checks.assert_seeds_independent(builder, DATA)
+
+    def test_poison_stays(self, builder):
+        checks.assert_poison_stays(builder, DATA, "behaviour")
+
+    def test_deterministic(self, builder):
+        checks.assert_deterministic(builder, DATA)
+
+    def test_state_is_whole(self, builder):
+        checks.assert_state_is_whole(builder, DATA)
+
+    def test_never_waits(self, builder):
+        checks.assert_never_waits(builder, DATA)
+
+    def test_seed_view(self, name, builder):
+        checks.assert_seed_view_acts_alike(builder((3, 5)), **attributes(name))
+
+
+def acting(algorithm):
+    """Observations (S, STATES, 4) and the draws of `act`."""
+    generator = torch.Generator().manual_seed(3)
+    seeds = len(algorithm.seeds)
+    observations = torch.randn(seeds, STATES, 4, generator=generator, dtype=torch.float64)
+    draws = {
+        draw.name: torch.randn(seeds, STATES, *draw.shape, generator=generator, dtype=torch.float64)
+        for draw in algorithm.act_draws
+    }
+    return observations, draws
+
+
+def expected_actions(algorithm, observations, draws, seed):
+    """By plain chains or samples of the target actor, and the mean of the target critics."""
+    nets, config = plain_networks(algorithm, seed), algorithm.config
+    s = observations[seed]
+    if "chain" in draws:
+        plain = PlainBDPO(nets, config, 1.0)
+        noise = draws["chain"][seed]  # (STATES, T, C, A)
+        candidates = [
+            plain.chain("target_actor", s, noise[:, :, c].transpose(0, 1))[0]
+            for c in range(config.candidates)
+        ]
+    else:
+        mean, std = PlainUnimodal(nets, config, 1.0, random=True).distribution("target_actor", s)
+        noise = draws["candidates"][seed]
+        candidates = [torch.clamp(mean + std * noise[:, c], -1, 1) for c in range(config.candidates)]
+    values = torch.stack([sum(q(s, a) for q in nets["target_critics"]) for a in candidates])
+    chosen = values.argmax(dim=0)
+    return torch.stack([candidates[c][i] for i, c in enumerate(chosen.tolist())]), chosen
+
+
+@pytest.mark.parametrize("name", ["bdpo", "gaussian"])
+def test_takes_the_candidate_of_highest_mean_value(name):
+    algorithm = make(name)
+    observations, draws = acting(algorithm)
+    actions = algorithm.act(observations, draws)
+    chosen = set()
+    for seed in range(2):
+        expected, indices = expected_actions(algorithm, observations, draws, seed)
+        torch.testing.assert_close(actions[seed], expected.detach(), rtol=1e-9, atol=1e-11)
+        chosen |= set(indices.tolist())
+    assert len(chosen) > 1  # otherwise any one candidate would do
+
+
+@pytest.mark.parametrize("name", ["bdpo", "gaussian"])
+def test_a_single_candidate_is_a_plain_sample(name):
+    """Whatever the critics say, even where they say nothing."""
+    algorithm = make(name, candidates=1)
+    observations, draws = acting(algorithm)
+    for parameter in algorithm.networks["target_critics"].parameters():
+        parameter.data.fill_(float("nan"))
+    actions = algorithm.act(observations, draws)
+    for seed in range(2):
+        expected, _ = expected_actions(algorithm, observations, draws, seed)
+        torch.testing.assert_close(actions[seed], expected.detach(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_acts_by_targets(name):
+    algorithm = make(name)
+    observations, draws = acting(algorithm)
+    before = algorithm.act(observations, draws)
+    for network in ("actor", "critics", "behaviour", "target_behaviour"):
+        for parameter in algorithm.networks[network].parameters():
+            parameter.data.fill_(float("nan"))
+    assert torch.equal(algorithm.act(observations, draws), before)
+    assert before.abs().max() <= 1
+
+
+def test_deterministic_actor_acts_as_it_is():
+    algorithm = make("dirac")
+    observations, _ = acting(algorithm)
+    for seed in range(2):
+        expected, _ = plain_networks(algorithm, seed)["target_actor"](observations[seed])
+        torch.testing.assert_close(algorithm.act(observations, {})[seed], expected.detach())
+
+
+def drawn(algorithm):
+    return checks.draws_of(algorithm.illustration_draws, algorithm.seeds)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """What BDPO shows on a 2D problem, with the method and its draws."""
+    algorithm = make("bdpo", clip_denoised=False)
+    grid = torch.linspace(-2, 2, 14, dtype=torch.float64).view(7, 2)
+    draws = drawn(algorithm)
+    return algorithm, grid, draws, algorithm.illustrate(grid, draws)
+
+
+def mean_of(members, *inputs):
+    return sum(member(*inputs) for member in members).detach() / len(members)
+
+
+def test_shapes_of_what_is_shown(shown):
+    algorithm, _, _, result = shown
+    shapes = {name: tuple(tensor.shape) for name, tensor in result.items()}
+    assert shapes == {
+        "behaviour": (2, 10_000, 2),
+        "path": (2, 5, 1000, 2),
+        "action_value": (2, 7),
+        "diffusion_value_1": (2, 7),
+        "diffusion_value_3": (2, 7),  # 5 and more are beyond the chain
+        "value_test": (2, 2),
+    }
+    assert algorithm.reweighting_temperature == algorithm.config.divergence_weight == 0.3
+
+
+def test_landscapes_are_means_of_the_target_ensembles(shown):
+    algorithm, grid, _, result = shown
+    origin = torch.zeros(7, 4, dtype=torch.float64)
+    for seed in range(2):
+        nets = plain_networks(algorithm, seed)
+        q = mean_of(nets["target_critics"], origin, grid)
+        torch.testing.assert_close(result["action_value"][seed], q)
+        for n in (1, 3):
+            v = mean_of(nets["target_diffusion_values"], origin, grid, [n] * 7)
+            torch.testing.assert_close(result[f"diffusion_value_{n}"][seed], v)
+
+
+def test_samples_and_paths_are_of_behaviour_model_and_actor(shown):
+    algorithm, _, draws, result = shown
+    few, origin = 6, torch.zeros(6, 4, dtype=torch.float64)
+    for seed in range(2):
+        plain = PlainBDPO(plain_networks(algorithm, seed), algorithm.config, 1.0)
+        noise = draws["behaviour_chain"][seed][:, 0, :few]
+        samples, _ = plain.chain("target_behaviour", origin, noise)
+        torch.testing.assert_close(result["behaviour"][seed, :few], samples.detach())
+        a = draws["path_start"][seed, 0, :few]
+        for n in range(4, 0, -1):
+            torch.testing.assert_close(result["path"][seed, n, :few], a)
+            e = plain.nets["target_actor"](a, origin, [n] * few).detach()
+            x0 = (a - math.sqrt(1 - plain.abar[n]) * e) / math.sqrt(plain.abar[n])
+            a = math.sqrt(plain.abar[n - 1]) * x0 + math.sqrt(1 - plain.abar[n - 1]) * e
+        torch.testing.assert_close(result["path"][seed, 0, :few], a)
+
+
+def test_value_test(shown):
+    """V_T averaged over noise, and eta log mean exp(Q / eta) over the behaviour model's samples."""
+    algorithm, _, draws, result = shown
+    few = 300
+    origin = torch.zeros(few, 4, dtype=torch.float64)
+    eta = algorithm.config.divergence_weight
+    for seed in range(2):
+        nets = plain_networks(algorithm, seed)
+        chunks = draws["value_start"][seed].split(few)
+        v = torch.cat(
+            [mean_of(nets["target_diffusion_values"], origin[: len(a)], a, [4] * len(a)) for a in chunks]
+        )
+        q = torch.cat(
+            [
+                mean_of(nets["target_critics"], origin[: len(a)], a)
+                for a in result["behaviour"][seed].split(few)
+            ]
+        )
+        soft = eta * math.log(torch.mean(torch.exp(q / eta)).item())
+        expected = torch.tensor([v.mean(), soft], dtype=torch.float64)
+        torch.testing.assert_close(result["value_test"][seed], expected)
+
+
+def test_ablations_show_their_critics_and_samples():
+    grid = torch.linspace(-1, 1, 14, dtype=torch.float64).view(7, 2)
+    origin = torch.zeros(7, 4, dtype=torch.float64)
+    for name, names in (("gaussian", {"action_value", "behaviour"}), ("dirac", {"action_value"})):
+        algorithm = make(name)
+        result = algorithm.illustrate(grid, drawn(algorithm))
+        assert result.keys() == names
+        for seed in range(2):
+            q = mean_of(plain_networks(algorithm, seed)["target_critics"], origin, grid)
+            torch.testing.assert_close(result["action_value"][seed], q)
+    assert make("gaussian").reweighting_temperature == 0.3
+    assert make("dirac").reweighting_temperature is None
