@@ -37,6 +37,8 @@ class Panel:
     draw: Draw
     limit: float
     title: str = ""
+    note: str = ""
+    """Small, in the lower left corner."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def _fill(axes: Axes, panel: Panel | None, ink: str) -> None:
     axes.set(xlim=(-panel.limit, panel.limit), ylim=(-panel.limit, panel.limit))
     if panel.title:
         axes.set_title(panel.title, color=ink, fontsize=7.5, pad=2)
+    if panel.note:
+        axes.text(0.03, 0.03, panel.note, color=ink, fontsize=7, transform=axes.transAxes, zorder=3)
 
 
 def spread_over(count: int, chosen: int) -> Sequence[int]:

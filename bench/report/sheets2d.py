@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from bench.report.illustrations import Clouds, Illustration, representative
@@ -28,6 +29,8 @@ from bench.report.panels2d import (
 SHOWN_INTERVALS = (50, 30, 15, 5)
 """BDPO Figs. 4 and 11 begin an interval at each of these of 50 steps; other lengths scale them."""
 SHOWN_TEMPERATURES = 4
+LEAST_TOLD = 0.01
+"""Share of actions outside a panel from which on it says so."""
 
 
 def policies(items: Sequence[Illustration], down: Mapping[str, str], across: Mapping[str, str]) -> Sheet:
@@ -87,7 +90,11 @@ def short_name(item: Illustration) -> str:
 def _policy(item: Illustration | None) -> Panel | None:
     if item is None:
         return None
-    return Panel(partial(policy_over_data, clouds=item.clouds), limit_of(item.clouds.data))
+    limit = limit_of(item.clouds.data)
+    outside = float((np.abs(item.clouds.actions).max(axis=1) > limit).mean())
+    # A policy that left the plane must not look like one without actions.
+    note = f"{outside:.0%} of actions outside" if outside >= LEAST_TOLD else ""
+    return Panel(partial(policy_over_data, clouds=item.clouds), limit, note=note)
 
 
 def _generation_panels(clouds: Clouds) -> tuple[Panel, ...]:

@@ -12,6 +12,8 @@ from bench.report.illustrations import Illustration, Illustrations
 from bench.report.tables import BLANK, Block, Cell, Column, Coverage, Row, Table, finite, number_text
 
 TABLE_2D = "bandit2d"
+LARGE = 1000
+"""From here on (a policy that left the plane) decimals say nothing."""
 Seeds = Sequence[Illustration]
 
 
@@ -125,8 +127,8 @@ def _cell(seeds: Seeds, quantity: Quantity) -> Cell:
         return BLANK
     values = [value for _, value in found]
     deviation = statistics.stdev(values) if len(values) > 1 else None
-    mean, decimals = statistics.fmean(values), quantity.decimals
-    first = seeds[0]
+    mean, first = statistics.fmean(values), seeds[0]
+    decimals = quantity.decimals if abs(mean) < LARGE else 0
     detail = {
         "algorithm": first.algorithm,
         "variant": first.variant,
