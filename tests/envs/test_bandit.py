@@ -33,6 +33,9 @@ def test_what_is_finished_earns_nothing_until_it_is_reset():
         step = bandit.step(actions)
         assert step.rewards.tolist() == [0.0, 2.0]
         assert step.truncated.tolist() == [False, True]
+        again = bandit.step(actions)
+        assert not again.rewards.any()
+        assert not again.truncated.any()
 
 
 def test_near_counts_from_the_furthest_point_of_the_data():

@@ -65,6 +65,11 @@ def test_the_support_radius_of_a_grid_is_its_spacing():
     assert in_support(points, data).tolist() == [True, True, False, False]
 
 
+def test_the_support_radius_of_pairs_is_the_distance_within_a_pair():
+    pairs = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [5.1, 0.0]])
+    assert support_radius(pairs) == pytest.approx(0.1)
+
+
 def test_fresh_data_is_in_support_99_times_in_100():
     data, fresh = np.random.default_rng(0).normal(size=(2, 10_000, 2))
     assert in_support(fresh, data).mean() == pytest.approx(0.99, abs=0.004)
