@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +116,9 @@ class DiffusionTrusted(Algorithm):
     learning rate in `_policy_networks`, and implements `_update_policy` and `sample`.
     """
 
+    _policy_networks: ClassVar[tuple[str, ...]]
+    """Networks with an optimiser of their own that first step in the phase `train`."""
+
     def __init__(
         self,
         dimensions: Dimensions,
@@ -140,11 +144,6 @@ class DiffusionTrusted(Algorithm):
     @abstractmethod
     def _build_policy(self) -> None:
         """Add the policy's networks."""
-
-    @property
-    @abstractmethod
-    def _policy_networks(self) -> tuple[str, ...]:
-        """Networks with an optimiser of their own that first step in the phase `train`."""
 
     @property
     @abstractmethod

@@ -84,7 +84,7 @@ class DTQL(DiffusionTrusted):
 
     name: ClassVar[str] = "dtql"
     config: DTQLConfig
-    _policy_networks = ("actor",)
+    _policy_networks: ClassVar[tuple[str, ...]] = ("actor",)
 
     def _build_policy(self) -> None:
         config = self.config

@@ -48,7 +48,7 @@ class DTQLKL(DiffusionTrusted):
 
     name: ClassVar[str] = "dtql-kl"
     config: DTQLKLConfig
-    _policy_networks = ("actor", "fake_score")
+    _policy_networks: ClassVar[tuple[str, ...]] = ("actor", "fake_score")
 
     def _build_policy(self) -> None:
         for name in self._policy_networks:
