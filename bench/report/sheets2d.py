@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.report.illustrations import Clouds, Illustration, representative
+from bench.report.illustrations import Array, Clouds, Illustration, representative
 from bench.report.panels2d import (
     PALE,
     RED,
@@ -91,10 +91,15 @@ def _policy(item: Illustration | None) -> Panel | None:
     if item is None:
         return None
     limit = limit_of(item.clouds.data)
-    outside = float((np.abs(item.clouds.actions).max(axis=1) > limit).mean())
-    # A policy that left the plane must not look like one without actions.
-    note = f"{outside:.0%} of actions outside" if outside >= LEAST_TOLD else ""
-    return Panel(partial(policy_over_data, clouds=item.clouds), limit, note=note)
+    return Panel(
+        partial(policy_over_data, clouds=item.clouds), limit, note=_outside(item.clouds.actions, limit)
+    )
+
+
+def _outside(actions: Array, limit: float) -> str:
+    """Tells of actions beyond the panel: a policy that left the plane must not look like one without any."""
+    share = float((np.abs(actions).max(axis=1) > limit).mean())
+    return f"{share:.0%} of actions outside" if share >= LEAST_TOLD else ""
 
 
 def _generation_panels(clouds: Clouds) -> tuple[Panel, ...]:
@@ -104,7 +109,8 @@ def _generation_panels(clouds: Clouds) -> tuple[Panel, ...]:
     for start, end in pairwise(bounds):
         draw = partial(_interval_over_value, clouds=clouds, start=start, end=end)
         panels.append(Panel(draw, limit, f"n = {start} to {end}, over V({start})"))
-    return (*panels, Panel(partial(_samples_over_value, clouds=clouds), limit, "samples, over Q"))
+    final = partial(_samples_over_value, clouds=clouds)
+    return (*panels, Panel(final, limit, "samples, over Q", _outside(clouds.path[0], limit)))
 
 
 def _interval_over_value(axes: Axes, clouds: Clouds, start: int, end: int) -> None:
