@@ -36,7 +36,8 @@ def show(
         typer.echo(line)
     settings = {variant: _settings(preset, docs) for variant, preset in presets.items()}
     columns = ("name", *settings, "", "unit; meaning [source]")
-    print_table(columns, _rows(settings, {**docs, **_EVALUATION_DOCS}), right=tuple(settings))
+    rows = _rows(settings, {**docs, **_EVALUATION_DOCS})
+    print_table(columns, rows, right=tuple(settings), narrow=tuple(settings))
     typer.echo(_conclusion(settings))
 
 

@@ -11,22 +11,29 @@ if TYPE_CHECKING:
 Row = Sequence[str]
 
 
-def print_table(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> None:
+NARROW = 12
+"""Characters: holds any step count with its commas, and every short word."""
+
+
+def print_table(
+    columns: Row, rows: Sequence[Row], right: Sequence[str] = (), narrow: Sequence[str] = ()
+) -> None:
     """Print rows under their columns; the columns named in `right` are aligned to the right.
 
-    On a terminal long cells are folded to its width, except names (the first column) and numbers. In a pipe
-    every row is one line, columns two spaces apart, so that grep and awk see whole rows.
+    On a terminal long cells are folded to its width, except names (the first column) and numbers; those of
+    `narrow` columns are folded at NARROW characters. In a pipe every row is one line, columns two spaces
+    apart, so that grep and awk see whole rows.
     """
     from rich.console import Console
 
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(_folded(columns, rows, right))
+        console.print(_folded(columns, rows, right, narrow))
     else:
         print("\n".join(_aligned(columns, rows, right)))
 
 
-def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str]) -> Table:
+def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -34,9 +41,15 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in columns:
         justify = "right" if column in right else "left"
-        whole = column in right or column == columns[0]
+        whole = (column in right or column == columns[0]) and column not in narrow
         # Text, because rich would read square brackets in a plain string as markup.
-        table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=whole)
+        table.add_column(
+            Text(column),
+            justify=justify,
+            overflow="fold",
+            no_wrap=whole,
+            max_width=NARROW if column in narrow else None,
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
