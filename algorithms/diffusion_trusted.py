@@ -26,6 +26,7 @@ from algorithms.hyperparameters import (
     NonNegative,
     NonNegativeCount,
     Positive,
+    SineFeatures,
 )
 from algorithms.losses import expectile_loss
 from algorithms.networks import MLP, CriticEnsemble, Initialiser, NoiseConditionedNetwork, mish
@@ -65,7 +66,7 @@ class DiffusionTrustedConfig(Hyperparameters):
     """units per hidden layer of Q, V and a Gaussian actor"""
     diffusion_width: Count = 256
     """units per hidden layer of the diffusion model, and of whatever is built like it"""
-    time_embedding_width: Count = 16
+    time_embedding_width: SineFeatures = 16
     """features of the noise level"""
     sigma_data: Positive = 0.5
     """action units; EDM's data scale"""

@@ -29,9 +29,24 @@ class Interval:
         return f"between {self.low:g} and {self.high:g} ({ends})"
 
 
+@dataclass(frozen=True)
+class Multiple:
+    """Allowed numbers are whole multiples of `of`."""
+
+    of: int
+
+    def __contains__(self, value: int) -> bool:
+        return value % self.of == 0
+
+    def __str__(self) -> str:
+        return f"a multiple of {self.of}"
+
+
 Count = Annotated[int, Interval(1)]
 """A number of things, at least one."""
 NonNegativeCount = Annotated[int, Interval(0)]
+SineFeatures = Annotated[int, Multiple(2), Interval(4)]
+"""Sines and cosines together, as many of each; between two frequencies at least."""
 Positive = Annotated[float, Interval(0, open_low=True)]
 NonNegative = Annotated[float, Interval(0)]
 Fraction = Annotated[float, Interval(0, 1)]

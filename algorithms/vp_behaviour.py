@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
-from algorithms.hyperparameters import Count, Hyperparameters, InnerFraction, Interval, NonNegative, Positive
+from algorithms.hyperparameters import (
+    Count,
+    Hyperparameters,
+    InnerFraction,
+    Interval,
+    Multiple,
+    NonNegative,
+    Positive,
+)
 from algorithms.networks import Initialiser
 from algorithms.optim import Adam
 from algorithms.residual import ResidualNoiseNetwork, dropout_masks
@@ -40,7 +48,7 @@ class VPBehaviourConfig(Hyperparameters):
     """residual blocks of the behaviour model"""
     dropout: Annotated[float, Interval(0, 1, open_high=True)] = 0.1
     """probability; at the entry of each residual block, only while the behaviour model is trained"""
-    time_features: Annotated[int, Interval(2)] = 64
+    time_features: Annotated[int, Multiple(2), Interval(2)] = 64
     """sines and cosines of time together"""
     fourier_scale: Positive = 30.0
     """cycles per unit of time; standard deviation of the frozen frequencies"""

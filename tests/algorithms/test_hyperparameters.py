@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+import torch
 
-from algorithms.dtql import DTQLConfig
+from algorithms.base import Dimensions
+from algorithms.dtql import DTQL, DTQLConfig
 from algorithms.hyperparameters import Count, Fraction, Hyperparameters, InnerFraction, Interval, Positive
+from algorithms.srpo import SRPO, SRPOConfig
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,27 @@ def test_half_open_intervals_hold_what_they_say():
     assert 0.0 not in Interval(0, open_low=True)
     assert 1.0 in Interval(0, 1)
     assert 1.0 not in Interval(0, 1, open_high=True)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "name", "value", "wanted"),
+    [
+        (DTQLConfig, "time_embedding_width", 5, "a multiple of 2"),
+        (DTQLConfig, "time_embedding_width", 2, "at least 4"),
+        (SRPOConfig, "time_features", 5, "a multiple of 2"),
+        (SRPOConfig, "time_features", 0, "at least 2"),
+    ],
+)
+def test_features_that_are_no_pairs_of_sine_and_cosine_are_refused(configuration, name, value, wanted):
+    with pytest.raises(ValueError, match=f"{name} is {value}; it must be {wanted}"):
+        configuration(**{name: value})
+
+
+@pytest.mark.parametrize(("configuration", "smallest"), [(DTQLConfig, 4), (SRPOConfig, 2)])
+def test_the_smallest_number_of_features_runs(configuration, smallest):
+    if configuration is DTQLConfig:
+        method, network = DTQL(Dimensions(3, 2), DTQLConfig(time_embedding_width=smallest), (0,)), "diffusion"
+    else:
+        method, network = SRPO(Dimensions(3, 2), SRPOConfig(time_features=smallest), (0,)), "behaviour"
+    noisy, observations, level = torch.zeros(1, 5, 2), torch.zeros(1, 5, 3), torch.zeros(1, 5)
+    assert method.networks[network](noisy, observations, level).isfinite().all()
