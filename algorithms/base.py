@@ -126,7 +126,7 @@ class Algorithm(ABC):
         """
 
     def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
-        """Hand-over into a phase: what is copied or restarted before its first iteration."""
+        """Hand-over from the phase before into this one: what is copied or restarted. Not for the first."""
 
     def total(self, losses: Tensor) -> Tensor:
         """Sum of per-seed losses (S,) over the seeds that are alive: the scalar to differentiate."""
