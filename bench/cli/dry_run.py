@@ -17,25 +17,19 @@ if TYPE_CHECKING:
 def show_grid(request: Request, settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
     from bench.execute.driver import device_of, stack_size
-    from bench.execute.estimate import estimate
+    from bench.execute.estimate import Estimator
     from bench.execute.grid import plan_cells
 
     device, _ = device_of(settings)
     seeds_per_stack = stack_size(settings, device)
+    estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
     rows, total, left_in_all = [], 0.0, 0
     for cell in plan_cells(request):
         counts = _counts(cell, request.seeds, store)
         finished, failed = counts["finished"], counts["failed"]
         left = len(request.seeds) - finished - (0 if settings.retry_failed else failed)
         stacks = -(-left // seeds_per_stack)
-        seconds = 0.0
-        if left:
-            size = min(left, seeds_per_stack)
-            threads = settings.cpus_per_stack
-            seconds = (
-                stacks
-                * estimate(cell, seeds=size, device=device, runner=settings.runner, threads=threads).seconds
-            )
+        seconds = stacks * estimator.estimate(cell, min(left, seeds_per_stack)).seconds if left else 0.0
         total, left_in_all = total + seconds, left_in_all + left
         rows.append(_row(cell, len(request.seeds), finished, failed, stacks, seconds))
     numbers = ("trials", "finished", "failed", "stacks")

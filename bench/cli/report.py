@@ -72,8 +72,14 @@ def report(
         chosen.remove(TABLE_2D)
     built = [build_table(table, data) for table in chosen]
     if out is None and format_ != "html":
-        shown = built if full or format_ != "markdown" else [compact(table) for table in built]
+        short = format_ == "markdown" and not full
+        # Tables asked for by name are shown even where nothing was measured.
+        chosen_tables = _measured(built) if short and tables == "all" else built
+        shown = [compact(table) for table in chosen_tables] if short else built
         typer.echo(_files(format_, shown, data)[0][1], nl=False)
+        missing = [table.id for table in built if table not in chosen_tables]
+        if missing:
+            typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
     else:
         _write(out or DEFAULT_FOLDER, _files(format_, built, data))
     if drawn:
@@ -81,6 +87,12 @@ def report(
     if not data.measured and not data.timings:
         print(f"Nothing is stored in {locate(store)} yet. Start with:", file=sys.stderr)
         print("  bench run --suite quickstart", file=sys.stderr)
+
+
+def _measured(tables: Sequence[Table]) -> Sequence[Table]:
+    """The tables that hold a measured number; the first where none does."""
+    found = [table for table in tables if table.coverage.measured or table.coverage.further]
+    return found or tables[:1]
 
 
 def _load(store: str) -> ReportData:

@@ -79,7 +79,7 @@ def test_training_is_really_timed(bench, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--algos", "dtlq"), "Did you mean dtql?"),
+        (("--algos", "dtlq"), "Did you mean dtql"),
         (("--algos", "dtql", "--task", "antmaze-umaze-v9"), "antmaze-umaze-v"),
         (("--algos", "dtql", "--device", "tpu"), "device 'tpu'"),
         (("--algos", "dtql", "--variant", "papper"), "unknown variant"),
