@@ -37,6 +37,12 @@ class _ProtocolSetting(Setting):
     value: Protocol
 
 
+class TransitionsSetting(Setting):
+    """Which rows of a file become transitions; `bench.data.reader` knows the rules by these names."""
+
+    value: Literal["d4rl", "keep_terminal_timeouts"]
+
+
 class EvaluationEntry(_Entry):
     """What a scope says of evaluation."""
 
@@ -51,6 +57,7 @@ class Scope(_Entry):
     hyperparameters: dict[str, Setting] = {}
     evaluation: EvaluationEntry = EvaluationEntry()
     reward_transform: Setting | None = None
+    transitions: TransitionsSetting | None = None
 
 
 class TaskScope(Scope):

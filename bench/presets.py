@@ -42,6 +42,10 @@ RELEASED = "released"
 """The variant that a preset file describes first: what the authors' code does."""
 
 
+D4RL_TRANSITIONS = Setting(value="d4rl", source="released code: D4RL's qlearning_dataset")
+"""Where a preset file says nothing of transitions."""
+
+
 @dataclass(frozen=True)
 class EvaluationSettings:
     """How and how often a policy is judged."""
@@ -67,6 +71,8 @@ class Preset:
     hyperparameters: Mapping[str, Setting]
     evaluation: EvaluationSettings
     reward_transform: Setting
+    transitions: Setting
+    """Which rows of the dataset's file become transitions."""
     step_counts: tuple[str, ...]
     """Names of the hyper-parameters that a budget scales."""
 
@@ -151,11 +157,13 @@ def _merged(presets: Presets, variant: str, task: str, scopes: Iterable[Scope]) 
     hyperparameters: dict[str, Setting] = {}
     evaluation: dict[str, Setting] = {}
     reward_transform: Setting | None = None
+    transitions: Setting = D4RL_TRANSITIONS
     for scope in scopes:
         hyperparameters.update(scope.hyperparameters)
         given = {name: getattr(scope.evaluation, name) for name in EvaluationEntry.model_fields}
         evaluation.update({name: setting for name, setting in given.items() if setting is not None})
         reward_transform = scope.reward_transform or reward_transform
+        transitions = scope.transitions or transitions
     if reward_transform is None or len(evaluation) < len(EvaluationEntry.model_fields):
         raise presets.error((), "needs reward_transform and evaluation.interval, episodes and protocol")
     missing = [name for name in presets.docs if name not in hyperparameters]
@@ -169,7 +177,14 @@ def _merged(presets: Presets, variant: str, task: str, scopes: Iterable[Scope]) 
         sources={name: setting.source for name, setting in evaluation.items()},
     )
     return Preset(
-        file.algorithm, variant, task, hyperparameters, settings, reward_transform, file.step_counts
+        algorithm=file.algorithm,
+        variant=variant,
+        task=task,
+        hyperparameters=hyperparameters,
+        evaluation=settings,
+        reward_transform=reward_transform,
+        transitions=transitions,
+        step_counts=file.step_counts,
     )
 
 

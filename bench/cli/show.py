@@ -42,6 +42,7 @@ def show(
 
 
 _EVALUATION_DOCS = {
+    "transitions": "rows of the file that are trained on: D4RL's, or also terminal ones marked as cut",
     "reward_transform": "applied to the dataset's rewards before training",
     "evaluation interval": "iterations between evaluations",
     "evaluation episodes": "episodes per evaluation",
@@ -75,7 +76,8 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
         )
     }
     chosen = {name: preset.hyperparameters[name] for name in names}
-    return {**chosen, "reward_transform": preset.reward_transform, **evaluation}
+    data = {"transitions": preset.transitions, "reward_transform": preset.reward_transform}
+    return {**chosen, **data, **evaluation}
 
 
 def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> list[Sequence[str]]:

@@ -46,9 +46,14 @@ def read_metadata(path: Path) -> dict[str, str]:
         }
 
 
-def transitions_of(raw: RawDataset, task: Task) -> Transitions:
-    """Transitions of a task's file: D4RL's, or those of one-step problems, where no row has a successor."""
-    return _one_step_transitions(raw) if task.generated else qlearning_dataset(raw)
+def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitions:
+    """Transitions of a task's file by a preset's rule, `d4rl` or `keep_terminal_timeouts`.
+
+    In one-step problems no row has a successor, and every row is a transition.
+    """
+    if task.generated:
+        return _one_step_transitions(raw)
+    return qlearning_dataset(raw, keep_terminal_timeouts=rule == "keep_terminal_timeouts")
 
 
 def qlearning_dataset(

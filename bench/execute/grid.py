@@ -90,6 +90,7 @@ class Cell:
             "dataset": {"name": dataset.name, "sha256": dataset.sha256, "rows": dataset.rows},
             "hyperparameters": {name: setting.value for name, setting in hyperparameters.items()},
             "reward_transform": self.preset.reward_transform.value,
+            "transitions": self.preset.transitions.value,
             "evaluation": {
                 "steps": list(self.evaluation_steps),
                 "episodes": self.episodes,

@@ -305,14 +305,15 @@ def _algorithm(plan: StackPlan) -> Algorithm:
 
 
 def _packed_data(plan: StackPlan) -> PackedDataset:
-    transitions = transitions_of(read_file(plan.data_path, plan.task), plan.task)
+    config = plan.trials[0].config
+    transitions = transitions_of(read_file(plan.data_path, plan.task), plan.task, config["transitions"])
     if len(transitions) == 0:
         raise WorkFailedError(f"{plan.data_path} holds no transition", "", "Collect or fetch it again.")
     return PackedDataset.pack(
         transitions.observations,
         transitions.actions,
         transitions.next_observations,
-        transformed_rewards(plan.trials[0].config["reward_transform"], transitions),
+        transformed_rewards(config["reward_transform"], transitions),
         transitions.terminals,
         device=plan.device,
     )

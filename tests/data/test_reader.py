@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from bench.catalog import load_catalog
 from bench.data.dataset import RawDataset
-from bench.data.reader import qlearning_dataset, read_file
+from bench.data.reader import qlearning_dataset, read_file, transitions_of
 from bench.errors import BenchError
+from bench.presets import load_preset
 from tests.data.files import columns, hopper, write
 
 
@@ -97,6 +98,14 @@ def test_bdpo_keeps_rows_that_are_cut_and_terminal():
     kept = qlearning_dataset(raw, keep_terminal_timeouts=True)
     assert kept.observations[:, 0].tolist() == [0, 1, 2, 3]
     assert kept.trajectory_ends.tolist() == [False, False, True, True]
+
+
+def test_a_presets_rule_decides_on_terminal_rows_that_were_cut():
+    raw = raw_of([0, 0, 1, 0], [0, 1, 1, 0])
+    rows = {rule: len(transitions_of(raw, hopper(), rule)) for rule in ("d4rl", "keep_terminal_timeouts")}
+    assert rows == {"d4rl": 1, "keep_terminal_timeouts": 2}
+    presets = {name: load_preset(name, hopper()).transitions.value for name in ("bdpo", "dtql", "edp-td3")}
+    assert presets == {"bdpo": "keep_terminal_timeouts", "dtql": "d4rl", "edp-td3": "d4rl"}
 
 
 def test_columns_of_width_one_and_other_types_are_read(tmp_path):
