@@ -68,6 +68,28 @@ def test_the_discrete_schedule_is_solved():
     assert many < sixty / 3
 
 
+@pytest.mark.parametrize(
+    ("calls", "printed"),
+    [
+        (1, (-140.85995304305777, -46.80109101652948, -9.68109159843246)),
+        (2, (-92.21045545767339, 221.04266546834788, 357.26748499364373)),
+        (3, (-115.13748152409316, 120.77658062036052, 96.96847060974638)),
+        (7, (-129.62924933579603, -76.73669549077812, -0.5224313245849567)),
+        (15, (-126.73875696319287, -3.814423779043308, 0.35251476661114856)),
+        (16, (-126.53087987507784, -2.553718241430171, 0.351682428989238)),
+        (17, (-126.33664955448884, -1.869829959577849, 0.41700965879709606)),
+    ],
+)
+def test_a_run_of_the_released_solver(calls, printed):
+    """What EDP's diffusion/dpm_solver.py returned in double precision with the network tanh(x) + 0.3 t."""
+    log_alpha = interpolated_log_alpha(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)).tolist())
+    steps = uniform_steps(log_alpha, fast_orders(calls), 1.0, 0.001)
+    times = [stage.time for step in steps for stage in step]
+    start = torch.tensor([-1.5, 0.2, 1.0], dtype=torch.float64)
+    end = solve(steps, lambda call, point: torch.tanh(point) + 0.3 * times[call], start)
+    np.testing.assert_allclose(end, printed, rtol=1e-9)
+
+
 def test_orders_use_up_the_calls():
     assert fast_orders(15) == (3, 3, 3, 3, 2, 1)
     assert fast_orders(16) == (3, 3, 3, 3, 3, 1)

@@ -42,6 +42,29 @@ def test_agrees_with_table_3_and_hps(method, task):
     assert (evaluation.interval, evaluation.episodes, evaluation.protocol) == (10_000, 10, "rat")
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_flags_that_all_tasks_share(method, variant):
+    """Defaults of the released trainer.py and dql.py, which the paper leaves out or repeats."""
+    flags = {
+        "discount": 0.99,
+        "diffusion_weight": 1.0,
+        "target_update_rate": 0.005,
+        "action_clip": 0.999,
+        "noise_schedule": "linear",
+        "solver_calls": 15,
+        "hidden_width": 256,
+        "time_embedding_width": 16,
+    }
+    if method != "edp-iql":
+        flags["backup_samples"] = 1
+    if method == "edp-td3":
+        flags["action_approximation"] = True
+    for task in TABLE_3:
+        values = preset(method, task, variant).values
+        assert {name: values[name] for name in flags} == flags, task
+
+
 @pytest.mark.parametrize(
     ("method", "rewards"),
     [
