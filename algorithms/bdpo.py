@@ -33,7 +33,7 @@ from algorithms.bdpo_losses import (
 )
 from algorithms.bdpo_networks import DiffusionValues, NoiseNetwork
 from algorithms.ddpm import vp_schedule
-from algorithms.hyperparameters import Count
+from algorithms.hyperparameters import Count, SineFeatures
 from algorithms.networks import Initialiser
 
 ILLUSTRATED_STEPS = (1, 3, 5, 10, 15, 20, 30, 40, 50)
@@ -50,8 +50,8 @@ class BDPOConfig(SampledConfig):
     """steps of the reverse chain (T)"""
     clip_denoised: bool = True
     """clamp the clean action of every reverse step to the action bound; penalties are not concerned"""
-    time_embedding_width: Count = 64
-    """features of the diffusion step"""
+    time_embedding_width: SineFeatures = 64
+    """sine and cosine features of the diffusion step, and what the layers behind them return"""
     value_time_width: Count = 64
     """units of the hidden layer of V_n's time embedding"""
 

@@ -248,6 +248,7 @@ def test_actions_of_the_data_are_kept_within_the_margin():
 @pytest.mark.parametrize(("field", "value"), [
     ("batch_size", 0), ("diffusion_steps", 0), ("divergence_weight", -0.1), ("discount", 1.5),
     ("penalty_placement", "beside"), ("gradient_norm", 0.0), ("samples", 0), ("ensemble", 2.5),
+    ("time_embedding_width", 5), ("time_embedding_width", 2),
 ])  # fmt: skip
 def test_impossible_values_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
