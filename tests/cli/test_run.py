@@ -11,7 +11,7 @@ from bench.execute import stack as stack_module
 from bench.store.database import open_store
 from bench.store.progress import failures
 from bench.store.queries import evaluations, trials
-from tests.execute.tiny import TASK, completed, started, typed
+from tests.execute.tiny import CHANGES, TASK, completed, started, typed
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_grid_is_stored_once_and_asked_again_does_nothing(bench, tmp_path):
     store = tmp_path / "results" / "bench.sqlite"
     stored = results(store)
     assert [(state, len(made)) for state, _, made in stored.values()] == [("finished", 2)] * 2
-    assert rows(store, "SELECT reduced FROM scores WHERE seed = 0")[0][0].count("set to") == 5
+    assert rows(store, "SELECT reduced FROM scores WHERE seed = 0")[0][0].count("set to") == len(CHANGES)
     weights = sorted((tmp_path / "results" / "weights").iterdir())
     assert len(weights) == 2
     assert list((tmp_path / "results").rglob("*.part")) == []
