@@ -129,7 +129,8 @@ def test_quickstart_is_small(catalog):
     assert quickstart.tasks[0].rows == 40_000
     assert quickstart.tasks[0].preset_task == "hopper-medium-expert-v2"
     defaults = quickstart.defaults
-    assert (defaults.algorithms, defaults.seeds, defaults.budget) == (("dtql",), "0-1", 0.001)
+    assert (defaults.seeds, defaults.budget) == ("0-1", 0.001)
+    assert defaults.algorithms == ("dtql", "srpo", "edp", "bdpo")
     assert (defaults.evaluations, defaults.episodes) == (2, 3)
 
 
