@@ -12,9 +12,9 @@ from bench.envs import simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
 from bench.execute.outcome import FINAL
-from bench.files import sha256_of
 from bench.records import EvaluationRecord, TrialRecord
 from bench.store.database import Store
+from bench.store.kept_files import fault_of
 from bench.store.queries import find_trial, next_judgement, weights_of
 from bench.training.methods import method_for
 
@@ -66,12 +66,9 @@ def _verified_weights(store: Store, trial_id: int) -> dict[str, torch.Tensor]:
             "`bench status` shows what is left.",
         )
     path = store.folder / record.path
-    if not path.is_file():
-        raise BenchError(f"{path} is missing", f"It holds the weights of trial {trial_id}.", "Put it back.")
-    if sha256_of(path) != record.sha256:
-        raise BenchError(
-            f"{path} is not what was stored", "Its SHA-256 differs from the one in the store.", "Put it back."
-        )
+    fault = fault_of(path, record)
+    if fault:
+        raise BenchError(f"{path} {fault}", f"It holds the weights of trial {trial_id}.", "Put it back.")
     return load_file(path)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from bench.catalog import Catalog
-from bench.files import sha256_of
-from bench.records import FINISHED, WeightsRecord
+from bench.records import FINISHED
 from bench.report.illustrations import Clouds, Illustration, Illustrations
 from bench.store.database import Store
+from bench.store.kept_files import fault_of
 from bench.store.queries import StoredTrial, evaluations, trials, weights_of
 
 DOMAIN = "bandit"
@@ -32,7 +32,7 @@ def load_illustrations(store: Store, catalog: Catalog) -> Illustrations:
         record = weights_of(store, trial.trial_id).get(ROLE)
         if record is None:
             continue
-        fault = _fault(store.folder / record.path, record)
+        fault = fault_of(store.folder / record.path, record)
         if fault:
             unreadable.append(f"The figures of trial {trial.trial_id} are left out: {record.path} {fault}.")
         else:
@@ -48,12 +48,6 @@ def read_clouds(path: Path) -> Clouds:
     }
     known = {name: array for name, array in arrays.items() if name in Clouds.__dataclass_fields__}
     return Clouds(**known, diffusion_values=dict(sorted(values.items())))
-
-
-def _fault(path: Path, record: WeightsRecord) -> str:
-    if not path.is_file():
-        return "is missing"
-    return "" if sha256_of(path) == record.sha256 else "is not what was stored (its SHA-256 differs)"
 
 
 def _illustration(store: Store, trial: StoredTrial, clouds: Clouds) -> Illustration:
