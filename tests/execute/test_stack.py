@@ -8,11 +8,13 @@ from safetensors.torch import load
 
 from bench.execute import stack as stack_module
 from bench.execute.events import Started, Stopped, Weights
+from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.execute.worker import run_plan
-from bench.records import EvaluationRecord, FailureRecord, FinishedRecord, TimingRecord
+from bench.records import DatasetRecord, EvaluationRecord, FailureRecord, FinishedRecord, TimingRecord
 from bench.training.trainer import Position
-from tests.execute.tiny import PRETRAINING, TRAINING, Played, tiny_plan
+from tests.data.files import columns, write
+from tests.execute.tiny import PRETRAINING, TASK, TRAINING, Played, tiny_cell, tiny_plan
 
 HALF = TRAINING // 2
 
@@ -304,3 +306,18 @@ def test_the_plan_names_and_identifies_its_stack(tiny_data, tmp_path):
     assert plan.name.endswith("-seeds-0-1")
     assert plan.identity != other.identity
     assert Stack(plan, lambda event: None).plan is plan
+
+
+def test_a_stack_trains_on_the_rows_that_its_preset_says(tmp_path):
+    """BDPO keeps terminal rows that were cut, the others do not; the rule reaches the training data."""
+    content = columns(40)
+    content["timeouts"][[9, 19, 29]] = True
+    content["terminals"][[9, 29]] = True
+    path = write(tmp_path / "cut.hdf5", content)
+    rows = {}
+    for algorithm in ("dtql", "bdpo"):
+        cell = tiny_cell(algorithms=(algorithm,), changes={"batch_size": 4})
+        dataset = DatasetRecord(TASK, "0" * 64, 40, "verified", "unverified")
+        plan = StackPlan((cell.trial(0, dataset),), cell.task, path, tmp_path / algorithm)
+        rows[algorithm] = len(Stack(plan, lambda event: None).trainer.data)
+    assert rows == {"dtql": 36, "bdpo": 38}
