@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,15 +55,3 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.rewards)
-
-    def with_rewards(self, rewards: FloatArray) -> Transitions:
-        """The same transitions with other rewards (N,)."""
-        return replace(self, rewards=rewards)
-
-    def with_actions_within(self, limit: float) -> Transitions:
-        """The same transitions with actions clipped to [-limit, limit].
-
-        1 - 1e-5 in IQL, IDQL and BDPO; 0.999 in EDP; DTQL, SRPO and Diffusion-QL do not clip (their released
-        data code).
-        """
-        return replace(self, actions=np.clip(self.actions, -limit, limit))

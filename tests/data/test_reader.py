@@ -118,15 +118,6 @@ def test_columns_of_width_one_and_other_types_are_read(tmp_path):
     assert np.flatnonzero(raw.terminals).tolist() == [9]
 
 
-def test_clipped_actions(tmp_path):
-    transitions = qlearning_dataset(read_file(write(tmp_path / "hopper.hdf5", columns()), hopper()))
-    clipped = transitions.with_actions_within(0.5)
-    assert np.abs(transitions.actions).max() > 0.9
-    assert np.abs(clipped.actions).max() == 0.5
-    small = np.abs(transitions.actions) < 0.5
-    np.testing.assert_array_equal(clipped.actions[small], transitions.actions[small])
-
-
 def test_recorded_demonstrations_come_back(tmp_path):
     """Human demonstrations, laid out as in D4RL's file: the pairs must be the recorded ones."""
     recording = Path("../shared/data/real/pen_human_demos.npz")
