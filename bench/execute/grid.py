@@ -137,12 +137,10 @@ def left_out(request: Request) -> list[tuple[str, str]]:
     """Algorithms and tasks of a suite between which there is no preset; tasks asked for by name never are."""
     if request.suite is None:
         return []
-    return [
-        (algorithm, task.name)
-        for task in request.tasks
-        for algorithm in methods_on(request.algorithms, task)
-        if task.preset_task not in tasks_of(algorithm)
-    ]
+    cells = [(name, task) for task in request.tasks for name in methods_on(request.algorithms, task)]
+    # A method's file is read once, not once per task.
+    known = {algorithm: tasks_of(algorithm) for algorithm in {algorithm for algorithm, _ in cells}}
+    return [(algorithm, task.name) for algorithm, task in cells if task.preset_task not in known[algorithm]]
 
 
 def evaluation_steps(iterations: int, interval: int, count: int | None = None) -> tuple[int, ...]:
