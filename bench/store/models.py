@@ -41,6 +41,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own way)
         str: String,
+        list[int]: JSON(none_as_null=True),
         float: Double,
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
@@ -111,8 +112,64 @@ class Trial(Base):
     evaluation_seconds: Mapped[float | None]
     peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     planned_at: Mapped[datetime]
+    stack: Mapped[list[int] | None]
+    """Training seeds it is trained side by side with, in their order; NULL before it is first claimed."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class Claim(Base):
+    """Who works on a trial at present, and how far it is; gone when the trial ends or is let go of.
+
+    A claim whose heartbeat is older than a minute belongs to nobody. Times are the database's own, so that
+    clocks of drivers need not agree.
+    """
+
+    __tablename__ = "claims"
+    __table_args__ = (Index(None, "run_id"),)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
+    claimed_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    activity: Mapped[str | None]
+    iterations_done: Mapped[int | None] = mapped_column(BigInteger)
+    iterations_total: Mapped[int | None] = mapped_column(BigInteger)
+    iterations_per_second: Mapped[float | None]
+    seconds_left: Mapped[float | None]
+
+
+class Execution(Base):
+    """A stretch of work on a trial in one process, with all that its numbers may depend on.
+
+    A trial that was cut off and continued has several. Without an outcome it runs, or was cut off.
+    """
+
+    __tablename__ = "executions"
+    __table_args__ = (
+        UniqueConstraint("trial_id", "attempt", "started_at"),
+        CheckConstraint("outcome IN ('finished', 'stopped', 'failed')", name="outcome"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
+    attempt: Mapped[int]
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    from_iteration: Mapped[int] = mapped_column(BigInteger)
+    to_iteration: Mapped[int | None] = mapped_column(BigInteger)
+    stack: Mapped[list[int]]
+    hostname: Mapped[str]
+    cpu: Mapped[str]
+    device: Mapped[str]
+    gpu_driver: Mapped[str | None]
+    threads: Mapped[int]
+    runner: Mapped[str]
+    precision: Mapped[dict[str, Any]]
+    packages: Mapped[dict[str, Any]]
+    simulator: Mapped[str]
+    code_sha256: Mapped[str]
+    peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Evaluation(Base):
@@ -189,12 +246,13 @@ class Failure(Base):
 
 
 class Weights(Base):
-    """A file of weights in the store's folder."""
+    """A file of weights in the store's folder of the run's machine."""
 
     __tablename__ = "weights"
     __table_args__ = (UniqueConstraint("trial_id", "attempt", "role"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.run_id"))
     attempt: Mapped[int]
     role: Mapped[str]
     path: Mapped[str]

@@ -1,4 +1,4 @@
-"""The two views that people's SQL may rely on, with their types. Columns may be added, never renamed.
+"""The views that people's SQL may rely on, with their types. Columns may be added, never renamed.
 
 Migrations make them; a test compares the columns.
 """
@@ -43,8 +43,57 @@ SCORES = Table(
     Column("code_version", String),
     Column("code_commit", String),
     Column("code_dirty", Boolean),
+    Column("hostname", String),
+    Column("device", String),
+    Column("threads", Integer),
+    Column("stack", JSON),
 )
 """One row per trial, whatever its state; `score` is NULL until it has one."""
+
+PROVENANCE = Table(
+    "provenance",
+    _metadata,
+    Column("trial_id", Integer),
+    Column("algorithm", String),
+    Column("variant", String),
+    Column("task", String),
+    Column("seed", BigInteger),
+    Column("state", String),
+    Column("attempt", Integer),
+    Column("config_hash", String),
+    Column("config", JSON),
+    Column("dataset", String),
+    Column("dataset_sha256", String),
+    Column("dataset_rows", BigInteger),
+    Column("verification", String),
+    Column("replay", String),
+    Column("task_version", Integer),
+    Column("physics", String),
+    Column("simulator", String),
+    Column("run_id", String),
+    Column("command", String),
+    Column("code_version", String),
+    Column("code_commit", String),
+    Column("code_dirty", Boolean),
+    Column("code_diff_sha256", String),
+    Column("code_sha256", String),
+    Column("packages", JSON),
+    Column("hostname", String),
+    Column("cpu", String),
+    Column("device", String),
+    Column("gpu_driver", String),
+    Column("threads", Integer),
+    Column("runner", String),
+    Column("precision", JSON),
+    Column("stack", JSON),
+    Column("executions", Integer),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("training_seconds", Double),
+    Column("evaluation_seconds", Double),
+    Column("peak_memory_bytes", BigInteger),
+)
+"""One row per trial: all that its numbers depend on, as its last stretch of work found it."""
 
 TIMINGS = Table(
     "timings",

@@ -16,7 +16,7 @@ from bench.store.database import Store, open_store, upgrade_store
 from bench.store.models import Base
 from bench.store.queries import evaluations, scores_frame
 from bench.store.schema import head_revision
-from bench.store.views import SCORES, TIMINGS
+from bench.store.views import PROVENANCE, SCORES, TIMINGS
 
 FIRST = Path(__file__).parents[1] / "fixtures" / "store_0001.sqlite"
 
@@ -25,6 +25,13 @@ SCORES_COLUMNS = """
     trial_id algorithm variant task task_version physics seed state protocol score score_is_nan budget
     episodes reduced dataset dataset_sha256 verification replay config_hash attempt training_seconds
     evaluation_seconds peak_memory_bytes started_at finished_at run_id code_version code_commit code_dirty
+    hostname device threads stack
+"""
+PROVENANCE_COLUMNS = """
+    trial_id algorithm variant task seed state attempt config_hash config dataset dataset_sha256 dataset_rows
+    verification replay task_version physics simulator run_id command code_version code_commit code_dirty
+    code_diff_sha256 code_sha256 packages hostname cpu device gpu_driver threads runner precision stack
+    executions started_at finished_at training_seconds evaluation_seconds peak_memory_bytes
 """
 TIMINGS_COLUMNS = """
     trial_id algorithm variant task seed quantity value stack_size concurrent_stacks device threads runner
@@ -57,7 +64,12 @@ def test_the_comparison_sees_a_missing_column(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "typed", "columns"), [("scores", SCORES, SCORES_COLUMNS), ("timings", TIMINGS, TIMINGS_COLUMNS)]
+    ("view", "typed", "columns"),
+    [
+        ("scores", SCORES, SCORES_COLUMNS),
+        ("timings", TIMINGS, TIMINGS_COLUMNS),
+        ("provenance", PROVENANCE, PROVENANCE_COLUMNS),
+    ],
 )
 def test_the_views_keep_their_columns(store: Store, view: str, typed: object, columns: str) -> None:
     with store.connect() as connection:
@@ -80,7 +92,7 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: Path, 
     next_version()
     with pytest.raises(BenchError) as error:
         open_store(first)
-    assert "'0001', older than '0002'" in error.value.what
+    assert f"'0001', older than '{head_revision()}'" in error.value.what
     assert error.value.do_this == f"Type: bench db upgrade --store {first}"
     assert "colour" not in str(rows(first, "SELECT sql FROM sqlite_master"))
 
@@ -88,8 +100,8 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: Path, 
 def test_an_upgrade_keeps_what_there_is(first: Path, next_version) -> None:
     before = rows(first, "SELECT run_id, command FROM runs")
     next_version()
-    assert upgrade_store(first) == ("0001", "0002")
-    assert upgrade_store(first) == ("0002", "0002")
+    assert upgrade_store(first) == ("0001", "0003")
+    assert upgrade_store(first) == ("0003", "0003")
     assert rows(first, "SELECT run_id, command FROM runs") == before
     assert rows(first, "SELECT colour FROM runs") == [(None,)]
 
