@@ -77,6 +77,39 @@ class TrialKey:
     config_hash: str
     """`config_hash` of TrialRecord.config, which holds all that determines the number."""
 
+    @property
+    def cell(self) -> CellKey:
+        """What it has in common with the other seeds."""
+        return CellKey(self.algorithm, self.variant, self.task, self.config_hash)
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """What the trials of one cell have in common: all of the key but the seed."""
+
+    algorithm: str
+    variant: str
+    task: str
+    config_hash: str
+
+    def trial(self, seed: int) -> TrialKey:
+        """The key of one of its trials."""
+        return TrialKey(self.algorithm, self.variant, self.task, seed, self.config_hash)
+
+
+@dataclass(frozen=True)
+class StackProgress:
+    """How far a stack is, as other processes see it."""
+
+    activity: str
+    """Name of the phase, or `evaluation 2, step 300/1,000`."""
+    iterations_done: int
+    """Of all phases."""
+    iterations_total: int
+    iterations_per_second: float
+    seconds_left: float
+    """Estimate for the rest of the stack, evaluations included."""
+
 
 PLANNED, RUNNING, FINISHED, FAILED = "planned", "running", "finished", "failed"
 """States of a trial."""
@@ -165,6 +198,33 @@ class FailureRecord:
 
 
 @dataclass(frozen=True)
+class ExecutionRecord:
+    """Where and with what a stack is worked on, told when its process begins."""
+
+    started_at: datetime
+    from_iteration: int
+    """Iterations of all phases that were done before, in earlier stretches."""
+    stack: tuple[int, ...]
+    """Training seeds, side by side."""
+    hostname: str
+    cpu: str
+    device: str
+    """`cpu: <model>` or `cuda: <model>`."""
+    gpu_driver: str | None
+    threads: int
+    runner: str
+    """`eager` or `graph`."""
+    precision: dict[str, Any]
+    """Type of the numbers and torch's settings that change their last digits."""
+    packages: dict[str, str]
+    """Package name -> version in the worker's process."""
+    simulator: str
+    """`mujoco 3.4.0`."""
+    code_sha256: str
+    """Hash of the source files that the worker runs."""
+
+
+@dataclass(frozen=True)
 class WeightsRecord:
     """Stored weights of one trial."""
 
@@ -187,6 +247,8 @@ class FinishedRecord:
     training_seconds: float
     evaluation_seconds: float
     peak_memory_bytes: int
+    iterations: int
+    """Of all phases."""
     finished_at: datetime
 
 

@@ -63,9 +63,9 @@ class Collector:
         """Deal with one event; returning acknowledges it."""
         match event:
             case Started():
-                for key in event.trials:
-                    if self._states.get(key) not in (FINISHED, FAILED):
-                        self._writer.start(key)
+                left = [key for key in event.trials if self._states.get(key) not in (FINISHED, FAILED)]
+                if left:
+                    self._writer.claim(left[0].cell, {key.seed for key in left}, len(left))
             case Weights():
                 if self._states.get(event.trial) not in (FINISHED, FAILED):
                     self._store(self._keep(event))

@@ -44,7 +44,7 @@ def outcome_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[
         yield Weights(trial.key, FINAL, save(weights))
         for quantity, value in timings.items():
             yield _timing(plan, trial, quantity, value, trainer.runner)
-        yield _finished(plan, trial, slot, history)
+        yield _finished(plan, trainer, trial, slot, history)
 
 
 def illustrated(
@@ -95,7 +95,9 @@ def _timing(plan: StackPlan, trial: TrialRecord, quantity: str, value: float, ru
     )
 
 
-def _finished(plan: StackPlan, trial: TrialRecord, slot: int, history: History) -> FinishedRecord:
+def _finished(
+    plan: StackPlan, trainer: Trainer, trial: TrialRecord, slot: int, history: History
+) -> FinishedRecord:
     means = [float(np.mean(plan.task.normalised(entry["returns"][slot]))) for entry in history.evaluations]
     return FinishedRecord(
         trial=trial.key,
@@ -103,6 +105,7 @@ def _finished(plan: StackPlan, trial: TrialRecord, slot: int, history: History) 
         training_seconds=sum(history.phase_seconds.values()),
         evaluation_seconds=history.evaluation_seconds,
         peak_memory_bytes=_peak_memory_bytes(plan.device),
+        iterations=sum(phase.iterations for phase in trainer.algorithm.phases),
         finished_at=datetime.now(UTC),
     )
 

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.store import schema, sqlite
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
-from bench.store.lock import only_writer
+from bench.store.lock import PATIENCE_SECONDS, upgrading
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def open_store(
     try:
         with explained(str(location)):
             if create and _is_empty(engine):
-                _upgrade(location, engine)
+                # Somebody else may be making it at this moment; then this finds it made.
+                with upgrading(location, PATIENCE_SECONDS):
+                    _upgrade(location, engine)
             with engine.connect() as connection:
                 schema.require_current(connection, str(location))
             if location.path is not None and not read_only:
@@ -92,7 +94,7 @@ def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, 
     location = locate(url_or_path)
     engine = _engine(location, create=False, read_only=False)
     try:
-        with explained(str(location)):
+        with explained(str(location)), upgrading(location):
             return _upgrade(location, engine)
     finally:
         engine.dispose()
@@ -125,7 +127,7 @@ def _is_empty(engine: Engine) -> bool:
 
 
 def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:
-    with only_writer(location), transaction(engine) as connection:
+    with transaction(engine) as connection:
         before = schema.revision_of(connection)
         schema.refuse_newer(before, str(location))
         schema.upgrade(connection)

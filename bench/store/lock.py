@@ -1,10 +1,10 @@
-"""One writing process per SQLite file."""
+"""Writers of an SQLite file and an upgrade of its schema keep out of each other's way."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,35 +12,61 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.store.location import Location
 
+PATIENCE_SECONDS = 10.0
+"""A new store is made, or an old one upgraded, in far less."""
+
 
 @contextmanager
-def only_writer(location: Location) -> Iterator[None]:
-    """Hold the store for writing; a server keeps order by itself, so there this does nothing.
-
-    The kernel lets go of the lock when the process ends, however it ends; the file `<store>.lock` stays and
-    means nothing on its own.
+def writing(location: Location) -> Iterator[None]:
+    """Hold the store as one of its writers; transactions keep these in order.
 
     Raises
     ------
-    BenchError : another process writes; says which one.
+    BenchError : it is being upgraded.
+    """
+    problem = f"store {location} is being upgraded by another process"
+    with _locked(location, fcntl.LOCK_SH, problem, PATIENCE_SECONDS):
+        yield
+
+
+@contextmanager
+def upgrading(location: Location, patience_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the store with nobody writing.
+
+    Raises
+    ------
+    BenchError : somebody writes.
+    """
+    problem = f"store {location} is being written by another process"
+    with _locked(location, fcntl.LOCK_EX, problem, patience_seconds):
+        yield
+
+
+@contextmanager
+def _locked(location: Location, mode: int, problem: str, patience_seconds: float) -> Iterator[None]:
+    """The kernel lets go when the process ends, however it ends; `<store>.lock` means nothing on its own.
+
+    A server keeps order by itself, so there this does nothing.
     """
     if location.path is None:
         yield
         return
-    path = location.path.with_name(location.path.name + ".lock")
-    with _opened(path) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "unknown"
-            raise BenchError(
-                f"store {location} is being written by another process ({holder})",
-                "",
-                "Wait until it has ended, or name another store with --store.",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    with _opened(location.path.with_name(location.path.name + ".lock")) as descriptor:
+        until = time.monotonic() + patience_seconds
+        while not _got(descriptor, mode):
+            if time.monotonic() >= until:
+                advice = "Wait until it has ended, or name another store with --store."
+                raise BenchError(problem, "", advice)
+            time.sleep(0.05)
         yield
+
+
+def _got(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

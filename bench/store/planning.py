@@ -10,9 +10,13 @@ from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
 
 from bench.errors import WorkFailedError
 from bench.records import FAILED, PLANNED, DatasetRecord, TrialKey, TrialRecord, config_hash
-from bench.store.models import Dataset, Trial
+from bench.store.models import Dataset, Failure, Trial
 
 KEY_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
+BEGUN_ANEW = {"diverged", "ConflictError"}
+"""Failures that lie in a trial's own numbers. After any other it continues from its stack's last checkpoint;
+after these its stack goes on without it, and it begins anew.
+"""
 _CHUNK = 500
 
 
@@ -85,8 +89,14 @@ def is_trial(key: TrialKey) -> Any:  # noqa: ANN401 (an SQL condition)
 
 
 def _plan_again(connection: Connection, key: TrialKey, run_id: str) -> None:
-    values = {"state": PLANNED, "run_id": run_id, "attempt": Trial.attempt + 1, "started_at": None}
-    connection.execute(update(Trial).where(is_trial(key)).values(values))
+    trial_id, attempt = connection.execute(select(Trial.id, Trial.attempt).where(is_trial(key))).one()
+    errors = connection.scalars(
+        select(Failure.error).where(Failure.trial_id == trial_id, Failure.attempt == attempt)
+    )
+    values = {"state": PLANNED, "run_id": run_id, "attempt": attempt + 1, "started_at": None}
+    if set(errors) & BEGUN_ANEW:
+        values["stack"] = None
+    connection.execute(update(Trial).where(Trial.id == trial_id).values(values))
 
 
 def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[str, Any]:

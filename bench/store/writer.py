@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Self
@@ -11,35 +11,39 @@ from sqlalchemy import Connection, insert, select, update
 
 from bench.errors import BenchError
 from bench.records import (
-    FINISHED,
-    RUNNING,
+    CellKey,
     DatasetRecord,
     EvaluationRecord,
+    ExecutionRecord,
     FailureRecord,
     FinishedRecord,
     ResultRecord,
     RunRecord,
+    StackProgress,
     TimingRecord,
     TrialKey,
     TrialRecord,
     WeightsRecord,
 )
-from bench.store import planning, recording
+from bench.store import claims, planning, recording
+from bench.store.alive import is_gone, sign_of_life
+from bench.store.claims import ClaimedStack, Nothing
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
-from bench.store.lock import only_writer
-from bench.store.models import Run, Trial
+from bench.store.lock import writing
+from bench.store.models import Run
 
 
 class Writer:
-    """Writes one run's results into a store; a context manager that keeps other writers of the file out.
+    """Writes one run's results into a store; a context manager.
 
     Each method is one transaction; when it returns, the rows are on disk. The same record again changes
     nothing; another record under the same natural key raises `ConflictError` and changes nothing either.
+    Several drivers, each with its writer, may share a store: who works on a trial is settled by claims.
 
     Raises
     ------
-    BenchError : on entering, where another process writes this store, or where it was opened read-only.
+    BenchError : on entering, where the store is being upgraded, or where it was opened read-only.
     """
 
     def __init__(self, store: Store) -> None:
@@ -50,23 +54,30 @@ class Writer:
     def __enter__(self) -> Self:
         if self._store.read_only:
             raise BenchError(f"store {self._store.location} was opened read-only")
-        self._held.enter_context(only_writer(self._store.location))
+        self._held.enter_context(writing(self._store.location))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+
+    # Runs
 
     def begin_run(self, run: RunRecord) -> None:
         """Store the run; all that follows is marked with it."""
         with self._transaction() as connection:
             if not connection.scalar(select(Run.run_id).where(Run.run_id == run.run_id)):
                 connection.execute(insert(Run).values(vars(run)))
+        if self._run_id != run.run_id:
+            self._held.enter_context(sign_of_life(self._store.folder, run.run_id))
         self._run_id = run.run_id
 
     def end_run(self, run_id: str) -> None:
-        """Note when the run ended; one that was killed has no end."""
+        """Note when the run ended, and let go of what it still claims; one that was killed has no end."""
         with self._transaction() as connection:
+            claims.release(connection, run_id)
             connection.execute(update(Run).where(Run.run_id == run_id).values(ended_at=datetime.now(UTC)))
+
+    # Trials
 
     def plan(self, trials: Sequence[TrialRecord], *, retry: bool = False) -> dict[TrialKey, str]:
         """Store the trials that are not there yet, in one transaction; return the state of each.
@@ -81,15 +92,32 @@ class Writer:
         with self._transaction() as connection:
             planning.dataset_id(connection, dataset)
 
-    def start(self, key: TrialKey) -> None:
-        """Mark a planned trial, or one that was cut off, as running in this run."""
-        now = datetime.now(UTC)
+    def claim(self, cell: CellKey, seeds: Collection[int], size: int) -> ClaimedStack | Nothing:
+        """Claim the next stack of a cell that holds one of `seeds`; fresh ones have at most `size` seeds."""
+        folder = self._store.folder
         with self._transaction() as connection:
-            trial = recording.trial_row(connection, key)
-            if trial.state == FINISHED:
-                raise recording.ConflictError(f"trial {trial.id} has finished already")
-            values = {"state": RUNNING, "run_id": self._run, "started_at": trial.started_at or now}
-            connection.execute(update(Trial).where(Trial.id == trial.id).values(values))
+            return claims.claim_next(
+                connection, cell, seeds, size, self._run, lambda run_id: is_gone(folder, run_id)
+            )
+
+    def heartbeat(self, progress: Mapping[TrialKey, StackProgress] | None = None) -> frozenset[TrialKey]:
+        """Keep this run's claims alive and note how far its stacks are; return the trials it still holds."""
+        with self._transaction() as connection:
+            return claims.heartbeat(connection, self._run, progress or {})
+
+    def begin_execution(self, trials: Sequence[TrialKey], record: ExecutionRecord) -> None:
+        """Store that a process has begun, or goes on, to work on claimed trials."""
+        with self._transaction() as connection:
+            for key in trials:
+                recording.execution(connection, key, record, self._run)
+
+    def stop(self, trials: Sequence[TrialKey], iterations: int) -> None:
+        """Let go of trials that were stopped with their state saved after `iterations`."""
+        with self._transaction() as connection:
+            for key in trials:
+                recording.stopped(connection, key, iterations, self._run)
+
+    # Results
 
     def record(self, record: ResultRecord) -> None:
         """Store one result of the current run; returning acknowledges it.
@@ -97,6 +125,7 @@ class Writer:
         Raises
         ------
         ConflictError : another result stands under the same natural key; that one stays.
+        ClaimLostError : another driver works on the trial by now; nothing is stored.
         """
         with self._transaction() as connection:
             match record:
@@ -107,9 +136,24 @@ class Writer:
                 case FailureRecord():
                     recording.failure(connection, record, self._run)
                 case WeightsRecord():
-                    recording.weights(connection, record)
+                    recording.weights(connection, record, self._run)
                 case FinishedRecord():
                     recording.finished(connection, record, self._run)
+
+    def finish(
+        self, finished: FinishedRecord, weights: WeightsRecord, timings: Sequence[TimingRecord]
+    ) -> None:
+        """Store all that completes a trial, in one transaction.
+
+        Raises
+        ------
+        ConflictError, ClaimLostError : as `record`.
+        """
+        with self._transaction() as connection:
+            recording.weights(connection, weights, self._run)
+            for timing in timings:
+                recording.timing(connection, timing, self._run)
+            recording.finished(connection, finished, self._run)
 
     @property
     def _run(self) -> str:

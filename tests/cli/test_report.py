@@ -30,7 +30,7 @@ def store(folder):
         writer.begin_run(run_record())
         trial = trial_record(0)
         writer.plan([trial])
-        writer.start(trial.key)
+        writer.claim(trial.key.cell, {trial.key.seed}, 1)
         writer.record(evaluation_record(trial.key))
         writer.record(finished_record(trial.key, 42.0))
 

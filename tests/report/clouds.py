@@ -113,7 +113,7 @@ def store_trial(writer, folder, algorithm, task, clouds, seed=0, metrics=None):
     config = {"discount": {"value": 0.99, "source": "x"}}
     key = TrialKey(algorithm, "released", task, seed, config_hash(config))
     writer.plan([TrialRecord(key, config, DATASET, 1, "d4rl", 0.1, "last", 3, ("budget 0.1",))])
-    writer.start(key)
+    writer.claim(key.cell, {key.seed}, 1)
     first = evaluation_record(key, 1, (1.0, 2.0, 3.0))
     last = replace(evaluation_record(key, 2, (4.0, 5.0, 9.0)), metrics=metrics or {})
     writer.record(first)

@@ -30,7 +30,7 @@ def data(tmp_path):
             other = trial_record(0, extra="x")
             writer.plan([*seeds, twin, other])
             for trial, score in zip(seeds, (30.0, 10.0, None), strict=True):
-                writer.start(trial.key)
+                writer.claim(trial.key.cell, {trial.key.seed}, 1)
                 if score is None:
                     writer.record(failure_record(trial.key))
                     continue

@@ -93,4 +93,4 @@ def weights_record(key: TrialKey, sha256: str = "cd" * 32) -> WeightsRecord:
 
 
 def finished_record(key: TrialKey, score: float | None = 9.2) -> FinishedRecord:
-    return FinishedRecord(key, score, 12.5, 2.5, 2**31, NOON + timedelta(hours=2))
+    return FinishedRecord(key, score, 12.5, 2.5, 2**31, 1000, NOON + timedelta(hours=2))

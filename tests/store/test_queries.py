@@ -22,6 +22,7 @@ from bench.store.queries import (
     trials,
     weights_of,
 )
+from bench.store.schema import head_revision
 from bench.store.writer import Writer
 from tests.store import samples
 
@@ -34,7 +35,7 @@ def filled(store: Store, writer: Writer) -> Store:
     """Hopper: a trial in each state; walker: one planned by a later run."""
     writer.plan(HOPPER)
     for trial in HOPPER[:3]:
-        writer.start(trial.key)
+        writer.claim(trial.key.cell, {trial.key.seed}, 1)
         writer.record(samples.evaluation_record(trial.key, 1))
     finished, _, failed, _ = (trial.key for trial in HOPPER)
     writer.record(samples.evaluation_record(finished, 2, (30.0, 90.0)))
@@ -151,5 +152,5 @@ def test_an_empty_store_answers_everything(store: Store) -> None:
     assert (trials(store), cells(store), failures(store), commands_left(store)) == ([], [], [], [])
     assert [len(frame(store)) for frame in (scores_frame, timings_frame, learning_curves)] == [0, 0, 0]
     contents = describe(store)
-    assert (contents.dialect, contents.revision) == ("sqlite", "0001")
+    assert (contents.dialect, contents.revision) == ("sqlite", head_revision())
     assert {table.rows for table in contents.tables} == {0}

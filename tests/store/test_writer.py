@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import sqlite3
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
-from bench.errors import BenchError, WorkFailedError
+from bench.errors import WorkFailedError
 from bench.records import ResultRecord
+from bench.store.claims import Nothing
 from bench.store.database import Store, open_store
 from bench.store.progress import failures
 from bench.store.queries import evaluations, find_trial, trial_states, trials, weights_of
@@ -106,15 +104,15 @@ def test_an_evaluation_made_again_may_take_longer(store: Store, writer: Writer) 
 def test_a_trial_goes_from_planned_to_finished(store: Store, writer: Writer) -> None:
     assert trial_states(store, [KEY]) == {}
     assert writer.plan([TRIAL]) == {KEY: "planned"}
-    writer.start(KEY)
+    writer.claim(KEY.cell, {KEY.seed}, 1)
     started = find_trial(store, 1)
     assert (started.state, started.score, started.finished_at) == ("running", None, None)
-    writer.start(KEY)  # cut off and continued
+    writer.stop([KEY], 500)
+    writer.claim(KEY.cell, {KEY.seed}, 1)  # cut off and continued
     assert find_trial(store, 1).started_at == started.started_at
     writer.record(samples.finished_record(KEY))
     assert trial_states(store, [KEY]) == {KEY: "finished"}
-    with pytest.raises(ConflictError, match="has finished already"):
-        writer.start(KEY)
+    assert writer.claim(KEY.cell, {KEY.seed}, 1) is Nothing.DONE
 
 
 def test_a_failed_trial_is_left_alone_until_asked_for_again(store: Store, writer: Writer) -> None:
@@ -197,19 +195,6 @@ def test_a_record_is_on_disk_when_the_call_returns(store: Store, writer: Writer)
     writer.record(samples.evaluation_record(KEY))
     with sqlite3.connect(store.location.path) as another:
         assert another.execute("SELECT COUNT(*) FROM episodes").fetchone() == (3,)
-
-
-def test_a_second_writer_is_told_who_writes(store: Store, writer: Writer) -> None:
-    program = (
-        "import sys; from bench.store.database import open_store; from bench.store.writer import Writer\n"
-        "Writer(open_store(sys.argv[1])).__enter__()"
-    )
-    command = [sys.executable, "-c", program, store.location.path]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == 1
-    assert f"another process (pid {os.getpid()} on " in done.stderr
-    with pytest.raises(BenchError, match="another process"), Writer(store):
-        pass
 
 
 def test_the_store_is_free_when_its_writer_has_left(store: Store) -> None:

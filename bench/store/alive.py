@@ -1,0 +1,56 @@
+"""Signs of life of drivers on this machine: a file that its process holds locked for as long as it lives."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import BenchError
+
+
+@contextmanager
+def sign_of_life(folder: Path, run_id: str) -> Iterator[None]:
+    """Hold the run's file below `folder` locked; the kernel lets go of it however the process ends.
+
+    Raises
+    ------
+    BenchError : the file cannot be made.
+    """
+    path = _path(folder, run_id)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        advice = "Name another store with --store, or make room."
+        raise BenchError(f"cannot write {path}", f"{error.strerror}.", advice) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def is_gone(folder: Path, run_id: str) -> bool:
+    """Whether the run's driver is certainly dead: its file is here and nobody holds it.
+
+    A file that is missing says nothing: the driver may be on another machine.
+    """
+    try:
+        descriptor = os.open(_path(folder, run_id), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _path(folder: Path, run_id: str) -> Path:
+    return folder / "drivers" / f"{run_id}.lock"

@@ -1,0 +1,176 @@
+"""Who works on what: claims by rows, so that several drivers share one store and none works twice.
+
+A driver claims the trials of one stack in one transaction, just before it starts the stack, and keeps the
+claims alive. A claim without a sign of life for a minute belongs to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from bench.errors import WorkFailedError
+from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
+from bench.store.models import Claim, Trial
+
+EXPIRY = timedelta(seconds=60)
+HEARTBEAT_SECONDS = 15.0
+_CELL_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.config_hash)
+
+
+class ClaimLostError(WorkFailedError):
+    """Another driver has taken over a trial; its results count, ours no longer do."""
+
+
+class Nothing(Enum):
+    """Why there is nothing to claim of a cell."""
+
+    HELD = "other drivers work on all that is left"
+    DONE = "every trial asked for has ended"
+
+
+@dataclass(frozen=True)
+class ClaimedStack:
+    """Trials that a driver may now work on."""
+
+    seeds: tuple[int, ...]
+    """Of the whole stack; a seed that is not claimed only accompanies the others, as it did before."""
+    claimed: tuple[TrialKey, ...]
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A trial that has not ended."""
+
+    trial_id: int
+    seed: int
+    stack: tuple[int, ...] | None
+    free: bool
+
+
+def claim_next(
+    connection: Connection,
+    cell: CellKey,
+    seeds: Collection[int],
+    size: int,
+    run_id: str,
+    is_gone: Callable[[str], bool],
+) -> ClaimedStack | Nothing:
+    """Claim the next stack of a cell: one that was cut off, whole, else up to `size` fresh trials.
+
+    Parameters
+    ----------
+    seeds : asked for; a cut-off stack that holds one of them is continued whole.
+    is_gone : whether the driver of a run is known to be dead, before its claims expire.
+    """
+    trials = _open_trials(connection, cell, is_gone)
+    wanted = [trial for trial in trials if trial.seed in seeds]
+    if not wanted:
+        return Nothing.DONE
+    found = _cut_off(trials, seeds) or _fresh(wanted, size)
+    if found is None:
+        return Nothing.HELD
+    stack, members = found
+    _take(connection, [trial.trial_id for trial in members], stack, run_id)
+    return ClaimedStack(stack, tuple(cell.trial(trial.seed) for trial in members))
+
+
+def heartbeat(
+    connection: Connection, run_id: str, progress: Mapping[TrialKey, StackProgress]
+) -> frozenset[TrialKey]:
+    """Keep the run's claims alive, note how far the stacks are; return the trials it still holds."""
+    mine = Claim.run_id == run_id
+    connection.execute(update(Claim).where(mine).values(heartbeat_at=database_now(connection)))
+    key = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
+    claimed = select(Claim.trial_id, *key).join(Trial, Trial.id == Claim.trial_id).where(mine)
+    rows = connection.execute(claimed)
+    held = {TrialKey(*row[1:]): row.trial_id for row in rows}
+    for trial, stand in progress.items():
+        if trial in held:
+            connection.execute(update(Claim).where(Claim.trial_id == held[trial]).values(vars(stand)))
+    return frozenset(held)
+
+
+def release(connection: Connection, run_id: str, trial_ids: Iterable[int] | None = None) -> None:
+    """Let go of the run's claims, or of some of them; their trials can be continued by anyone."""
+    chosen = delete(Claim).where(Claim.run_id == run_id)
+    if trial_ids is not None:
+        chosen = chosen.where(Claim.trial_id.in_(list(trial_ids)))
+    connection.execute(chosen)
+
+
+def check_holder(trial: Row[Any], run_id: str) -> None:
+    """Refuse a result of a trial that another driver works on, or that this one has lost.
+
+    `trial` has `id`, `state` and `claimed_by`.
+
+    Raises
+    ------
+    ClaimLostError : its result must not be stored.
+    """
+    if trial.claimed_by != run_id and (trial.claimed_by is not None or trial.state == RUNNING):
+        raise ClaimLostError(
+            f"trial {trial.id} is worked on by another driver",
+            f"This one gave no sign of life for {EXPIRY.total_seconds():.0f} s.",
+            "Its results are not needed any more; the other driver stores its own.",
+        )
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock (UTC): the one that all drivers of a store have in common."""
+    if connection.dialect.name == "sqlite":
+        text = connection.scalar(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now")))
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return connection.scalar(select(func.clock_timestamp())).astimezone(UTC)
+
+
+def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str], bool]) -> list[_Open]:
+    chosen = (
+        select(Trial.id, Trial.seed, Trial.stack, Claim.run_id, Claim.heartbeat_at)
+        .outerjoin(Claim, Claim.trial_id == Trial.id)
+        .where(*(column == getattr(cell, column.key) for column in _CELL_COLUMNS))
+        .where(Trial.state.in_((PLANNED, RUNNING)))
+        .order_by(Trial.seed)
+        # Two drivers that ask at the same time must see each other's claims.
+        .with_for_update(of=Trial)
+    )
+    rows = connection.execute(chosen).all()
+    expired_before = database_now(connection) - EXPIRY
+    return [
+        _Open(
+            row.id,
+            row.seed,
+            tuple(row.stack) if row.stack else None,
+            row.run_id is None or row.heartbeat_at < expired_before or is_gone(row.run_id),
+        )
+        for row in rows
+    ]
+
+
+def _cut_off(trials: Sequence[_Open], seeds: Collection[int]) -> tuple[tuple[int, ...], list[_Open]] | None:
+    """The first stack that was begun before, holds a wanted seed and is worked on by nobody."""
+    for stack in dict.fromkeys(trial.stack for trial in trials if trial.stack):
+        members = [trial for trial in trials if trial.stack == stack]
+        if all(trial.free for trial in members) and any(trial.seed in seeds for trial in members):
+            return stack, members
+    return None
+
+
+def _fresh(wanted: Sequence[_Open], size: int) -> tuple[tuple[int, ...], list[_Open]] | None:
+    members = [trial for trial in wanted if trial.stack is None and trial.free][:size]
+    return (tuple(trial.seed for trial in members), members) if members else None
+
+
+def _take(connection: Connection, trial_ids: list[int], stack: tuple[int, ...], run_id: str) -> None:
+    now = database_now(connection)
+    connection.execute(delete(Claim).where(Claim.trial_id.in_(trial_ids)))
+    times = {"run_id": run_id, "claimed_at": now, "heartbeat_at": now}
+    connection.execute(insert(Claim), [{"trial_id": trial_id, **times} for trial_id in trial_ids])
+    values = {"state": RUNNING, "run_id": run_id, "stack": list(stack)}
+    values["started_at"] = func.coalesce(Trial.started_at, datetime.now(UTC))
+    connection.execute(update(Trial).where(Trial.id.in_(trial_ids)).values(values))
