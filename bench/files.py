@@ -30,6 +30,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        # A write that fails, as on a full disk, does not say of which file.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,14 +16,28 @@ _REQUESTS = {
     "SQLITE_CORRUPT": ("is damaged", "Restore it from a copy, or name another store with --store."),
     "SQLITE_CANTOPEN": ("cannot be opened", "Look at the rights of the file and of its folder."),
 }
-_TROUBLES = {
-    "SQLITE_FULL": ("has no room left on its disk", "Make room, then give the same command again."),
-    "SQLITE_IOERR": (
-        "sits on a disk that fails or is full",
-        "See to the disk, then give the same command again.",
-    ),
-    "SQLITE_BUSY": ("is held by another process", "Wait for it to end, then give the same command again."),
+# What may pass by itself or with somebody's help, while the process that met it waits.
+_DISK = ("sits on a disk that fails or is full", "See to that disk.")
+_PASSING = {
+    "SQLITE_FULL": ("has no room left on its disk", "Make room on that disk."),
+    "SQLITE_BUSY": ("is held by another process", "Let that process end."),
+    # SQLite cannot always tell that a disk is full; with quotas, for one, it does not.
+    "SQLITE_IOERR_WRITE": _DISK,
+    "SQLITE_IOERR_FSYNC": _DISK,
+    "SQLITE_IOERR_DIR_FSYNC": _DISK,
+    "SQLITE_IOERR_TRUNCATE": _DISK,
+    "SQLITE_IOERR_SHM": _DISK,
 }
+_TROUBLES = {
+    "SQLITE_IOERR": ("sits on a disk that fails", "See to the disk, then give the same command again."),
+}
+
+
+class PassingTroubleError(WorkFailedError):
+    """The store cannot take anything in at the moment; the same may work later.
+
+    The transaction in hand was rolled back; `bench.store.patience` repeats it.
+    """
 
 
 @contextmanager
@@ -49,7 +63,8 @@ def _explain(error: DBAPIError, place: str) -> BenchError | None:
             return None
         what, do_this = "does not answer", "Look whether the server runs and whether the URL is right."
         return BenchError(f"store {place} {what}", said, do_this)
-    for kind, table in ((BenchError, _REQUESTS), (WorkFailedError, _TROUBLES)):
+    tables = ((BenchError, _REQUESTS), (PassingTroubleError, _PASSING), (WorkFailedError, _TROUBLES))
+    for kind, table in tables:
         for beginning, (what, do_this) in table.items():
             if name.startswith(beginning):
                 return kind(f"store {place} {what}", f"SQLite says: {said}.", do_this)

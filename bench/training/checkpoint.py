@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bench.files import sha256_of, write_text, written_whole
@@ -51,7 +51,8 @@ class CheckpointFolder:
         path = self.folder / f"state-{number}.safetensors"
         with written_whole(path) as temporary:
             # Copies in row-major order: the format allows neither shared memory nor strides.
-            save_file({name: _own_copy(tensor) for name, tensor in tensors.items()}, temporary)
+            # Written by Python, because save_file hides that a disk is full behind an error of its own.
+            temporary.write_bytes(save({name: _own_copy(tensor) for name, tensor in tensors.items()}))
         entry = {"number": number, "file": path.name, "sha256": sha256_of(path), "host": dict(host)}
         pointer = {"format": FORMAT, "identity": self.identity, "generations": [entry, *previous]}
         write_text(self.folder / POINTER, json.dumps(pointer, indent=1))

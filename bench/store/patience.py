@@ -1,0 +1,77 @@
+"""Waits while a store cannot take anything in (disk full, database locked, server away) and then goes on."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from bench.store.faults import PassingTroubleError
+
+_T = TypeVar("_T")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_LOOK_SECONDS = 0.2
+"""How soon a wish to stop is noticed."""
+
+
+def patiently(
+    action: Callable[[], _T],
+    say: Callable[[str], None],
+    stopped: Callable[[], bool],
+    *,
+    pause_seconds: float = 5.0,
+) -> _T:
+    """Do `action`, again and again while a trouble that may pass keeps it from succeeding.
+
+    Parameters
+    ----------
+    action : safe to repeat: a transaction that was rolled back, a file that is written whole.
+    say : is told each trouble once, and when it is over.
+    stopped : whether to give up; asked several times a second while waiting.
+
+    Raises
+    ------
+    PassingTroubleError : the trouble was still there when `stopped` said so.
+    """
+    told = ""
+    while True:
+        try:
+            result = action()
+        except PassingTroubleError as error:
+            trouble = error
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            trouble = _no_room(error)
+        else:
+            if told:
+                say("It works again; going on.")
+            return result
+        if stopped():
+            raise _given_up(trouble)
+        if trouble.what != told:
+            say(_announcement(trouble, pause_seconds))
+            told = trouble.what
+        _pause(pause_seconds, stopped)
+
+
+def _no_room(error: OSError) -> PassingTroubleError:
+    place = f"cannot write {error.filename}" if error.filename else "cannot write a file"
+    return PassingTroubleError(place, f"{error.strerror}.", "Make room on that disk.")
+
+
+def _announcement(trouble: PassingTroubleError, pause_seconds: float) -> str:
+    waiting = f"It is tried again every {pause_seconds:g} s; Ctrl-C ends the waiting."
+    return "\n  ".join(part for part in (trouble.what, trouble.why, trouble.do_this, waiting) if part)
+
+
+def _given_up(trouble: PassingTroubleError) -> PassingTroubleError:
+    again = f"{trouble.do_this} Then give the same command again: what was stored before is safe."
+    return PassingTroubleError(trouble.what, trouble.why, again)
+
+
+def _pause(seconds: float, stopped: Callable[[], bool]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not stopped():
+        time.sleep(min(left, _LOOK_SECONDS))
