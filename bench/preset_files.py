@@ -154,6 +154,15 @@ def load_presets(algorithm: str) -> Presets:
     return Presets(file, documents, docs)
 
 
+class PresetFiles(dict[str, Presets]):
+    """Preset files by method, each read when it is first asked for; whoever plans a grid makes one."""
+
+    def __missing__(self, algorithm: str) -> Presets:
+        """Read it; raises BenchError as `load_presets`."""
+        self[algorithm] = load_presets(algorithm)
+        return self[algorithm]
+
+
 def _folder() -> Path:
     spec = find_spec("algorithms")
     if spec is None or spec.origin is None:

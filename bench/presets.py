@@ -12,6 +12,7 @@ from bench.errors import BenchError, unknown_name
 from bench.preset_files import (
     EvaluationEntry,
     PresetFile,
+    PresetFiles,
     Presets,
     Protocol,
     Scope,
@@ -25,6 +26,7 @@ __all__ = [
     "RELEASED",
     "EvaluationSettings",
     "Preset",
+    "PresetFiles",
     "Protocol",
     "Setting",
     "Value",
@@ -32,6 +34,7 @@ __all__ = [
     "hyperparameter_docs",
     "load_preset",
     "place_of",
+    "preset_of",
     "scaled_count",
     "tasks_of",
     "title_of",
@@ -137,8 +140,13 @@ def load_preset(algorithm: str, task: Task, variant: str = RELEASED) -> Preset:
     BenchError : unknown algorithm or variant, a task or a value that the file does not give, or a mistake in
     the file.
     """
-    presets = load_presets(algorithm)
+    return preset_of(load_presets(algorithm), task, variant)
+
+
+def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
+    """The preset for `task` in a file that is loaded; as `load_preset`."""
     file = presets.file
+    algorithm = file.algorithm
     if variant != RELEASED and variant not in file.variants:
         listing = f"bench show {algorithm} {task.name}"
         raise unknown_name("variant", variant, (RELEASED, *file.variants), listing)

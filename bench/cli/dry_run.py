@@ -10,28 +10,29 @@ from typing import TYPE_CHECKING
 from bench.cli.tables import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.execute.driver import Settings
-    from bench.execute.grid import Cell, Request
+    from bench.execute.grid import Cell
 
 
-def show_grid(request: Request, settings: Settings, store: str) -> None:
+def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
     from bench.execute.driver import device_of, stack_size
     from bench.execute.estimate import Estimator
-    from bench.execute.grid import plan_cells
 
     device, _ = device_of(settings)
     seeds_per_stack = stack_size(settings, device)
     estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
     rows, total, left_in_all = [], 0.0, 0
-    for cell in plan_cells(request):
-        counts = _counts(cell, request.seeds, store)
+    for cell in cells:
+        counts = _counts(cell, seeds, store)
         finished, failed = counts["finished"], counts["failed"]
-        left = len(request.seeds) - finished - (0 if settings.retry_failed else failed)
+        left = len(seeds) - finished - (0 if settings.retry_failed else failed)
         stacks = -(-left // seeds_per_stack)
         seconds = stacks * estimator.estimate(cell, min(left, seeds_per_stack)).seconds if left else 0.0
         total, left_in_all = total + seconds, left_in_all + left
-        rows.append(_row(cell, len(request.seeds), finished, failed, stacks, seconds))
+        rows.append(_row(cell, len(seeds), finished, failed, stacks, seconds))
     numbers = ("trials", "finished", "failed", "stacks")
     columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
     print_table(columns, rows, right=(*numbers, "at most"))
@@ -51,7 +52,7 @@ def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, secon
     return cell.task.name, name, *numbers, evaluations, data, duration
 
 
-def _counts(cell: Cell, seeds: tuple[int, ...], store: str) -> Counter[str]:
+def _counts(cell: Cell, seeds: Sequence[int], store: str) -> Counter[str]:
     """Trials of the cell by state; none where store or data do not exist yet."""
     from bench.data.paths import dataset_path
     from bench.data.verify import dataset_record
@@ -63,7 +64,7 @@ def _counts(cell: Cell, seeds: tuple[int, ...], store: str) -> Counter[str]:
         return Counter()
     dataset = dataset_record(cell.task, path)
     with open_store(store, read_only=True) as opened:
-        states = trial_states(opened, [cell.trial(seed, dataset).key for seed in seeds])
+        states = trial_states(opened, [trial.key for trial in cell.trials(seeds, dataset)])
     return Counter(states.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from bench.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
     from bench.catalog import RunDefaults, Task
-    from bench.execute.grid import Request
+    from bench.execute.grid import Cell, Request
 
 MOST_SEEDS = 10_000
 ALL_SEEDS = "0-4"
@@ -63,21 +63,14 @@ def request_of(options: Options) -> tuple[Request, str]:
     return request, options.executor or defaults.executor or "ray"
 
 
-def remarks(request: Request) -> list[str]:
-    """What a person should know of the grid before it starts: names that were resolved, cells left out.
-
-    Raises
-    ------
-    BenchError : the grid cannot be run.
-    """
-    from bench.execute.grid import left_out, plan_cells
+def remarks(request: Request, cells: Sequence[Cell]) -> list[str]:
+    """What a person should know of the grid before it starts: names that were resolved, cells left out."""
+    from bench.execute.grid import left_out
     from bench.headlines import explanations
 
-    # Whatever is wrong is told first, and alone.
-    plan_cells(request)
     lines = explanations(request.algorithms)
     without: dict[str, list[str]] = {}
-    for algorithm, task in left_out(request):
+    for algorithm, task in left_out(request, cells):
         without.setdefault(algorithm, []).append(task)
     lines += [
         f"Left out, the grid is not whole: {algorithm} has no preset for {', '.join(tasks)}."

@@ -11,11 +11,12 @@ from bench.cli.requests import Options, remarks, request_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.catalog import Task
     from bench.execute.driver import Settings, Summary
-    from bench.execute.grid import Request
+    from bench.execute.grid import Cell
 
 
 def run(
@@ -73,6 +74,8 @@ def run(
 
     Finished trials are skipped, cut-off stacks continue where they were. Ctrl-C saves every stack's state.
     """
+    from bench.execute.grid import plan_cells
+
     options = Options(
         suite, tasks, algos, seeds, variant, budget, evals, episodes, physics, tuple(set_ or ()), executor
     )
@@ -88,23 +91,25 @@ def run(
         retry=retry,
         checkpoint_seconds=checkpoint_seconds,
     )
-    for line in remarks(request):
+    # Whatever is wrong with the grid is told first, and alone.
+    cells = plan_cells(request)
+    for line in remarks(request, cells):
         print(line, flush=True)
     if dry_run:
         from bench.cli.dry_run import show_grid
 
-        show_grid(request, settings, store)
+        show_grid(cells, request.seeds, settings, store)
         return
-    _run(request, settings, store)
+    _run(cells, request.seeds, settings, store)
 
 
-def _run(request: Request, settings: Settings, store: str) -> None:
+def _run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     from bench.cli.watching import watching
     from bench.execute.driver import run_grid
 
     command = typed_command()
     with watching() as watcher:
-        summary = run_grid(request, settings, store, command, watcher, _obtained)
+        summary = run_grid(cells, seeds, settings, store, command, watcher, _obtained)
     _conclude(summary, store)
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from bench.catalog import Task, settings_error
 from bench.errors import BenchError, unknown_name
 from bench.headlines import method_names, method_on, methods_on
-from bench.preset_files import load_presets
-from bench.presets import Preset, Setting, Value
+from bench.presets import Preset, PresetFiles, Setting, Value
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,9 @@ def suite_changes(suite: str, settings: Mapping[str, Mapping[str, Value]]) -> tu
     )
 
 
-def check_changes(changes: Iterable[Change], algorithms: Sequence[str], tasks: Sequence[Task]) -> None:
+def check_changes(
+    changes: Iterable[Change], algorithms: Sequence[str], tasks: Sequence[Task], files: PresetFiles
+) -> None:
     """Refuse changes of methods and hyper-parameters that do not exist or are not asked for.
 
     Raises
@@ -71,18 +72,18 @@ def check_changes(changes: Iterable[Change], algorithms: Sequence[str], tasks: S
         meant = {method_on(asked, task.domain) for task in tasks} if asked else chosen
         if change.suite is None and not meant & chosen:
             raise change.error(f"{asked} is not among the algorithms of this run.", "Add it to --algos.")
-        _check_name(change, sorted(meant))
+        _check_name(change, sorted(meant), files)
 
 
-def _check_name(change: Change, methods: Sequence[str]) -> None:
-    without = [method for method in methods if change.name not in load_presets(method).docs]
+def _check_name(change: Change, methods: Sequence[str], files: PresetFiles) -> None:
+    without = [method for method in methods if change.name not in files[method].docs]
     if not without:
         return
     having = [method for method in methods if method not in without]
     unknown = unknown_name(
         f"hyper-parameter of {without[0]}",
         change.name,
-        load_presets(without[0]).docs,
+        files[without[0]].docs,
         f"bench show {without[0]} TASK",
     )
     only = " or ".join(f"--set {method}.{change.name}={change.value}" for method in having)

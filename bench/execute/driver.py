@@ -15,7 +15,7 @@ from bench.catalog import Task
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
 from bench.execute.collector import Collector, Watcher
-from bench.execute.grid import Cell, Request, plan_cells
+from bench.execute.grid import Cell
 from bench.execute.local import run_locally
 from bench.execute.plan import StackPlan
 from bench.execute.stacks import stacks_of
@@ -64,7 +64,7 @@ class Summary:
 
 @dataclass
 class Grid:
-    """The trials of a request, what the store says of them, and the stacks that are left."""
+    """The trials of a grid, what the store says of them, and the stacks that are left."""
 
     trials: list[TrialRecord] = field(default_factory=list)
     states: dict[TrialKey, str] = field(default_factory=dict)
@@ -76,20 +76,20 @@ class Grid:
 
 
 def run_grid(
-    request: Request,
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
     settings: Settings,
     store_url: str,
     command: str,
     watcher: Watcher,
     obtain: Obtain,
 ) -> Summary:
-    """Run whatever of a request is not finished yet, storing every result before going on.
+    """Run whatever of a grid is not finished yet, storing every result before going on.
 
     Raises
     ------
-    BenchError : the request is wrong, the store cannot be written, a dataset cannot be had.
+    BenchError : the settings are wrong, the store cannot be written, a dataset cannot be had.
     """
-    cells = plan_cells(request)
     if settings.address is not None:
         from bench.execute.ray_tune import check_listening
 
@@ -99,7 +99,7 @@ def run_grid(
         run = describe_run(command)
         writer.begin_run(run)
         try:
-            grid = _grid(cells, request.seeds, settings, store, writer, obtain, device)
+            grid = _grid(cells, seeds, settings, store, writer, obtain, device)
             collector = Collector(writer, store.folder, grid.states, watcher)
             if grid.plans:
                 _execute(grid.plans, collector, settings, shares)
@@ -137,7 +137,7 @@ def _grid(
             path = obtain(task)
             datasets[task.name] = (path, dataset_record(task, path))
         path, dataset = datasets[task.name]
-        trials = [cell.trial(seed, dataset) for seed in seeds]
+        trials = cell.trials(seeds, dataset)
         states = writer.plan(trials, retry=settings.retry_failed)
         stacks = stacks_of(
             cell,

@@ -5,7 +5,7 @@ preset.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from algorithms.registry import configuration
@@ -13,7 +13,8 @@ from bench.catalog import Physics, Task
 from bench.errors import BenchError
 from bench.execute.changes import Change, changed, changes_for, check_changes, suite_changes, typed_changes
 from bench.headlines import methods_on
-from bench.presets import Preset, Value, load_preset, place_of, tasks_of
+from bench.preset_files import Presets
+from bench.presets import Preset, PresetFiles, Value, place_of, preset_of
 from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
 
 
@@ -64,19 +65,26 @@ class Cell:
 
     def trial(self, seed: int, dataset: DatasetRecord) -> TrialRecord:
         """The trial of one training seed on a dataset."""
+        return self.trials([seed], dataset)[0]
+
+    def trials(self, seeds: Sequence[int], dataset: DatasetRecord) -> list[TrialRecord]:
+        """The trials of training seeds on a dataset; they share one configuration and its hash."""
         config = self._config(dataset)
-        key = TrialKey(self.algorithm, self.variant, self.task.name, seed, config_hash(config))
-        return TrialRecord(
-            key=key,
-            config=config,
-            dataset=dataset,
-            task_version=self.task.version,
-            physics=self.physics,
-            budget=self.budget,
-            protocol=self.preset.evaluation.protocol,
-            episodes=self.episodes,
-            reduced=self.reduced,
-        )
+        hashed = config_hash(config)
+        return [
+            TrialRecord(
+                key=TrialKey(self.algorithm, self.variant, self.task.name, seed, hashed),
+                config=config,
+                dataset=dataset,
+                task_version=self.task.version,
+                physics=self.physics,
+                budget=self.budget,
+                protocol=self.preset.evaluation.protocol,
+                episodes=self.episodes,
+                reduced=self.reduced,
+            )
+            for seed in seeds
+        ]
 
     def _config(self, dataset: DatasetRecord) -> dict[str, object]:
         hyperparameters = self.preset.hyperparameters
@@ -116,13 +124,13 @@ def plan_cells(request: Request) -> list[Cell]:
         )
     _check_simulators(request.tasks)
     changes = (*suite_changes(request.suite or "", request.suite_settings), *typed_changes(request.changes))
-    check_changes(changes, request.algorithms, request.tasks)
-    without = left_out(request)
+    files = PresetFiles()
+    check_changes(changes, request.algorithms, request.tasks, files)
     cells = [
-        _cell(request, algorithm, task, changes_for(changes, algorithm, task))
-        for task in request.tasks
-        for algorithm in methods_on(request.algorithms, task)
-        if (algorithm, task.name) not in without
+        _cell(request, files[algorithm], task, changes_for(changes, algorithm, task))
+        for algorithm, task in _combinations(request)
+        # A suite leaves out what has no preset; tasks asked for by name must have one.
+        if request.suite is None or task.preset_task in files[algorithm].file.tasks
     ]
     if not cells:
         raise BenchError(
@@ -133,14 +141,11 @@ def plan_cells(request: Request) -> list[Cell]:
     return cells
 
 
-def left_out(request: Request) -> list[tuple[str, str]]:
-    """Algorithms and tasks of a suite between which there is no preset; tasks asked for by name never are."""
-    if request.suite is None:
-        return []
-    cells = [(name, task) for task in request.tasks for name in methods_on(request.algorithms, task)]
-    # A method's file is read once, not once per task.
-    known = {algorithm: tasks_of(algorithm) for algorithm in {algorithm for algorithm, _ in cells}}
-    return [(algorithm, task.name) for algorithm, task in cells if task.preset_task not in known[algorithm]]
+def left_out(request: Request, cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """Algorithms and tasks of a suite between which there is no preset, and so no cell."""
+    made = {(cell.algorithm, cell.task.name) for cell in cells}
+    wanted = [(algorithm, task.name) for algorithm, task in _combinations(request)]
+    return [names for names in wanted if names not in made]
 
 
 def evaluation_steps(iterations: int, interval: int, count: int | None = None) -> tuple[int, ...]:
@@ -154,6 +159,13 @@ def evaluation_steps(iterations: int, interval: int, count: int | None = None) -
     return regular if regular and regular[-1] == iterations else (*regular, iterations)
 
 
+def _combinations(request: Request) -> Iterator[tuple[str, Task]]:
+    """Every method on every task, task by task."""
+    for task in request.tasks:
+        for algorithm in methods_on(request.algorithms, task):
+            yield algorithm, task
+
+
 def _check_simulators(tasks: Sequence[Task]) -> None:
     missing = [task.name for task in tasks if task.simulator is None]
     if missing:
@@ -164,8 +176,8 @@ def _check_simulators(tasks: Sequence[Task]) -> None:
         )
 
 
-def _cell(request: Request, algorithm: str, task: Task, changes: Mapping[str, Change]) -> Cell:
-    full = load_preset(algorithm, task, request.variant)
+def _cell(request: Request, presets: Presets, task: Task, changes: Mapping[str, Change]) -> Cell:
+    full = preset_of(presets, task, request.variant)
     preset = changed(full.scaled(request.budget), changes)
     _check_values(preset, task, changes)
     # The evaluated phase is the last; its length is the last step count that the preset file names.
@@ -183,7 +195,7 @@ def _cell(request: Request, algorithm: str, task: Task, changes: Mapping[str, Ch
         reduced.append(f"{episodes} of {full.evaluation.episodes} episodes")
     reduced += [f"{name} set to {preset.values[name]}" for name in changes]
     return Cell(
-        algorithm=algorithm,
+        algorithm=full.algorithm,
         variant=request.variant,
         task=task,
         physics=task.physics_under(request.physics),

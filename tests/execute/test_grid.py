@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench import preset_files
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells
@@ -168,6 +169,19 @@ def test_a_value_set_to_what_it_is_makes_the_same_numbers_but_stays_marked():
     assert "discount set to 0.99" in same.reduced
 
 
+def test_a_method_s_file_is_read_once_per_grid_and_its_seeds_share_one_configuration(monkeypatch):
+    read = []
+    load = preset_files.load_yaml
+    monkeypatch.setattr(preset_files, "load_yaml", lambda path: read.append(path.stem) or load(path))
+    cells = grid(HOPPER, "walker2d-medium-v2", algorithms=("dtql", "bdpo"), changes={"discount": 0.98})
+    assert len(cells) == 4
+    assert sorted(read) == ["bdpo", "dtql"]
+    for each in cells.values():
+        trials = each.trials((3, 1), DATASET)
+        assert trials == [each.trial(3, DATASET), each.trial(1, DATASET)]
+        assert trials[0].config is trials[1].config
+
+
 def grid(*names, algorithms=("dtql",), **changes):
     """Cells of several tasks, by (algorithm, task)."""
     tasks = tuple(map(load_catalog().task, names))
@@ -239,8 +253,9 @@ def test_a_suite_leaves_out_what_has_no_preset_and_a_task_by_name_does_not():
     names = (HOPPER, "bandit-energy-moons", "bandit-25gaussians-far")
     wanted = {"tasks": tuple(map(load_catalog().task, names)), "algorithms": ("dtql", "bc"), "seeds": (0,)}
     request = Request(**wanted, suite="mixed")
-    assert left_out(request) == [("bc", names[1]), ("bc", names[2])]
-    assert len(plan_cells(request)) == 4
+    cells = plan_cells(request)
+    assert left_out(request, cells) == [("bc", names[1]), ("bc", names[2])]
+    assert len(cells) == 4
     with pytest.raises(BenchError, match="bc has no preset for bandit-energy-moons") as refused:
         plan_cells(Request(**wanted))
     assert HOPPER in refused.value.do_this
