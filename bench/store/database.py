@@ -1,4 +1,4 @@
-"""Opening a store: SQLite by default, any SQLAlchemy URL for a cluster."""
+"""Opening a store: SQLite by default, PostgreSQL for several machines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import Connection, Engine
 
 from bench.errors import BenchError
-from bench.store import schema, sqlite
+from bench.store import postgresql, schema, sqlite
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
 from bench.store.lock import PATIENCE_SECONDS, upgrading
@@ -55,7 +54,7 @@ def open_store(
 
     Parameters
     ----------
-    url_or_path : a path, or a SQLAlchemy URL.
+    url_or_path : a path, or the URL of an SQLite file or of a PostgreSQL database.
     create : make a missing SQLite file, or the tables in an empty database.
     read_only : no statement can change anything; implies `create=False`.
 
@@ -102,23 +101,18 @@ def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, 
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that may write: it takes SQLite's write lock at once, not half-way."""
-    with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
+    """A transaction that may write; one at a time on both databases, from its beginning to its end.
+
+    So what it has read stays true until it has written: no two claim, plan or number the same.
+    """
+    with engine.connect().execution_options(writing=True) as connection, connection.begin():
         yield connection
 
 
 def _engine(location: Location, *, create: bool, read_only: bool) -> Engine:
     if location.path is not None:
         return sqlite.engine_for(location.path, create=create, read_only=read_only)
-    try:
-        engine = create_engine(location.url)
-    except (ArgumentError, NoSuchModuleError) as error:
-        example = "For example: --store results/bench.sqlite or --store postgresql+psycopg://user@host/name"
-        raise BenchError(f"{str(location)!r} is no database URL", f"{error}.", example) from error
-    except ModuleNotFoundError as error:
-        what = f"store {location} needs the package {error.name!r}, which is not installed"
-        raise BenchError(what, "", f"Type: pip install {error.name}") from error
-    return engine.execution_options(postgresql_readonly=True) if read_only else engine
+    return postgresql.engine_for(location, read_only=read_only)
 
 
 def _is_empty(engine: Engine) -> bool:

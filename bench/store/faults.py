@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bench.errors import BenchError, WorkFailedError
-
-# Beginning of SQLite's error name -> (what went wrong, what to do).
-_REQUESTS = {
-    "SQLITE_READONLY": ("cannot be written", "Name another store with --store."),
-    "SQLITE_NOTADB": ("is no results database", "Name another store with --store."),
-    "SQLITE_CORRUPT": ("is damaged", "Restore it from a copy, or name another store with --store."),
-    "SQLITE_CANTOPEN": ("cannot be opened", "Look at the rights of the file and of its folder."),
-}
-# What may pass by itself or with somebody's help, while the process that met it waits.
-_DISK = ("sits on a disk that fails or is full", "See to that disk.")
-_PASSING = {
-    "SQLITE_FULL": ("has no room left on its disk", "Make room on that disk."),
-    "SQLITE_BUSY": ("is held by another process", "Let that process end."),
-    # SQLite cannot always tell that a disk is full; with quotas, for one, it does not.
-    "SQLITE_IOERR_WRITE": _DISK,
-    "SQLITE_IOERR_FSYNC": _DISK,
-    "SQLITE_IOERR_DIR_FSYNC": _DISK,
-    "SQLITE_IOERR_TRUNCATE": _DISK,
-    "SQLITE_IOERR_SHM": _DISK,
-}
-_TROUBLES = {
-    "SQLITE_IOERR": ("sits on a disk that fails", "See to the disk, then give the same command again."),
-}
 
 
 class PassingTroubleError(WorkFailedError):
@@ -38,6 +16,62 @@ class PassingTroubleError(WorkFailedError):
 
     The transaction in hand was rolled back; `bench.store.patience` repeats it.
     """
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """One kind of trouble: what the reader is told and whether it is his, passes, or ends the work."""
+
+    kind: type[BenchError]
+    what: str
+    do_this: str
+
+
+_OTHER_STORE = "Name another store with --store."
+_DISK_FULL = _Fault(PassingTroubleError, "has no room left on its disk", "Make room on that disk.")
+_DISK = _Fault(PassingTroubleError, "sits on a disk that fails or is full", "See to that disk.")
+_HELD = _Fault(PassingTroubleError, "is held by another process", "Let that process end.")
+
+# Beginning of SQLite's error name -> fault.
+_SQLITE = {
+    "SQLITE_READONLY": _Fault(BenchError, "cannot be written", _OTHER_STORE),
+    "SQLITE_NOTADB": _Fault(BenchError, "is no results database", _OTHER_STORE),
+    "SQLITE_CORRUPT": _Fault(
+        BenchError, "is damaged", "Restore it from a copy, or name another store with --store."
+    ),
+    "SQLITE_CANTOPEN": _Fault(
+        BenchError, "cannot be opened", "Look at the rights of the file and of its folder."
+    ),
+    "SQLITE_FULL": _DISK_FULL,
+    "SQLITE_BUSY": _HELD,
+    # SQLite cannot always tell that a disk is full; with quotas, for one, it does not.
+    "SQLITE_IOERR_WRITE": _DISK,
+    "SQLITE_IOERR_FSYNC": _DISK,
+    "SQLITE_IOERR_DIR_FSYNC": _DISK,
+    "SQLITE_IOERR_TRUNCATE": _DISK,
+    "SQLITE_IOERR_SHM": _DISK,
+    "SQLITE_IOERR": _Fault(
+        WorkFailedError, "sits on a disk that fails", "See to the disk, then give the same command again."
+    ),
+}
+
+_AWAY = _Fault(PassingTroubleError, "does not answer", "Look whether the server runs.")
+_RIGHTS = _Fault(
+    BenchError, "refuses its user", "Let the owner of the database grant the right, or name another store."
+)
+# Beginning of PostgreSQL's error code (SQLSTATE, appendix A of its manual) -> fault.
+_POSTGRESQL = {
+    "08": _AWAY,
+    "57P": _AWAY,
+    "25P03": _AWAY,  # thrown out for being idle in the middle of a transaction
+    "53100": _DISK_FULL,
+    "53": _Fault(PassingTroubleError, "has too little memory, or too many clients", "See to the server."),
+    "55P03": _HELD,
+    "40": _Fault(PassingTroubleError, "was changed by others at the same moment", ""),
+    "25006": _Fault(BenchError, "cannot be written", _OTHER_STORE),
+    "42501": _RIGHTS,
+    "3F000": _Fault(BenchError, "has no schema to make tables in", "Set the user's search_path."),
+}
 
 
 @contextmanager
@@ -56,16 +90,23 @@ def explained(place: str) -> Iterator[None]:
 
 
 def _explain(error: DBAPIError, place: str) -> BenchError | None:
+    fault, database = _fault_of(error)
+    if fault is None:
+        return None
+    said = str(error.orig).strip().partition("\n")[0].removesuffix(".")
+    return fault.kind(f"store {place} {fault.what}", f"{database} says: {said}.", fault.do_this)
+
+
+def _fault_of(error: DBAPIError) -> tuple[_Fault | None, str]:
     name = getattr(error.orig, "sqlite_errorname", None)
-    said = str(error.orig).strip().partition("\n")[0]
-    if name is None:
-        if error.statement is not None and not error.connection_invalidated:
-            return None
-        what, do_this = "does not answer", "Look whether the server runs and whether the URL is right."
-        return BenchError(f"store {place} {what}", said, do_this)
-    tables = ((BenchError, _REQUESTS), (PassingTroubleError, _PASSING), (WorkFailedError, _TROUBLES))
-    for kind, table in tables:
-        for beginning, (what, do_this) in table.items():
-            if name.startswith(beginning):
-                return kind(f"store {place} {what}", f"SQLite says: {said}.", do_this)
-    return None
+    if name is not None:
+        return _first(_SQLITE, name), "SQLite"
+    code = getattr(error.orig, "sqlstate", None)
+    if code is not None:
+        return _first(_POSTGRESQL, code), "PostgreSQL"
+    # A connection that is refused or breaks has no code.
+    return _AWAY if isinstance(error, OperationalError) else None, "PostgreSQL"
+
+
+def _first(faults: Mapping[str, _Fault], name: str) -> _Fault | None:
+    return next((fault for beginning, fault in faults.items() if name.startswith(beginning)), None)

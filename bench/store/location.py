@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
 
 DEFAULT_STORE = "results/bench.sqlite"
-_SQLITE = "sqlite:///"
+SERVER_EXAMPLE = "For example: --store postgresql+psycopg://user@host/name"
+_EITHER_EXAMPLE = f"For example: --store {DEFAULT_STORE} or --store postgresql+psycopg://user@host/name"
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_DRIVER = "postgresql+psycopg"
+_SERVER = ("postgresql", _DRIVER)
+"""The first is how PostgreSQL's own tools write it."""
 
 
 @dataclass(frozen=True)
@@ -26,30 +32,58 @@ class Location:
         return self.path.parent if self.path else Path("results")
 
     def __str__(self) -> str:
-        return str(self.path) if self.path else _without_password(self.url)
+        return str(self.path) if self.path else without_password(self.url)
 
 
 def locate(url_or_path: str | Path) -> Location:
-    """Read what a person typed after `--store`: a path, or any SQLAlchemy URL.
+    """Read what a person typed after `--store`: a path, or the URL of an SQLite file or PostgreSQL database.
 
     Raises
     ------
-    BenchError : an in-memory database, which would be lost with the process.
+    BenchError : no such kind of URL; an in-memory database, which would be lost with the process.
     """
     text = str(url_or_path)
-    if "://" not in text:
-        path = Path(text)
-        return Location(_SQLITE + str(path), path)
-    if not text.startswith("sqlite"):
-        return Location(text, None)
-    name = text.split("://", 1)[1].removeprefix("/").partition("?")[0]
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return _file(text)
+    if scheme in _SQLITE:
+        return _sqlite(text, rest)
+    if scheme in _SERVER:
+        return _server(text, rest)
+    meant = f"Did you mean: --store {_DRIVER}://{without_password('://' + rest)[3:]}"
+    raise BenchError(
+        f"{without_password(text)!r} is no database URL that bench knows",
+        "Results are kept in SQLite files and in PostgreSQL databases.",
+        meant if scheme.lower().startswith(("postgre", "psycopg", "pg")) else _EITHER_EXAMPLE,
+    )
+
+
+def without_password(text: str) -> str:
+    """The text with the passwords of all URLs in it left out."""
+    text = re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1@", text)
+    return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1...", text)
+
+
+def _file(text: str) -> Location:
+    if re.match(r"(sqlite|postgres)[\w+]*:", text):
+        raise BenchError(f"{without_password(text)!r} is no database URL", "", _EITHER_EXAMPLE)
+    path = Path(text)
+    return Location(f"sqlite:///{path}", path)
+
+
+def _sqlite(text: str, rest: str) -> Location:
+    name = rest.removeprefix("/").partition("?")[0]
     if name in ("", ":memory:"):
         raise BenchError(f"store {text!r} lives in memory only", "Its results would be lost.",
                          f"Name a file, for example --store {DEFAULT_STORE}")  # fmt: skip
-    return Location(_SQLITE + name, Path(name))
+    return Location(f"sqlite:///{name}", Path(name))
 
 
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    login, at, host = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}{at}{host}"
+def _server(text: str, rest: str) -> Location:
+    if rest.partition("?")[0].count("@") > 1:
+        raise BenchError(
+            f"{without_password(text)!r} holds more than one '@'",
+            "Only the one between password and host may stand as it is.",
+            "Write those of the password as %40.",
+        )
+    return Location(f"{_DRIVER}://{rest}", None)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
 from bench.errors import BenchError
+from bench.store.filesystem import warn_of_network
 from bench.store.location import DEFAULT_STORE
 
 _HEADER = b"SQLite format 3\x00"
@@ -27,6 +28,7 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
     _check(path, create=create)
     if not read_only:
         _check_folder(path.parent)
+        warn_of_network(path)
     path = path.absolute()  # the process may change its folder later
     uri = _uri(path, create=create, read_only=read_only)
 
@@ -44,7 +46,7 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
 
 def allow_readers_while_writing(engine: Engine) -> None:
     """Switch the file to a write-ahead log for good; only for a file known to be ours: its header changes."""
-    with engine.connect().execution_options(sqlite_begin=None) as connection:
+    with engine.connect().execution_options(sqlite_begins=False) as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
@@ -95,6 +97,7 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
 
 def _begin(connection: Connection) -> None:
     # Python's sqlite3 would begin late and leave schema changes outside the transaction.
-    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    if mode is not None:
-        connection.exec_driver_sql(f"BEGIN {mode}")
+    options = connection.get_execution_options()
+    if options.get("sqlite_begins", True):
+        # A writer that took its lock half-way could find that another had written in between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writing", False) else "BEGIN DEFERRED")
