@@ -45,7 +45,8 @@ lint: $(INSTALLED)
 
 system-deps:
 	apt-get update
-	apt-get install --yes --no-install-recommends chromium texlive-latex-base texlive-latex-recommended lmodern
+	apt-get install --yes --no-install-recommends \
+		chromium texlive-latex-base texlive-latex-recommended lmodern postgresql
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,4 +1,4 @@
-"""What the tests of several packages share: a small collected dataset, made once."""
+"""What the tests of several packages share: a small collected dataset, made once; a PostgreSQL server."""
 
 from pathlib import Path
 
@@ -7,6 +7,9 @@ import pytest
 from bench.catalog import load_catalog
 from bench.data.collect import collect
 from tests.execute.tiny import TASK, TRANSITIONS
+from tests.store.postgres import postgres, postgres_url
+
+__all__ = ["postgres", "postgres_url"]
 
 
 @pytest.fixture(scope="session")
