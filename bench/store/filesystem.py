@@ -13,8 +13,8 @@ _LOG = logging.getLogger(__name__)
 _MOUNTS = Path("/proc/self/mountinfo")
 # Kinds of file systems that several machines may hold at once; through FUSE they are `fuse.<kind>`.
 _NETWORK = """
-    9p afs beegfs beegfs_nodev ceph ceph-fuse cifs coda davfs gcsfuse gfs2 glusterfs goofys gpfs juicefs lustre
-    moosefs nfs nfs4 ocfs2 orangefs panfs pvfs2 rclone s3fs smb2 smb3 smbfs sshfs virtiofs wekafs
+    9p afs beegfs beegfs_nodev ceph ceph-fuse cifs coda davfs gcsfuse gfs2 glusterfs goofys gpfs juicefs
+    lustre moosefs nfs nfs4 ocfs2 orangefs panfs pvfs2 rclone s3fs smb2 smb3 smbfs sshfs virtiofs wekafs
 """
 
 
