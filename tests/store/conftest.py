@@ -1,4 +1,4 @@
-"""A store with one run that writes into it."""
+"""A store with one run that writes into it: an SQLite file, in slow runs also a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -27,9 +27,18 @@ def upgrade():
 '''
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a store can be made; `tests.store.databases` has marks that keep a test to one of the two."""
+    if request.param == "sqlite":
+        return str(tmp_path / "results" / "bench.sqlite")
+    monkeypatch.chdir(tmp_path)  # what a server's store keeps in files lies below the current folder
+    return request.getfixturevalue("postgres_url")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "results" / "bench.sqlite") as opened:
+def store(store_url: str) -> Iterator[Store]:
+    with open_store(store_url) as opened:
         yield opened
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import text
 
 from bench.store.columns import metrics_from_json, metrics_to_json, number_columns, number_from
 from bench.store.database import Store
 from bench.store.queries import evaluations, find_trial, learning_curves, scores_frame, trials
 from bench.store.writer import Writer
 from tests.store import samples
+from tests.store.databases import fetched
 
 ODD = (1.5, math.nan, math.inf, -math.inf, 0.1 + 0.2, 1e308)
 
@@ -54,14 +55,11 @@ def test_a_trial_that_ended_in_nan_says_so(odd: Store) -> None:
 
 
 def test_a_plain_average_over_a_nan_is_no_number_that_anybody_believes(odd: Store) -> None:
-    with sqlite3.connect(odd.location.path) as connection:
-        assert connection.execute("SELECT AVG(score) FROM scores").fetchone() == (-math.inf,)
-        assert connection.execute("SELECT AVG(score) FROM scores WHERE NOT score_is_nan").fetchone() == (
-            15.0,
-        )
-        assert connection.execute("SELECT COUNT(*) FROM scores WHERE score > 5").fetchone() == (2,)
-        # The file holds no NULL in its place: that is what an average would leave out.
-        assert connection.execute("SELECT COUNT(*) FROM scores WHERE score IS NULL").fetchone() == (0,)
+    assert fetched(odd.location.url, "SELECT AVG(score) FROM scores") == [(-math.inf,)]
+    assert fetched(odd.location.url, "SELECT AVG(score) FROM scores WHERE NOT score_is_nan") == [(15.0,)]
+    assert fetched(odd.location.url, "SELECT COUNT(*) FROM scores WHERE score > 5") == [(2,)]
+    # It holds no NULL in its place: that is what an average would leave out.
+    assert fetched(odd.location.url, "SELECT COUNT(*) FROM scores WHERE score IS NULL") == [(0,)]
 
 
 def test_a_learning_curve_with_a_nan_episode_has_a_nan_there(odd: Store) -> None:
@@ -95,9 +93,9 @@ def test_times_are_kept_in_utc_whatever_their_zone(store: Store, writer: Writer)
     writer.plan([record])
     local = datetime(2025, 7, 1, 1, 30, tzinfo=timezone(timedelta(hours=3)))
     writer.record(samples.timing_record(record.key, measured_at=local))
-    with sqlite3.connect(store.location.path) as connection:
-        (text,) = connection.execute("SELECT measured_at FROM timings").fetchone()
-    assert datetime.fromisoformat(text) == datetime(2025, 6, 30, 22, 30)
+    with store.connect() as connection:
+        shown = connection.scalar(text("SELECT CAST(measured_at AS VARCHAR) FROM timings"))
+    assert shown.startswith("2025-06-30 22:30:00")
     planned = find_trial(store, 1).planned_at
     assert planned.tzinfo is UTC
     assert abs(datetime.now(UTC) - planned) < timedelta(minutes=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,12 @@ from sqlalchemy import inspect
 
 from bench.errors import BenchError
 from bench.store.database import Store, open_store, upgrade_store
+from bench.store.location import locate
 from bench.store.models import Base
 from bench.store.queries import evaluations, scores_frame
 from bench.store.schema import head_revision
 from bench.store.views import PROVENANCE, SCORES, TIMINGS
+from tests.store.databases import change, columns, copy_to_server, everything, fetched
 
 FIRST = Path(__file__).parents[1] / "fixtures" / "store_0001.sqlite"
 
@@ -40,14 +41,15 @@ TIMINGS_COLUMNS = """
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Path:
-    """A copy of the database that the first schema left behind."""
-    return shutil.copy(FIRST, tmp_path / "old.sqlite")
-
-
-def rows(path: Path, sql: str) -> list[tuple]:
-    with sqlite3.connect(path) as connection:
-        return connection.execute(sql).fetchall()
+def first(store_url: str) -> str:
+    """URL of a copy of the database that the first schema left behind."""
+    path = locate(store_url).path
+    if path is None:
+        copy_to_server(FIRST, store_url)
+    else:
+        path.parent.mkdir()
+        shutil.copy(FIRST, path)
+    return store_url
 
 
 def test_migrations_give_what_the_models_say(store: Store) -> None:
@@ -57,8 +59,7 @@ def test_migrations_give_what_the_models_say(store: Store) -> None:
 
 
 def test_the_comparison_sees_a_missing_column(store: Store) -> None:
-    with sqlite3.connect(store.location.path) as connection:
-        connection.execute("ALTER TABLE runs ADD COLUMN colour TEXT")
+    change(store.location.url, "ALTER TABLE runs ADD COLUMN colour TEXT")
     with store.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) != []
 
@@ -77,7 +78,7 @@ def test_the_views_keep_their_columns(store: Store, view: str, typed: object, co
     assert [column.name for column in typed.columns] == columns.split()
 
 
-def test_a_database_of_the_first_schema_still_reads(first: Path) -> None:
+def test_a_database_of_the_first_schema_still_reads(first: str) -> None:
     upgrade_store(first)
     with open_store(first, create=False) as store:
         frame = scores_frame(store).set_index("seed")
@@ -85,41 +86,40 @@ def test_a_database_of_the_first_schema_still_reads(first: Path) -> None:
         assert frame.loc[1, "score_is_nan"]
         assert list(frame["state"]) == ["finished", "finished", "failed", "planned"]
         assert [len(evaluation.returns) for evaluation in evaluations(store, 1)] == [3, 3]
-    assert rows(first, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+    assert fetched(first, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
 
 
-def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: Path, next_version) -> None:
+def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: str, next_version) -> None:
     next_version()
     with pytest.raises(BenchError) as error:
         open_store(first)
     assert f"'0001', older than '{head_revision()}'" in error.value.what
     assert error.value.do_this == f"Type: bench db upgrade --store {first}"
-    assert "colour" not in str(rows(first, "SELECT sql FROM sqlite_master"))
+    assert "colour" not in columns(first, "runs")
 
 
-def test_an_upgrade_keeps_what_there_is(first: Path, next_version) -> None:
-    before = rows(first, "SELECT run_id, command FROM runs")
+def test_an_upgrade_keeps_what_there_is(first: str, next_version) -> None:
+    before = fetched(first, "SELECT run_id, command FROM runs")
     next_version()
     assert upgrade_store(first) == ("0001", "0003")
     assert upgrade_store(first) == ("0003", "0003")
-    assert rows(first, "SELECT run_id, command FROM runs") == before
-    assert rows(first, "SELECT colour FROM runs") == [(None,)]
+    assert fetched(first, "SELECT run_id, command FROM runs") == before
+    assert fetched(first, "SELECT colour FROM runs") == [(None,)]
 
 
-def test_an_upgrade_that_fails_half_way_leaves_the_old_schema(first: Path, next_version) -> None:
+def test_an_upgrade_that_fails_half_way_leaves_the_old_schema(first: str, next_version) -> None:
     next_version(then="raise InterruptedError")
     with pytest.raises(InterruptedError):
         upgrade_store(first)
-    assert rows(first, "SELECT version_num FROM alembic_version") == [("0001",)]
-    assert "colour" not in str(rows(first, "SELECT sql FROM sqlite_master"))
+    assert fetched(first, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert "colour" not in columns(first, "runs")
 
 
 @pytest.mark.parametrize("opening", [open_store, upgrade_store])
-def test_a_newer_schema_is_refused_and_left_alone(first: Path, opening) -> None:
-    with sqlite3.connect(first) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0999'")
-    before = first.read_bytes()
+def test_a_newer_schema_is_refused_and_left_alone(first: str, opening) -> None:
+    change(first, "UPDATE alembic_version SET version_num = '0999'")
+    before = everything(first)
     with pytest.raises(BenchError, match="schema '0999', newer than") as error:
         opening(first)
     assert "Install the newer bench" in error.value.do_this
-    assert first.read_bytes() == before
+    assert everything(first) == before

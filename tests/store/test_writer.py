@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -14,12 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from bench.errors import WorkFailedError
 from bench.records import ResultRecord
 from bench.store.claims import Nothing
-from bench.store.database import Store, open_store
+from bench.store.database import Store
 from bench.store.progress import failures
 from bench.store.queries import evaluations, find_trial, trial_states, trials, weights_of
 from bench.store.recording import ConflictError
 from bench.store.writer import Writer
 from tests.store import samples
+from tests.store.databases import everything, fetched, only_sqlite
 
 TABLES = ("runs", "datasets", "trials", "evaluations", "episodes", "durations", "failures", "weights")
 TRIAL = samples.trial_record()
@@ -28,8 +28,7 @@ KEY = TRIAL.key
 
 def content(store: Store) -> dict[str, list[tuple]]:
     """Every row of every table."""
-    with sqlite3.connect(store.location.path) as connection:
-        return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+    return everything(store.location.url)
 
 
 RESULTS = (
@@ -176,8 +175,7 @@ def test_mistakes_of_the_caller_are_not_stored(store: Store, writer: Writer) -> 
         writer.record(samples.evaluation_record(KEY, returns=()))
     with pytest.raises(ValueError, match="shorter"):
         writer.record(dataclasses.replace(samples.evaluation_record(KEY), scores=(1.0,)))
-    second = store.location.path.with_name("second.sqlite")
-    with pytest.raises(RuntimeError, match="begin_run"), Writer(open_store(second)) as fresh:
+    with pytest.raises(RuntimeError, match="begin_run"), Writer(store) as fresh:
         fresh.plan([TRIAL])
     assert content(store)["evaluations"] == []
 
@@ -193,8 +191,7 @@ def test_a_record_is_stored_whole_or_not_at_all(store: Store, writer: Writer) ->
 def test_a_record_is_on_disk_when_the_call_returns(store: Store, writer: Writer) -> None:
     writer.plan([TRIAL])
     writer.record(samples.evaluation_record(KEY))
-    with sqlite3.connect(store.location.path) as another:
-        assert another.execute("SELECT COUNT(*) FROM episodes").fetchone() == (3,)
+    assert fetched(store.location.url, "SELECT COUNT(*) FROM episodes") == [(3,)]
 
 
 def test_the_store_is_free_when_its_writer_has_left(store: Store) -> None:
@@ -207,6 +204,7 @@ def test_the_store_is_free_when_its_writer_has_left(store: Store) -> None:
         pass
 
 
+@only_sqlite
 def test_a_full_disk_loses_only_the_record_in_hand(store: Store, writer: Writer) -> None:
     writer.plan([TRIAL])
     limits = {"pages": 1_000_000}
@@ -226,5 +224,4 @@ def test_a_full_disk_loses_only_the_record_in_hand(store: Store, writer: Writer)
     assert content(store) == before
     limits["pages"] = 1_000_000
     writer.record(samples.evaluation_record(KEY, 500, (1.0,) * 1000))
-    with sqlite3.connect(store.location.path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert fetched(store.location.url, "PRAGMA integrity_check") == [("ok",)]
