@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.provenance import cpu_model
+from bench.hardware import cpu_model
 
 
 def device_name(device: torch.device | str) -> str:

@@ -1,65 +1,23 @@
-"""Where a number came from: the checkout's state, told apart from an installed package."""
+"""A run, its machine and a worker's stretch of work, described."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-from datetime import UTC
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import mujoco
 import pytest
+import sqlalchemy
 import torch
 
-from bench.provenance import code_state, describe_hardware, describe_run, package_versions
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=A Person", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    done = subprocess.run(
-        ["git", "-C", folder, *who, *arguments], check=True, capture_output=True, encoding="utf-8"
-    )
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    git(tmp_path, "init", "--quiet")
-    (tmp_path / "code.py").write_text("x = 1\n")
-    (tmp_path / ".gitignore").write_text("ignored\n")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "-m", "first")
-    return tmp_path
-
-
-def test_a_clean_checkout_has_its_commit_and_no_difference(checkout: Path) -> None:
-    (checkout / "ignored").write_text("build output")
-    state = code_state(checkout)
-    assert (state.commit, state.dirty, state.diff_sha256) == (git(checkout, "rev-parse", "HEAD"), False, None)
-
-
-def test_each_change_gives_another_hash_and_taking_it_back_gives_the_first(checkout: Path) -> None:
-    def state(text: str, untracked: str | None = None) -> str:
-        (checkout / "code.py").write_text(text)
-        if untracked is not None:
-            (checkout / "new.py").write_text(untracked)
-        found = code_state(checkout)
-        assert found.dirty
-        return found.diff_sha256
-
-    hashes = [state("x = 2\n"), state("x = 3\n"), state("x = 3\n", "y = 1\n"), state("x = 3\n", "y = 2\n")]
-    assert len(set(hashes)) == 4
-    (checkout / "new.py").unlink()
-    assert state("x = 2\n") == hashes[0]
-
-
-def test_a_broken_link_among_the_untracked_files_does_no_harm(checkout: Path) -> None:
-    (checkout / "link").symlink_to("nowhere")
-    assert code_state(checkout).dirty
-
-
-def test_a_package_inside_another_repository_is_not_taken_for_a_checkout(checkout: Path) -> None:
-    (checkout / "site-packages").mkdir()
-    assert code_state(checkout / "site-packages") is None
+from bench import hardware, machine
+from bench.hardware import describe_hardware
+from bench.machine import describe_execution, precision_settings
+from bench.provenance import describe_run, package_versions
 
 
 def test_a_run_is_described_with_what_its_numbers_depend_on() -> None:
@@ -77,3 +35,61 @@ def test_versions_and_hardware_agree_with_torch_and_the_machine() -> None:
     assert hardware["memory_gib"] == pytest.approx(total_kib / 2**20, abs=0.1)
     assert len(hardware["gpus"]) >= torch.cuda.device_count()
     assert {"hostname", "cpu", "cores", "platform"} <= hardware.keys()
+
+
+def test_a_worker_describes_itself_with_its_own_packages_and_settings() -> None:
+    told = describe_execution(device="cpu", threads=2, runner="eager", stack=(3, 5), from_iteration=700)
+    assert datetime.now(UTC) - told.started_at < timedelta(seconds=30)
+    assert (told.threads, told.runner, told.stack, told.from_iteration) == (2, "eager", (3, 5), 700)
+    assert (told.hostname, told.gpu_driver) == (socket.gethostname(), None)
+    assert told.device == f"cpu: {told.cpu}"
+    assert told.simulator == f"mujoco {mujoco.__version__}"
+    assert told.packages["python"] == sys.version.split()[0]
+    assert told.packages["sqlalchemy"] == sqlalchemy.__version__
+    assert re.fullmatch("[0-9a-f]{64}", told.code_sha256)
+
+
+def test_on_a_gpu_its_driver_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    answer = '[ "$1" = --query-gpu=driver_version ] && echo 570.124.06 && echo 570.124.06'
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(machine, "device_name", lambda device: f"cuda: a GPU ({device})")
+    told = describe_execution(device="cuda:0", threads=1, runner="graph", stack=(0,), from_iteration=0)
+    assert told.gpu_driver == "NVIDIA 570.124.06, CUDA 12.8"
+
+
+def test_without_nvidia_software_there_are_no_gpus_and_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert (hardware.gpu_names(), hardware.gpu_driver_version()) == ([], None)
+
+
+@pytest.fixture
+def precision() -> Iterator[None]:
+    """Torch's settings are put back afterwards."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+    yield
+    matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+@pytest.mark.parametrize("interface", ["old", "new"])
+def test_lower_precision_shows_through_whichever_interface_it_was_chosen(
+    precision: None, interface: str
+) -> None:
+    if interface == "old":
+        torch.set_float32_matmul_precision("high")
+    else:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+    assert precision_settings()["cuda.matmul.fp32_precision"] == "tf32"
+
+
+def test_deterministic_algorithms_show() -> None:
+    assert precision_settings()["deterministic_algorithms"] is False
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert precision_settings()["deterministic_algorithms"] is True
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.files import write_text
-from bench.provenance import describe_hardware, package_versions
+from bench.hardware import describe_hardware
+from bench.provenance import package_versions
 
 Measure = Callable[[], float]
 """Does the work once and returns its rate (units per second)."""
