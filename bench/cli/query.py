@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.tables import print_table
-from bench.errors import BenchError
 from bench.store.location import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from bench.store.database import Store
 
 
 class OutputFormat(StrEnum):
@@ -32,10 +29,12 @@ def query(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run SQL that reads, on the views `scores` and `timings` or on any table."""
+    from bench.store.asking import ask
     from bench.store.database import open_store
 
     with open_store(store, read_only=True) as opened:
-        columns, rows = _fetch(opened, sql)
+        answer = ask(opened, sql)
+    columns, rows = answer.columns, answer.rows
     if format is OutputFormat.csv:
         _write_csv(columns, rows)
     else:
@@ -45,21 +44,7 @@ def query(
         print_table(columns, [[_shown(cell) for cell in row] for row in rows], right=numbers)
 
 
-def _fetch(store: Store, sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
-    from sqlalchemy.exc import DBAPIError
-
-    advice = "`bench query` only reads; `bench db info` shows all tables and columns."
-    with store.connect() as connection:
-        try:
-            result = connection.exec_driver_sql(sql)
-        except DBAPIError as error:
-            raise BenchError(f"the database refuses {sql!r}", f"It says: {error.orig}.", advice) from error
-        if not result.returns_rows:
-            raise BenchError(f"{sql!r} gives no rows", "", advice)
-        return list(result.keys()), [tuple(row) for row in result]
-
-
-def _write_csv(columns: list[str], rows: list[tuple[object, ...]]) -> None:
+def _write_csv(columns: Sequence[str], rows: list[tuple[object, ...]]) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
