@@ -31,8 +31,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        # A write that fails, as on a full disk, does not say of which file.
-        error.filename = error.filename or str(path)
+        # A write that fails, as on a full disk, does not say of which file. Errors without a number are of
+        # what is being written, a download say, and would lose their text.
+        if error.errno is not None:
+            error.filename = error.filename or str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
