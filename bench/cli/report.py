@@ -61,12 +61,11 @@ def report(
     if format_ not in FORMATS:
         raise unknown_name("format", format_, FORMATS, "bench report --help")
     check_figure_format(figure_format)
-    from bench.report.figures2d import choose_figures
     from bench.report.layouts import build_table, choose_tables
     from bench.report.table2d import TABLE_2D
     from bench.report.tables import compact
 
-    chosen, drawn = choose_tables(tables), choose_figures(figures) if figures else []
+    chosen, drawn = choose_tables(tables), _chosen_figures(figures)
     data = _load(store)
     if tables.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
         chosen.remove(TABLE_2D)
@@ -87,6 +86,15 @@ def report(
     if not data.measured and not data.timings:
         print(f"Nothing is stored in {locate(store)} yet. Start with:", file=sys.stderr)
         print("  bench run --suite quickstart", file=sys.stderr)
+
+
+def _chosen_figures(names: str) -> Sequence[str]:
+    """The figures asked for; without any, nothing that draws is imported."""
+    if not names:
+        return []
+    from bench.report.figures2d import choose_figures
+
+    return choose_figures(names)
 
 
 def _measured(tables: Sequence[Table]) -> Sequence[Table]:

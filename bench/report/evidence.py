@@ -13,9 +13,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bench.evaluation.point_clouds import in_support
-from bench.report.illustrations import Array, Clouds, Illustration
+from bench.report.illustrations import Array, Clouds, Illustration, interval_bounds
 from bench.report.modes import modes_of, modes_reached
-from bench.report.sheets2d import interval_bounds
 
 Seeds = Sequence[Illustration]
 """The trials of one configuration, which differ in the seed alone."""

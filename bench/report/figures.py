@@ -52,8 +52,9 @@ def _configurations(curves: Sequence[LearningCurve]) -> dict[str, list[LearningC
 def _draw(axes: Axes, group: Sequence[LearningCurve], colour: str, label: str) -> None:
     for curve in group:
         _line(axes, curve.steps, curve.scores, color=colour, linewidth=0.8, alpha=0.6)
-    shared = sorted(set.intersection(*(set(curve.steps) for curve in group)))
-    scores = [[dict(zip(curve.steps, curve.scores, strict=True))[step] for step in shared] for curve in group]
+    by_step = [dict(zip(curve.steps, curve.scores, strict=True)) for curve in group]
+    shared = sorted(set.intersection(*map(set, by_step)))
+    scores = [[points[step] for step in shared] for points in by_step]
     mean = np.mean(np.asarray(scores, dtype=float).reshape(len(group), len(shared)), axis=0)
     _line(axes, shared, mean, color=colour, linewidth=2.2, label=f"{label} (n={len(group)})")
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+SHOWN_INTERVALS = (50, 30, 15, 5)
+"""BDPO Figs. 4 and 11 begin an interval at each of these of 50 steps; other lengths scale them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clouds:
@@ -83,3 +86,15 @@ def representative(items: Sequence[Illustration], algorithm: str, task: str) -> 
     return max(
         cell, key=lambda i: (i.budget, i.variant == "released", newest[i.config_hash], -i.seed, i.trial_id)
     )
+
+
+def interval_bounds(clouds: Clouds) -> list[int]:
+    """Steps at which the shown intervals begin, noise first, then 0: (50, 30, 15, 5, 0) scaled to T.
+
+    Only steps of which the value landscape is stored: the nearest ones, each once.
+    """
+    last = 0 if clouds.path is None else len(clouds.path) - 1
+    stored = [step for step in clouds.diffusion_values if step <= last]
+    wanted = [last * step / SHOWN_INTERVALS[0] for step in SHOWN_INTERVALS] if stored else []
+    nearest = {min(stored, key=lambda step, aim=aim: (abs(step - aim), step)) for aim in wanted}
+    return [*sorted(nearest, reverse=True), 0]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.report.illustrations import Array, Clouds, Illustration, representative
+from bench.report.illustrations import Array, Clouds, Illustration, interval_bounds, representative
 from bench.report.panels2d import (
     PALE,
     RED,
@@ -26,8 +26,6 @@ from bench.report.panels2d import (
     spread_over,
 )
 
-SHOWN_INTERVALS = (50, 30, 15, 5)
-"""BDPO Figs. 4 and 11 begin an interval at each of these of 50 steps; other lengths scale them."""
 SHOWN_TEMPERATURES = 4
 LEAST_TOLD = 0.01
 """Share of actions outside a panel from which on it says so."""
@@ -58,18 +56,6 @@ def resampled(items: Sequence[Illustration]) -> Sheet:
         truth = Panel(partial(samples, points=item.clouds.truth), limit)
         rows.append(SheetRow(short_name(item), (data, truth)))
     return Sheet(tuple(rows), ("data, by energy", "re-weighted"))
-
-
-def interval_bounds(clouds: Clouds) -> list[int]:
-    """Steps at which the shown intervals begin, noise first, then 0: (50, 30, 15, 5, 0) scaled to T.
-
-    Only steps of which the value landscape is stored: the nearest ones, each once.
-    """
-    last = 0 if clouds.path is None else len(clouds.path) - 1
-    stored = [step for step in clouds.diffusion_values if step <= last]
-    wanted = [last * step / SHOWN_INTERVALS[0] for step in SHOWN_INTERVALS] if stored else []
-    nearest = {min(stored, key=lambda step, aim=aim: (abs(step - aim), step)) for aim in wanted}
-    return [*sorted(nearest, reverse=True), 0]
 
 
 def generation(items: Sequence[Illustration]) -> Sheet:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.catalog import Catalog
 from bench.errors import BenchError
-from bench.presets import load_preset
+from bench.presets import PresetFiles, preset_of
 from bench.records import TimingRecord
 from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
 from bench.report.stored_illustrations import load_illustrations
@@ -22,15 +22,13 @@ from bench.store.runs import runs
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     """Everything in `store` that reports are made of; each cell with its trials gathered."""
     timings = tuple(_timings(timings_frame(store)))
-    points = learning_curves(store)
-    evaluations = {
-        int(trial): tuple(map(float, scores)) for trial, scores in points.groupby("trial_id")["mean_score"]
-    }
+    curves = _curves(learning_curves(store))
+    evaluations = {trial_id: curve.scores for trial_id, curve in curves.items()}
     return ReportData(
         measured=tuple(gather(trials(store), catalog, evaluations)),
         timings=timings,
         schedules=_schedules(timings, catalog),
-        curves=tuple(_curves(points)),
+        curves=tuple(curves.values()),
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),
         illustrations=load_illustrations(store, catalog),
@@ -102,12 +100,12 @@ def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:
 
 
 def _schedules(timings: Iterable[TimingRecord], catalog: Catalog) -> Schedules:
-    found = {}
+    files, found = PresetFiles(), {}
     for algorithm, variant, name in {(t.algorithm, t.variant, t.task) for t in timings}:
         if name not in catalog.tasks:
             continue
         try:
-            values = load_preset(algorithm, catalog.tasks[name], variant).values
+            values = preset_of(files[algorithm], catalog.tasks[name], variant).values
         except BenchError:
             # Timed with hand-made settings: there is no preset to compute epochs and hours from.
             continue
@@ -117,15 +115,11 @@ def _schedules(timings: Iterable[TimingRecord], catalog: Catalog) -> Schedules:
     return found
 
 
-def _curves(frame: pd.DataFrame) -> Iterable[LearningCurve]:
-    for _, rows in frame.groupby("trial_id", sort=False):
-        first = rows.iloc[0]
-        yield LearningCurve(
-            task=first["task"],
-            algorithm=first["algorithm"],
-            variant=first["variant"],
-            config_hash=first["config_hash"],
-            seed=int(first["seed"]),
-            steps=tuple(int(step) for step in rows["step"]),
-            scores=tuple(float(score) for score in rows["mean_score"]),
-        )
+def _curves(points: pd.DataFrame) -> dict[int, LearningCurve]:
+    """The curve of every trial, by its number."""
+    trial = ["trial_id", "task", "algorithm", "variant", "config_hash", "seed"]
+    gathered = points.groupby(trial, sort=False)[["step", "mean_score"]].agg(tuple)
+    return {
+        names[0]: LearningCurve(**dict(zip(trial[1:], names[1:], strict=True)), steps=steps, scores=scores)
+        for names, steps, scores in gathered.itertuples(name=None)
+    }

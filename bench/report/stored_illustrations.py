@@ -14,7 +14,7 @@ from bench.records import FINISHED
 from bench.report.illustrations import Clouds, Illustration, Illustrations
 from bench.store.database import Store
 from bench.store.kept_files import fault_of
-from bench.store.queries import StoredTrial, evaluations, trials, weights_of
+from bench.store.queries import StoredTrial, evaluations, trials, weights_by_role
 
 DOMAIN = "bandit"
 """Domain of the tasks that are 2D problems."""
@@ -28,8 +28,9 @@ def load_illustrations(store: Store, catalog: Catalog) -> Illustrations:
     """Illustrations of the finished trials on 2D problems; a file's hash is checked before it is read."""
     tasks = [name for name, task in catalog.tasks.items() if task.domain == DOMAIN]
     found, unreadable = [], []
-    for trial in trials(store, states=[FINISHED], tasks=tasks) if tasks else ():
-        record = weights_of(store, trial.trial_id).get(ROLE)
+    records = weights_by_role(store, ROLE)
+    for trial in trials(store, states=[FINISHED], tasks=tasks) if tasks and records else ():
+        record = records.get(trial.trial_id)
         if record is None:
             continue
         fault = fault_of(store.folder / record.path, record)

@@ -20,6 +20,9 @@ from bench.store.models import Dataset, Episode, Evaluation, Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of, stored_states
 from bench.store.views import SCORES, TIMINGS
 
+_PORTION = 100
+"""Rows that are turned into columns at a time."""
+
 
 @dataclass(frozen=True)
 class StoredTrial:
@@ -107,6 +110,22 @@ def weights_of(store: Store, trial_id: int) -> dict[str, WeightsRecord]:
     }
 
 
+def weights_by_role(store: Store, role: str) -> dict[int, WeightsRecord]:
+    """Weights kept under one role, by number of the trial; where several attempts stored some, the latest."""
+    chosen = (
+        select(Weights.trial_id, *KEY_COLUMNS, Weights.path, Weights.sha256, Weights.size_bytes)
+        .join(Trial, Weights.trial_id == Trial.id)
+        .where(Weights.role == role)
+        .order_by(Weights.attempt)
+    )
+    with store.connect() as connection:
+        rows = connection.execute(chosen).mappings().all()
+    return {
+        row["trial_id"]: WeightsRecord(key_of(row), role, row["path"], row["sha256"], row["size_bytes"])
+        for row in rows
+    }
+
+
 def next_judgement(store: Store, trial_id: int) -> int:
     """Number for a further evaluation of stored weights: 0, -1, -2, ..."""
     judged = select(func.min(Evaluation.number)).where(
@@ -189,7 +208,14 @@ def _one_where(flag: Any) -> Case[int]:  # noqa: ANN401 (a mapped column)
 def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
     with store.connect() as connection:
         rows = connection.execute(chosen)
-        frame = pd.DataFrame(rows.all(), columns=list(rows.keys()))
+        names = list(rows.keys())
+        columns: list[list[Any]] = [[] for _ in names]
+        # Column by column, because pandas asks every row what it is; in small portions, because collecting
+        # garbage among many row objects takes long. Either costs more than the query itself.
+        for portion in rows.partitions(_PORTION):
+            for column, values in zip(columns, zip(*portion, strict=True), strict=True):
+                column.extend(values)
+    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
     # A missing number would make floats of whole ones.
     whole = [
         column.name

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from bench.errors import BenchError
 from bench.report.figures2d import FIGURES, choose_figures, fill_figures
+from bench.report.illustrations import interval_bounds
 from bench.report.panels2d import (
     GREEN,
     PLAIN,
@@ -28,7 +29,6 @@ from bench.report.panels2d import (
     save_sheet,
     spread_over,
 )
-from bench.report.sheets2d import interval_bounds
 from tests.report.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds, square_grid
 
 SVG = "{http://www.w3.org/2000/svg}"
