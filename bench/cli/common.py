@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from bench.errors import BenchError, WorkFailedError
+from bench.store.location import without_password
 
 StoreOption = Annotated[
-    str, typer.Option("--store", metavar="URL", help="Results database: a file, or any SQLAlchemy URL.")
+    str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
 ]
 
 
@@ -29,8 +30,8 @@ def exit_code_of(error: BenchError) -> int:
 
 
 def typed_command() -> str:
-    """The command as it was typed, for the record of the run."""
-    return shlex.join(["bench", *sys.argv[1:]])
+    """The command as it was typed, for the record of the run, without passwords."""
+    return shlex.join(["bench", *map(without_password, sys.argv[1:])])
 
 
 def check_physics(name: str | None) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.tables import print_table
-from bench.store.location import DEFAULT_STORE
+from bench.store.location import DEFAULT_STORE, locate
 
 app = typer.Typer(
     help="Look at the results database, or bring it to the newest schema.", no_args_is_help=True
@@ -20,7 +20,7 @@ def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
 
     before, after = upgrade_store(store)
     done = "already has" if before == after else f"came from schema {before} to"
-    typer.echo(f"The store {store} {done} schema {after}.")
+    typer.echo(f"The store {locate(store)} {done} schema {after}.")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.tables import print_table
-from bench.store.location import DEFAULT_STORE
+from bench.store.location import DEFAULT_STORE, locate
 
 if TYPE_CHECKING:
     from bench.store.progress import Cell, StoredFailure
@@ -25,7 +25,7 @@ def status(store: StoreOption = DEFAULT_STORE) -> None:
         failed = [failure for failure in failures(opened) if failure.current]
         left = commands_left(opened)
     if not counted:
-        typer.echo(f"The store {store} holds no trials yet; `bench run` makes them.")
+        typer.echo(f"The store {locate(store)} holds no trials yet; `bench run` makes them.")
         return
     _show_cells(counted)
     _show_failures(failed)

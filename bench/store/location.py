@@ -59,9 +59,9 @@ def locate(url_or_path: str | Path) -> Location:
 
 
 def without_password(text: str) -> str:
-    """The text with the passwords of all URLs in it left out."""
-    text = re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1@", text)
-    return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1...", text)
+    """A URL, or an argument with a URL in it, without its password."""
+    text = re.sub(r"(:/+[^:/@]*):.*@", r"\1@", text, flags=re.DOTALL)
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1...", text)
 
 
 def _file(text: str) -> Location:
