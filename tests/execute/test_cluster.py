@@ -1,0 +1,102 @@
+"""`bench run --address` on a real Ray cluster of two nodes that share no file, one of which is lost."""
+
+import hashlib
+import json
+import socket
+import sqlite3
+import time
+
+import pytest
+
+from tests.cli.test_run import results, rows
+from tests.execute.tiny import TASK, completed, started, typed
+from tests.execute.two_nodes import SECOND_HOSTNAME, two_nodes
+
+pytestmark = pytest.mark.slow
+
+ITERATIONS = {"train_iterations": 2500}
+WEIGHTS = "SELECT sha256 FROM weights ORDER BY sha256"
+
+
+def grid(store, *arguments):
+    """Four trials, a process each."""
+    return typed("--store", store, "--seeds", "0-3", "--seeds-per-stack", "1", *arguments, **ITERATIONS)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory, tiny_data):
+    """Two fresh nodes; everything of this test session is hidden from the second."""
+    with two_nodes(hidden=tmp_path_factory.getbasetemp()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_data, tmp_path_factory):
+    """The store of the same grid, worked off by one process and never disturbed."""
+    store = tmp_path_factory.mktemp("reference") / "bench.sqlite"
+    code, output = completed(grid(store, "--executor", "local"), tiny_data)
+    assert code == 0, output
+    return store
+
+
+def test_two_machines_that_share_no_file_give_the_numbers_of_one(cluster, reference, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    code, output = completed(grid(store, "--address", cluster.address, "--gpus-per-stack", "0"), tiny_data)
+    assert code == 0, output
+    assert "4 trials: 4 finished" in output
+    assert results(store) == results(reference)
+    assert rows(store, WEIGHTS) == rows(reference, WEIGHTS)
+    here = socket.gethostname()
+    assert set(rows(store, "SELECT hostname FROM executions")) == {(here,), (SECOND_HOSTNAME,)}
+    # The second machine holds the dataset, once, and nothing of the store's folder.
+    content = (tiny_data / "collected" / f"{TASK}.hdf5").read_bytes()
+    written = cluster.on_second(cluster.hidden)
+    datasets = list(written.rglob("*.hdf5"))
+    assert [path.stem for path in datasets] == [hashlib.sha256(content).hexdigest()]
+    assert datasets[0].read_bytes() == content
+    assert list(written.rglob("*.safetensors")) == list(written.rglob("*.sqlite")) == []
+    assert not cluster.on_second(tmp_path).exists()
+
+
+def checkpointed_there(store):
+    """Seeds in training on the second node whose state the driver holds, as [[0]]."""
+    if not store.exists():
+        return []
+    with sqlite3.connect(store) as connection:
+        sql = "SELECT DISTINCT stack FROM executions WHERE hostname = ? AND outcome IS NULL"
+        try:
+            found = connection.execute(sql, (SECOND_HOSTNAME,)).fetchall()
+        except sqlite3.OperationalError:
+            return []  # the tables are being made
+    stacks = [json.loads(stack) for (stack,) in found]
+    return [
+        stack
+        for stack in stacks
+        if any(store.parent.glob(f"checkpoints/*-seeds-{'-'.join(map(str, stack))}/checkpoint.json"))
+    ]
+
+
+def test_a_lost_machine_costs_one_interval_and_no_number(cluster, reference, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    arguments = grid(
+        store, "--address", cluster.address, "--gpus-per-stack", "0", "--checkpoint-seconds", "0"
+    )
+    driver = started(arguments, tiny_data)
+    while not (lost := checkpointed_there(store)):
+        assert driver.poll() is None, driver.communicate()[0]
+        time.sleep(0.02)
+    cluster.lose_second()
+    output, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, output
+    assert "4 trials: 4 finished" in output
+    assert "Traceback" not in output
+    assert results(store) == results(reference)
+    assert rows(store, WEIGHTS) == rows(reference, WEIGHTS)
+    first, *again = rows(
+        store,
+        "SELECT hostname, from_iteration FROM executions JOIN trials USING (trial_id) "
+        f"WHERE seed = {lost[0][0]} ORDER BY executions.id",
+    )
+    assert first == (SECOND_HOSTNAME, 0)
+    assert [hostname for hostname, _ in again] == [socket.gethostname()]
+    assert again[0][1] > 0
