@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect, select
 
 from bench.errors import BenchError
 from bench.store import postgresql, schema, sqlite
+from bench.store.claims import EXPIRY, database_now
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
 from bench.store.lock import PATIENCE_SECONDS, upgrading
+from bench.store.models import Claim
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,20 @@ def _is_empty(engine: Engine) -> bool:
 
 def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:
     with transaction(engine) as connection:
+        if location.path is None:
+            _refuse_while_worked_on(connection, location)
         before = schema.revision_of(connection)
         schema.refuse_newer(before, str(location))
         schema.upgrade(connection)
     return before, schema.head_revision()
+
+
+def _refuse_while_worked_on(connection: Connection, location: Location) -> None:
+    # A server knows no lock that a driver holds for as long as it lives; living claims say that it does.
+    if not inspect(connection).has_table(Claim.__tablename__):
+        return
+    alive = Claim.heartbeat_at > database_now(connection) - EXPIRY
+    run_id = connection.scalar(select(Claim.run_id).where(alive).limit(1))
+    if run_id is not None:
+        advice = "Wait until it has ended (`bench status`), then give the same command again."
+        raise BenchError(f"store {location} is being written by run {run_id}", "", advice)

@@ -46,8 +46,10 @@ class Server:
         self._run("pg_ctl", "stop", "--wait", f"--mode={mode}")
 
     def make(self) -> None:
-        """Make its folder of data."""
+        """Make its folder of data; the owner needs no password, everybody else does."""
         self._run("initdb", *_INITIAL)
+        rules = "local all all trust\nhost all bench all trust\nhost all all all scram-sha-256\n"
+        (self.folder / "data" / "pg_hba.conf").write_text(rules)
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple]:
         """Run SQL as the server's owner; return the rows, if any."""
@@ -102,10 +104,11 @@ def postgres_url(postgres: Server, request: pytest.FixtureRequest) -> Iterator[s
 
 def _programs() -> Path:
     # Debian keeps them off the path, one folder per version.
-    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), shutil.which("initdb")]
-    if found == [None]:
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    initdb = shutil.which("initdb", path=os.pathsep.join([*map(str, folders), os.environ["PATH"]]))
+    if initdb is None:
         pytest.skip("PostgreSQL is not installed: make system-deps")
-    return Path(next(path for path in reversed(found) if path)).parent
+    return Path(initdb).parent
 
 
 def _other_user() -> str:
