@@ -6,7 +6,6 @@ import fcntl
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.paths import data_folder
@@ -17,25 +16,10 @@ Fetch = Callable[[], Iterable[bytes]]
 """Yields the content of the file from the machine that has it, piece by piece."""
 
 
-@dataclass(frozen=True)
-class WantedFile:
-    """A dataset file by its content."""
+def local_file(task: str, sha256: str, candidates: Sequence[Path], fetch: Fetch) -> Path:
+    """Path of a file on this machine that holds exactly a task's dataset.
 
-    name: str
-    """Task whose file it is, for messages."""
-    sha256: str
-    size: int
-    """Bytes."""
-
-    def is_at(self, path: Path) -> bool:
-        """Whether exactly this content lies there."""
-        return path.is_file() and path.stat().st_size == self.size and sha256_of(path) == self.sha256
-
-
-def local_file(wanted: WantedFile, candidates: Sequence[Path], fetch: Fetch) -> Path:
-    """Path of a file on this machine that holds exactly what is wanted.
-
-    The first of `candidates` with this content is used. Otherwise it is this machine's copy, in `by-hash/` of
+    The first of `candidates` with its content is used. Otherwise it is this machine's copy, in `by-hash/` of
     its data folder, which is fetched where it is missing or damaged: once, however many processes ask.
 
     Raises
@@ -43,20 +27,24 @@ def local_file(wanted: WantedFile, candidates: Sequence[Path], fetch: Fetch) -> 
     WorkFailedError : the copy cannot be written, or something else arrived.
     """
     for path in candidates:
-        if wanted.is_at(path):
+        if _is_at(path, sha256):
             return path
-    copy = data_folder() / "by-hash" / f"{wanted.sha256}.hdf5"
+    copy = data_folder() / "by-hash" / f"{sha256}.hdf5"
     try:
         with _alone(copy):
-            if not wanted.is_at(copy):
-                _fetch(wanted, copy, fetch)
+            if not _is_at(copy, sha256):
+                _fetch(task, sha256, copy, fetch)
     except OSError as error:
         raise WorkFailedError(
-            f"the dataset of {wanted.name} could not be brought to {socket.gethostname()}",
+            f"the dataset of {task} could not be brought to {socket.gethostname()}",
             str(error),
             "Make room there, or start Ray there with BENCH_DATA_DIR set to another folder.",
         ) from error
     return copy
+
+
+def _is_at(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
 
 
 @contextmanager
@@ -71,15 +59,15 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(wanted: WantedFile, path: Path, fetch: Fetch) -> None:
+def _fetch(task: str, sha256: str, path: Path, fetch: Fetch) -> None:
     with written_whole(path) as temporary:
         with temporary.open("wb") as file:
             for piece in fetch():
                 file.write(piece)
         found = sha256_of(temporary)
-        if found != wanted.sha256:
+        if found != sha256:
             raise WorkFailedError(
-                f"the dataset of {wanted.name} did not arrive as it was when this run began",
-                f"SHA-256 {wanted.sha256} was expected, {found} came.",
-                f"Type `bench data verify {wanted.name}` on the machine that this run was started on.",
+                f"the dataset of {task} did not arrive as it was when this run began",
+                f"SHA-256 {sha256} was expected, {found} came.",
+                f"Type `bench data verify {task}` on the machine that this run was started on.",
             )

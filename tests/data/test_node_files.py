@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.node_files import WantedFile, local_file
+from bench.data.node_files import local_file
 from bench.errors import WorkFailedError
 
 CONTENT = bytes(range(256)) * 400
 PIECES = [CONTENT[i : i + 30_000] for i in range(0, len(CONTENT), 30_000)]
-WANTED = WantedFile("hopper-medium-v2", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+WANTED = ("hopper-medium-v2", SHA256)
 
 
 @pytest.fixture(autouse=True)
@@ -33,28 +34,28 @@ def test_a_candidate_is_used_for_its_content_not_for_its_name(tmp_path, folder):
     other.write_bytes(CONTENT[:-1] + b"?")
     shorter.write_bytes(CONTENT[:-1])
     right.write_bytes(CONTENT)
-    assert local_file(WANTED, [tmp_path / "missing", tmp_path, other, shorter, right], never) == right
+    assert local_file(*WANTED, [tmp_path / "missing", tmp_path, other, shorter, right], never) == right
     assert not folder.exists()
 
 
 def test_a_file_that_is_nowhere_is_fetched_once(tmp_path, folder):
-    path = local_file(WANTED, [tmp_path / "missing"], lambda: iter(PIECES))
-    assert path == folder / "by-hash" / f"{hashlib.sha256(CONTENT).hexdigest()}.hdf5"
+    path = local_file(*WANTED, [tmp_path / "missing"], lambda: iter(PIECES))
+    assert path == folder / "by-hash" / f"{SHA256}.hdf5"
     assert path.read_bytes() == CONTENT
-    assert local_file(WANTED, [], never) == path
+    assert local_file(*WANTED, [], never) == path
 
 
 @pytest.mark.parametrize("damage", [CONTENT[:-1], CONTENT[:-1] + b"?", b""])
 def test_a_damaged_copy_is_fetched_again(damage):
-    path = local_file(WANTED, [], lambda: iter(PIECES))
+    path = local_file(*WANTED, [], lambda: iter(PIECES))
     path.write_bytes(damage)
-    assert local_file(WANTED, [], lambda: iter(PIECES)).read_bytes() == CONTENT
+    assert local_file(*WANTED, [], lambda: iter(PIECES)).read_bytes() == CONTENT
 
 
 def test_another_content_than_was_promised_is_refused_and_not_kept(folder):
     with pytest.raises(WorkFailedError, match="hopper-medium-v2 did not arrive as it was") as refused:
-        local_file(WANTED, [], lambda: iter([*PIECES, b"!"]))
-    assert WANTED.sha256 in refused.value.why
+        local_file(*WANTED, [], lambda: iter([*PIECES, b"!"]))
+    assert SHA256 in refused.value.why
     assert hashlib.sha256(CONTENT + b"!").hexdigest() in refused.value.why
     assert [path.suffix for path in (folder / "by-hash").iterdir()] == [".lock"]
 
@@ -65,14 +66,14 @@ def test_a_sender_that_breaks_off_leaves_nothing(folder):
         raise ConnectionResetError("the other machine is gone")
 
     with pytest.raises(WorkFailedError, match="the other machine is gone"):
-        local_file(WANTED, [], broken)
+        local_file(*WANTED, [], broken)
     assert [path.suffix for path in (folder / "by-hash").iterdir()] == [".lock"]
 
 
 def test_a_folder_that_cannot_be_made_is_told(folder):
     folder.write_text("a file where the data folder should be")
     with pytest.raises(WorkFailedError, match="BENCH_DATA_DIR"):
-        local_file(WANTED, [], lambda: iter(PIECES))
+        local_file(*WANTED, [], lambda: iter(PIECES))
 
 
 def _ask(log: Path, seconds: float) -> None:
@@ -83,7 +84,7 @@ def _ask(log: Path, seconds: float) -> None:
             time.sleep(seconds)
             yield piece
 
-    assert local_file(WANTED, [], slowly).read_bytes() == CONTENT
+    assert local_file(*WANTED, [], slowly).read_bytes() == CONTENT
 
 
 def test_processes_that_ask_at_once_fetch_once(tmp_path):
@@ -107,6 +108,6 @@ def test_a_fetch_that_is_killed_is_taken_over_and_cleared_away(tmp_path, folder)
         time.sleep(0.01)
     os.kill(fetching.pid, signal.SIGKILL)
     fetching.join(60)
-    path = local_file(WANTED, [], lambda: iter(PIECES))
+    path = local_file(*WANTED, [], lambda: iter(PIECES))
     assert path.read_bytes() == CONTENT
     assert sorted(file.suffix for file in path.parent.iterdir()) == [".hdf5", ".lock"]
