@@ -182,6 +182,10 @@ class TimingRecord:
     measured_at: datetime | None = None
 
 
+DIVERGED = "diverged"
+"""Error of a trial whose loss or actions stopped being finite."""
+
+
 @dataclass(frozen=True)
 class FailureRecord:
     """Why a trial ended without a score."""

@@ -9,6 +9,7 @@ import typer
 from bench.cli.common import StoreOption, typed_command
 from bench.cli.requests import Options, remarks, request_of
 from bench.errors import BenchError
+from bench.store.location import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ def run(
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Ray cluster with shared folders; auto finds it here."),
+        typer.Option(help="Ray cluster to run on (host:port); auto finds the one here."),
     ] = None,
     physics: Annotated[
         str | None, typer.Option(help="d4rl or modern capsule inertia; by default the task's.")
@@ -65,8 +66,14 @@ def run(
     runner: Annotated[
         str, typer.Option(help="auto, eager or graph (CUDA graphs, the default on a GPU).")
     ] = "auto",
-    retry: Annotated[str | None, typer.Option(help="failed: give failed trials another attempt.")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between checkpoints of a stack.")] = 60.0,
+    retry: Annotated[str | None, typer.Option(help="failed: run just the trials that failed.")] = None,
+    max_retries: Annotated[
+        int, typer.Option(min=0, help="Times that a stack is taken up again whose process was killed.")
+    ] = 3,
+    checkpoint_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="Between checkpoints of a stack. Default: 60, with --address 600."),
+    ] = None,
     store: StoreOption = "results/bench.sqlite",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the grid and how long it takes.")] = False,
 ) -> None:
@@ -89,6 +96,7 @@ def run(
         device=device,
         runner=runner,
         retry=retry,
+        max_retries=max_retries,
         checkpoint_seconds=checkpoint_seconds,
     )
     # Whatever is wrong with the grid is told first, and alone.
@@ -130,12 +138,14 @@ def _conclude(summary: Summary, store: str) -> None:
     parts = [f"{summary.finished} finished"]
     if summary.finished_before:
         parts.append(f"{summary.finished_before} were there already")
+    if summary.finished_elsewhere:
+        parts.append(f"{summary.finished_elsewhere} finished by other drivers")
     if summary.failed_before:
         parts.append(f"{summary.failed_before} failed earlier (--retry failed gives them another attempt)")
     if summary.failed:
         parts.append(f"{summary.failed} FAILED (`bench status` says why)")
-    print(f"{summary.trials} trials: {', '.join(parts)}. Store: {store}")
-    if summary.stopped:
+    print(f"{summary.trials} trials: {', '.join(parts)}. Store: {locate(store)}")
+    if summary.left:
         print("Interrupted; the state is saved. The same command continues.")
         raise typer.Exit(130)
     if summary.failed:

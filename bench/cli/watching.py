@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from bench.execute.events import Event, Progress
-    from bench.records import TrialKey
+    from bench.execute.events import Progress, Shown
+    from bench.records import StackProgress, TrialKey
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -26,7 +26,7 @@ class Lines:
         self._console = console
         self._last: dict[str, float] = {}
 
-    def watch(self, event: Event) -> None:
+    def watch(self, event: Shown) -> None:
         """Show one event."""
         from bench.execute.events import Progress
 
@@ -42,7 +42,7 @@ class Lines:
         now = time.monotonic()
         if now - self._last.get(event.stack, 0.0) >= SECONDS_BETWEEN_LINES:
             self._last[event.stack] = now
-            self._print(f"{event.stack}: {place(event)}")
+            self._print(f"{event.stack}: {place(event.stand)}")
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -55,36 +55,28 @@ class BarsAndLines(Lines):
         super().__init__(console)
         self._bars = bars
         self._shown: dict[str, TaskID] = {}
-        self._open: dict[str, set[TrialKey]] = {}
 
     def progress(self, event: Progress) -> None:
         """Move the stack's bar."""
         # Started late: while data is being collected another bar is on the screen.
         self._bars.start()
         if event.stack not in self._shown:
-            self._shown[event.stack] = self._bars.add_task(event.stack, total=event.total, place="")
-        self._bars.update(self._shown[event.stack], completed=event.done, place=place(event))
+            self._shown[event.stack] = self._bars.add_task(event.stack, total=None, place="")
+        stand = event.stand
+        self._bars.update(
+            self._shown[event.stack],
+            total=stand.iterations_total,
+            completed=stand.iterations_done,
+            place=place(stand),
+        )
 
-    def watch(self, event: Event) -> None:
-        """Show one event; the bar of a stack goes away with the last of its trials."""
-        from bench.execute.events import Started, Stopped
-        from bench.records import FailureRecord, FinishedRecord
+    def watch(self, event: Shown) -> None:
+        """Show one event; a stack's bar goes away with its process."""
+        from bench.execute.events import Ended
 
         super().watch(event)
-        match event:
-            case Started():
-                self._open[event.stack] = set(event.trials)
-            case Stopped():
-                self._remove(event.stack)
-            case FinishedRecord() | FailureRecord():
-                for stack, trials in self._open.items():
-                    trials.discard(event.trial)
-                    if not trials:
-                        self._remove(stack)
-
-    def _remove(self, stack: str) -> None:
-        if stack in self._shown:
-            self._bars.remove_task(self._shown.pop(stack))
+        if isinstance(event, Ended) and event.stack in self._shown:
+            self._bars.remove_task(self._shown.pop(event.stack))
 
 
 @contextmanager
@@ -110,21 +102,24 @@ def watching() -> Iterator[Lines]:
         bars.stop()
 
 
-def place(event: Progress) -> str:
+def place(stand: StackProgress) -> str:
     """`train 12,000/60,000 iterations, 412 it/s, 0:02:10 to go`, or where in an evaluation."""
-    left = timedelta(seconds=round(event.seconds_left))
-    if event.activity.startswith("evaluation"):
-        return f"{event.activity}, {left} to go"
-    rate = f"{event.iterations_per_second:,.0f} it/s, " if event.done else ""
-    return f"{event.activity} {event.done:,}/{event.total:,} iterations, {rate}{left} to go"
+    left = timedelta(seconds=round(stand.seconds_left))
+    if stand.activity.startswith("evaluation"):
+        return f"{stand.activity}, {left} to go"
+    rate = f"{stand.iterations_per_second:,.0f} it/s, " if stand.iterations_done else ""
+    done = f"{stand.iterations_done:,}/{stand.iterations_total:,} iterations"
+    return f"{stand.activity} {done}, {rate}{left} to go"
 
 
-def described(event: Event) -> str | None:
+def described(event: Shown) -> str | None:
     """One line about a result; None where there is nothing to say."""
-    from bench.execute.events import Started, Stopped
-    from bench.records import EvaluationRecord, FailureRecord, FinishedRecord
+    from bench.execute.events import Notice, Outcome, Started, Stopped
+    from bench.records import EvaluationRecord, FailureRecord
 
     match event:
+        case Notice():
+            return event.text
         case Started():
             return "\n".join(f"{event.stack}: {note}" for note in event.notes) or None
         case Stopped():
@@ -137,10 +132,11 @@ def described(event: Event) -> str | None:
             )
         case FailureRecord():
             return f"{_named(event.trial)}: FAILED at step {event.step}: {event.error}: {event.message}"
-        case FinishedRecord():
-            score = "none" if event.score is None else f"{event.score:.1f}"
-            spent = timedelta(seconds=round(event.training_seconds + event.evaluation_seconds))
-            return f"{_named(event.trial)}: finished, score {score}, in {spent}"
+        case Outcome():
+            done = event.finished
+            score = "none" if done.score is None else f"{done.score:.1f}"
+            spent = timedelta(seconds=round(done.training_seconds + done.evaluation_seconds))
+            return f"{_named(done.trial)}: finished, score {score}, in {spent}"
     return None
 
 

@@ -1,9 +1,10 @@
-"""Works off a grid: data, trials, stacks, executor; the only process that writes the store."""
+"""Works off a grid: data, trials, claims, executor; the only process that writes the store."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,21 +15,24 @@ from typing import Literal
 from bench.catalog import Task
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
-from bench.execute.collector import Collector, Watcher
+from bench.execute.at_work import Watcher
 from bench.execute.grid import Cell
+from bench.execute.heartbeat import beating
 from bench.execute.local import run_locally
 from bench.execute.plan import StackPlan
-from bench.execute.stacks import stacks_of
+from bench.execute.queue import CellOfGrid, StackQueue
 from bench.provenance import describe_run
 from bench.records import FAILED, FINISHED, DatasetRecord, TrialKey, TrialRecord
-from bench.store.database import Store, open_store
+from bench.store.database import open_store
+from bench.store.queries import trial_states
 from bench.store.writer import Writer
 
 Obtain = Callable[[Task], Path]
 """Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 
-
 SEEDS_PER_STACK_ON_GPU = 5
+CHECKPOINT_SECONDS = 60.0
+CLUSTER_CHECKPOINT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,11 @@ class Settings:
     """auto: a GPU where stacks take a share of one. On `cpu` such shares are counted for scheduling alone."""
     runner: str = "auto"
     retry_failed: bool = False
-    checkpoint_seconds: float = 60.0
+    """Run just the trials that failed, as a further attempt."""
+    max_retries: int = 3
+    """How often a stack is taken up again whose worker process was lost."""
+    checkpoint_seconds: float | None = None
+    """None: a minute on this machine, ten on a cluster, whose checkpoints travel."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +65,22 @@ class Summary:
     trials: int
     finished_before: int
     finished: int
+    finished_elsewhere: int
+    """By other drivers in the meantime."""
     failed: int
+    """Elsewhere too."""
     failed_before: int
-    stopped: bool
+    left: int
+    """Neither finished nor failed: of stacks that were stopped, or never begun."""
 
 
 @dataclass
 class Grid:
-    """The trials of a grid, what the store says of them, and the stacks that are left."""
+    """The trials of a request, what the store says of them, and what to do about them."""
 
     trials: list[TrialRecord] = field(default_factory=list)
     states: dict[TrialKey, str] = field(default_factory=dict)
-    plans: list[StackPlan] = field(default_factory=list)
+    cells: list[CellOfGrid] = field(default_factory=list)
 
     def count(self, state: str) -> int:
         """Trials in a state, before anything is run."""
@@ -94,37 +106,51 @@ def run_grid(
         from bench.execute.ray_tune import check_listening
 
         check_listening(settings.address)
-    device, shares = device_of(settings)
+    device, gpus = device_of(settings)
     with open_store(store_url) as store, Writer(store) as writer:
         run = describe_run(command)
         writer.begin_run(run)
         try:
-            grid = _grid(cells, seeds, settings, store, writer, obtain, device)
-            collector = Collector(writer, store.folder, grid.states, watcher)
-            if grid.plans:
-                _execute(grid.plans, collector, settings, shares)
+            grid = _grid(cells, seeds, settings, writer, obtain, device)
+            with _stop_on_signals() as stop:
+                queue = StackQueue(
+                    grid.cells,
+                    writer,
+                    store.folder,
+                    watcher,
+                    stop.is_set,
+                    seeds_per_stack=stack_size(settings, device),
+                    max_retries=settings.max_retries,
+                )
+                if grid.cells:
+                    with beating(queue, writer, stop):
+                        _execute(queue, settings, gpus, stop)
         finally:
             writer.end_run(run.run_id)
+        states = trial_states(store, [trial.key for trial in grid.trials])
+    return _summary(grid, states, queue)
+
+
+def _summary(grid: Grid, states: dict[TrialKey, str], queue: StackQueue) -> Summary:
+    finished = sum(state == FINISHED for state in states.values()) - grid.count(FINISHED)
+    failed = sum(state == FAILED for state in states.values()) - grid.count(FAILED)
+    # A cut-off stack may have brought seeds along that were not asked for.
+    finished_here = max(queue.finished, 0)
     return Summary(
         trials=len(grid.trials),
         finished_before=grid.count(FINISHED),
-        finished=collector.finished,
-        failed=collector.failed,
+        finished=finished_here,
+        finished_elsewhere=max(0, finished - finished_here),
+        failed=max(failed, queue.failed),
         failed_before=grid.count(FAILED),
-        stopped=collector.unfinished > 0,
+        left=sum(state not in (FINISHED, FAILED) for state in states.values()),
     )
-
-
-def checkpoints_folder(store: Store) -> Path:
-    """Where the checkpoints of a store's stacks lie."""
-    return store.folder / "checkpoints"
 
 
 def _grid(
     cells: Sequence[Cell],
     seeds: Sequence[int],
     settings: Settings,
-    store: Store,
     writer: Writer,
     obtain: Obtain,
     device: str,
@@ -135,41 +161,52 @@ def _grid(
         task = cell.task
         if task.name not in datasets:
             path = obtain(task)
-            datasets[task.name] = (path, dataset_record(task, path))
+            datasets[task.name] = (path.resolve(), dataset_record(task, path))
         path, dataset = datasets[task.name]
         trials = cell.trials(seeds, dataset)
-        states = writer.plan(trials, retry=settings.retry_failed)
-        stacks = stacks_of(
-            cell,
-            dataset,
-            seeds,
-            states,
-            seeds_per_stack=stack_size(settings, device),
-            checkpoints=checkpoints_folder(store),
-        )
+        if settings.retry_failed:
+            retried = writer.retry([trial.key for trial in trials])
+            trials = cell.trials(sorted(key.seed for key in retried), dataset)
+        if not trials:
+            continue
+        states = writer.plan(trials)
         grid.trials += trials
         grid.states |= states
-        for stack in stacks:
-            # A cut-off stack may bring seeds along that were not asked for this time.
-            brought = [trial for trial in stack if trial.key not in grid.states]
-            grid.states |= writer.plan(brought, retry=settings.retry_failed)
-            grid.plans.append(_plan(stack, cell, path, settings, store, device))
+        left = frozenset(key.seed for key, state in states.items() if state not in (FINISHED, FAILED))
+        if left:
+            planner = _Planner(cell, dataset, path, settings, device)
+            grid.cells.append(CellOfGrid(trials[0].key.cell, left, planner.plan))
     return grid
 
 
-def _plan(
-    stack: tuple[TrialRecord, ...], cell: Cell, path: Path, settings: Settings, store: Store, device: str
-) -> StackPlan:
-    return StackPlan(
-        trials=stack,
-        task=cell.task,
-        data_path=path.resolve(),
-        checkpoints=checkpoints_folder(store).resolve(),
-        device=device,
-        threads=settings.cpus_per_stack,
-        runner=settings.runner,
-        checkpoint_seconds=settings.checkpoint_seconds,
-    )
+@dataclass(frozen=True)
+class _Planner:
+    """Makes the plans of one cell's stacks."""
+
+    cell: Cell
+    dataset: DatasetRecord
+    data_path: Path
+    settings: Settings
+    device: str
+
+    def plan(self, seeds: Sequence[int]) -> StackPlan:
+        """The plan of a stack of these seeds."""
+        return StackPlan(
+            trials=tuple(self.cell.trials(seeds, self.dataset)),
+            task=self.cell.task,
+            data_path=self.data_path,
+            device=self.device,
+            threads=self.settings.cpus_per_stack,
+            runner=self.settings.runner,
+            checkpoint_seconds=checkpoint_seconds(self.settings),
+        )
+
+
+def checkpoint_seconds(settings: Settings) -> float:
+    """Between checkpoints in the middle of a phase."""
+    if settings.checkpoint_seconds is not None:
+        return settings.checkpoint_seconds
+    return CHECKPOINT_SECONDS if settings.address is None else CLUSTER_CHECKPOINT_SECONDS
 
 
 def device_of(settings: Settings) -> tuple[str, float]:
@@ -207,38 +244,32 @@ def stack_size(settings: Settings, device: str) -> int:
     return settings.seeds_per_stack or (1 if device == "cpu" else SEEDS_PER_STACK_ON_GPU)
 
 
-def _execute(plans: list[StackPlan], collector: Collector, settings: Settings, gpus: float) -> None:
-    with _graceful_stop(plans[0].checkpoints) as stop_file:
-        if settings.executor == "local":
-            run_locally(plans, collector.receive, stop_file.exists)
-            return
-        # Imported here, so that everything but this executor works where Ray is not installed.
-        from bench.execute.ray_tune import Shares, run_with_ray
+def _execute(queue: StackQueue, settings: Settings, gpus: float, stop: threading.Event) -> None:
+    if settings.executor == "local":
+        run_locally(queue, stop)
+        return
+    # Imported here, so that everything but this executor works where Ray is not installed.
+    from bench.execute.ray_tune import Shares, run_with_ray
 
-        shares = Shares(settings.cpus_per_stack, gpus)
-        run_with_ray(plans, collector.receive, shares=shares, address=settings.address, stop_file=stop_file)
+    shares = Shares(settings.cpus_per_stack, gpus)
+    run_with_ray(queue, stop, shares=shares, address=settings.address)
 
 
 @contextmanager
-def _graceful_stop(folder: Path) -> Iterator[Path]:
-    """A file that appears at the first Ctrl-C or SIGTERM; workers then save and end. A second ends at once.
-
-    It lies beside the checkpoints, which workers on other machines must be able to reach anyway.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    stop_file = folder / f".stop-{os.getpid()}"
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Set at the first Ctrl-C or SIGTERM; stacks then save and end. A second ends at once."""
+    stop = threading.Event()
 
     def request_stop(number: int, frame: FrameType | None) -> None:
-        if stop_file.exists():
+        if stop.is_set():
             raise KeyboardInterrupt
-        stop_file.touch()
+        stop.set()
         # os.write is safe inside a handler, print is not.
         os.write(2, b"\nStopping: stacks save their state. Ctrl-C again ends at once.\n")
 
     before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop_file
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        stop_file.unlink(missing_ok=True)

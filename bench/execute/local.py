@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from pathlib import Path
 
-from bench.execute.events import Emit
-from bench.execute.plan import StackPlan
+from bench.execute.at_work import StackAtWork
+from bench.execute.events import Event
+from bench.execute.queue import StackQueue
 from bench.execute.worker import run_plan
+from bench.training.checkpoint import Checkpoint
+
+LOOK_SECONDS = 0.5
 
 
-def run_locally(plans: Sequence[StackPlan], emit: Emit, should_stop: Callable[[], bool]) -> None:
-    """Run every stack in turn; results go to `emit` in this process."""
-    for plan in plans:
-        if should_stop():
-            return
-        run_plan(plan, emit, should_stop)
+class DirectLink:
+    """The link of a stack in the driver's own process."""
+
+    def __init__(self, stack: StackAtWork) -> None:
+        self._stack = stack
+
+    def send(self, event: Event) -> None:
+        """Have the event dealt with at once."""
+        self._stack.receive(event)
+
+    def should_stop(self) -> bool:
+        """Whether to save and end."""
+        return self._stack.should_stop
+
+    def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
+        """The last checkpoint, and what had to be passed over."""
+        return self._stack.checkpoint()
+
+    def dataset(self) -> Path:
+        """The driver's own file."""
+        return self._stack.plan.data_path
+
+
+def run_locally(queue: StackQueue, stop: threading.Event) -> None:
+    """Run every stack of the queue in turn."""
+    while not queue.exhausted:
+        stack = queue.next()
+        if stack is None:
+            stop.wait(LOOK_SECONDS)
+            continue
+        run_plan(stack.plan, DirectLink(stack))
+        queue.ended(stack)

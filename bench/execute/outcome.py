@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from bench.device import device_name
 from bench.evaluation.illustration import illustrate
 from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
-from bench.execute.events import Event, Weights
+from bench.execute.events import Outcome, Weights
 from bench.execute.plan import StackPlan
 from bench.records import FinishedRecord, TimingRecord, TrialRecord
 from bench.training.trainer import Trainer
@@ -31,8 +32,8 @@ ILLUSTRATION = "illustration"
 """Role of the file with what a method shows on a 2D problem."""
 
 
-def outcome_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[Event]:
-    """Weights, timings and the finishing record of every seed that did not fail."""
+def outcome_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[Outcome]:
+    """What completes every seed that did not fail."""
     survivors = [slot for slot in range(len(plan.seeds)) if str(slot) not in history.failed]
     if not survivors:
         return
@@ -41,21 +42,24 @@ def outcome_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[
         trial = plan.trials[slot]
         # Cloned because the format wants tensors that do not share memory.
         weights = {name: value.clone() for name, value in trainer.algorithm.policy_state(slot).items()}
-        yield Weights(trial.key, FINAL, save(weights))
-        for quantity, value in timings.items():
-            yield _timing(plan, trial, quantity, value, trainer.runner)
-        yield _finished(plan, trainer, trial, slot, history)
+        yield Outcome(
+            finished=_finished(plan, trainer, trial, slot, history),
+            weights=save(weights),
+            timings=tuple(
+                _timing(plan, trial, name, value, trainer.runner) for name, value in timings.items()
+            ),
+        )
 
 
 def illustrated(
-    plan: StackPlan, algorithm: Algorithm, metrics: list[dict[str, float]]
+    plan: StackPlan, algorithm: Algorithm, dataset: Path, metrics: list[dict[str, float]]
 ) -> Iterator[tuple[int, Weights]]:
     """Illustrations of a stack trained on a 2D problem, as files to keep, each with its slot.
 
     Their numbers are put into `metrics`, one dictionary per slot. Seeds that act in numbers that are not
     finite are left out.
     """
-    shown = illustrate(algorithm, plan.task, read_file(plan.data_path, plan.task))
+    shown = illustrate(algorithm, plan.task, read_file(dataset, plan.task))
     for slot, illustration in enumerate(shown):
         if illustration is not None:
             metrics[slot] |= illustration.numbers

@@ -16,8 +16,7 @@ class StackPlan:
     trials: tuple[TrialRecord, ...]
     task: Task
     data_path: Path
-    checkpoints: Path
-    """Folder with one folder per stack."""
+    """Of the dataset, on the driver's machine."""
     device: str = "cpu"
     threads: int = 1
     runner: str = "auto"
@@ -49,8 +48,3 @@ class StackPlan:
     def identity(self) -> str:
         """What its checkpoints are of: configuration and seeds."""
         return hash_of([self.trials[0].key.config_hash, list(self.seeds)])
-
-    @property
-    def checkpoint_folder(self) -> Path:
-        """The folder of this stack's checkpoints."""
-        return self.checkpoints / self.name

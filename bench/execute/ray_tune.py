@@ -1,7 +1,7 @@
-"""Works off stacks through Ray Tune: one process per stack, results back to the driver.
+"""Works off stacks through Ray Tune: one process per stack, on this machine or on a cluster.
 
-Tune schedules and nothing more: its checkpoints, restore and loggers are not used. A worker's report returns
-after the driver has handled it, which makes it an acknowledgement.
+Tune schedules and nothing more: which stack comes next is claimed in the store, results and checkpoints
+travel through the office, and Tune's checkpoints, restore and loggers are not used.
 """
 
 from __future__ import annotations
@@ -9,30 +9,33 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.errors import BenchError
-from bench.execute.events import Emit, Event, Progress
-from bench.execute.plan import StackPlan
-from bench.execute.worker import failures_of, run_plan
+from bench.execute.desk import Desk
+from bench.execute.office import Office, RayLink
+from bench.execute.queue import StackQueue
+from bench.execute.worker import run_plan
+from bench.source_code import code_fingerprint
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-EVENT = "event"
 STACK = "stack"
 CONNECT_SECONDS = 5
-
-
-class WorkerDiedError(Exception):
-    """A worker process ended without a word: killed, out of memory, or its machine was lost."""
+MANY = 10**9
+LOST = "it was killed, or its machine was lost"
 
 
 @dataclass(frozen=True)
@@ -43,43 +46,53 @@ class Shares:
     gpus: float
 
 
-def run_with_ray(
-    plans: Sequence[StackPlan], emit: Emit, *, shares: Shares, address: str | None, stop_file: Path
-) -> None:
-    """Run the stacks as Tune trials, as many at once as their shares allow.
+def run_with_ray(queue: StackQueue, stop: threading.Event, *, shares: Shares, address: str | None) -> None:
+    """Run the stacks of the queue as Tune trials, as many at once as their shares allow.
 
     Parameters
     ----------
+    stop : set when a person wants the run to end; set here when it cannot go on.
     address : of a running cluster, or `auto`; None starts Ray on this machine for this run.
-    stop_file : workers save and end once it exists.
 
     Raises
     ------
-    BenchError : no cluster at the address, or one that can never give the shares.
+    BenchError : no cluster there, one that can never give the shares, a result that cannot be stored.
     """
     _start(address)
     try:
         _check_shares(shares)
-        at_once = concurrency(shares, ray.cluster_resources(), len(plans))
-        plans = [replace(plan, concurrent_stacks=at_once) for plan in plans]
-        collect = _Collect(plans, emit)
-        with TemporaryDirectory(prefix="bench-tune-") as scratch:
+        desk = Desk(_office(), stop)
+        with desk.answering(), TemporaryDirectory(prefix="bench-tune-") as scratch:
+            dispatch = _Dispatch(queue, desk, shares)
             try:
-                _tuner(plans, collect, shares, stop_file, Path(scratch)).fit()
+                _tuner(dispatch, shares, Path(scratch)).fit()
             except tune.TuneError:
-                # Tune wraps what its callbacks raise; a store that cannot be written has its own message.
-                if collect.refused is not None:
-                    raise collect.refused from None
-                raise
+                # Tune wraps what its callbacks raise.
+                if dispatch.error is None:
+                    raise
+        if error := desk.error or dispatch.error:
+            raise error
     finally:
         ray.shutdown()
 
 
-def concurrency(shares: Shares, resources: dict[str, float], stacks: int) -> int:
-    """How many stacks run at once on the given resources, at least 1."""
-    by_cpu = resources.get("CPU", 1) // shares.cpus
-    by_gpu = resources.get("GPU", 0) // shares.gpus if shares.gpus else by_cpu
-    return int(max(1, min(by_cpu, by_gpu, stacks)))
+def concurrency(shares: Shares, nodes: Sequence[Mapping[str, float]], stacks: int) -> int:
+    """How many stacks run at once on machines with these resources, at least 1; a stack needs one machine."""
+    return max(1, min(stacks, sum(_room(shares, node) for node in nodes)))
+
+
+def _room(shares: Shares, node: Mapping[str, float]) -> int:
+    by_cpu = int(node.get("CPU", 0) // shares.cpus)
+    if not shares.gpus:
+        return by_cpu
+    # A share below one does not cross from one GPU to the next.
+    gpus = int(node.get("GPU", 0))
+    by_gpu = gpus * int(1 // shares.gpus) if shares.gpus <= 1 else int(gpus // shares.gpus)
+    return min(by_cpu, by_gpu)
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _start(address: str | None) -> None:
@@ -88,6 +101,8 @@ def _start(address: str | None) -> None:
     # Ctrl-C is ours: workers are asked to save and end (stop_file).
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    # Tune tells of failed workers with tracebacks; they are told in our words.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         ray.init(
             # `local` starts Ray here even where RAY_ADDRESS names a cluster that was not asked for.
@@ -113,77 +128,146 @@ def check_listening(address: str) -> None:
 
 def _no_cluster(address: str | None, error: Exception) -> BenchError:
     advice = "`ray start --head` starts one here, and --address auto finds it; or leave --address out."
+    if address != "auto":
+        advice += (
+            "\nRay refuses those without its token: where the cluster has one (in ~/.ray/auth_token of its"
+            " machines), copy it here and begin the command with RAY_AUTH_MODE=token."
+        )
     return BenchError(f"no Ray cluster at {address!r}", str(error), advice)
 
 
 def _check_shares(shares: Shares) -> None:
-    available = ray.cluster_resources()
+    nodes = _nodes()
+    if any(_room(shares, node) for node in nodes):
+        return
     for name, asked in (("CPU", shares.cpus), ("GPU", shares.gpus)):
-        if asked > available.get(name, 0):
+        most = max((node.get(name, 0) for node in nodes), default=0)
+        if asked > most:
             raise BenchError(
                 f"{asked:g} {name} per stack asked for",
-                f"Ray has {available.get(name, 0):g} in all.",
+                f"Ray has {most:g} on one machine.",
                 f"Ask for less with --{name.lower()}s-per-stack.",
             )
-
-
-def _tuner(
-    plans: Sequence[StackPlan], collect: _Collect, shares: Shares, stop_file: Path, scratch: Path
-) -> tune.Tuner:
-    trainable = tune.with_parameters(_train, plans=list(plans), stop_file=str(stop_file))
-    return tune.Tuner(
-        tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
-        param_space={STACK: tune.grid_search(list(range(len(plans))))},
-        tune_config=tune.TuneConfig(reuse_actors=False),
-        run_config=tune.RunConfig(storage_path=str(scratch), name="stacks", verbose=0, callbacks=[collect]),
+    raise BenchError(
+        f"{shares.cpus} CPU and {shares.gpus:g} GPU per stack asked for",
+        "No machine of Ray has both.",
+        "Ask for less with --cpus-per-stack and --gpus-per-stack.",
     )
 
 
-def _train(config: dict[str, int], plans: list[StackPlan], stop_file: str) -> None:
-    """In the worker: run one stack, reporting each event."""
-    stop = Path(stop_file)
-
-    def emit(event: Event) -> None:
-        tune.report({EVENT: event})
-
-    run_plan(plans[config[STACK]], emit, stop.exists)
+def _office() -> Any:  # noqa: ANN401 (an actor's handle)
+    """On this node, so that what is stored does not depend on another."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    return ray.remote(**options)(Office).remote()
 
 
-class _Collect(tune.Callback):
-    """In the driver: hands on what workers report, and tells of workers that died."""
+def _tuner(dispatch: _Dispatch, shares: Shares, scratch: Path) -> tune.Tuner:
+    trainable = tune.with_parameters(_train, office=dispatch.desk.office)
+    return tune.Tuner(
+        tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
+        tune_config=tune.TuneConfig(search_alg=_Suggestions(dispatch), num_samples=-1, reuse_actors=False),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch), name="stacks", verbose=0, callbacks=[_Endings(dispatch)]
+        ),
+    )
 
-    def __init__(self, plans: Sequence[StackPlan], emit: Emit) -> None:
-        self._plans = plans
-        self._emit = emit
-        self._done: dict[int, int] = {}
-        self.refused: BenchError | None = None
-        """Why the driver could not take a result, if that happened."""
+
+def _train(config: dict[str, int], office: Any) -> None:  # noqa: ANN401 (an actor's handle)
+    """In the worker: run one stack."""
+    link = RayLink(office, config[STACK])
+    run_plan(link.plan(code_fingerprint()), link)
+
+
+class _Dispatch:
+    """Which Tune trial works on which stack; used in the driver's main thread alone."""
+
+    def __init__(self, queue: StackQueue, desk: Desk, shares: Shares) -> None:
+        self.desk = desk
+        self.error: BenchError | None = None
+        """Why the driver could not go on."""
+        self._queue = queue
+        self._shares = shares
+        self._at_once = concurrency(shares, _nodes(), queue.stacks_left)
+
+    def next(self) -> int | str | None:
+        """Number of the next stack, None where there is none at the moment, or Tune's word for the end."""
+        self.desk.check()
+        if self._queue.exhausted:
+            return Searcher.FINISHED
+        # Tune asks for one trial more than fits; claimed early, another driver could not have it.
+        if len(self._queue.at_work) >= concurrency(self._shares, _nodes(), MANY):
+            return None
+        stack = self._queue.next()
+        if stack is None:
+            return None
+        stack.plan = replace(stack.plan, concurrent_stacks=self._at_once)
+        return self.desk.open(stack)
+
+    def ended(self, number: int, lost: str | None = None) -> None:
+        """A worker is gone: its stack has ended, or its process was `lost`."""
+        stack = self.desk.close(number)
+        try:
+            if lost is None:
+                self._queue.ended(stack)
+            else:
+                self._queue.died(stack, lost)
+        except BenchError as error:
+            self.error = error
+            raise
+
+
+class _Suggestions(Searcher):
+    """In the driver: gives Tune the next stack whenever it has room."""
+
+    def __init__(self, dispatch: _Dispatch) -> None:
+        super().__init__()
+        self._dispatch = dispatch
 
     def __getstate__(self) -> dict[str, object]:
-        # Tune saves callbacks with its experiment state, which is never read; a store cannot be saved so.
+        # Tune saves its searchers and callbacks. What is left stands in our store, which cannot be saved so.
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: see above."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see above."""
+
+    def suggest(self, trial_id: str) -> dict[str, int] | str | None:
+        """Tune's question."""
+        number = self._dispatch.next()
+        return {STACK: number} if isinstance(number, int) else number
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, object] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the callbacks tell why."""
+
+
+class _Endings(TrialProgressCallback):
+    """In the driver: told of workers that ended, and of those that died.
+
+    It stands in for Tune's own callback of this class, which would print the results that we do not report.
+    """
+
+    def __init__(self, dispatch: _Dispatch) -> None:
+        super().__init__()
+        self._dispatch = dispatch
+
+    def __getstate__(self) -> dict[str, object]:
         return {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, object], **info: object
     ) -> None:
-        """Hand on an event; the worker waits until this returns."""
-        event = result.get(EVENT)
-        if isinstance(event, Progress):
-            self._done[trial.config[STACK]] = event.done
-        if event is not None:
-            self._hand_on(event)
+        """Nothing: results travel through the office."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        """A worker returned."""
+        self._dispatch.ended(trial.config[STACK])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        """A worker process is gone."""
-        reason = str(trial.get_error() or "its process ended").strip().splitlines()[-1]
-        number = trial.config[STACK]
-        done = self._done.get(number, 0)
-        for failure in failures_of(self._plans[number], WorkerDiedError(reason), step=done):
-            self._hand_on(failure)
-
-    def _hand_on(self, event: Event) -> None:
-        try:
-            self._emit(event)
-        except BenchError as error:
-            self.refused = error
-            raise
+        """A worker process is gone, or could not reach the driver."""
+        error = str(trial.get_error() or "").strip()
+        self._dispatch.ended(trial.config[STACK], error.splitlines()[-1] if error else LOST)

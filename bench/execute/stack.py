@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
@@ -15,14 +16,16 @@ from bench.data.rewards import transformed_rewards
 from bench.envs import Simulator, simulator_for
 from bench.errors import WorkFailedError
 from bench.evaluation.rollout import Rollouts, roll_out
-from bench.execute.events import Emit, Progress, Started, Stopped
+from bench.execute.events import Completed, Progress, Saved, Started, Stopped
+from bench.execute.link import Link
 from bench.execute.outcome import illustrated, outcome_of
 from bench.execute.plan import StackPlan
-from bench.records import EvaluationRecord, FailureRecord
+from bench.machine import describe_execution
+from bench.records import DIVERGED, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
-from bench.training.checkpoint import CheckpointFolder
+from bench.training.checkpoint import Checkpoint
 from bench.training.methods import method_for
-from bench.training.trainer import Position, Trainer
+from bench.training.trainer import Divergence, Position, Trainer
 
 CHUNK_SECONDS = 1.0
 """Training runs about this long between looks at the device: for progress, divergence and requests to
@@ -47,23 +50,19 @@ class StopRequestedError(Exception):
 
 
 class Stack:
-    """One stack at work.
+    """One stack at work; whatever it has to say or ask goes over `link`.
 
-    Parameters
-    ----------
-    emit : takes every result; returning means that it is safe with the driver.
-    should_stop : asked about once a second; when true the stack saves its state and ends.
+    About once a second it asks whether to stop; then it saves its state and ends.
     """
 
-    def __init__(self, plan: StackPlan, emit: Emit, should_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, plan: StackPlan, link: Link) -> None:
         torch.set_num_threads(plan.threads)
         self.plan = plan
         self.history = History()
-        self.trainer = Trainer(_algorithm(plan), _packed_data(plan), runner=plan.runner)
-        self._emit = emit
-        self._should_stop = should_stop
+        self._link = link
+        self._dataset = link.dataset()
+        self.trainer = Trainer(_algorithm(plan), _packed_data(plan, self._dataset), runner=plan.runner)
         self._evaluation = plan.trials[0].config["evaluation"]
-        self._checkpoints = CheckpointFolder(plan.checkpoint_folder, plan.identity)
         self._saved_at = time.monotonic()
         self._rate = 0.0
         self._evaluation_estimate = 0.0
@@ -86,11 +85,11 @@ class Stack:
                     pass
             except StopRequestedError:
                 self._save()
-                self._emit(Stopped(plan.title))
+                self._link.send(Stopped(plan.title, self.iterations))
                 return False
-        for event in outcome_of(plan, self.trainer, self.history):
-            self._emit(event)
-        self._checkpoints.remove()
+        for outcome in outcome_of(plan, self.trainer, self.history):
+            self._link.send(outcome)
+        self._link.send(Completed(plan.title))
         return True
 
     def _work(self, simulator: Simulator) -> bool:
@@ -107,35 +106,41 @@ class Stack:
         return True
 
     def _resume(self) -> None:
-        checkpoint, notes = self._checkpoints.load()
+        checkpoint, notes = self._link.checkpoint()
         if checkpoint is not None:
             host = checkpoint.host
-            self.trainer.load(checkpoint.tensors, Position(**host["position"]))
+            self.trainer.load(checkpoint.tensors(), Position(**host["position"]))
             self.history = History(**host["history"])
             phase = self.trainer.phase
             place = f"{phase.name} {self.trainer.position.step}" if phase else "the end of training"
             notes = [*notes, f"continues from {place}"]
-        self._emit(Started(self.plan.title, tuple(trial.key for trial in self.plan.trials), tuple(notes)))
+        execution = describe_execution(
+            device=self.plan.device,
+            threads=self.plan.threads,
+            runner=self.trainer.runner,
+            stack=self.plan.seeds,
+            from_iteration=self.iterations,
+        )
+        self._link.send(Started(self.plan.title, execution, tuple(notes)))
         # The driver may not have stored everything before the cut; storing the same twice changes nothing.
         for slot in range(len(self.plan.seeds)):
-            self._emit_evaluations(slot, self.history.evaluations)
+            self._send_evaluations(slot, self.history.evaluations)
         for slot, failure in self.history.failed.items():
-            self._emit(self._failure(int(slot), failure))
+            self._link.send(self._failure(int(slot), failure))
 
     def _save(self) -> None:
-        host = {
-            "config_hash": self.plan.trials[0].key.config_hash,
-            "seeds": list(self.plan.seeds),
-            "position": asdict(self.trainer.position),
-            "history": asdict(self.history),
-        }
-        self._checkpoints.save(self.trainer.state_dict(), host)
+        host = {"position": asdict(self.trainer.position), "history": asdict(self.history)}
+        self._link.send(Saved(self.plan.title, Checkpoint.of(self.trainer.state_dict(), host)))
         self._saved_at = time.monotonic()
+
+    def _save_where_due(self) -> None:
+        if time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
+            self._save()
 
     # Training
 
     def _train(self) -> None:
-        if self._should_stop():
+        if self._link.should_stop():
             raise StopRequestedError
         phase = self.trainer.phase
         iterations = min(self._iterations_to_next_stop(), max(1, int(self._rate * CHUNK_SECONDS)))
@@ -146,13 +151,16 @@ class Stack:
         spent = self.history.phase_seconds
         spent[phase.name] = spent.get(phase.name, 0.0) + seconds
         self._rate = iterations / seconds
-        for seed in diverged:
-            message = f"the loss of phase {seed.phase} is not finite"
-            self._fail(seed.slot, self._iterations_before(seed.phase) + seed.step, "diverged", message)
+        if diverged:
+            metrics = self.trainer.metrics()
+            for seed in diverged:
+                step = self._iterations_before(seed.phase) + seed.step
+                self._fail(seed.slot, step, _divergence(seed, metrics[seed.slot]), metrics[seed.slot])
         self._report_progress(phase.name)
-        phase_ended = self.trainer.position.step == 0
-        if phase_ended or time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
+        if self.trainer.position.step == 0:
             self._save()
+        else:
+            self._save_where_due()
 
     def _iterations_to_next_stop(self) -> int:
         """To the end of the phase, or to the next evaluation within it."""
@@ -191,7 +199,7 @@ class Stack:
         started = time.monotonic()
 
         def on_step(environment_step: int) -> None:
-            if self._should_stop():
+            if self._link.should_stop():
                 raise StopRequestedError
             self._report_evaluation(simulator, number, environment_step, time.monotonic() - started)
 
@@ -205,27 +213,26 @@ class Stack:
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
         metrics = self.trainer.read_metrics()
         if self.plan.task.generated and number == len(self._evaluation["steps"]):
-            for slot, illustration in illustrated(self.plan, self.trainer.algorithm, metrics):
+            for slot, illustration in illustrated(self.plan, self.trainer.algorithm, self._dataset, metrics):
                 if str(slot) not in self.history.failed:
-                    self._emit(illustration)
+                    self._link.send(illustration)
         self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
         self.history.evaluation_seconds += rollouts.seconds
         for slot, finite in enumerate(rollouts.finite):
             if not finite:
                 self.trainer.algorithm.retire(slot)
-                self._fail(
-                    slot, self.iterations, "diverged", f"an action of evaluation {number} is not finite"
-                )
-            self._emit_evaluations(slot, self.history.evaluations[-1:])
-        self._save()
+                message = f"an action of evaluation {number} is not finite"
+                self._fail(slot, self.iterations, message, metrics[slot])
+            self._send_evaluations(slot, self.history.evaluations[-1:])
+        self._save_where_due()
 
-    def _emit_evaluations(self, slot: int, evaluations: list[dict]) -> None:
+    def _send_evaluations(self, slot: int, evaluations: list[dict]) -> None:
         trial = self.plan.trials[slot]
         for entry in evaluations:
             if self._failed_by(slot, entry["step"]):
                 continue
             returns = entry["returns"][slot]
-            self._emit(
+            self._link.send(
                 EvaluationRecord(
                     trial=trial.key,
                     number=entry["number"],
@@ -242,14 +249,13 @@ class Stack:
 
     # Failures
 
-    def _fail(self, slot: int, step: int, error: str, message: str) -> None:
+    def _fail(self, slot: int, step: int, message: str, metrics: dict[str, float]) -> None:
         if str(slot) in self.history.failed:
             return
-        last = self.history.evaluations[-1]["metrics"][slot] if self.history.evaluations else {}
-        failure = {"step": step, "error": error, "message": message, "last_metrics": last}
+        failure = {"step": step, "message": message, "last_metrics": metrics}
         failure |= {"iterations": self._evaluated_iterations(), "failed_at": datetime.now(UTC).isoformat()}
         self.history.failed[str(slot)] = failure
-        self._emit(self._failure(slot, failure))
+        self._link.send(self._failure(slot, failure))
 
     def _failed_by(self, slot: int, step: int) -> bool:
         failure = self.history.failed.get(str(slot))
@@ -259,9 +265,9 @@ class Stack:
         return FailureRecord(
             trial=self.plan.trials[slot].key,
             step=failure["step"],
-            error=failure["error"],
+            error=DIVERGED,
             message=failure["message"],
-            traceback="",
+            traceback=f"No exception was raised; its numbers ended this trial: {failure['message']}.",
             last_metrics=failure["last_metrics"],
             failed_at=datetime.fromisoformat(failure["failed_at"]),
         )
@@ -276,7 +282,8 @@ class Stack:
             self._evaluation_estimate = self.history.evaluation_seconds / made
         left = (total - done) / rate if rate else 0.0
         left += self._evaluation_estimate * (len(self._evaluation["steps"]) - made) - evaluating_for
-        self._emit(Progress(self.plan.title, activity, done, total, rate, max(0.0, left)))
+        stand = StackProgress(activity, done, total, rate, max(0.0, left))
+        self._link.send(Progress(self.plan.title, stand))
 
     def _iterations_per_second(self) -> float:
         """Of the present phase, as phases differ; of all training where the phase has only begun."""
@@ -304,11 +311,11 @@ def _algorithm(plan: StackPlan) -> Algorithm:
     )
 
 
-def _packed_data(plan: StackPlan) -> PackedDataset:
+def _packed_data(plan: StackPlan, dataset: Path) -> PackedDataset:
     config = plan.trials[0].config
-    transitions = transitions_of(read_file(plan.data_path, plan.task), plan.task, config["transitions"])
+    transitions = transitions_of(read_file(dataset, plan.task), plan.task, config["transitions"])
     if len(transitions) == 0:
-        raise WorkFailedError(f"{plan.data_path} holds no transition", "", "Collect or fetch it again.")
+        raise WorkFailedError(f"{dataset} holds no transition", "", "Collect or fetch it again.")
     return PackedDataset.pack(
         transitions.observations,
         transitions.actions,
@@ -317,6 +324,14 @@ def _packed_data(plan: StackPlan) -> PackedDataset:
         transitions.terminals,
         device=plan.device,
     )
+
+
+def _divergence(seed: Divergence, metrics: dict[str, float]) -> str:
+    """Where a seed diverged, and which of its metrics show it."""
+    broken = sorted(name for name, value in metrics.items() if not math.isfinite(value))
+    which = f"{', '.join(broken)} " if broken else "the loss "
+    verb = "are" if len(broken) > 1 else "is"
+    return f"{which}{verb} not finite, from iteration {seed.step:,} of phase {seed.phase} on"
 
 
 def _as_json(rollouts: Rollouts, number: int, step: int, metrics: list[dict[str, float]]) -> dict:

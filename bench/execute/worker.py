@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
-from bench.execute.events import Emit
+from bench.execute.events import Event
+from bench.execute.link import Link
 from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.records import FailureRecord
+from bench.training.checkpoint import Checkpoint
 
 OUT_OF_MEMORY_ADVICE = (
     "Ask for fewer seeds per stack (--seeds-per-stack) or more GPU per stack (--gpus-per-stack)."
 )
 
 
-def run_plan(plan: StackPlan, emit: Emit, should_stop: Callable[[], bool]) -> None:
-    """Work off one stack; an exception is emitted as the failure of all its trials.
+class _Watched:
+    """A link that remembers when the driver could not be reached."""
 
-    A failure of `emit` itself is not caught: without a taker for results there is no point in going on.
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.broken = False
+
+    def send(self, event: Event) -> None:
+        self.broken = True
+        self._link.send(event)
+        self.broken = False
+
+    def should_stop(self) -> bool:
+        return self._link.should_stop()
+
+    def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
+        return self._link.checkpoint()
+
+    def dataset(self) -> Path:
+        return self._link.dataset()
+
+
+def run_plan(plan: StackPlan, link: Link) -> None:
+    """Work off one stack; an exception is sent as the failure of all its trials.
+
+    A failure of sending itself is not caught: without a taker for results there is no point in going on.
     """
-    failed_to_emit: list[BaseException] = []
-
-    def guarded(event: object) -> None:
-        try:
-            emit(event)
-        except BaseException as error:
-            failed_to_emit.append(error)
-            raise
-
+    watched = _Watched(link)
     stack = None
     try:
-        stack = Stack(plan, guarded, should_stop)
+        stack = Stack(plan, watched)
         stack.run()
     except Exception as error:
         # The one place where everything is caught: nothing may end a stack without a word in the store.
-        if failed_to_emit:
+        if watched.broken:
             raise
         for failure in failures_of(plan, error, step=stack.iterations if stack else 0):
-            emit(failure)
+            link.send(failure)
 
 
 def failures_of(plan: StackPlan, error: Exception, *, step: int) -> list[FailureRecord]:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from bench.errors import WorkFailedError
 from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
 from bench.store.models import Claim, Trial
+from bench.store.planning import KEY_COLUMNS, key_of
 
 EXPIRY = timedelta(seconds=60)
 HEARTBEAT_SECONDS = 15.0
@@ -81,19 +82,22 @@ def claim_next(
 
 
 def heartbeat(
-    connection: Connection, run_id: str, progress: Mapping[TrialKey, StackProgress]
+    connection: Connection, run_id: str, stands: Mapping[TrialKey, StackProgress | None]
 ) -> frozenset[TrialKey]:
-    """Keep the run's claims alive, note how far the stacks are; return the trials it still holds."""
-    mine = Claim.run_id == run_id
-    connection.execute(update(Claim).where(mine).values(heartbeat_at=database_now(connection)))
-    key = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
-    claimed = select(Claim.trial_id, *key).join(Trial, Trial.id == Claim.trial_id).where(mine)
-    rows = connection.execute(claimed)
-    held = {TrialKey(*row[1:]): row.trial_id for row in rows}
-    for trial, stand in progress.items():
-        if trial in held:
-            connection.execute(update(Claim).where(Claim.trial_id == held[trial]).values(vars(stand)))
-    return frozenset(held)
+    """Keep the run's claims alive and note how far its stacks are; return those of the trials it has lost."""
+    alive = update(Claim).where(Claim.run_id == run_id).values(heartbeat_at=database_now(connection))
+    connection.execute(alive)
+    rows = _holders(connection, stands)
+    for key, row in rows.items():
+        stand = stands[key]
+        if row.claimed_by == run_id and stand is not None:
+            connection.execute(update(Claim).where(Claim.trial_id == row.id).values(vars(stand)))
+    return frozenset(key for key, row in rows.items() if _is_lost(row, run_id))
+
+
+def lost(connection: Connection, run_id: str, keys: Collection[TrialKey]) -> frozenset[TrialKey]:
+    """Those trials that have not ended and that this run does not hold any more."""
+    return frozenset(key for key, row in _holders(connection, keys).items() if _is_lost(row, run_id))
 
 
 def release(connection: Connection, run_id: str, trial_ids: Iterable[int] | None = None) -> None:
@@ -127,6 +131,23 @@ def database_now(connection: Connection) -> datetime:
         text = connection.scalar(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now")))
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     return connection.scalar(select(func.clock_timestamp())).astimezone(UTC)
+
+
+def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKey, Row[Any]]:
+    """`id`, `state` and `claimed_by` of each trial."""
+    if not keys:
+        return {}
+    chosen = (
+        select(*KEY_COLUMNS, Trial.id, Trial.state, Claim.run_id.label("claimed_by"))
+        .outerjoin(Claim, Claim.trial_id == Trial.id)
+        .where(Trial.config_hash.in_({key.config_hash for key in keys}))
+    )
+    rows = {key_of(row._mapping): row for row in connection.execute(chosen)}
+    return {key: rows[key] for key in keys}
+
+
+def _is_lost(row: Row[Any], run_id: str) -> bool:
+    return row.state in (PLANNED, RUNNING) and row.claimed_by != run_id
 
 
 def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str], bool]) -> list[_Open]:

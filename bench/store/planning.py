@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, RowMapping, insert, select, tuple_, update
 
 from bench.errors import WorkFailedError
-from bench.records import FAILED, PLANNED, DatasetRecord, TrialKey, TrialRecord, config_hash
+from bench.records import (
+    DIVERGED,
+    FAILED,
+    PLANNED,
+    RUNNING,
+    DatasetRecord,
+    TrialKey,
+    TrialRecord,
+    config_hash,
+)
 from bench.store.models import Dataset, Failure, Trial
 
 KEY_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
-BEGUN_ANEW = {"diverged", "ConflictError"}
+BEGUN_ANEW = {DIVERGED, "ConflictError"}
 """Failures that lie in a trial's own numbers. After any other it continues from its stack's last checkpoint;
 after these its stack goes on without it, and it begins anew.
 """
 _CHUNK = 500
 
 
-def plan(
-    connection: Connection, trials: Sequence[TrialRecord], run_id: str, *, retry: bool
-) -> dict[TrialKey, str]:
-    """Insert the missing trials and return the state of each; `retry` makes failed ones planned again."""
+def plan(connection: Connection, trials: Sequence[TrialRecord], run_id: str) -> dict[TrialKey, str]:
+    """Insert the missing trials and return the state of each."""
     states = stored_states(connection, [trial.key for trial in trials])
     missing = {trial.key: trial for trial in trials if trial.key not in states}
     datasets = {dataset: dataset_id(connection, dataset) for dataset in {t.dataset for t in trials}}
@@ -31,11 +38,30 @@ def plan(
         now = datetime.now(UTC)
         rows = [_row(trial, datasets[trial.dataset], run_id, now) for trial in missing.values()]
         connection.execute(insert(Trial), rows)
-    if retry:
-        for key in [key for key, state in states.items() if state == FAILED]:
-            _plan_again(connection, key, run_id)
-            states[key] = PLANNED
     return {trial.key: states.get(trial.key, PLANNED) for trial in trials}
+
+
+def retry(connection: Connection, keys: Collection[TrialKey], run_id: str) -> frozenset[TrialKey]:
+    """Make trials that failed planned again; return these and those already in a further attempt.
+
+    Those that failed with one of them in its stack come along, as their stack is trained again anyway.
+    """
+    if not keys:
+        return frozenset()
+    columns = (*KEY_COLUMNS, Trial.id, Trial.state, Trial.attempt, Trial.stack)
+    chosen = select(*columns).where(Trial.config_hash.in_({key.config_hash for key in keys}))
+    rows = {key_of(row._mapping): row for row in connection.execute(chosen.with_for_update())}
+    failed = {key for key, row in rows.items() if row.state == FAILED}
+    asked = failed & set(keys)
+    anew = {key for key in failed if _begins_anew(connection, rows[key])}
+    stacks = {(key.cell, tuple(rows[key].stack or ())) for key in asked - anew}
+    mates = {key for key in failed - anew if (key.cell, tuple(rows[key].stack or ())) in stacks}
+    for key in asked | mates:
+        _plan_again(connection, rows[key], run_id, anew=key in anew)
+    begun = {
+        key for key in keys if key in rows and rows[key].attempt > 1 and rows[key].state in (PLANNED, RUNNING)
+    }
+    return frozenset(asked | mates | begun)
 
 
 def stored_states(connection: Connection, keys: Sequence[TrialKey]) -> dict[TrialKey, str]:
@@ -88,15 +114,16 @@ def is_trial(key: TrialKey) -> Any:  # noqa: ANN401 (an SQL condition)
     return tuple_(*KEY_COLUMNS) == (key.algorithm, key.variant, key.task, key.seed, key.config_hash)
 
 
-def _plan_again(connection: Connection, key: TrialKey, run_id: str) -> None:
-    trial_id, attempt = connection.execute(select(Trial.id, Trial.attempt).where(is_trial(key))).one()
-    errors = connection.scalars(
-        select(Failure.error).where(Failure.trial_id == trial_id, Failure.attempt == attempt)
-    )
-    values = {"state": PLANNED, "run_id": run_id, "attempt": attempt + 1, "started_at": None}
-    if set(errors) & BEGUN_ANEW:
+def _begins_anew(connection: Connection, trial: Row[Any]) -> bool:
+    of_attempt = (Failure.trial_id == trial.id, Failure.attempt == trial.attempt)
+    return bool(set(connection.scalars(select(Failure.error).where(*of_attempt))) & BEGUN_ANEW)
+
+
+def _plan_again(connection: Connection, trial: Row[Any], run_id: str, *, anew: bool) -> None:
+    values = {"state": PLANNED, "run_id": run_id, "attempt": trial.attempt + 1, "started_at": None}
+    if anew:
         values["stack"] = None
-    connection.execute(update(Trial).where(Trial.id == trial_id).values(values))
+    connection.execute(update(Trial).where(Trial.id == trial.id).values(values))
 
 
 def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[str, Any]:

@@ -25,13 +25,15 @@ from bench.records import (
     TrialRecord,
     WeightsRecord,
 )
-from bench.store import claims, planning, recording
+from bench.store import claims, planning, recording, trial_rows
 from bench.store.alive import is_gone, sign_of_life
 from bench.store.claims import ClaimedStack, Nothing
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
 from bench.store.lock import writing
 from bench.store.models import Run
+from bench.store.shared_rows import SharedRows, save_shared
+from bench.store.uniting import Folded, TrialContent
 
 
 class Writer:
@@ -79,13 +81,15 @@ class Writer:
 
     # Trials
 
-    def plan(self, trials: Sequence[TrialRecord], *, retry: bool = False) -> dict[TrialKey, str]:
-        """Store the trials that are not there yet, in one transaction; return the state of each.
-
-        With `retry`, those that failed become planned again, as a further attempt.
-        """
+    def plan(self, trials: Sequence[TrialRecord]) -> dict[TrialKey, str]:
+        """Store the trials that are not there yet, in one transaction; return the state of each."""
         with self._transaction() as connection:
-            return planning.plan(connection, trials, self._run, retry=retry)
+            return planning.plan(connection, trials, self._run)
+
+    def retry(self, trials: Collection[TrialKey]) -> frozenset[TrialKey]:
+        """Plan a further attempt at those that failed; return these and any whose further attempt is open."""
+        with self._transaction() as connection:
+            return planning.retry(connection, trials, self._run)
 
     def note_dataset(self, dataset: DatasetRecord) -> None:
         """Store what is known about a dataset; `unverified` never replaces an answer."""
@@ -100,10 +104,15 @@ class Writer:
                 connection, cell, seeds, size, self._run, lambda run_id: is_gone(folder, run_id)
             )
 
-    def heartbeat(self, progress: Mapping[TrialKey, StackProgress] | None = None) -> frozenset[TrialKey]:
-        """Keep this run's claims alive and note how far its stacks are; return the trials it still holds."""
+    def heartbeat(self, stands: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
+        """Keep this run's claims alive, note how far its stacks are; return the trials it has lost."""
         with self._transaction() as connection:
-            return claims.heartbeat(connection, self._run, progress or {})
+            return claims.heartbeat(connection, self._run, stands)
+
+    def lost(self, trials: Collection[TrialKey]) -> frozenset[TrialKey]:
+        """Those of the trials that have not ended and that this run does not hold any more."""
+        with self._store.connect() as connection:
+            return claims.lost(connection, self._run, trials)
 
     def begin_execution(self, trials: Sequence[TrialKey], record: ExecutionRecord) -> None:
         """Store that a process has begun, or goes on, to work on claimed trials."""
@@ -154,6 +163,18 @@ class Writer:
             for timing in timings:
                 recording.timing(connection, timing, self._run)
             recording.finished(connection, finished, self._run)
+
+    # What other stores hold
+
+    def merge_shared(self, shared: SharedRows) -> None:
+        """Store the runs, datasets and timings that another store's trials have in common."""
+        with self._transaction() as connection:
+            save_shared(connection, shared)
+
+    def merge_trial(self, others: Sequence[TrialContent]) -> Folded:
+        """Bring in what other stores know of one trial; what contradicts the stored results is left out."""
+        with self._transaction() as connection:
+            return trial_rows.merge(connection, others, self._store.folder, str(self._store.location))
 
     @property
     def _run(self) -> str:

@@ -1,12 +1,14 @@
 """Checkpoints of a stack: whole or absent, verified on load, one generation kept in reserve.
 
-A folder holds `state-<n>.safetensors` files and `checkpoint.json`, which names the newest of them and the one
+The process that trains packs its tensors into bytes, which may travel; the driver keeps them in a folder. It
+holds `state-<n>.safetensors` files and `checkpoint.json`, which names the newest of them and the one
 before, each with its hash. The JSON is renamed into place last, so at every instant it points to complete
 files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.files import sha256_of, write_text, written_whole
@@ -26,10 +27,21 @@ POINTER = "checkpoint.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved moment of a stack: its tensors, and what the host remembers (JSON values)."""
+    """A saved moment of a stack: its tensors as a safetensors file, and what the host remembers."""
 
-    tensors: dict[str, Tensor]
+    content: bytes
     host: dict[str, Any]
+    """JSON values."""
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], host: Mapping[str, Any]) -> Checkpoint:
+        """Pack tensors; they may change afterwards."""
+        # Copies in row-major order: the format allows neither shared memory nor strides.
+        return cls(save({name: _own_copy(tensor) for name, tensor in tensors.items()}), dict(host))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors, on the CPU."""
+        return load(self.content)
 
 
 class CheckpointFolder:
@@ -43,17 +55,19 @@ class CheckpointFolder:
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         self.identity = identity
+        self._damaged: set[int] = set()
+        """Generations that were found damaged; they are not kept in reserve."""
 
-    def save(self, tensors: Mapping[str, Tensor], host: Mapping[str, object]) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint and drop all but the previous one."""
-        previous = self._generations()[:1]
-        number = 1 + max((int(entry["number"]) for entry in previous), default=0)
+        known, _ = self._generations()
+        previous = [entry for entry in known if entry["number"] not in self._damaged][:1]
+        number = 1 + max((int(entry["number"]) for entry in known), default=0)
         path = self.folder / f"state-{number}.safetensors"
         with written_whole(path) as temporary:
-            # Copies in row-major order: the format allows neither shared memory nor strides.
-            # Written by Python, because save_file hides that a disk is full behind an error of its own.
-            temporary.write_bytes(save({name: _own_copy(tensor) for name, tensor in tensors.items()}))
-        entry = {"number": number, "file": path.name, "sha256": sha256_of(path), "host": dict(host)}
+            temporary.write_bytes(checkpoint.content)
+        digest = hashlib.sha256(checkpoint.content).hexdigest()
+        entry = {"number": number, "file": path.name, "sha256": digest, "host": checkpoint.host}
         pointer = {"format": FORMAT, "identity": self.identity, "generations": [entry, *previous]}
         write_text(self.folder / POINTER, json.dumps(pointer, indent=1))
         kept = {generation["file"] for generation in (entry, *previous)}
@@ -63,18 +77,16 @@ class CheckpointFolder:
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest intact checkpoint, or None; and a sentence for each that had to be passed over."""
-        complaints = []
-        for entry in self._generations():
+        generations, complaints = self._generations()
+        for entry in generations:
             path = self.folder / entry["file"]
             if not path.is_file():
                 complaints.append(f"checkpoint {path.name} is missing")
             elif sha256_of(path) != entry["sha256"]:
                 complaints.append(f"checkpoint {path.name} is damaged (its hash differs)")
             else:
-                try:
-                    return Checkpoint(load_file(path), entry["host"]), complaints
-                except SafetensorError as error:
-                    complaints.append(f"checkpoint {path.name} cannot be read ({error})")
+                return Checkpoint(path.read_bytes(), entry["host"]), complaints
+            self._damaged.add(entry["number"])
         return None, complaints
 
     def remove(self) -> None:
@@ -88,25 +100,22 @@ class CheckpointFolder:
         """States, and what processes killed while writing left behind."""
         return [*self.folder.glob("state-*.safetensors"), *self.folder.glob(".*.part")]
 
-    def _generations(self) -> list[dict[str, Any]]:
-        pointer = read_pointer(self.folder)
-        if pointer is None or pointer["identity"] != self.identity:
-            return []
-        return pointer["generations"]
+    def _generations(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """What the pointer names, the newest first; and what is wrong where it names nothing."""
+        path = self.folder / POINTER
+        if not path.is_file():
+            return [], []
+        try:
+            pointer = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            # Renamed into place whole, so something else wrote or damaged it.
+            return [], [f"{POINTER} is damaged (it is no JSON); the stack starts anew"]
+        if not isinstance(pointer, dict) or pointer.get("format") != FORMAT:
+            return [], [f"{POINTER} is of another version of bench; the stack starts anew"]
+        if pointer["identity"] != self.identity:
+            return [], [f"{POINTER} belongs to another stack; this one starts anew"]
+        return pointer["generations"], []
 
 
 def _own_copy(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-def read_pointer(folder: Path) -> dict[str, Any] | None:
-    """The folder's `checkpoint.json`, or None where there is none of this format."""
-    path = folder / POINTER
-    if not path.is_file():
-        return None
-    try:
-        pointer = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        # Renamed into place whole, so this was not written by us; the caller starts the stack anew.
-        return None
-    return pointer if isinstance(pointer, dict) and pointer.get("format") == FORMAT else None

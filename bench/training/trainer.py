@@ -94,13 +94,18 @@ class Trainer:
 
     def read_metrics(self) -> list[dict[str, float]]:
         """Means of every metric since the last reading, per seed; waits for the device."""
+        means = self.metrics()
+        for tensor in (*self._sums.values(), *self._counts.values()):
+            tensor.zero_()
+        return means
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The same without counting as a reading."""
         # A metric of the other phase has no count; one that diverged has, and is NaN.
         counted = {
             name: total / self._counts[name] for name, total in self._sums.items() if self._counts[name]
         }
         per_metric = {name: mean.tolist() for name, mean in counted.items()}
-        for tensor in (*self._sums.values(), *self._counts.values()):
-            tensor.zero_()
         seeds = range(len(self.algorithm.seeds))
         return [{name: values[slot] for name, values in per_metric.items()} for slot in seeds]
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import time
 from pathlib import Path
 
@@ -15,12 +14,22 @@ from tests.execute.tiny import completed, started, typed
 STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
 
 
-def test_as_many_stacks_at_once_as_their_shares_allow():
-    assert concurrency(Shares(1, 0.0), {"CPU": 4.0}, 10) == 4
-    assert concurrency(Shares(3, 0.0), {"CPU": 4.0}, 10) == 1
-    assert concurrency(Shares(1, 0.0), {"CPU": 4.0}, 2) == 2
-    assert concurrency(Shares(1, 0.5), {"CPU": 64.0, "GPU": 2.0}, 100) == 4
-    assert concurrency(Shares(8, 0.0), {"CPU": 4.0}, 2) == 1
+@pytest.mark.parametrize(
+    ("shares", "nodes", "stacks", "expected"),
+    [
+        (Shares(1, 0.0), [{"CPU": 4.0}], 10, 4),
+        (Shares(3, 0.0), [{"CPU": 4.0}], 10, 1),
+        (Shares(1, 0.0), [{"CPU": 4.0}], 2, 2),
+        (Shares(1, 0.5), [{"CPU": 64.0, "GPU": 2.0}], 100, 4),
+        (Shares(1, 0.4), [{"CPU": 64.0, "GPU": 3.0}], 100, 6),  # a share does not cross GPUs
+        (Shares(1, 2.0), [{"CPU": 64.0, "GPU": 3.0}], 100, 1),
+        (Shares(2, 0.0), [{"CPU": 3.0}, {"CPU": 3.0}], 100, 2),  # nor a stack machines
+        (Shares(1, 0.5), [{"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}], 100, 1),
+        (Shares(8, 0.0), [{"CPU": 4.0}], 2, 1),
+    ],
+)
+def test_as_many_stacks_at_once_as_their_shares_allow(shares, nodes, stacks, expected):
+    assert concurrency(shares, nodes, stacks) == expected
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +84,48 @@ def workers(pid):
     ]
 
 
-def test_a_killed_worker_fails_its_trials_and_no_others(tiny_data, tmp_path):
-    store = tmp_path / "bench.sqlite"
-    command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", *STACKS,
-                    train_iterations=2500)  # fmt: skip
-    process = started(command, tiny_data)
-    while not any(tmp_path.glob("checkpoints/*/checkpoint.json")):
+LONG = {"train_iterations": 800}
+
+
+def killed_once(command, data, folder):
+    """Exit code and output of a run, one of whose workers was killed once it had saved a checkpoint."""
+    process = started(command, data)
+    while not any(folder.glob("checkpoints/*/checkpoint.json")):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=240)
-    assert process.returncode == 1, output
+    return process.returncode, output
+
+
+def test_a_killed_worker_is_taken_up_again_with_the_same_numbers(tiny_data, tmp_path):
+    whole, cut = tmp_path / "whole" / "bench.sqlite", tmp_path / "cut" / "bench.sqlite"
+    assert completed(typed("--executor", "local", "--store", whole, *STACKS, **LONG), tiny_data)[0] == 0
+    command = typed("--executor", "ray", "--store", cut, "--checkpoint-seconds", "0", *STACKS, **LONG)
+    code, output = killed_once(command, tiny_data, cut.parent)
+    assert code == 0, output
+    assert "retry 1 of 3" in output
+    assert "continues from" in output
+    assert results(cut) == results(whole)
+    outcomes = rows(cut, "SELECT outcome FROM executions ORDER BY id")
+    assert sorted(outcomes, key=str) == [("finished",), ("finished",), (None,)]
+
+
+def test_a_worker_killed_too_often_fails_its_trials_and_no_others(tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", "--max-retries", "0",
+                    *STACKS, **LONG)  # fmt: skip
+    code, output = killed_once(command, tiny_data, tmp_path)
+    assert code == 1, output
     assert "1 finished, 1 FAILED" in output
     assert sorted(state for state, _, _ in results(store).values()) == ["failed", "finished"]
-    with sqlite3.connect(store) as connection:
-        ((error, message),) = connection.execute("SELECT error, message FROM failures").fetchall()
+    ((error, message),) = rows(store, "SELECT error, message FROM failures")
     assert error == "WorkerDiedError"
     assert message.strip()
+    code, output = completed([*command, "--retry", "failed", "--executor", "local"], tiny_data)
+    assert code == 0, output
+    assert "continues from" in output
+    assert "1 trials: 1 finished" in output
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ from safetensors.torch import load
 
 from bench.catalog import load_catalog
 from bench.data.generate import write_generated
-from bench.execute.events import Weights
+from bench.execute.events import Outcome, Weights
 from bench.execute.plan import StackPlan
-from bench.records import DatasetRecord, EvaluationRecord, FinishedRecord
+from bench.records import DatasetRecord, EvaluationRecord
 from tests.execute.tiny import Played, tiny_cell
 
 TASK = load_catalog().task("bandit-25gaussians-far")
@@ -28,14 +28,15 @@ def data(tmp_path_factory):
     return path
 
 
-def plan(data, folder):
+def plan(data):
     cell = tiny_cell(tasks=(TASK,), changes=SIZES)
     trials = tuple(cell.trial(seed, DATASET) for seed in (0, 1))
-    return StackPlan(trials, TASK, data, folder / "checkpoints", checkpoint_seconds=0.0)
+    return StackPlan(trials, TASK, data, checkpoint_seconds=0.0)
 
 
 def files(played):
-    return {(event.trial.seed, event.role): event.content for event in played.of(Weights)}
+    kept = {(event.trial.seed, event.role): event.content for event in played.of(Weights)}
+    return kept | {(event.finished.trial.seed, "final"): event.weights for event in played.of(Outcome)}
 
 
 def numbers(played):
@@ -44,8 +45,8 @@ def numbers(played):
 
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
-    played = Played()
-    assert played.play(plan(data, tmp_path_factory.mktemp("whole")))
+    played = Played(tmp_path_factory.mktemp("whole"))
+    assert played.play(plan(data))
     return played
 
 
@@ -74,12 +75,12 @@ def test_the_last_evaluation_holds_the_numbers(uninterrupted):
 
 @pytest.mark.parametrize("made", [0, 1])
 def test_cut_off_and_continued_it_is_the_same(uninterrupted, data, tmp_path, made):
-    parts = Played()
-    halves = plan(data, tmp_path)
+    parts = Played(tmp_path)
+    halves = plan(data)
     assert not parts.play(
         halves, lambda stack: len(stack.history.evaluations) == made and stack.iterations > 5
     )
     assert parts.play(halves)
     assert files(parts) == files(uninterrupted)
     assert numbers(parts) == numbers(uninterrupted)
-    assert len(parts.of(FinishedRecord)) == 2
+    assert len(parts.of(Outcome)) == 2

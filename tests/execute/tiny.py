@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.catalog import load_catalog
+from bench.execute.events import Completed, Progress, Saved
 from bench.execute.grid import Cell, Request, plan_cells
 from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.records import DatasetRecord
+from bench.training.checkpoint import CheckpointFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "collected-hopper-quickstart"
@@ -42,33 +44,64 @@ def tiny_cell(**changes) -> Cell:
     return cell
 
 
-def tiny_plan(data: Path, folder: Path, seeds=(0, 1), **settings) -> StackPlan:
-    """A stack of the cell's trials with its checkpoints below `folder`."""
+def tiny_plan(data: Path, seeds=(0, 1), **settings) -> StackPlan:
+    """A stack of the cell's trials."""
     cell = tiny_cell()
     return StackPlan(
         trials=tuple(cell.trial(seed, DATASET) for seed in seeds),
         task=cell.task,
         data_path=data / "collected" / f"{TASK}.hdf5",
-        checkpoints=folder / "checkpoints",
         **settings,
     )
 
 
 @dataclass
 class Played:
-    """What a stack told, from one or several attempts at it."""
+    """What a stack told, from one or several attempts at it; its checkpoints lie below `folder`."""
 
+    folder: Path
     events: list = field(default_factory=list)
 
     def of(self, kind: type) -> list:
         """Events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    def checkpoints(self, plan: StackPlan) -> CheckpointFolder:
+        """The folder of a stack's checkpoints."""
+        return CheckpointFolder(self.folder / plan.name, plan.identity)
+
     def play(self, plan: StackPlan, when=lambda stack: False, before=lambda stack: None) -> bool:
         """Run a new stack until it is complete or `when(stack)` is true; `before` may change it first."""
-        stack = Stack(plan, self.events.append, lambda: when(stack))
-        before(stack)
-        return stack.run()
+        link = PlayedLink(self, plan, when)
+        link.stack = Stack(plan, link)
+        before(link.stack)
+        return link.stack.run()
+
+
+class PlayedLink:
+    """Keeps the events for the test, and the checkpoints as a driver does."""
+
+    def __init__(self, played: Played, plan: StackPlan, when=lambda stack: False) -> None:
+        self.stack = None
+        self._played, self._plan, self._when = played, plan, when
+        self._folder = played.checkpoints(plan)
+
+    def send(self, event: object) -> None:
+        if isinstance(event, Saved):
+            self._folder.save(event.checkpoint)
+        elif isinstance(event, Completed):
+            self._folder.remove()
+        elif not isinstance(event, Progress):
+            self._played.events.append(event)
+
+    def should_stop(self) -> bool:
+        return self._when(self.stack)
+
+    def checkpoint(self):
+        return self._folder.load()
+
+    def dataset(self) -> Path:
+        return self._plan.data_path
 
 
 def typed(*arguments: object, **changes: object) -> list[str]:

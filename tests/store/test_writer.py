@@ -123,7 +123,9 @@ def test_a_failed_trial_is_left_alone_until_asked_for_again(store: Store, writer
         writer.record(samples.finished_record(KEY))
     assert writer.plan([TRIAL, other]) == {KEY: "failed", other.key: "planned"}
     writer.begin_run(samples.run_record("run-2"))
-    assert writer.plan([TRIAL, other], retry=True) == {KEY: "planned", other.key: "planned"}
+    assert writer.retry([KEY, other.key]) == {KEY}
+    assert writer.plan([TRIAL, other]) == {KEY: "planned", other.key: "planned"}
+    assert writer.retry([KEY, other.key]) == {KEY}  # asked again while that attempt is open
     assert [(trial.attempt, trial.run_id) for trial in trials(store)] == [(2, "run-2"), (1, "run-1")]
 
 
@@ -133,7 +135,7 @@ def test_a_further_attempt_stands_beside_the_first(store: Store, writer: Writer)
     writer.record(samples.evaluation_record(KEY, 2))
     writer.record(samples.weights_record(KEY))
     writer.record(samples.failure_record(KEY))
-    writer.plan([TRIAL], retry=True)
+    writer.retry([KEY])
     again = samples.evaluation_record(KEY, 2, (1.0, 2.0))
     writer.record(again)
     writer.record(samples.weights_record(KEY, "ef" * 32))

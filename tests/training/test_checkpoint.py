@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.training.checkpoint import CheckpointFolder, read_pointer
+from bench.training.checkpoint import Checkpoint, CheckpointFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,10 @@ def tensors(number=0):
     }
 
 
+def pointer(folder):
+    return json.loads((folder / "checkpoint.json").read_text())
+
+
 def assert_same_bits(loaded, expected):
     assert loaded.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -42,26 +46,26 @@ def test_round_trip(tmp_path):
     folder = CheckpointFolder(tmp_path / "stack", "dtql seeds 0-1")
     assert folder.load() == (None, [])
     host = {"phase": 1, "step": 20, "scores": [1.5, 2.0], "note": "ä"}
-    folder.save(tensors(), host)
+    folder.save(Checkpoint.of(tensors(), host))
     checkpoint, complaints = CheckpointFolder(tmp_path / "stack", "dtql seeds 0-1").load()
     assert complaints == []
     assert checkpoint.host == host
-    assert_same_bits(checkpoint.tensors, tensors())
-    assert torch.signbit(checkpoint.tensors["odd"][2])
+    assert_same_bits(checkpoint.tensors(), tensors())
+    assert torch.signbit(checkpoint.tensors()["odd"][2])
 
 
 def test_newest_of_two_generations(tmp_path):
     folder = CheckpointFolder(tmp_path, "a")
     for number in range(5):
-        folder.save(tensors(number), {"number": number})
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
         assert folder.load()[0].host == {"number": number}
     files = sorted(path.name for path in tmp_path.iterdir())
     assert len(files) == 3  # two states and the pointer; nothing half-written
-    assert {entry["host"]["number"] for entry in read_pointer(tmp_path)["generations"]} == {3, 4}
+    assert {entry["host"]["number"] for entry in pointer(tmp_path)["generations"]} == {3, 4}
 
 
 def newest(folder):
-    return folder / read_pointer(folder)["generations"][0]["file"]
+    return folder / pointer(folder)["generations"][0]["file"]
 
 
 def torn(path):
@@ -78,23 +82,34 @@ def flipped(path):
 def test_damaged_newest_gives_the_one_before(tmp_path, damage):
     folder = CheckpointFolder(tmp_path, "a")
     for number in range(2):
-        folder.save(tensors(number), {"number": number})
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
     name = newest(tmp_path).name
     damage(tmp_path / name)
     checkpoint, complaints = folder.load()
     assert checkpoint.host == {"number": 0}
-    assert_same_bits(checkpoint.tensors, tensors(0))
+    assert_same_bits(checkpoint.tensors(), tensors(0))
     assert len(complaints) == 1
     assert name in complaints[0]
     # Saving goes on from there, and never writes over what the pointer names.
-    folder.save(tensors(2), {"number": 2})
+    folder.save(Checkpoint.of(tensors(2), {"number": 2}))
     assert folder.load()[0].host == {"number": 2}
+
+
+def test_a_damaged_generation_is_not_kept_in_reserve(tmp_path):
+    folder = CheckpointFolder(tmp_path, "a")
+    for number in range(2):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    torn(newest(tmp_path))
+    folder.load()
+    folder.save(Checkpoint.of(tensors(2), {"number": 2}))
+    torn(newest(tmp_path))
+    assert folder.load()[0].host == {"number": 0}
 
 
 def test_both_damaged_gives_none_and_two_complaints(tmp_path):
     folder = CheckpointFolder(tmp_path, "a")
     for number in range(2):
-        folder.save(tensors(number), {"number": number})
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
     for path in tmp_path.glob("state-*"):
         torn(path)
     checkpoint, complaints = folder.load()
@@ -103,24 +118,28 @@ def test_both_damaged_gives_none_and_two_complaints(tmp_path):
 
 
 def test_another_stack_is_not_loaded(tmp_path):
-    CheckpointFolder(tmp_path, "seeds 0-1").save(tensors(), {})
-    assert CheckpointFolder(tmp_path, "seeds 0-4").load()[0] is None
+    CheckpointFolder(tmp_path, "seeds 0-1").save(Checkpoint.of(tensors(), {}))
+    checkpoint, complaints = CheckpointFolder(tmp_path, "seeds 0-4").load()
+    assert checkpoint is None
+    assert "another stack" in complaints[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", json.dumps({"format": 999, "identity": "a"})])
 def test_unreadable_pointer_gives_none(tmp_path, content):
     folder = CheckpointFolder(tmp_path, "a")
-    folder.save(tensors(), {})
+    folder.save(Checkpoint.of(tensors(), {}))
     (tmp_path / "checkpoint.json").write_text(content)
-    assert folder.load()[0] is None
-    folder.save(tensors(1), {"number": 1})
+    checkpoint, complaints = folder.load()
+    assert checkpoint is None
+    assert "starts anew" in complaints[0]
+    folder.save(Checkpoint.of(tensors(1), {"number": 1}))
     assert folder.load()[0].host == {"number": 1}
 
 
 def test_remove(tmp_path):
     folder = CheckpointFolder(tmp_path / "stack", "a")
     folder.remove()  # nothing there
-    folder.save(tensors(), {})
+    folder.save(Checkpoint.of(tensors(), {}))
     folder.remove()
     assert not (tmp_path / "stack").exists()
     assert folder.load() == (None, [])
@@ -128,10 +147,10 @@ def test_remove(tmp_path):
 
 def test_failed_write_leaves_the_last_checkpoint(tmp_path):
     folder = CheckpointFolder(tmp_path, "a")
-    folder.save(tensors(), {"number": 0})
+    folder.save(Checkpoint.of(tensors(), {"number": 0}))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(TypeError):
-        folder.save(tensors(1), {"number": object()})  # no JSON value
+        folder.save(Checkpoint.of(tensors(1), {"number": object()}))  # no JSON value
     assert folder.load()[0].host == {"number": 0}
     assert set(before) <= set(tmp_path.iterdir())
 
@@ -142,7 +161,7 @@ KILLED_SAVES = """
 import os, signal, sys, time
 from pathlib import Path
 import torch
-from bench.training.checkpoint import CheckpointFolder
+from bench.training.checkpoint import Checkpoint, CheckpointFolder
 
 torch.set_num_threads(1)
 EVENTS = {"open", "os.rename", "os.remove", "os.chmod", "tempfile.mkstemp", "os.mkdir"}
@@ -161,7 +180,7 @@ def save_forever(folder, fatal_event):
     while True:
         number += 1
         state = {"x": torch.full((200, 100), float(number)), "n": torch.tensor(number)}
-        folder_of(folder).save(state, {"number": number})
+        folder_of(folder).save(Checkpoint.of(state, {"number": number}))
 
 def folder_of(path):
     return CheckpointFolder(path, "a")
@@ -172,8 +191,8 @@ def check(path, expected):
     if not expected and checkpoint is None:
         return -1
     number = checkpoint.host["number"]
-    assert torch.equal(checkpoint.tensors["x"], torch.full((200, 100), float(number)))
-    assert checkpoint.tensors["n"] == number
+    assert torch.equal(checkpoint.tensors()["x"], torch.full((200, 100), float(number)))
+    assert checkpoint.tensors()["n"] == number
     return number
 
 def killed(path, fatal_event, seconds):
@@ -198,7 +217,7 @@ for round_ in range(1, 41):  # always the same folder, with what the killed left
     assert number >= last, (number, last)
     last = number
 assert last > 10, last
-folder_of(base / "again").save({"x": torch.zeros(1)}, {})
+folder_of(base / "again").save(Checkpoint.of({"x": torch.zeros(1)}, {}))
 assert len(list((base / "again").iterdir())) == 3, "what the killed left behind is swept away"
 print("survived", last)
 """

@@ -1,0 +1,211 @@
+"""The driver's end of one stack at work: what it sends is stored, its checkpoints are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from bench.execute.events import (
+    Completed,
+    Event,
+    Notice,
+    Outcome,
+    Progress,
+    Saved,
+    Shown,
+    Started,
+    Stopped,
+    Weights,
+)
+from bench.execute.plan import StackPlan
+from bench.execute.worker import failures_of
+from bench.files import written_whole
+from bench.records import (
+    EvaluationRecord,
+    FailureRecord,
+    StackProgress,
+    TrialKey,
+    WeightsRecord,
+)
+from bench.store.claims import ClaimLostError
+from bench.store.patience import patiently
+from bench.store.recording import ConflictError
+from bench.store.writer import Writer
+from bench.training.checkpoint import Checkpoint, CheckpointFolder
+
+_T = TypeVar("_T")
+
+FINAL = "final"
+"""Role of the weights at the end of training."""
+
+
+class Watcher(Protocol):
+    """Shows a person what happens."""
+
+    def watch(self, event: Shown) -> None:
+        """Called after each event has been dealt with."""
+
+
+class WorkerDiedError(Exception):
+    """A worker process ended without a word: killed, out of memory, or its machine was lost."""
+
+
+class StackAtWork:
+    """One claimed stack.
+
+    Parameters
+    ----------
+    claimed : trials whose results are wanted; other seeds of the stack only accompany them.
+    folder : the store's folder; weights go into `weights/` below it, checkpoints into `checkpoints/`.
+    stopped : whether a person wants the driver to end.
+    """
+
+    def __init__(
+        self,
+        plan: StackPlan,
+        claimed: tuple[TrialKey, ...],
+        writer: Writer,
+        folder: Path,
+        watcher: Watcher,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self.plan = plan
+        self.open = set(claimed)
+        """Claimed trials that have not ended."""
+        self.lost = False
+        """Another driver has taken over."""
+        self.stand: StackProgress | None = None
+        self.deaths = 0
+        """How often its worker process was lost."""
+        self.finished = 0
+        self.failed = 0
+        self._writer = writer
+        self._folder = folder
+        self._checkpoints = CheckpointFolder(folder / "checkpoints" / plan.name, plan.identity)
+        self._last_metrics: dict[TrialKey, dict[str, float]] = {}
+        self._watcher = watcher
+        self._stopped = stopped
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether its worker is to save and end."""
+        return self.lost or not self.open or self._stopped()
+
+    def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
+        """Its last intact checkpoint, and a sentence for each that had to be passed over."""
+        return self._checkpoints.load()
+
+    def receive(self, event: Event) -> None:
+        """Deal with one event of the worker; returning acknowledges it.
+
+        While the store cannot take anything in, this waits.
+        """
+        try:
+            told = self._patiently(lambda: self._deal_with(event))
+        except ClaimLostError as error:
+            self.give_up(error)
+            return
+        if told is not None:
+            self._watcher.watch(told)
+
+    def give_up(self, reason: ClaimLostError) -> None:
+        """Another driver works on it by now: nothing of it is stored any more."""
+        if not self.lost:
+            self.lost = True
+            self._watcher.watch(Notice(f"{self.plan.title}: given up. {reason.why} {reason.do_this}"))
+
+    def died(self, reason: str) -> None:
+        """Store that its worker was lost, as the failure of what was still open."""
+        done = self.stand.iterations_done if self.stand else 0
+        for failure in failures_of(self.plan, WorkerDiedError(reason), step=done):
+            self.receive(failure)
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        return patiently(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)
+
+    def _deal_with(self, event: Event) -> Event | None:
+        """Store what the event holds; return what is to be shown of it."""
+        match event:
+            case Started():
+                self._writer.begin_execution(sorted(self.open, key=lambda key: key.seed), event.execution)
+            case Progress():
+                self.stand = event.stand
+            case Saved():
+                self._keep_checkpoint(event.checkpoint)
+            case Stopped():
+                self._stop(event)
+            case Completed():
+                self._checkpoints.remove()
+            case EvaluationRecord() | FailureRecord() | Weights() | Outcome():
+                return self._result(event)
+        return event
+
+    def _keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        # A driver that slept for minutes must not write where its successor writes by now.
+        if not self.lost and not self._writer.lost(self.open):
+            self._checkpoints.save(checkpoint)
+
+    def _stop(self, event: Stopped) -> None:
+        if self.lost:
+            return
+        self._writer.stop(sorted(self.open, key=lambda key: key.seed), event.iterations)
+        if not self.open:
+            self._checkpoints.remove()
+
+    def _result(self, event: EvaluationRecord | FailureRecord | Weights | Outcome) -> Event | None:
+        key = event.finished.trial if isinstance(event, Outcome) else event.trial
+        if self.lost or key not in self.open:
+            # Of a seed that only accompanies the others, or that has ended before.
+            return None
+        try:
+            return self._stored(event)
+        except ConflictError as error:
+            # This trial's numbers do not repeat; the others' are none the worse for it.
+            step = event.step if isinstance(event, EvaluationRecord) else 0
+            failure = _failure_of(key, step, error)
+            return self._stored(failure)
+
+    def _stored(self, event: EvaluationRecord | FailureRecord | Weights | Outcome) -> Event:
+        match event:
+            case EvaluationRecord():
+                self._writer.record(event)
+                self._last_metrics[event.trial] = event.metrics
+            case Weights():
+                self._writer.record(self._keep(event.trial, event.role, event.content))
+            case FailureRecord():
+                if not event.last_metrics:
+                    event = replace(event, last_metrics=self._last_metrics.get(event.trial, {}))
+                self._writer.record(event)
+                self.open.discard(event.trial)
+                self.failed += 1
+            case Outcome():
+                key = event.finished.trial
+                kept = self._keep(key, FINAL, event.weights)
+                self._writer.finish(event.finished, kept, event.timings)
+                self.open.discard(key)
+                self.finished += 1
+        return event
+
+    def _keep(self, key: TrialKey, role: str, content: bytes) -> WeightsRecord:
+        stem = f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:12]}-seed-{key.seed}"
+        digest = hashlib.sha256(content).hexdigest()
+        # Named by content too: another attempt's weights must not replace these under their row.
+        path = self._folder / "weights" / f"{stem}-{role}-{digest[:8]}.safetensors"
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content)
+        return WeightsRecord(key, role, path.relative_to(self._folder).as_posix(), digest, len(content))
+
+
+def _failure_of(key: TrialKey, step: int, error: ConflictError) -> FailureRecord:
+    return FailureRecord(
+        trial=key,
+        step=step,
+        error=type(error).__name__,
+        message=str(error),
+        traceback="",
+        failed_at=datetime.now(UTC),
+    )
