@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from bench.cli import db_export, db_merge
 from bench.cli.common import StoreOption
 from bench.cli.tables import print_table
 from bench.store.location import DEFAULT_STORE, locate
 
 app = typer.Typer(
-    help="Look at the results database, or bring it to the newest schema.", no_args_is_help=True
+    help="Look at the results database, bring it to the newest schema, carry it to other machines.",
+    no_args_is_help=True,
 )
 
 
@@ -39,6 +41,10 @@ def info(store: StoreOption = DEFAULT_STORE) -> None:
         [(table.name, f"{table.rows:,}", ", ".join(table.columns)) for table in contents.tables],
         right=("rows",),
     )
+
+
+app.command()(db_export.export)
+app.command()(db_merge.merge)
 
 
 def _size(size_bytes: int | None) -> str:

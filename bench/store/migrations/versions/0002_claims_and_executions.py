@@ -11,10 +11,12 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-# Of several stretches of work on a trial the views show the last.
+# Of several stretches of work on a trial the views show the last one of the run and the attempt that count:
+# rows that were merged in from another store are younger.
 _LAST_EXECUTION = """
 LEFT JOIN executions ON executions.id = (
-    SELECT MAX(latest.id) FROM executions AS latest WHERE latest.trial_id = trials.id
+    SELECT MAX(latest.id) FROM executions AS latest
+    WHERE latest.trial_id = trials.id AND latest.attempt = trials.attempt AND latest.run_id = trials.run_id
 )
 """
 

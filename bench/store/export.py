@@ -1,0 +1,88 @@
+"""A whole store in one file that can be carried anywhere: an SQLite store again, of any store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, func, insert, select
+
+from bench.errors import BenchError
+from bench.files import written_whole
+from bench.store import schema, sqlite
+from bench.store.database import Store, transaction
+from bench.store.kept_files import bring
+from bench.store.models import Base, Claim, Weights
+
+Show = Callable[[int, int], None]
+"""Is told how many rows are written, and of how many."""
+
+ROWS_AT_A_TIME = 20_000
+
+
+def check_target(target: Path, store: Store, *, force: bool) -> None:
+    """Refuse to write where something would be lost.
+
+    Raises
+    ------
+    BenchError : the store itself, a folder, a file without `force`, a store that is in use.
+    """
+    other = "Name another file."
+    source = store.location.path
+    if source is not None and source.resolve() == target.resolve():
+        raise BenchError(f"{str(target)!r} is the store itself", "", other)
+    if target.is_dir():
+        raise BenchError(f"{str(target)!r} is a folder", "", f"Name a file in it: {target}/bench.sqlite")
+    if target.exists() and not force:
+        raise BenchError(f"{str(target)!r} exists", "", "Name another file, or replace it with --force.")
+    if target.with_name(target.name + "-wal").exists():
+        raise BenchError(f"{str(target)!r} is a store that is in use, or was when it was cut off", "", other)
+
+
+def export_sqlite(store: Store, target: Path, show: Show) -> dict[str, int]:
+    """Write everything, as it is at one moment, into a store at `target`; return the rows of each table.
+
+    Rows keep their numbers. Who works on a trial at present is left out: nobody does in the copy.
+    """
+    tables = [table for table in Base.metadata.sorted_tables if table is not Claim.__table__]
+    with written_whole(target) as temporary, store.connect() as source:
+        rows = {table.name: source.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+        engine = sqlite.engine_for(temporary, create=True, read_only=False)
+        try:
+            with transaction(engine) as copy:
+                schema.upgrade(copy, str(target))
+                before = 0
+                for table in tables:
+                    _copy(
+                        table,
+                        source,
+                        copy,
+                        lambda done, before=before: show(before + done, sum(rows.values())),
+                    )
+                    before += rows[table.name]
+        finally:
+            engine.dispose()
+    return rows
+
+
+def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
+    """Copy the files of weights to the same places below `folder`, each verified by its hash.
+
+    Returns
+    -------
+    How many are there now, and what is wrong with each of the others.
+    """
+    with store.connect() as connection:
+        files = connection.execute(select(Weights.path, Weights.sha256).distinct()).all()
+    faults = {name: bring(name, sha256, store.folder, folder) for name, sha256 in files}
+    wrong = {str(store.folder / name): fault for name, fault in faults.items() if fault}
+    return len(faults) - len(wrong), wrong
+
+
+def _copy(table: Table, source: Connection, copy: Connection, show: Callable[[int], None]) -> None:
+    done = 0
+    result = source.execution_options(yield_per=ROWS_AT_A_TIME).execute(select(table))
+    for rows in result.mappings().partitions():
+        copy.execute(insert(table), [dict(row) for row in rows])
+        done += len(rows)
+        show(done)
