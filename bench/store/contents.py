@@ -43,7 +43,7 @@ def describe(store: Store) -> Contents:
             if name != "alembic_version"
         )
         size = path.stat().st_size if path else None
-        return Contents(connection.dialect.name, revision_of(connection), size, tables)
+        return Contents(connection.dialect.name, revision_of(connection, str(store.location)), size, tables)
 
 
 def _rows(connection: Connection, name: str) -> int:

@@ -69,7 +69,7 @@ def open_store(
     engine = _engine(location, create=create, read_only=read_only)
     try:
         with explained(str(location)):
-            if create and _is_empty(engine):
+            if create and _revision_of(location, engine) is None:
                 # Somebody else may be making it at this moment; then this finds it made.
                 with upgrading(location, PATIENCE_SECONDS):
                     _upgrade(location, engine)
@@ -90,13 +90,17 @@ def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, 
 
     Raises
     ------
-    BenchError : no database there, one that is being written, or one from a newer version (left untouched).
+    BenchError : no database there, or an empty one; one that is being written; one from a newer version (left
+        untouched).
     """
     location = locate(url_or_path)
     engine = _engine(location, create=False, read_only=False)
     try:
-        with explained(str(location)), upgrading(location):
-            return _upgrade(location, engine)
+        with explained(str(location)):
+            # Looked at first, because the lock leaves a file behind.
+            schema.require_upgradable(_revision_of(location, engine), str(location))
+            with upgrading(location):
+                return _upgrade(location, engine)
     finally:
         engine.dispose()
 
@@ -113,22 +117,24 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 def _engine(location: Location, *, create: bool, read_only: bool) -> Engine:
     if location.path is not None:
-        return sqlite.engine_for(location.path, create=create, read_only=read_only)
+        engine = sqlite.engine_for(location.path, create=create, read_only=read_only)
+        schema.refuse_foreign(sqlite.tables_without_log(location.path), str(location))
+        return engine
     return postgresql.engine_for(location, read_only=read_only)
 
 
-def _is_empty(engine: Engine) -> bool:
+def _revision_of(location: Location, engine: Engine) -> str | None:
     with engine.connect() as connection:
-        return schema.revision_of(connection) is None
+        return schema.revision_of(connection, str(location))
 
 
 def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:
     with transaction(engine) as connection:
         if location.path is None:
             _refuse_while_worked_on(connection, location)
-        before = schema.revision_of(connection)
+        before = schema.revision_of(connection, str(location))
         schema.refuse_newer(before, str(location))
-        schema.upgrade(connection)
+        schema.upgrade(connection, str(location))
     return before, schema.head_revision()
 
 

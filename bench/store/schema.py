@@ -7,29 +7,47 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy.engine.reflection import ObjectKind
+from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
+from bench.store.faults import explained
+from bench.store.models import Base
+from bench.store.views import VIEWS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _OURS = {"runs", "datasets", "trials", "evaluations", "episodes"}
+_VERSION = table("alembic_version", column("version_num"))
 
 
-def revision_of(connection: Connection) -> str | None:
-    """The database's revision; None where it is empty.
+def revision_of(connection: Connection, place: str) -> str | None:
+    """The revision of the database at `place`; None where it is empty.
 
     Raises
     ------
-    BenchError : the database belongs to another application.
+    BenchError : the database belongs to another application, or is half a store.
     """
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return None
-    if "alembic_version" not in tables or not tables >= _OURS:
-        listed = ", ".join(sorted(tables)[:5])
-        raise BenchError("the database was not made by bench", f"It holds the tables {listed}.",
-                         "Name another file with --store.")  # fmt: skip
-    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    revisions = list(connection.scalars(select(_VERSION))) if _VERSION.name in tables else []
+    if not tables >= _OURS and not (revisions and _known() >= set(revisions)):
+        raise _foreign(tables, place)
+    if len(revisions) != 1:
+        raise not_whole(place, "It does not say which schema it has")
+    return revisions[0]
+
+
+def refuse_foreign(tables: set[str], place: str) -> None:
+    """Refuse a database with `tables` none of which is ours.
+
+    Raises
+    ------
+    BenchError : names some of them.
+    """
+    if tables and tables.isdisjoint(_OURS):
+        raise _foreign(tables, place)
 
 
 def head_revision() -> str:
@@ -46,8 +64,7 @@ def refuse_newer(revision: str | None, place: str) -> None:
     ------
     BenchError : names both revisions; nothing is changed.
     """
-    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in _known():
         raise BenchError(
             f"store {place} has schema {revision!r}, newer than {head_revision()!r} of this version of bench",
             "It was left untouched.",
@@ -55,19 +72,32 @@ def refuse_newer(revision: str | None, place: str) -> None:
         )
 
 
-def require_current(connection: Connection, place: str) -> None:
-    """Refuse a database whose schema is older or newer than this version of bench.
+def require_upgradable(revision: str | None, place: str) -> None:
+    """Refuse to upgrade an empty database, or one of a newer version.
 
     Raises
     ------
     BenchError : says how to go on; nothing is changed.
     """
-    revision = revision_of(connection)
+    if revision is None:
+        raise _empty(place)
+    refuse_newer(revision, place)
+
+
+def require_current(connection: Connection, place: str) -> None:
+    """Refuse a database whose schema is older or newer than this version of bench, or not whole.
+
+    Raises
+    ------
+    BenchError : says how to go on; nothing is changed.
+    """
+    revision = revision_of(connection, place)
     if revision == head_revision():
+        _require_whole(connection, place)
         return
     refuse_newer(revision, place)
     if revision is None:
-        raise BenchError(f"store {place} is empty", "", "`bench run --store ...` fills it.")
+        raise _empty(place)
     raise BenchError(
         f"store {place} has schema {revision!r}, older than {head_revision()!r} of this version of bench",
         "It was left untouched.",
@@ -75,9 +105,56 @@ def require_current(connection: Connection, place: str) -> None:
     )
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the database to the newest schema within the caller's transaction."""
+def upgrade(connection: Connection, place: str) -> None:
+    """Bring the database to the newest schema within the caller's transaction.
+
+    Raises
+    ------
+    BenchError : what the database holds is not what its revision says; the caller's transaction is void.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        with explained(place):
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        # No trouble of a disk or a server: a table that is there already, or is not.
+        raise not_whole(place, f"Its upgrade fails: {error.orig}") from error
+    _require_whole(connection, place)
+
+
+def not_whole(place: str, why: str) -> BenchError:
+    """The error for a store of which a part is missing, or that something else has changed."""
+    return BenchError(
+        f"store {place} is not whole",
+        f"{why}. It was left untouched.",
+        "Restore it from a copy, or name another store with --store.",
+    )
+
+
+def _foreign(tables: set[str], place: str) -> BenchError:
+    listed = ", ".join(sorted(tables)[:5])
+    return BenchError(f"the database at {place} was not made by bench", f"It holds the tables {listed}.",
+                      "Name another with --store.")  # fmt: skip
+
+
+def _empty(place: str) -> BenchError:
+    return BenchError(f"store {place} is empty", "", f"Type: bench run --store {place} ...")
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
+def _require_whole(connection: Connection, place: str) -> None:
+    """Refuse what lacks a table, a view or a column; further ones are nobody's business."""
+    found = {
+        name: {column["name"] for column in columns}
+        for (_, name), columns in inspect(connection).get_multi_columns(kind=ObjectKind.ANY).items()
+    }
+    for expected in (*Base.metadata.tables.values(), *VIEWS):
+        if expected.name not in found:
+            raise not_whole(place, f"It lacks {expected.name!r}")
+        for name in set(expected.columns.keys()) - found[expected.name]:
+            raise not_whole(place, f"It lacks the column {name!r} of {expected.name!r}")

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import OperationalError
 
 from bench.errors import BenchError
 from bench.store.filesystem import warn_of_network
 from bench.store.location import DEFAULT_STORE
 
-_HEADER = b"SQLite format 3\x00"
 _BUSY_TIMEOUT_SECONDS = 30
+_LOOK_SECONDS = 0.02
+_READING = (
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+    sqlite3.SQLITE_TRANSACTION,
+)
+_READING_PRAGMAS = ("table_", "index_", "foreign_key_list", "read_uncommitted")
+"""Beginnings of the names of those that SQLAlchemy asks."""
 _OTHER_STORE = f"Name another store, for example --store {DEFAULT_STORE}"
 
 
@@ -28,6 +40,8 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
     _check(path, create=create)
     if not read_only:
         _check_folder(path.parent)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise BenchError(f"store {str(path)!r} cannot be written", "It is read-only.", _OTHER_STORE)
         warn_of_network(path)
     path = path.absolute()  # the process may change its folder later
     uri = _uri(path, create=create, read_only=read_only)
@@ -36,7 +50,11 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
         connection = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        _configure(connection, read_only=read_only)
+        try:
+            _configure(connection, read_only=read_only)
+        except sqlite3.Error:
+            connection.close()  # else WAL's helper files stay behind
+            raise
         return connection
 
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
@@ -44,27 +62,71 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
     return engine
 
 
+def tables_without_log(path: Path) -> set[str]:
+    """Names of the tables in the file at `path` where a log was left beside it, without opening that log.
+
+    To open it is to write it into the file. Empty where there is no log, or nothing can be told without it.
+    """
+    if not path.with_name(path.name + "-wal").exists():
+        return set()
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except sqlite3.DatabaseError:
+        return set()
+    finally:
+        connection.close()
+
+
 def allow_readers_while_writing(engine: Engine) -> None:
     """Switch the file to a write-ahead log for good; only for a file known to be ours: its header changes."""
+    until = time.monotonic() + _BUSY_TIMEOUT_SECONDS
     with engine.connect().execution_options(sqlite_begins=False) as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        while True:
+            try:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                return
+            except OperationalError as error:
+                # SQLite does not wait here for those who look at the file, as drivers do that start together.
+                if error.orig.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
+                    raise
+            time.sleep(_LOOK_SECONDS)
 
 
 def _check(path: Path, *, create: bool) -> None:
-    if path.is_dir():
+    # The file is not opened here: closing it would take away the locks that SQLite holds on it for another
+    # store of this process.
+    mode = _mode_of(path)
+    if mode is None:
+        if path.is_symlink():
+            raise BenchError(
+                f"store {str(path)!r} is a link to {str(path.readlink())!r}, which is not there",
+                "",
+                _OTHER_STORE,
+            )
+        if not create:
+            raise BenchError(f"there is no results database at {str(path)!r}", "",
+                             "`bench run` makes one; --store names another.")  # fmt: skip
+    elif stat.S_ISDIR(mode):
         raise BenchError(
             f"store {str(path)!r} is a folder", "", f"Name a file in it: --store {path}/bench.sqlite"
         )
-    if path.exists():
-        with path.open("rb") as file:
-            header = file.read(len(_HEADER))
-        if header not in (_HEADER, b""):
-            raise BenchError(
-                f"{str(path)!r} is no results database", "It is not an SQLite file.", _OTHER_STORE
-            )
-    elif not create:
-        raise BenchError(f"there is no results database at {str(path)!r}", "",
-                         "`bench run` makes one; --store names another.")  # fmt: skip
+    elif not stat.S_ISREG(mode):
+        raise BenchError(f"store {str(path)!r} is no file", "It is a device or a pipe.", _OTHER_STORE)
+    elif not os.access(path, os.R_OK):
+        raise BenchError(f"store {str(path)!r} cannot be read", "Its rights do not allow it.", _OTHER_STORE)
+
+
+def _mode_of(path: Path) -> int | None:
+    """Kind and rights of the file; None where nothing is there."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BenchError(
+            f"store {str(path)!r} cannot be opened", f"{error.strerror}.", _OTHER_STORE
+        ) from error
 
 
 def _check_folder(folder: Path) -> None:
@@ -91,8 +153,18 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     if read_only:
         # Not mode=ro: a reader that may not write leaves WAL's helper files behind.
         connection.execute("PRAGMA query_only=ON")
+        connection.set_authorizer(_only_reading)
     else:
         connection.execute("PRAGMA synchronous=FULL")
+
+
+def _only_reading(action: int, what: str | None, *_: str | None) -> int:
+    # Beside the tables there is more that a statement could write: ATTACH, VACUUM INTO and some PRAGMAs do.
+    if action == sqlite3.SQLITE_PRAGMA:
+        allowed = str(what).startswith(_READING_PRAGMAS)
+    else:
+        allowed = action in _READING
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def _begin(connection: Connection) -> None:

@@ -118,3 +118,5 @@ TIMINGS = Table(
     Column("code_dirty", Boolean),
 )
 """One row per measured duration; `trial_id` and `seed` are NULL for `bench speed`."""
+
+VIEWS = (SCORES, PROVENANCE, TIMINGS)

@@ -20,7 +20,7 @@ from bench.store.faults import PassingTroubleError
 from bench.store.patience import patiently
 from bench.store.queries import evaluations
 from bench.store.writer import Writer
-from bench.training.checkpoint import CheckpointFolder
+from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from tests.store import samples
 from tests.store.full_disk import fill, free_bytes, small_disk
 
@@ -158,21 +158,20 @@ def test_results_wait_for_room_on_a_full_disk_and_the_database_stays_whole(disk:
 
 def test_a_checkpoint_waits_for_room_beside_the_one_before(disk: Path) -> None:
     folder = CheckpointFolder(disk / "stack", "identity")
-    before, after = (torch.full((40_000,), value) for value in (1.0, 2.0))
-    folder.save({"weights": before}, {"iteration": 1})
+    before, after = (
+        Checkpoint.of({"weights": torch.full((40_000,), float(number))}, {"iteration": number})
+        for number in (1, 2)
+    )
+    folder.save(before)
     ballast = fill(disk)
-    waiting = Waiting(lambda: folder.save({"weights": after}, {"iteration": 2}))
+    waiting = Waiting(lambda: folder.save(after))
     waiting.until_it_says(1)
     assert "No space left on device" in waiting.said[0]
-    checkpoint, complaints = folder.load()
-    assert (checkpoint.host, complaints) == ({"iteration": 1}, [])
-    assert torch.equal(checkpoint.tensors["weights"], before)
+    assert folder.load() == (before, [])
 
     ballast.unlink()
     waiting.join(timeout=30)
-    checkpoint, complaints = folder.load()
-    assert (checkpoint.host, complaints) == ({"iteration": 2}, [])
-    assert torch.equal(checkpoint.tensors["weights"], after)
+    assert folder.load() == (after, [])
     assert list(disk.rglob("*.part")) == []
 
 
