@@ -60,6 +60,14 @@ def metrics_from_json(stored: Mapping[str, float | str]) -> dict[str, float]:
     return {name: float(value) for name, value in stored.items()}
 
 
+def storable(text: str) -> str:
+    """The text with what not every database keeps written as escapes: the NUL character, broken Unicode.
+
+    Messages of errors may hold them, as parts of a file's name or content.
+    """
+    return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+
+
 def _word(value: float) -> str:
     if math.isnan(value):
         return "NaN"

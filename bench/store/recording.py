@@ -22,7 +22,7 @@ from bench.records import (
     WeightsRecord,
 )
 from bench.store.claims import check_holder, release
-from bench.store.columns import metrics_to_json, number_columns
+from bench.store.columns import metrics_to_json, number_columns, storable
 from bench.store.models import (
     Base,
     Claim,
@@ -119,8 +119,8 @@ def failure(connection: Connection, record: FailureRecord, run_id: str) -> None:
         "attempt": trial.attempt,
         "step": record.step,
         "error": record.error,
-        "message": record.message,
-        "traceback": record.traceback,
+        "message": storable(record.message),
+        "traceback": storable(record.traceback),
     }
     if _find(connection, Failure, facts) is None:
         times = {"failed_at": record.failed_at or datetime.now(UTC)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,6 +12,7 @@ from sqlalchemy import text
 
 from bench.store.columns import metrics_from_json, metrics_to_json, number_columns, number_from
 from bench.store.database import Store
+from bench.store.progress import failures
 from bench.store.queries import evaluations, find_trial, learning_curves, scores_frame, trials
 from bench.store.writer import Writer
 from tests.store import samples
@@ -86,6 +88,17 @@ def test_metrics_are_json_that_any_parser_reads() -> None:
     back = metrics_from_json(json.loads(text))
     assert back.keys() == metrics.keys()
     assert all(same(back[name], metrics[name]) for name in metrics)
+
+
+def test_any_text_of_an_error_can_be_kept(store: Store, writer: Writer) -> None:
+    record = samples.trial_record()
+    writer.plan([record])
+    odd = {"message": "no file 'a\x00b\udcff'", "traceback": "Zeile 1\n\u00fc \U0001f4a5"}
+    for _ in range(2):
+        writer.record(dataclasses.replace(samples.failure_record(record.key), **odd))
+    (stored,) = failures(store)
+    assert stored.record.message == r"no file 'a\x00b\udcff'"
+    assert stored.record.traceback == odd["traceback"]
 
 
 def test_times_are_kept_in_utc_whatever_their_zone(store: Store, writer: Writer) -> None:
