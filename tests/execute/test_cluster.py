@@ -14,7 +14,7 @@ from tests.execute.two_nodes import SECOND_HOSTNAME, two_nodes
 
 pytestmark = pytest.mark.slow
 
-ITERATIONS = {"train_iterations": 1000}
+ITERATIONS = {"train_iterations": 800}
 WEIGHTS = "SELECT sha256 FROM weights ORDER BY sha256"
 
 
@@ -26,6 +26,15 @@ def grid(store, *arguments):
 @pytest.fixture
 def cluster(tmp_path_factory, tiny_data):
     """Two fresh nodes; everything of this test session is hidden from the second."""
+    with two_nodes(hidden=tmp_path_factory.getbasetemp()) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def impatient_cluster(tmp_path_factory, tiny_data, monkeypatch):
+    """As `cluster`, but a node that does not answer is given up after some seconds, not after a minute."""
+    for setting, value in {"period": 1000, "timeout": 2000, "initial_delay": 1000}.items():
+        monkeypatch.setenv(f"RAY_health_check_{setting}_ms", str(value))
     with two_nodes(hidden=tmp_path_factory.getbasetemp()) as cluster:
         yield cluster
 
@@ -44,8 +53,7 @@ def test_two_machines_that_share_no_file_give_the_numbers_of_one(cluster, refere
     code, output = completed(grid(store, "--address", cluster.address, "--gpus-per-stack", "0"), tiny_data)
     assert code == 0, output
     assert "3 trials: 3 finished" in output
-    assert results(store) == results(reference)
-    assert rows(store, WEIGHTS) == rows(reference, WEIGHTS)
+    check_undisturbed(store, reference)
     here = socket.gethostname()
     assert set(rows(store, "SELECT hostname FROM executions")) == {(here,), (SECOND_HOSTNAME,)}
     # The second machine holds the dataset, once, and nothing of the store's folder.
@@ -76,27 +84,70 @@ def checkpointed_there(store):
     ]
 
 
-def test_a_lost_machine_costs_one_interval_and_no_number(cluster, reference, tiny_data, tmp_path):
-    store = tmp_path / "bench.sqlite"
+def cut_short_there(cluster, data, store):
+    """A running driver, and the seed of a stack that trains on the second node and has a checkpoint."""
     arguments = grid(
         store, "--address", cluster.address, "--gpus-per-stack", "0", "--checkpoint-seconds", "0"
     )
-    driver = started(arguments, tiny_data)
-    while not (lost := checkpointed_there(store)):
+    driver = started(arguments, data)
+    while not (stacks := checkpointed_there(store)):
         assert driver.poll() is None, driver.communicate()[0]
         time.sleep(0.02)
+    return driver, stacks[0][0]
+
+
+def stretches(store, seed):
+    """Where a trial was worked on, and from which iteration on."""
+    sql = "SELECT hostname, from_iteration FROM executions JOIN trials ON trials.id = trial_id"
+    return rows(store, f"{sql} WHERE seed = {seed} ORDER BY executions.id")
+
+
+def check_undisturbed(store, reference):
+    """Every trial is there once, with the numbers of the reference."""
+    assert results(store) == results(reference)
+    assert rows(store, WEIGHTS) == rows(reference, WEIGHTS)
+
+
+def test_a_lost_machine_costs_one_interval_and_no_number(cluster, reference, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    driver, seed = cut_short_there(cluster, tiny_data, store)
     cluster.lose_second()
     output, _ = driver.communicate(timeout=240)
     assert driver.returncode == 0, output
     assert "3 trials: 3 finished" in output
     assert "Traceback" not in output
-    assert results(store) == results(reference)
-    assert rows(store, WEIGHTS) == rows(reference, WEIGHTS)
-    first, *again = rows(
-        store,
-        "SELECT hostname, from_iteration FROM executions JOIN trials USING (trial_id) "
-        f"WHERE seed = {lost[0][0]} ORDER BY executions.id",
-    )
+    check_undisturbed(store, reference)
+    first, again = stretches(store, seed)
     assert first == (SECOND_HOSTNAME, 0)
-    assert [hostname for hostname, _ in again] == [socket.gethostname()]
-    assert again[0][1] > 0
+    assert again[0] == socket.gethostname()
+    assert again[1] > 0
+
+
+def test_a_machine_that_comes_back_after_it_was_given_up_spoils_nothing(
+    impatient_cluster, reference, tiny_data, tmp_path
+):
+    store = tmp_path / "bench.sqlite"
+    driver, seed = cut_short_there(impatient_cluster, tiny_data, store)
+    with impatient_cluster.frozen_second():
+        while len(stretches(store, seed)) < 2:
+            assert driver.poll() is None, driver.communicate()[0]
+            time.sleep(0.1)
+    # Both workers of this stack are at it now, until the driver has refused the first one.
+    output, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, output
+    assert "3 trials: 3 finished" in output
+    check_undisturbed(store, reference)
+    assert [hostname for hostname, _ in stretches(store, seed)] == [SECOND_HOSTNAME, socket.gethostname()]
+
+
+def test_a_killed_driver_leaves_a_cluster_on_which_the_same_command_continues(
+    cluster, reference, tiny_data, tmp_path
+):
+    store = tmp_path / "bench.sqlite"
+    driver, seed = cut_short_there(cluster, tiny_data, store)
+    driver.kill()
+    driver.communicate()
+    code, output = completed(grid(store, "--address", cluster.address, "--gpus-per-stack", "0"), tiny_data)
+    assert code == 0, output
+    check_undisturbed(store, reference)
+    assert [from_iteration > 0 for _, from_iteration in stretches(store, seed)] == [False, True]

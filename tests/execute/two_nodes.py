@@ -41,6 +41,18 @@ class Cluster:
         (inner,) = Path(f"/proc/{self.second.pid}/task/{self.second.pid}/children").read_text().split()
         return Path(f"/proc/{inner}/root") / path.relative_to("/")
 
+    @contextmanager
+    def frozen_second(self) -> Iterator[None]:
+        """What a long pause of the second machine does: nothing answers, then everything goes on."""
+        pids = _descendants(self.second.pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def lose_second(self) -> None:
         """What a power cut does to the second machine."""
         self.second.kill()
@@ -139,6 +151,14 @@ def _end_session(node: subprocess.Popen) -> None:
         except ProcessLookupError:
             continue
     node.wait()
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            found += [child, *_descendants(child)]
+    return found
 
 
 def _of_session(leader: int) -> list[int]:
