@@ -46,7 +46,7 @@ lint: $(INSTALLED)
 system-deps:
 	apt-get update
 	apt-get install --yes --no-install-recommends \
-		chromium texlive-latex-base texlive-latex-recommended lmodern postgresql
+		chromium texlive-latex-base texlive-latex-recommended lmodern postgresql sshfs openssh-sftp-server
 
 clean:
 	rm -rf $(VENV) demo
