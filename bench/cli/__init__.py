@@ -9,7 +9,20 @@ import typer
 from typer import exceptions
 
 from bench import __version__
-from bench.cli import data, data_collect, db, evaluate, listing, query, report, run, show, speed, status
+from bench.cli import (
+    data,
+    data_collect,
+    db,
+    evaluate,
+    explain,
+    listing,
+    query,
+    report,
+    run,
+    show,
+    speed,
+    status,
+)
 from bench.cli.common import exit_code_of, show_error
 from bench.errors import BenchError
 
@@ -29,6 +42,7 @@ app.add_typer(data.app, name="data")
 data.app.command()(data_collect.collect)
 app.command()(show.show)
 app.command()(status.status)
+app.command()(explain.explain)
 app.command()(query.query)
 app.add_typer(db.app, name="db")
 app.command()(report.report)

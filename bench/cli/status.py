@@ -1,92 +1,175 @@
-"""`bench status`: what ran, what is left, what failed and why."""
+"""`bench status`: what ran, what is left, what failed and why, time to go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.tables import print_table
-from bench.store.location import DEFAULT_STORE, locate
+from bench.cli.words import count, roughly, short
+from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
+    from bench.records import CellKey, TrialKey
     from bench.store.progress import Cell, StoredFailure
+    from bench.store.time_left import TimeLeft
+    from bench.store.working import StackAtWork
+
+_COUNTS = ("finished", "running", "cut off", "planned", "failed")
+_METRICS_LENGTH = 72
+_CONDITIONS = ("variant", "physics", "budget")
 
 
-def status(store: StoreOption = DEFAULT_STORE) -> None:
-    """Show how far every cell is, what failed and why, and which commands go on."""
+class StatusFormat(StrEnum):
+    """How the status is printed."""
+
+    text = "text"
+    json = "json"
+
+
+@dataclass(frozen=True)
+class Status:
+    """All that is told."""
+
+    cells: Sequence[Cell]
+    at_work: Sequence[StackAtWork]
+    left: TimeLeft
+    failures: Sequence[StoredFailure]
+    """Of trials that stand as failed."""
+    commands: Sequence[str]
+    """Which go on with what is left and is not being worked on."""
+
+    def total(self, name: str) -> int:
+        """Trials in a state."""
+        return sum(getattr(cell, name.replace(" ", "_")) for cell in self.cells)
+
+
+def status(
+    format: Annotated[StatusFormat, typer.Option(help="For people, or for programs.")] = StatusFormat.text,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Show what ran, what runs, what is left, what failed and why, and which commands go on."""
+    found = _status(store)
+    if format is StatusFormat.json:
+        from pydantic_core import to_json
+
+        typer.echo(to_json(found, indent=2, inf_nan_mode="strings"))
+    elif found.cells:
+        _show_cells(found.cells)
+        _show_at_work(found.at_work)
+        _show_failures(found.failures)
+        _show_left(found)
+    else:
+        typer.echo(f"The store {store} holds no trials yet; `bench run` makes them.")
+
+
+def _status(store: str) -> Status:
     from bench.store.database import open_store
     from bench.store.progress import cells, commands_left, failures
+    from bench.store.time_left import time_left
+    from bench.store.working import stacks_at_work
 
     with open_store(store, read_only=True) as opened:
-        counted = cells(opened)
-        failed = [failure for failure in failures(opened) if failure.current]
-        left = commands_left(opened)
-    if not counted:
-        typer.echo(f"The store {locate(store)} holds no trials yet; `bench run` makes them.")
-        return
-    _show_cells(counted)
-    _show_failures(failed)
-    _show_left(counted, left)
+        at_work = stacks_at_work(opened)
+        return Status(
+            cells(opened, at_work),
+            at_work,
+            time_left(opened, at_work),
+            [failure for failure in failures(opened) if failure.current],
+            commands_left(opened, at_work),
+        )
 
 
 def _show_cells(cells: Sequence[Cell]) -> None:
-    counts = ("finished", "running", "planned", "failed")
-    print_table(
-        ("task", "algorithm", "variant", "physics", "budget", *counts),
-        [
-            (
-                cell.task,
-                cell.algorithm,
-                cell.variant,
-                cell.physics,
-                f"{cell.budget:g}",
-                *(str(getattr(cell, name) or "") for name in counts),
-            )
-            for cell in cells
-        ],
-        right=("budget", *counts),
-    )
+    """Conditions that all cells share are said once, counts that are all zero not at all."""
+    texts = [_texts(cell) for cell in cells]
+    differing = [name for name in _CONDITIONS if len({text[name] for text in texts}) > 1]
+    shared = [f"{name} {texts[0][name]}" for name in _CONDITIONS if name not in differing]
+    if shared:
+        typer.echo(f"{'All cells' if len(cells) > 1 else 'The cell'}: {', '.join(shared)}.\n")
+    names = ["task", "algorithm", *differing]
+    if len({tuple(text[name] for name in names) for text in texts}) < len(cells):
+        # They differ in a hyper-parameter, in their evaluations or in the dataset's content.
+        names.append("config")
+    numbers = [name for name in _COUNTS if name == "finished" or any(text[name] for text in texts)]
+    rows = [[text[name] for name in (*names, *numbers)] for text in texts]
+    print_table((*names, *numbers), rows, right=("budget", *numbers))
+
+
+def _texts(cell: Cell) -> dict[str, str]:
+    """What is shown of a cell, by column."""
+    names = {"task": cell.task, "algorithm": cell.algorithm, "config": cell.config_hash[:8]}
+    conditions = {"variant": cell.variant, "physics": cell.physics, "budget": f"{cell.budget:g}"}
+    return names | conditions | {name: str(_number(cell, name) or "") for name in _COUNTS}
+
+
+def _number(cell: Cell, name: str) -> int:
+    return getattr(cell, name.replace(" ", "_"))
+
+
+def _show_at_work(stacks: Sequence[StackAtWork]) -> None:
+    from bench.cli.watching import place
+
+    if stacks:
+        typer.echo(f"\nAt work ({count(len(stacks), 'stack')}):")
+    for stack in stacks:
+        seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {', '.join(str(seed) for seed in stack.seeds)}"
+        doing = "starting" if stack.stand is None else place(stack.stand)
+        where = stack.hostname if stack.device is None else f"{stack.hostname}, {stack.device}"
+        typer.echo(f"  {_named(stack.cell)} {seeds}: {doing}")
+        typer.echo(f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago")
 
 
 def _show_failures(failures: Sequence[StoredFailure]) -> None:
     if not failures:
         return
-    typer.echo(f"\nFailed ({len(failures)}):")
-    print_table(
-        ("trial", "task", "algorithm", "seed", "step", "attempt", "why"),
-        [
-            (
-                str(failure.trial_id),
-                failure.record.trial.task,
-                failure.record.trial.algorithm,
-                str(failure.record.trial.seed),
-                f"{failure.record.step:,}",
-                str(failure.attempt),
-                f"{failure.record.error}: {failure.record.message}".partition("\n")[0],
-            )
-            for failure in failures
-        ],
-        right=("trial", "seed", "step", "attempt"),
-    )
-    typer.echo("\nTo try them again:")
+    typer.echo(f"\nFailed ({count(len(failures), 'trial')}; `bench explain TRIAL` tells all of one):")
+    for failure in failures:
+        record = failure.record
+        which = f"{_named(record.trial)} seed {record.trial.seed}"
+        place = f"attempt {failure.attempt}, step {record.step:,}"
+        why = f"{record.error}: {record.message}".partition("\n")[0]
+        typer.echo(f"  trial {failure.trial_id}: {which}, {place}: {why}")
+        metrics = ", ".join(f"{name} {value:.3g}" for name, value in record.last_metrics.items())
+        if metrics:
+            typer.echo(f"    last metrics: {short(metrics, _METRICS_LENGTH)}")
+    typer.echo("\nTo try just those again:")
     for command in dict.fromkeys(failure.command for failure in failures):
         typer.echo(f"  {_with_retry(command)}")
 
 
-def _show_left(cells: Sequence[Cell], commands: Sequence[str]) -> None:
-    total = {
-        name: sum(getattr(cell, name) for cell in cells)
-        for name in ("finished", "failed", "running", "planned")
-    }
-    left = total["running"] + total["planned"]
-    typer.echo(f"\n{total['finished']} finished, {total['failed']} failed, {left} left.")
+def _named(cell: CellKey | TrialKey) -> str:
+    variant = "" if cell.variant == "released" else f" ({cell.variant})"
+    return f"{cell.algorithm}{variant} {cell.task}"
+
+
+def _show_left(status: Status) -> None:
+    counts = ", ".join(f"{status.total(name):,} {name}" for name in _COUNTS if status.total(name))
+    typer.echo(f"\n{count(sum(status.total(name) for name in _COUNTS), 'trial')}: {counts}.")
+    left = status.total("running") + status.total("cut off") + status.total("planned")
     if left:
-        typer.echo("Where nothing runs any more, this goes on:")
-    for command in commands:
+        typer.echo(_time_to_go(status.left, len(status.at_work)))
+    if status.commands:
+        typer.echo("What nobody works on goes on with:")
+    for command in status.commands:
         typer.echo(f"  {command}")
+
+
+def _time_to_go(left: TimeLeft, stacks: int) -> str:
+    if left.seconds is None:
+        return "Time to go: unknown; nothing of the kind has been timed yet."
+    how = f"with {count(stacks, 'stack')} at once" if stacks else "stack after stack"
+    grounds = [count(left.finished_trials, "finished trial")] if left.finished_trials else []
+    grounds += [f"{count(stacks, 'stack')} at work"] if stacks else []
+    text = f"Time to go: about {roughly(left.seconds)} {how}, estimated from {' and '.join(grounds)}."
+    if left.unknown_trials:
+        text += f" Not in it: {count(left.unknown_trials, 'trial')} of a kind not timed yet."
+    return text
 
 
 def _with_retry(command: str) -> str:

@@ -40,7 +40,7 @@ def is_gone(folder: Path, run_id: str) -> bool:
     A file that is missing says nothing: the driver may be on another machine.
     """
     try:
-        descriptor = os.open(_path(folder, run_id), os.O_RDWR)
+        descriptor = os.open(_path(folder, run_id), os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

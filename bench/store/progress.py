@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, not_, select
 
 from bench.records import FAILED, FINISHED, PLANNED, RUNNING, FailureRecord
 from bench.store.columns import metrics_from_json
 from bench.store.database import Store
 from bench.store.models import Failure, Run, Trial
 from bench.store.planning import KEY_COLUMNS, key_of
+from bench.store.working import CELL_COLUMNS, StackAtWork
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,14 @@ class Cell:
     algorithm: str
     variant: str
     task: str
+    config_hash: str
     physics: str
     budget: float
     planned: int
     running: int
+    """Worked on now."""
+    cut_off: int
+    """Begun, but nobody works on them now."""
     finished: int
     failed: int
 
@@ -40,13 +46,19 @@ class StoredFailure:
     """The trial still stands as failed through it: nobody has asked for it again."""
 
 
-def cells(store: Store) -> list[Cell]:
-    """All cells of the store, by task and algorithm."""
-    cell = (Trial.algorithm, Trial.variant, Trial.task, Trial.physics, Trial.budget)
-    counts = [
-        func.sum(case((Trial.state == state, 1), else_=0)) for state in (PLANNED, RUNNING, FINISHED, FAILED)
-    ]
-    chosen = select(*cell, *counts).group_by(*cell).order_by(Trial.task, *cell)
+def cells(store: Store, at_work: Sequence[StackAtWork]) -> list[Cell]:
+    """All cells of the store, by task and algorithm; `at_work` as `stacks_at_work` tells."""
+    cell = (*CELL_COLUMNS, Trial.physics, Trial.budget)
+    held = Trial.id.in_([trial_id for stack in at_work for trial_id in stack.trial_ids])
+    conditions = (
+        Trial.state == PLANNED,
+        and_(Trial.state == RUNNING, held),
+        and_(Trial.state == RUNNING, not_(held)),
+        Trial.state == FINISHED,
+        Trial.state == FAILED,
+    )
+    counts = [func.sum(case((condition, 1), else_=0)) for condition in conditions]
+    chosen = select(*cell, *counts).group_by(*cell).order_by(Trial.task, *cell[:-3], func.min(Trial.id))
     with store.connect() as connection:
         return [Cell(*row) for row in connection.execute(chosen)]
 
@@ -77,12 +89,13 @@ def failures(store: Store) -> list[StoredFailure]:
     ]
 
 
-def commands_left(store: Store) -> list[str]:
-    """Commands whose trials are planned or were cut off, the latest first: given again, they go on."""
+def commands_left(store: Store, at_work: Sequence[StackAtWork]) -> list[str]:
+    """Commands whose trials are left and that do not run, the latest first: given again, they go on."""
+    of_living = select(Run.command).where(Run.run_id.in_({stack.run_id for stack in at_work}))
     chosen = (
         select(Run.command)
         .join(Trial, Trial.run_id == Run.run_id)
-        .where(Trial.state.in_((PLANNED, RUNNING)))
+        .where(Trial.state.in_((PLANNED, RUNNING)), Run.command.not_in(of_living))
         .group_by(Run.command)
         .order_by(func.max(Run.started_at).desc())
     )

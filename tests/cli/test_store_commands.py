@@ -41,13 +41,15 @@ def bench(capsys: pytest.CaptureFixture[str]):
 
 def test_status_says_what_is_done_what_failed_and_which_commands_go_on(bench, store: Path) -> None:
     code, out, _ = bench("status", "--store", store)
-    lines = [line.split() for line in out.splitlines()]
+    lines = out.splitlines()
     assert code == 0
-    assert lines[1] == ["hopper-medium-v2", "dtql", "released", "d4rl", "0.001", "1", "1", "1"]
-    failure = ["2", "hopper-medium-v2", "dtql", "1", "700", "1", "diverged:", "critic_loss", "is", "NaN"]
-    assert failure in lines
-    assert "  bench run --suite quickstart --retry failed\n" in out
-    assert "1 finished, 1 failed, 1 left." in out
+    assert lines[0] == "The cell: variant released, physics d4rl, budget 0.001."
+    assert lines[2].split() == ["task", "algorithm", "finished", "planned", "failed"]
+    assert lines[3].split() == ["hopper-medium-v2", "dtql", "1", "1", "1"]
+    why = "attempt 1, step 700: diverged: critic_loss is NaN"
+    assert f"  trial 2: dtql hopper-medium-v2 seed 1, {why}\n    last metrics: critic_loss inf\n" in out
+    assert "\nTo try just those again:\n  bench run --suite quickstart --retry failed\n" in out
+    assert "\n3 trials: 1 finished, 1 planned, 1 failed.\n" in out
     assert out.endswith("\n  bench run --suite quickstart\n")
 
 

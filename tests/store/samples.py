@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from bench.records import (
     DatasetRecord,
     EvaluationRecord,
+    ExecutionRecord,
     FailureRecord,
     FinishedRecord,
     RunRecord,
@@ -94,3 +95,22 @@ def weights_record(key: TrialKey, sha256: str = "cd" * 32) -> WeightsRecord:
 
 def finished_record(key: TrialKey, score: float | None = 9.2) -> FinishedRecord:
     return FinishedRecord(key, score, 12.5, 2.5, 2**31, 1000, NOON + timedelta(hours=2))
+
+
+def execution_record(seeds: tuple[int, ...] = (0, 1), from_iteration: int = 0, **changes: object):
+    facts = {
+        "started_at": NOON + timedelta(seconds=from_iteration),
+        "from_iteration": from_iteration,
+        "stack": seeds,
+        "hostname": "node-1",
+        "cpu": "a processor",
+        "device": "cuda: a GPU",
+        "gpu_driver": "NVIDIA 570.124.06, CUDA 12.8",
+        "threads": 1,
+        "runner": "graph",
+        "precision": {"dtype": "float32", "deterministic_algorithms": False},
+        "packages": {"python": "3.11.7", "torch": "2.12.0"},
+        "simulator": "mujoco 3.4.0",
+        "code_sha256": "a" * 64,
+    }
+    return ExecutionRecord(**facts | changes)

@@ -168,7 +168,7 @@ from bench.store.progress import cells
 from bench.store.writer import Writer
 
 with open_store(sys.argv[1], read_only=True) as store:
-    print(cells(store))
+    print(cells(store, []))
 try:
     Writer(open_store(sys.argv[1])).__enter__()
 except BenchError as error:

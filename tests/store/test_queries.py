@@ -23,6 +23,7 @@ from bench.store.queries import (
     weights_of,
 )
 from bench.store.schema import head_revision
+from bench.store.working import stacks_at_work
 from bench.store.writer import Writer
 from tests.store import samples
 
@@ -133,9 +134,22 @@ def test_learning_curves_are_means_over_episodes(filled: Store) -> None:
 
 
 def test_cells_count_their_trials(filled: Store) -> None:
-    name = ("dtql", "released", "hopper-medium-v2", "d4rl", 0.001)
-    other = ("dtql", "released", "walker2d-medium-v2", "d4rl", 0.001)
-    assert cells(filled) == [Cell(*name, 1, 1, 1, 1), Cell(*other, 1, 0, 0, 0)]
+    hopper, walker = HOPPER[0].key, WALKER.key
+    name = ("dtql", "released", "hopper-medium-v2", hopper.config_hash, "d4rl", 0.001)
+    other = ("dtql", "released", "walker2d-medium-v2", walker.config_hash, "d4rl", 0.001)
+    planned, running, cut_off, finished, failed = 1, 1, 0, 1, 1
+    counts = (planned, running, cut_off, finished, failed)
+    assert cells(filled, stacks_at_work(filled)) == [Cell(*name, *counts), Cell(*other, 1, 0, 0, 0, 0)]
+
+
+def test_what_was_begun_and_is_worked_on_by_nobody_is_cut_off(filled: Store) -> None:
+    hopper, _ = cells(filled, [])
+    assert (hopper.running, hopper.cut_off) == (0, 1)
+
+
+def test_other_hyperparameters_make_another_cell(store: Store, writer: Writer) -> None:
+    writer.plan([samples.trial_record(), samples.trial_record(discount={"value": 0.9})])
+    assert [cell.planned for cell in cells(store, [])] == [1, 1]
 
 
 def test_failures_say_why_and_with_which_command(filled: Store) -> None:
@@ -145,11 +159,15 @@ def test_failures_say_why_and_with_which_command(filled: Store) -> None:
 
 
 def test_commands_with_work_left_are_given_latest_first(filled: Store) -> None:
-    assert commands_left(filled) == ["bench run --suite s2", "bench run --suite quickstart"]
+    assert commands_left(filled, []) == ["bench run --suite s2", "bench run --suite quickstart"]
+
+
+def test_a_command_that_runs_need_not_be_given_again(filled: Store) -> None:
+    assert commands_left(filled, stacks_at_work(filled)) == ["bench run --suite s2"]
 
 
 def test_an_empty_store_answers_everything(store: Store) -> None:
-    assert (trials(store), cells(store), failures(store), commands_left(store)) == ([], [], [], [])
+    assert (trials(store), cells(store, []), failures(store), commands_left(store, [])) == ([], [], [], [])
     assert [len(frame(store)) for frame in (scores_frame, timings_frame, learning_curves)] == [0, 0, 0]
     contents = describe(store)
     assert contents.dialect == ("sqlite" if store.location.path else "postgresql")
