@@ -41,6 +41,27 @@ class Comparison:
         return f"{self.name}: {rates} {self.unit}; ratio {self.ratio:.2f}{target}"
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A quantity that should stay below a limit, measured several times."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    limit: float | None
+    """None where the figure is only for information."""
+
+    @property
+    def median(self) -> float:
+        """Median of the measurements."""
+        return statistics.median(self.values)
+
+    def as_line(self) -> str:
+        """One line for people."""
+        limit = "" if self.limit is None else f" (limit {self.limit:g})"
+        return f"{self.name}: {self.median:.3g} {self.unit}{limit}"
+
+
 def _readable(rate: float) -> str:
     """Whole numbers, and slow rates with three digits."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -6,7 +6,7 @@ claims alive. A claim without a sign of life for a minute belongs to nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -100,12 +100,9 @@ def lost(connection: Connection, run_id: str, keys: Collection[TrialKey]) -> fro
     return frozenset(key for key, row in _holders(connection, keys).items() if _is_lost(row, run_id))
 
 
-def release(connection: Connection, run_id: str, trial_ids: Iterable[int] | None = None) -> None:
-    """Let go of the run's claims, or of some of them; their trials can be continued by anyone."""
-    chosen = delete(Claim).where(Claim.run_id == run_id)
-    if trial_ids is not None:
-        chosen = chosen.where(Claim.trial_id.in_(list(trial_ids)))
-    connection.execute(chosen)
+def release(connection: Connection, run_id: str) -> None:
+    """Let go of the run's claims; their trials can be continued by anyone."""
+    connection.execute(delete(Claim).where(Claim.run_id == run_id))
 
 
 def check_holder(trial: Row[Any], run_id: str) -> None:
@@ -157,8 +154,6 @@ def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str],
         .where(*(column == getattr(cell, column.key) for column in _CELL_COLUMNS))
         .where(Trial.state.in_((PLANNED, RUNNING)))
         .order_by(Trial.seed)
-        # Two drivers that ask at the same time must see each other's claims.
-        .with_for_update(of=Trial)
     )
     rows = connection.execute(chosen).all()
     expired_before = database_now(connection) - EXPIRY

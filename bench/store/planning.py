@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ def plan(connection: Connection, trials: Sequence[TrialRecord], run_id: str) -> 
     missing = {trial.key: trial for trial in trials if trial.key not in states}
     datasets = {dataset: dataset_id(connection, dataset) for dataset in {t.dataset for t in trials}}
     if missing:
+        _check_hashes(missing.values())
         now = datetime.now(UTC)
         rows = [_row(trial, datasets[trial.dataset], run_id, now) for trial in missing.values()]
         connection.execute(insert(Trial), rows)
@@ -50,7 +51,7 @@ def retry(connection: Connection, keys: Collection[TrialKey], run_id: str) -> fr
         return frozenset()
     columns = (*KEY_COLUMNS, Trial.id, Trial.state, Trial.attempt, Trial.stack)
     chosen = select(*columns).where(Trial.config_hash.in_({key.config_hash for key in keys}))
-    rows = {key_of(row._mapping): row for row in connection.execute(chosen.with_for_update())}
+    rows = {key_of(row._mapping): row for row in connection.execute(chosen)}
     failed = {key for key, row in rows.items() if row.state == FAILED}
     asked = failed & set(keys)
     anew = {key for key in failed if _begins_anew(connection, rows[key])}
@@ -126,9 +127,15 @@ def _plan_again(connection: Connection, trial: Row[Any], run_id: str, *, anew: b
     connection.execute(update(Trial).where(Trial.id == trial.id).values(values))
 
 
+def _check_hashes(trials: Iterable[TrialRecord]) -> None:
+    # The seeds of a cell share one configuration; hashing it for each of them would take longer than storing.
+    distinct = {(id(trial.config), trial.key.config_hash): trial for trial in trials}
+    for trial in distinct.values():
+        if config_hash(trial.config) != trial.key.config_hash:
+            raise ValueError(f"config_hash of {trial.key} is not the hash of its config")
+
+
 def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[str, Any]:
-    if config_hash(trial.config) != trial.key.config_hash:
-        raise ValueError(f"config_hash of {trial.key} is not the hash of its config")
     return {
         **vars(trial.key),
         "config": trial.config,

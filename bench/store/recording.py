@@ -1,4 +1,7 @@
-"""Rows of results. Each function stores one record, or finds it stored already, or raises a conflict."""
+"""Rows of results. Each function stores one record, or finds it stored already, or raises a conflict.
+
+The statements are made once: making one takes SQLAlchemy longer than the database needs to carry it out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, delete, func, insert, select, update
 
 from bench.errors import WorkFailedError
 from bench.records import (
@@ -21,7 +24,7 @@ from bench.records import (
     TrialKey,
     WeightsRecord,
 )
-from bench.store.claims import check_holder, release
+from bench.store.claims import check_holder
 from bench.store.columns import metrics_to_json, number_columns, storable
 from bench.store.models import (
     Base,
@@ -34,32 +37,68 @@ from bench.store.models import (
     Trial,
     Weights,
 )
-from bench.store.planning import is_trial
+from bench.store.planning import KEY_COLUMNS
 
 STOPPED = "stopped"
 """Outcome of a stretch of work that was interrupted with its state saved."""
+
+
+def _by(table: type[Base], *names: str) -> Select[Any]:
+    """The rows of a table that have given values in these columns."""
+    columns = table.__table__.columns
+    return select(*columns).where(*(columns[name] == bindparam(name) for name in names))
+
+
+_TRIAL = (
+    select(Trial.id, Trial.state, Trial.attempt, Trial.score, Trial.score_is_nan)
+    .add_columns(Claim.run_id.label("claimed_by"))
+    .outerjoin(Claim, Claim.trial_id == Trial.id)
+    .where(*(column == bindparam(column.key) for column in KEY_COLUMNS))
+)
+_TRIAL_AND_EVALUATION = _TRIAL.add_columns(
+    Evaluation.id.label("evaluation_id"), Evaluation.step, Evaluation.physics
+).outerjoin(
+    Evaluation,
+    (Evaluation.trial_id == Trial.id)
+    & (Evaluation.attempt == Trial.attempt)
+    & (Evaluation.number == bindparam("number")),
+)
+"""With the evaluation of that number, where there is one."""
+_EPISODES = _by(Episode, "evaluation_id").order_by(Episode.number)
+_DURATIONS = _by(Duration, "trial_id", "run_id")
+_DURATIONS_WITHOUT_TRIAL = _by(Duration, "run_id").where(Duration.trial_id.is_(None))
+_FAILURES = _by(Failure, "trial_id", "attempt")
+_WEIGHTS = _by(Weights, "trial_id", "attempt", "role")
+_EXECUTION = _by(Execution, "trial_id", "attempt", "started_at")
+_INSERTS = {table: insert(table.__table__) for table in (Episode, Duration, Failure, Weights, Execution)}
+_INSERT_EVALUATION = insert(Evaluation.__table__).returning(Evaluation.id)
+_UPDATE_TRIAL = update(Trial.__table__).where(Trial.id == bindparam("of_trial"))
+_RELEASE = delete(Claim.__table__).where(
+    Claim.trial_id == bindparam("trial_id"), Claim.run_id == bindparam("run_id")
+)
+_LAST_EXECUTION = (
+    select(func.max(Execution.id)).where(Execution.trial_id == bindparam("of_trial")).scalar_subquery()
+)
+_END_EXECUTION = update(Execution.__table__).where(
+    Execution.id == _LAST_EXECUTION, Execution.outcome.is_(None)
+)
 
 
 class ConflictError(WorkFailedError):
     """A result differs from what the store holds under the same natural key; the stored one stays."""
 
 
-def trial_row(connection: Connection, key: TrialKey, run_id: str) -> Row[Any]:
-    """The trial's row: id, state, attempt, score, score_is_nan; locked, so that no one takes it meanwhile.
+def trial_row(
+    connection: Connection, key: TrialKey, run_id: str, chosen: Select[Any] = _TRIAL, **more: object
+) -> Row[Any]:
+    """The trial's row: id, state, attempt, score, score_is_nan, claimed_by; `chosen` may add to it.
 
     Raises
     ------
     WorkFailedError : it was never planned.
     ClaimLostError : another driver works on it.
     """
-    columns = (Trial.id, Trial.state, Trial.attempt, Trial.score, Trial.score_is_nan)
-    chosen = (
-        select(*columns, Claim.run_id.label("claimed_by"))
-        .outerjoin(Claim, Claim.trial_id == Trial.id)
-        .where(is_trial(key))
-        .with_for_update(of=Trial)
-    )
-    row = connection.execute(chosen).first()
+    row = connection.execute(chosen, vars(key) | more).first()
     if row is None:
         raise WorkFailedError(f"trial {key} is not in the store", "Trials are planned before they run.")
     check_holder(row, run_id)
@@ -72,81 +111,124 @@ def evaluation(connection: Connection, record: EvaluationRecord, run_id: str) ->
     Two are the same when step, physics and every episode agree; seconds and metrics may differ, because an
     evaluation that was cut off is repeated whole.
     """
-    trial = trial_row(connection, record.trial, run_id)
-    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "number": record.number}
-    facts = {"step": record.step, "physics": record.physics}
+    trial = trial_row(connection, record.trial, run_id, _TRIAL_AND_EVALUATION, number=record.number)
     episodes = _episodes(record)
-    stored = _find(connection, Evaluation, natural_key)
-    if stored is not None:
-        if not _has(stored, facts) or _stored_episodes(connection, stored["id"]) != episodes:
+    if trial.evaluation_id is not None:
+        same = (trial.step, trial.physics) == (record.step, record.physics)
+        if not same or _stored_episodes(connection, trial.evaluation_id) != episodes:
             raise _conflict(trial.id, f"evaluation {record.number}")
         return
     row = {
-        **natural_key,
-        **facts,
+        "trial_id": trial.id,
+        "attempt": trial.attempt,
+        "number": record.number,
+        "step": record.step,
+        "physics": record.physics,
         "run_id": run_id,
         "seconds": record.seconds,
         "metrics": metrics_to_json(record.metrics),
         "evaluated_at": record.evaluated_at or datetime.now(UTC),
     }
-    row_id = connection.scalar(insert(Evaluation).values(row).returning(Evaluation.id))
-    connection.execute(insert(Episode), [{"evaluation_id": row_id, **episode} for episode in episodes])
+    row_id = connection.scalar(_INSERT_EVALUATION, row)
+    connection.execute(_INSERTS[Episode], [{"evaluation_id": row_id, **episode} for episode in episodes])
 
 
 def timing(connection: Connection, record: TimingRecord, run_id: str) -> None:
     """Store a duration; without a time of measurement, an equal one counts as the same."""
     trial_id = None if record.trial is None else trial_row(connection, record.trial, run_id).id
-    measured = {name: value for name, value in vars(record).items() if name not in ("trial", "measured_at")}
-    owner = {"trial_id": trial_id, "run_id": run_id}
-    if record.measured_at is None:
-        if _find(connection, Duration, {**owner, **measured}) is None:
-            connection.execute(insert(Duration).values(**owner, **measured, measured_at=datetime.now(UTC)))
-        return
-    names = ("algorithm", "variant", "task", "quantity")
-    natural_key = {**owner, **{name: measured[name] for name in names}, "measured_at": record.measured_at}
-    stored = _find(connection, Duration, natural_key)
-    if stored is None:
-        connection.execute(insert(Duration).values({**natural_key, **measured}))
-    elif not _has(stored, measured):
-        raise _conflict(trial_id, f"timing {record.quantity!r} of {record.measured_at.isoformat()}")
+    _timings(connection, trial_id, [record], run_id)
 
 
 def failure(connection: Connection, record: FailureRecord, run_id: str) -> None:
     """Store why an attempt failed. A trial that has finished stays finished."""
     trial = trial_row(connection, record.trial, run_id)
-    facts = {
-        "trial_id": trial.id,
-        "attempt": trial.attempt,
-        "step": record.step,
-        "error": record.error,
-        "message": storable(record.message),
-        "traceback": storable(record.traceback),
-    }
-    if _find(connection, Failure, facts) is None:
+    owner = {"trial_id": trial.id, "attempt": trial.attempt}
+    texts = {"message": storable(record.message), "traceback": storable(record.traceback)}
+    facts = {"step": record.step, "error": record.error, **texts}
+    if not any(_has(stored, facts) for stored in _found(connection, _FAILURES, owner)):
         times = {"failed_at": record.failed_at or datetime.now(UTC)}
-        row = {**facts, **times, "run_id": run_id, "last_metrics": metrics_to_json(record.last_metrics)}
-        connection.execute(insert(Failure).values(row))
+        metrics = metrics_to_json(record.last_metrics)
+        row = {**owner, **facts, **times, "run_id": run_id, "last_metrics": metrics}
+        connection.execute(_INSERTS[Failure], row)
     if trial.state != FINISHED:
-        connection.execute(update(Trial).where(Trial.id == trial.id).values(state=FAILED, run_id=run_id))
-        release(connection, run_id, [trial.id])
-        end_executions(connection, [trial.id], FAILED, record.step)
+        connection.execute(_UPDATE_TRIAL, {"of_trial": trial.id, "state": FAILED, "run_id": run_id})
+        _let_go(connection, trial.id, run_id, FAILED, record.step)
 
 
 def weights(connection: Connection, record: WeightsRecord, run_id: str) -> None:
     """Store where weights lie and what their hash is."""
-    trial = trial_row(connection, record.trial, run_id)
-    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "role": record.role}
-    stored = _find(connection, Weights, natural_key)
-    facts = {"path": record.path, "sha256": record.sha256, "size_bytes": record.bytes}
-    if stored is None:
-        connection.execute(insert(Weights).values({**natural_key, **facts, "run_id": run_id}))
-    elif not _has(stored, facts):
-        raise _conflict(trial.id, f"weights {record.role!r}")
+    _weights(connection, trial_row(connection, record.trial, run_id), record, run_id)
 
 
 def finished(connection: Connection, record: FinishedRecord, run_id: str) -> None:
     """Mark a trial as finished; again with the same score it changes nothing."""
+    _finished(connection, trial_row(connection, record.trial, run_id), record, run_id)
+
+
+def result(
+    connection: Connection,
+    record: FinishedRecord,
+    weights: WeightsRecord,
+    timings: Sequence[TimingRecord],
+    run_id: str,
+) -> None:
+    """Store all that completes a trial."""
     trial = trial_row(connection, record.trial, run_id)
+    _weights(connection, trial, weights, run_id)
+    _timings(connection, trial.id, timings, run_id)
+    _finished(connection, trial, record, run_id)
+
+
+def execution(connection: Connection, key: TrialKey, record: ExecutionRecord, run_id: str) -> None:
+    """Store that a process has begun, or goes on, to work on a trial."""
+    trial = trial_row(connection, key, run_id)
+    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "started_at": record.started_at}
+    if not _found(connection, _EXECUTION, natural_key):
+        facts = vars(record) | {"stack": list(record.stack), "run_id": run_id}
+        connection.execute(_INSERTS[Execution], facts | natural_key)
+
+
+def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str) -> None:
+    """Note that work on a trial was stopped with its state saved; anyone may continue it."""
+    trial = trial_row(connection, key, run_id)
+    if trial.state == RUNNING:
+        _let_go(connection, trial.id, run_id, STOPPED, iterations)
+
+
+def _weights(connection: Connection, trial: Row[Any], record: WeightsRecord, run_id: str) -> None:
+    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "role": record.role}
+    facts = {"path": record.path, "sha256": record.sha256, "size_bytes": record.bytes}
+    stored = _found(connection, _WEIGHTS, natural_key)
+    if not stored:
+        connection.execute(_INSERTS[Weights], {**natural_key, **facts, "run_id": run_id})
+    elif not _has(stored[0], facts):
+        raise _conflict(trial.id, f"weights {record.role!r}")
+
+
+def _timings(
+    connection: Connection, trial_id: int | None, records: Sequence[TimingRecord], run_id: str
+) -> None:
+    owner = {"trial_id": trial_id, "run_id": run_id}
+    stored = _found(connection, _DURATIONS if trial_id is not None else _DURATIONS_WITHOUT_TRIAL, owner)
+    rows = []
+    for record in records:
+        row = {name: value for name, value in vars(record).items() if name != "trial"}
+        if record.measured_at is None:
+            del row["measured_at"]
+            natural_key = row
+        else:
+            names = ("algorithm", "variant", "task", "quantity", "measured_at")
+            natural_key = {name: row[name] for name in names}
+        same = [other for other in stored if _has(other, natural_key)]
+        if not same:
+            rows.append(owner | {"measured_at": datetime.now(UTC)} | row)
+        elif not _has(same[0], row):
+            raise _conflict(trial_id, f"timing {record.quantity!r} of {record.measured_at}")
+    if rows:
+        connection.execute(_INSERTS[Duration], rows)
+
+
+def _finished(connection: Connection, trial: Row[Any], record: FinishedRecord, run_id: str) -> None:
     score = number_columns("score", record.score)
     if trial.state == FINISHED:
         if {"score": trial.score, "score_is_nan": trial.score_is_nan} != score:
@@ -167,37 +249,17 @@ def finished(connection: Connection, record: FinishedRecord, run_id: str) -> Non
         "peak_memory_bytes": record.peak_memory_bytes,
         "finished_at": record.finished_at,
     }
-    connection.execute(update(Trial).where(Trial.id == trial.id).values(values))
-    release(connection, run_id, [trial.id])
-    end_executions(connection, [trial.id], FINISHED, record.iterations, record.peak_memory_bytes)
+    connection.execute(_UPDATE_TRIAL, {"of_trial": trial.id, **values})
+    _let_go(connection, trial.id, run_id, FINISHED, record.iterations, record.peak_memory_bytes)
 
 
-def execution(connection: Connection, key: TrialKey, record: ExecutionRecord, run_id: str) -> None:
-    """Store that a process has begun, or goes on, to work on a trial."""
-    trial = trial_row(connection, key, run_id)
-    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "started_at": record.started_at}
-    if _find(connection, Execution, natural_key) is None:
-        facts = vars(record) | {"stack": list(record.stack), "run_id": run_id}
-        connection.execute(insert(Execution).values(facts | natural_key))
-
-
-def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str) -> None:
-    """Note that work on a trial was stopped with its state saved; anyone may continue it."""
-    trial = trial_row(connection, key, run_id)
-    if trial.state == RUNNING:
-        release(connection, run_id, [trial.id])
-        end_executions(connection, [trial.id], STOPPED, iterations)
-
-
-def end_executions(
-    connection: Connection, trial_ids: Sequence[int], outcome: str, iterations: int, peak: int | None = None
+def _let_go(
+    connection: Connection, trial_id: int, run_id: str, outcome: str, iterations: int, peak: int | None = None
 ) -> None:
-    """Close the last stretch of work on each trial; earlier ones without an end were cut off and stay so."""
-    of_trials = Execution.trial_id.in_(trial_ids)
-    latest = select(func.max(Execution.id)).where(of_trials).group_by(Execution.trial_id)
+    """Give up the claim and close the last stretch of work; earlier ones without an end were cut off."""
+    connection.execute(_RELEASE, {"trial_id": trial_id, "run_id": run_id})
     values = {"ended_at": datetime.now(UTC), "outcome": outcome, "to_iteration": iterations}
-    chosen = update(Execution).where(Execution.id.in_(latest), Execution.outcome.is_(None))
-    connection.execute(chosen.values(values | {"peak_memory_bytes": peak}))
+    connection.execute(_END_EXECUTION, {"of_trial": trial_id, **values, "peak_memory_bytes": peak})
 
 
 def _episodes(record: EvaluationRecord) -> list[dict[str, Any]]:
@@ -216,18 +278,15 @@ def _episodes(record: EvaluationRecord) -> list[dict[str, Any]]:
 
 
 def _stored_episodes(connection: Connection, evaluation_id: int) -> list[dict[str, Any]]:
-    columns = [column for column in Episode.__table__.columns if column.name != "evaluation_id"]
-    chosen = select(*columns).where(Episode.evaluation_id == evaluation_id).order_by(Episode.number)
-    return [dict(row) for row in connection.execute(chosen).mappings()]
+    stored = _found(connection, _EPISODES, {"evaluation_id": evaluation_id})
+    return [{name: row[name] for name in row if name != "evaluation_id"} for row in stored]
 
 
-def _find(connection: Connection, table: type[Base], values: dict[str, Any]) -> dict[str, Any] | None:
-    conditions = [getattr(table, name) == value for name, value in values.items()]
-    row = connection.execute(select(table.__table__).where(*conditions)).mappings().first()
-    return None if row is None else dict(row)
+def _found(connection: Connection, chosen: Select[Any], values: dict[str, Any]) -> Sequence[RowMapping]:
+    return connection.execute(chosen, values).mappings().all()
 
 
-def _has(stored: dict[str, Any], facts: dict[str, Any]) -> bool:
+def _has(stored: RowMapping, facts: dict[str, Any]) -> bool:
     return all(stored[name] == value for name, value in facts.items())
 
 

@@ -159,10 +159,7 @@ class Writer:
         ConflictError, ClaimLostError : as `record`.
         """
         with self._transaction() as connection:
-            recording.weights(connection, weights, self._run)
-            for timing in timings:
-                recording.timing(connection, timing, self._run)
-            recording.finished(connection, finished, self._run)
+            recording.result(connection, finished, weights, timings, self._run)
 
     # What other stores hold
 

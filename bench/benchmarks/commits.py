@@ -1,0 +1,120 @@
+"""Commits of results through the writer, against bare SQLite commits of the same rows on the same disk."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from bench.benchmarks import bare_commits
+from bench.benchmarks.full_store import DEVICE, METRICS, QUANTITIES, STACK, Size, dataset_of, execution_of
+from bench.benchmarks.measuring import Comparison, Measure, compare
+from bench.execute.grid import Cell, plan_cells
+from bench.provenance import describe_run
+from bench.records import (
+    EvaluationRecord,
+    FinishedRecord,
+    RunRecord,
+    TimingRecord,
+    TrialKey,
+    WeightsRecord,
+    hash_of,
+)
+from bench.store.claims import ClaimedStack
+from bench.store.database import open_store
+from bench.store.writer import Writer
+
+TARGET = 0.5
+"""A commit takes at most twice as long as a bare one."""
+UNIT = "commits per second"
+TURN = 5
+"""Commits of one way before it is the other's turn: few, because how long a disk takes changes at once."""
+_NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+
+Item = TypeVar("Item")
+
+
+def compare_commits(path: Path, size: Size, turns: int) -> Iterator[Comparison]:
+    """Commit evaluations, then whole results, to the store at `path` and bare to a copy of it."""
+    cell = plan_cells(size.request())[0]
+    run = describe_run("bench run")
+    keys = _running_trials(path, cell, run, range(size.seeds, size.seeds + (turns + 1) * TURN))
+    copy = path.with_name("bare.sqlite")
+    shutil.copyfile(path, copy)
+    with (
+        open_store(path) as store,
+        Writer(store) as writer,
+        closing(bare_commits.connected(copy)) as connection,
+    ):
+        writer.begin_run(run)
+        trials = bare_commits.trials_of(connection, run.run_id)
+        bare_evaluation = bare_commits.committing_evaluations(connection, cell, run.run_id)
+        ways = {
+            "writer": _rate((_evaluation(cell, key) for key in keys), writer.record),
+            "bare": _rate(trials, bare_evaluation),
+        }
+        yield compare(f"an evaluation of {cell.episodes} episodes", UNIT, TARGET, ways, turns)
+        bare_result = bare_commits.committing_results(connection, cell, run.run_id)
+        ways = {
+            "writer": _rate(map(_result, keys), lambda parts: writer.finish(*parts)),
+            "bare": _rate(trials, bare_result),
+        }
+        yield compare("the end of a trial", UNIT, TARGET, ways, turns)
+
+
+def _running_trials(path: Path, cell: Cell, run: RunRecord, seeds: range) -> list[TrialKey]:
+    """Trials of further seeds, claimed and begun, in the order of their numbers."""
+    trials = cell.trials(seeds, dataset_of(cell.task))
+    with open_store(path) as store, Writer(store) as writer:
+        writer.begin_run(run)
+        writer.plan(trials)
+        stack = writer.claim(trials[0].key.cell, seeds, len(seeds))
+        assert isinstance(stack, ClaimedStack)
+        writer.begin_execution(stack.claimed, execution_of((0,)))
+    return list(stack.claimed)
+
+
+def _rate(items: Iterable[Item], commit: Callable[[Item], None]) -> Measure:
+    """Commits per second of the next items, prepared beforehand."""
+    left = iter(items)
+
+    def rate() -> float:
+        prepared = list(islice(left, TURN))
+        started = time.perf_counter()
+        for item in prepared:
+            commit(item)
+        return len(prepared) / (time.perf_counter() - started)
+
+    return rate
+
+
+def _evaluation(cell: Cell, key: TrialKey) -> EvaluationRecord:
+    scores = tuple(80 + episode / 7 for episode in range(cell.episodes))
+    return EvaluationRecord(
+        trial=key,
+        number=1,
+        step=cell.evaluation_steps[0],
+        physics=cell.physics,
+        returns=tuple(30 * score for score in scores),
+        lengths=(1000,) * cell.episodes,
+        scores=scores,
+        seconds=12.5,
+        metrics=dict.fromkeys(METRICS[cell.algorithm], 1 / 3),
+        evaluated_at=_NOW,
+    )
+
+
+def _result(key: TrialKey) -> tuple[FinishedRecord, WeightsRecord, list[TimingRecord]]:
+    names = {"algorithm": key.algorithm, "variant": key.variant, "task": key.task, "trial": key}
+    where = {"stack_size": STACK, "concurrent_stacks": 1, "device": DEVICE, "threads": 1, "runner": "graph"}
+    timings = [
+        TimingRecord(quantity, 1.25, **names, **where, exclusive=False, measured_at=_NOW)
+        for quantity in QUANTITIES
+    ]
+    weights = WeightsRecord(key, "final", f"weights/{key.seed}.safetensors", hash_of(key.seed), 1_234_567)
+    return FinishedRecord(key, 85.5, 9000.0, 1250.0, 2**31, 1_050_000, _NOW), weights, timings
