@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.tables import print_table
@@ -14,19 +13,22 @@ if TYPE_CHECKING:
 
     from bench.execute.driver import Settings
     from bench.execute.grid import Cell
+    from bench.store.database import Store
 
 
 def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
     from bench.execute.driver import device_of, stack_size
     from bench.execute.estimate import Estimator
+    from bench.store.database import opened_if_made
 
     device, _ = device_of(settings)
     seeds_per_stack = stack_size(settings, device)
     estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
     rows, total, left_in_all = [], 0.0, 0
-    for cell in cells:
-        counts = _counts(cell, seeds, store)
+    with opened_if_made(store) as opened:
+        counted = [_counts(cell, seeds, opened) for cell in cells]
+    for cell, counts in zip(cells, counted, strict=True):
         finished, failed = counts["finished"], counts["failed"]
         left = len(seeds) - finished - (0 if settings.retry_failed else failed)
         stacks = -(-left // seeds_per_stack)
@@ -52,20 +54,17 @@ def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, secon
     return cell.task.name, name, *numbers, evaluations, data, duration
 
 
-def _counts(cell: Cell, seeds: Sequence[int], store: str) -> Counter[str]:
+def _counts(cell: Cell, seeds: Sequence[int], store: Store | None) -> Counter[str]:
     """Trials of the cell by state; none where store or data do not exist yet."""
     from bench.data.paths import dataset_path
     from bench.data.verify import dataset_record
-    from bench.store.database import open_store
     from bench.store.queries import trial_states
 
     path = dataset_path(cell.task)
-    if not path.is_file() or ("://" not in store and not Path(store).exists()):
+    if store is None or not path.is_file():
         return Counter()
     dataset = dataset_record(cell.task, path)
-    with open_store(store, read_only=True) as opened:
-        states = trial_states(opened, [trial.key for trial in cell.trials(seeds, dataset)])
-    return Counter(states.values())
+    return Counter(trial_states(store, [trial.key for trial in cell.trials(seeds, dataset)]).values())
 
 
 def _duration(seconds: float) -> str:

@@ -83,6 +83,26 @@ def open_store(
     return Store(location, engine, read_only)
 
 
+@contextmanager
+def opened_if_made(url_or_path: str | Path) -> Iterator[Store | None]:
+    """The store, opened for reading; None where nobody has made it yet.
+
+    Raises
+    ------
+    BenchError : as `open_store`.
+    """
+    path = locate(url_or_path).path
+    try:
+        store = None if path is not None and not path.exists() else open_store(url_or_path, read_only=True)
+    except schema.EmptyStoreError:
+        store = None
+    try:
+        yield store
+    finally:
+        if store is not None:
+            store.close()
+
+
 def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, str]:
     """Bring an older database to the newest schema; return the revisions before and after.
 

@@ -21,6 +21,10 @@ _OURS = {"runs", "datasets", "trials", "evaluations", "episodes"}
 _VERSION = table("alembic_version", column("version_num"))
 
 
+class EmptyStoreError(BenchError):
+    """There is a database, but no store has been made in it yet."""
+
+
 def revision_of(connection: Connection, place: str) -> str | None:
     """The revision of the database at `place`; None where it is empty.
 
@@ -139,8 +143,8 @@ def _foreign(tables: set[str], place: str) -> BenchError:
                       "Name another with --store.")  # fmt: skip
 
 
-def _empty(place: str) -> BenchError:
-    return BenchError(f"store {place} is empty", "", f"Type: bench run --store {place} ...")
+def _empty(place: str) -> EmptyStoreError:
+    return EmptyStoreError(f"store {place} is empty", "", f"Type: bench run --store {place} ...")
 
 
 def _known() -> set[str]:

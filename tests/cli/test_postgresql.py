@@ -16,7 +16,7 @@ from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.execute.tiny import EPISODES, EVALUATIONS, TASK, typed
 from tests.store import samples
-from tests.store.databases import fetched
+from tests.store.databases import everything, fetched
 from tests.store.postgres import Server
 
 pytestmark = pytest.mark.slow
@@ -76,6 +76,16 @@ def test_report(bench, filled: str, format_: str, tmp_path: Path) -> None:
     texts = [path.read_text() for path in (tmp_path / "report").rglob("*") if path.is_file()]
     assert any("33.3" in text for text in texts)
     assert not any(PASSWORD in text for text in texts)
+
+
+def test_a_dry_run_fills_no_database(
+    bench, url: str, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tiny_data))
+    code, out, err = bench(*typed("--executor", "local", "--seeds", "0", "--dry-run", "--store", url))
+    assert (code, err) == (0, "")
+    assert "1 trials left" in out
+    assert everything(url) == {}
 
 
 def test_info_and_upgrade(bench, filled: str) -> None:
