@@ -15,7 +15,19 @@ class PassingTroubleError(WorkFailedError):
     """The store cannot take anything in at the moment; the same may work later.
 
     The transaction in hand was rolled back; `bench.store.patience` repeats it.
+
+    Parameters
+    ----------
+    remedy : what a person can do about it, a sentence; may be empty.
     """
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        again = "give the same command again: what was stored before is safe."
+        super().__init__(what, why, f"{remedy} Then {again}" if remedy else again.capitalize())
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.what, self.why, self.remedy)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def patiently(
                 say("It works again; going on.")
             return result
         if stopped():
-            raise _given_up(trouble)
+            raise trouble
         if trouble.what != told:
             say(_announcement(trouble, pause_seconds))
             told = trouble.what
@@ -63,12 +63,7 @@ def _no_room(error: OSError) -> PassingTroubleError:
 
 def _announcement(trouble: PassingTroubleError, pause_seconds: float) -> str:
     waiting = f"It is tried again every {pause_seconds:g} s; Ctrl-C ends the waiting."
-    return "\n  ".join(part for part in (trouble.what, trouble.why, trouble.do_this, waiting) if part)
-
-
-def _given_up(trouble: PassingTroubleError) -> PassingTroubleError:
-    again = f"{trouble.do_this} Then give the same command again: what was stored before is safe."
-    return PassingTroubleError(trouble.what, trouble.why, again)
+    return "\n  ".join(part for part in (trouble.what, trouble.why, trouble.remedy, waiting) if part)
 
 
 def _pause(seconds: float, stopped: Callable[[], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import sqlite3
@@ -89,6 +90,11 @@ def test_waiting_ends_when_it_is_told_to_with_what_to_do() -> None:
     assert len(tries) == 2
     assert raised.value.what == FULL.what
     assert "Make room. Then give the same command again" in raised.value.do_this
+
+
+def test_a_trouble_travels_between_processes_whole() -> None:
+    again = copy.copy(FULL)
+    assert (again.what, again.why, again.do_this) == (FULL.what, FULL.why, FULL.do_this)
 
 
 @pytest.fixture
