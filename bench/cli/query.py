@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.tables import print_table
+from bench.cli.words import count, short
 from bench.store.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from bench.store.asking import Answer
+
+WIDEST = 64
+"""Characters of a cell in a table: holds a hash; configurations and commands are cut."""
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{6}")
+"""A time as SQLite keeps it."""
 
 
 class OutputFormat(StrEnum):
@@ -25,38 +37,52 @@ def query(
     sql: Annotated[
         str, typer.Argument(help='For example "SELECT task, AVG(score) FROM scores GROUP BY task".')
     ],
-    format: Annotated[OutputFormat, typer.Option(help="An aligned table, or CSV.")] = OutputFormat.table,
+    format: Annotated[
+        OutputFormat, typer.Option(help="A table, whose wide cells are cut, or CSV, whole to the last digit.")
+    ] = OutputFormat.table,
+    limit: Annotated[int | None, typer.Option(min=1, help="Print at most so many rows.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Run SQL that reads, on the views `scores` and `timings` or on any table."""
+    """Run SQL that reads, on the views `scores`, `timings` and `provenance` or on any table."""
     from bench.store.asking import ask
     from bench.store.database import open_store
 
     with open_store(store, read_only=True) as opened:
-        answer = ask(opened, sql)
-    columns, rows = answer.columns, answer.rows
+        answer = ask(opened, sql, limit)
     if format is OutputFormat.csv:
-        _write_csv(columns, rows)
+        _write_csv(answer)
     else:
-        numbers = (
-            [name for name, cell in zip(columns, rows[0], strict=True) if _is_number(cell)] if rows else []
-        )
-        print_table(columns, [[_shown(cell) for cell in row] for row in rows], right=numbers)
+        _show_table(answer)
 
 
-def _write_csv(columns: Sequence[str], rows: list[tuple[object, ...]]) -> None:
+def _write_csv(answer: Answer) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerow(answer.columns)
+    writer.writerows(answer.rows)
 
 
-def _is_number(cell: object) -> bool:
-    return isinstance(cell, int | float)
+def _show_table(answer: Answer) -> None:
+    columns = zip(answer.columns, zip(*answer.rows, strict=True), strict=True) if answer.rows else ()
+    numbers = [name for name, cells in columns if _are_numbers(cells)]
+    print_table(answer.columns, [[_shown(cell) for cell in row] for row in answer.rows], right=numbers)
+    if sys.stdout.isatty():
+        typer.echo(f"({count(len(answer.rows), 'row')})")
+
+
+def _are_numbers(cells: Sequence[object]) -> bool:
+    there = [cell for cell in cells if cell is not None]
+    return bool(there) and all(isinstance(cell, int | float | Decimal) for cell in there)
 
 
 def _shown(cell: object) -> str:
     if cell is None:
         return ""
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    if isinstance(cell, float | Decimal):
+        return f"{cell:.6g}"
+    if isinstance(cell, datetime):
+        return f"{cell:%Y-%m-%d %H:%M:%S}"
+    text = str(cell)
+    time = _TIME.fullmatch(text)
+    return time[1] if time else short(text, WIDEST)

@@ -38,6 +38,8 @@ def count(number: int, noun: str) -> str:
 
 
 def short(text: str, length: int) -> str:
-    """The text's first line, cut with an ellipsis where it is longer than `length`."""
+    """The text's first line, with an ellipsis where more follows or it is longer than `length`."""
     line = text.partition("\n")[0]
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    if line == text and len(line) <= length:
+        return text
+    return f"{line[: length - 1]}…"

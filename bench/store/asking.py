@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -22,8 +23,8 @@ class Answer:
     rows: list[tuple[object, ...]]
 
 
-def ask(store: Store, sql: str) -> Answer:
-    """Run SQL on a store that was opened read-only.
+def ask(store: Store, sql: str, limit: int | None = None) -> Answer:
+    """Run SQL on a store that was opened read-only, for all its rows or the first `limit`.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def ask(store: Store, sql: str) -> Answer:
             result = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
             if not result.returns_rows:
                 raise BenchError(f"{sql!r} gives no rows", "", _ADVICE)
-            rows = [tuple(_as_text(cell) for cell in row) for row in result]
+            rows = [tuple(_as_text(cell) for cell in row) for row in islice(result, limit)]
         except DBAPIError as error:
             if error.connection_invalidated:  # the server went away, whatever the SQL was
                 raise

@@ -135,3 +135,23 @@ def test_a_store_of_a_newer_bench_is_a_wrong_request(bench, store: Path) -> None
     code, _, err = bench("status", "--store", store)
     assert code == 2
     assert "'0999', newer than" in err
+
+
+def test_a_table_cuts_what_is_wide_and_rounds_times_and_csv_keeps_both(bench, store: Path) -> None:
+    wide, time = "x" * 200, "2025-03-01 12:00:00.123456"
+    sql = f"SELECT '{wide}' AS wide, '{time}' AS time, 'two\nlines' AS text, '{'a' * 64}' AS hash"
+    _, out, _ = bench("query", sql, "--store", store)
+    assert out.splitlines()[1].split() == ["x" * 63 + "…", "2025-03-01", "12:00:00", "two…", "a" * 64]
+    _, out, _ = bench("query", sql, "--format", "csv", "--store", store)
+    assert list(csv.reader(out.splitlines(keepends=True)))[1] == [wide, time, "two\nlines", "a" * 64]
+
+
+def test_numbers_are_aligned_to_the_right_where_the_first_is_missing_too(bench, store: Path) -> None:
+    sql = "SELECT score FROM scores ORDER BY score IS NOT NULL, seed"
+    _, out, _ = bench("query", sql, "--store", store)
+    assert out == "  score\n\n\n33.3333\n"
+
+
+def test_a_limit_keeps_the_first_rows(bench, store: Path) -> None:
+    sql = "SELECT seed FROM scores ORDER BY seed DESC"
+    assert bench("query", sql, "--limit", 2, "--store", store)[1].split() == ["seed", "2", "1"]
