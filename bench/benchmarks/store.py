@@ -73,7 +73,7 @@ def _figures(path: Path, size: Size, options: argparse.Namespace) -> Iterator[Fi
         (1.0, "status"),
         (None, "query", QUERY),
     ):
-        name = " ".join(("bench", *command[:3]))
+        name = "bench query" if QUERY in command else " ".join(("bench", *command[:3]))
         values = tuple(_seconds("-m", "bench", *command, *store) for _ in range(options.repeats))
         yield Figure(name, "seconds", values, limit)
     yield from _planning(path, size, options)

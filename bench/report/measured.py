@@ -138,6 +138,7 @@ class ReportData:
 
     measured: tuple[Measured, ...] = ()
     timings: tuple[TimingRecord, ...] = ()
+    """Measured while the machine did nothing else of ours."""
     schedules: Schedules = field(default_factory=dict)
     curves: tuple[LearningCurve, ...] = ()
     runs: tuple[RunRecord, ...] = ()

@@ -89,7 +89,8 @@ def _measured(
 def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:
     names = ("quantity", "value", "algorithm", "variant", "task", "stack_size", "concurrent_stacks",
              "device", "threads", "runner", "exclusive")  # fmt: skip
-    for row in frame.to_dict("records"):
+    # The others enter no table, and a large grid leaves tens of thousands.
+    for row in frame[frame["exclusive"].astype(bool)].to_dict("records"):
         measured_at = row["measured_at"]
         moment = measured_at.to_pydatetime() if isinstance(measured_at, pd.Timestamp) else measured_at
         yield TimingRecord(

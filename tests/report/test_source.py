@@ -65,10 +65,8 @@ def test_curves_runs_failures_and_timings(data):
     assert data.curves[0].config_hash == data.measured[0].config_hash != hash_of({})
     assert data.runs == (run_record(),)
     assert [failure.step for failure in data.failures] == [700]
-    assert [(row.task, row.exclusive) for row in data.timings] == [
-        ("antmaze-umaze-v0", True),
-        ("hopper-medium-v2", False),
-    ]
+    # The one of the grid, measured beside other work, enters no table.
+    assert [(row.task, row.exclusive) for row in data.timings] == [("antmaze-umaze-v0", True)]
     assert data.timings[0].measured_at == timing_record(None).measured_at
 
 
