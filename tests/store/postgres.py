@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,21 @@ class Server:
         rules = "local all all trust\nhost all bench all trust\nhost all all all scram-sha-256\n"
         (self.folder / "data" / "pg_hba.conf").write_text(rules)
 
+    @contextmanager
+    def removed_at_the_end(self) -> Iterator[None]:
+        """Stop the server and remove its folder afterwards, even where the tests are killed."""
+        # The kernel closes the pipe that the guard reads from, however this process ends.
+        script = 'read end; "$1" stop --silent --mode=immediate --pgdata="$2"/data; rm -rf "$2"'
+        command = ["sh", "-c", script, "sh", self.programs / "pg_ctl", self.folder]
+        outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        guard = subprocess.Popen(
+            command, stdin=subprocess.PIPE, start_new_session=True, cwd="/", **outputs, **self._owner
+        )
+        try:
+            yield
+        finally:
+            guard.communicate()
+
     def execute(self, sql: str, database: str = "postgres") -> list[tuple]:
         """Run SQL as the server's owner; return the rows, if any."""
         with psycopg.connect(self.url(database, driver=""), autocommit=True) as connection:
@@ -61,12 +77,15 @@ class Server:
         """The URL of one of its databases."""
         return f"postgresql{driver}://{login}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def _owner(self) -> dict[str, object]:
+        return {"user": self.user, "extra_groups": []} if self.user else {}
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [self.programs / program, f"--pgdata={self.folder / 'data'}", *arguments]
         # Into files: the server inherits the outputs, so a pipe would stay open for as long as it runs.
         with (self.folder / "output").open("w+") as output:
-            as_user = {"user": self.user, "extra_groups": []} if self.user else {}
-            done = subprocess.run(command, stdout=output, stderr=output, cwd=self.folder, **as_user)
+            done = subprocess.run(command, stdout=output, stderr=output, cwd=self.folder, **self._owner)
             output.seek(0)
             assert done.returncode == 0, output.read()
 
@@ -82,15 +101,10 @@ def postgres() -> Iterator[Server]:
     if user:
         shutil.chown(folder, user)
     server = Server(programs, folder, _free_port(), user)
-    try:
+    with server.removed_at_the_end():
         server.make()
         server.start()
-        try:
-            yield server
-        finally:
-            server.stop("immediate")
-    finally:
-        shutil.rmtree(folder)
+        yield server
 
 
 @pytest.fixture
