@@ -142,8 +142,8 @@ def _check_folder(folder: Path) -> None:
 
 def _uri(path: Path, *, create: bool, read_only: bool) -> str:
     mode = "mode=rwc" if create else "mode=rw"
-    if read_only and not os.access(path.parent, os.W_OK):
-        # Where nothing can be written nothing changes, and WAL's helper files cannot be made either.
+    if read_only and not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        # Where nothing can be written nothing changes. WAL's helper files could not be made, or would stay.
         mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     return f"file:{quote(str(path))}?{mode}"
 
@@ -162,6 +162,9 @@ def _only_reading(action: int, what: str | None, *_: str | None) -> int:
     # Beside the tables there is more that a statement could write: ATTACH, VACUUM INTO and some PRAGMAs do.
     if action == sqlite3.SQLITE_PRAGMA:
         allowed = str(what).startswith(_READING_PRAGMAS)
+    elif action == sqlite3.SQLITE_UPDATE:
+        # How SQLite announces functions that give rows, such as json_each; query_only keeps out real ones.
+        allowed = what == "sqlite_master"
     else:
         allowed = action in _READING
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

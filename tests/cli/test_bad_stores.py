@@ -141,3 +141,67 @@ def test_a_bad_store_is_refused_untouched(bench, tmp_path, case, command) -> Non
         after.pop("folder/bench.sqlite.lock", None)
         before.pop("folder/bench.sqlite.lock", None)
     assert after == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM trials",
+        "INSERT INTO runs SELECT * FROM runs",
+        "UPDATE trials SET score = 100",
+        "UPDATE sqlite_master SET name = 'x'",
+        "REPLACE INTO alembic_version VALUES ('0001')",
+        "WITH one AS (SELECT 1) DELETE FROM trials",
+        "DELETE FROM trials RETURNING score",
+        "SELECT 1; DELETE FROM trials",
+        "CREATE TABLE mine (x)",
+        "CREATE TEMP TABLE mine AS SELECT * FROM scores",
+        "DROP VIEW scores",
+        "ALTER TABLE trials ADD COLUMN mine",
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        "VACUUM",
+        "VACUUM INTO 'copy.sqlite'",
+        "ATTACH 'other.sqlite' AS other",
+        "REINDEX",
+        "ANALYZE",
+        "PRAGMA query_only=OFF",
+        "PRAGMA journal_mode=DELETE",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+        "PRAGMA user_version=7",
+        "PRAGMA application_id=7",
+        "PRAGMA writable_schema=ON",
+        "PRAGMA optimize",
+        "SELECT load_extension('x')",
+        "SELECT writefile('x', 'y')",
+    ],
+)
+def test_a_query_that_writes_is_refused_and_nothing_is_touched(bench, tmp_path, sql: str) -> None:
+    store = stores.store(tmp_path / "folder")
+    before = stores.everything_in(tmp_path)
+    code, out, err = bench("query", sql, "--store", store)
+    assert (code, out) == (2, "")
+    assert err.startswith("bench: ")
+    assert repr(sql) in err
+    assert "only reads" in err
+    assert stores.everything_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT COUNT(*) FROM scores",
+        "VALUES (1)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT 1 FROM n) SELECT i FROM n",
+        "SELECT COUNT(DISTINCT name) FROM pragma_table_info('trials') WHERE name = 'score'",
+        "SELECT CAST(json_extract('[1]', '$[0]') AS INTEGER)",
+        "SELECT value FROM json_each('[1]')",
+        "SELECT round(1.2) > 0",
+    ],
+)
+def test_a_query_that_reads_is_answered(bench, tmp_path, sql: str) -> None:
+    store = stores.store(tmp_path / "folder")
+    before = stores.everything_in(tmp_path)
+    code, out, _ = bench("query", sql, "--format", "csv", "--store", store)
+    assert (code, out.splitlines()[1:]) == (0, ["1"])
+    assert stores.everything_in(tmp_path) == before

@@ -18,7 +18,7 @@ from tests.store.full_disk import fill, small_disk
 
 pytestmark = pytest.mark.slow
 
-RUN = typed("--executor", "local", "--seeds", "0-2", "--checkpoint-seconds", "0")
+RUN = typed("--executor", "local", "--seeds", "0-1", "--checkpoint-seconds", "0")
 RESULTS = """
     SELECT seed, state, trials.score, evaluations.number, step,
            episodes.number, return_, episodes.score, length
