@@ -45,10 +45,13 @@ def facts_of(found: Explanation) -> Facts:
 
 def hyperparameters_of(record: TrialRecord) -> list[tuple[str, str, str]]:
     """Name, value, and unit with meaning and source of every hyper-parameter."""
+    from bench.preset_files import algorithms_with_presets
     from bench.presets import hyperparameter_docs
 
     values, sources = record.config.get("hyperparameters", {}), record.config.get("sources", {})
-    docs = hyperparameter_docs(record.key.algorithm) if values else {}
+    # A database outlives methods.
+    known = record.key.algorithm in algorithms_with_presets()
+    docs = hyperparameter_docs(record.key.algorithm) if known else {}
     return [
         (name, value_text(value), f"{docs.get(name, '')}\n[{sources.get(name, 'source unknown')}]")
         for name, value in values.items()

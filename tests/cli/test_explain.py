@@ -6,6 +6,8 @@ import json
 import os
 import pty
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -135,6 +137,15 @@ def test_programs_read_the_same_as_json(bench, store: Path, trial: TrialRecord) 
     assert found["trial"]["finished_at"] == "2025-03-01T14:00:00Z"
     assert found["failures"][0]["record"]["last_metrics"] == {"critic_loss": "Infinity"}
     assert len(found["evaluations"]) == 25
+
+
+def test_a_method_that_is_gone_by_now_leaves_values_and_sources(bench, store: Path, tmp_path: Path) -> None:
+    shutil.copy(store, tmp_path / "old.sqlite")
+    with sqlite3.connect(tmp_path / "old.sqlite") as connection:
+        connection.execute("UPDATE trials SET algorithm = 'gone'")
+    code, out, _ = bench("explain", 1, "--store", tmp_path / "old.sqlite")
+    assert code == 0
+    assert re.search(r"^discount +0.99 +\[.+\]$", out, re.MULTILINE)
 
 
 def test_an_unknown_trial_is_one_message(bench, store: Path) -> None:
