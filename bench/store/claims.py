@@ -96,7 +96,7 @@ def heartbeat(
 
 
 def lost(connection: Connection, run_id: str, keys: Collection[TrialKey]) -> frozenset[TrialKey]:
-    """Those trials that have not ended and that this run does not hold any more."""
+    """Those trials that another driver works on by now, or has ended."""
     return frozenset(key for key, row in _holders(connection, keys).items() if _is_lost(row, run_id))
 
 
@@ -106,15 +106,15 @@ def release(connection: Connection, run_id: str) -> None:
 
 
 def check_holder(trial: Row[Any], run_id: str) -> None:
-    """Refuse a result of a trial that another driver works on, or that this one has lost.
+    """Refuse a result of a trial that another driver works on, or has ended.
 
-    `trial` has `id`, `state` and `claimed_by`.
+    `trial` has `id`, `state`, `run_id` and `claimed_by`.
 
     Raises
     ------
     ClaimLostError : its result must not be stored.
     """
-    if trial.claimed_by != run_id and (trial.claimed_by is not None or trial.state == RUNNING):
+    if _is_lost(trial, run_id):
         raise ClaimLostError(
             f"trial {trial.id} is worked on by another driver",
             f"This one gave no sign of life for {EXPIRY.total_seconds():.0f} s.",
@@ -131,11 +131,11 @@ def database_now(connection: Connection) -> datetime:
 
 
 def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKey, Row[Any]]:
-    """`id`, `state` and `claimed_by` of each trial."""
+    """`id`, `state`, `run_id` and `claimed_by` of each trial."""
     if not keys:
         return {}
     chosen = (
-        select(*KEY_COLUMNS, Trial.id, Trial.state, Claim.run_id.label("claimed_by"))
+        select(*KEY_COLUMNS, Trial.id, Trial.state, Trial.run_id, Claim.run_id.label("claimed_by"))
         .outerjoin(Claim, Claim.trial_id == Trial.id)
         .where(Trial.config_hash.in_({key.config_hash for key in keys}))
     )
@@ -143,8 +143,11 @@ def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKe
     return {key: rows[key] for key in keys}
 
 
-def _is_lost(row: Row[Any], run_id: str) -> bool:
-    return row.state in (PLANNED, RUNNING) and row.claimed_by != run_id
+def _is_lost(trial: Row[Any], run_id: str) -> bool:
+    if trial.claimed_by is not None or trial.state == RUNNING:
+        return trial.claimed_by != run_id
+    # Without a claim it is planned, which any run may be about to claim, or has ended.
+    return trial.state != PLANNED and trial.run_id != run_id
 
 
 def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str], bool]) -> list[_Open]:

@@ -110,7 +110,7 @@ class Writer:
             return claims.heartbeat(connection, self._run, stands)
 
     def lost(self, trials: Collection[TrialKey]) -> frozenset[TrialKey]:
-        """Those of the trials that have not ended and that this run does not hold any more."""
+        """Those of the trials that another driver works on by now, or has ended."""
         with self._store.connect() as connection:
             return claims.lost(connection, self._run, trials)
 

@@ -3,12 +3,12 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from bench.execute.ray_tune import Shares, concurrency
 from tests.cli.test_run import results, rows
+from tests.execute.processes import workers
 from tests.execute.tiny import completed, started, typed
 
 STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
@@ -60,28 +60,6 @@ def test_asked_again_ray_is_not_even_started(ray_store, tiny_data):
     code, output = completed(typed("--executor", "ray", "--store", ray_store, *STACKS), tiny_data)
     assert code == 0
     assert "2 were there already" in output
-
-
-def descendants(pid):
-    """Process ids below `pid` (Linux)."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
-
-
-def workers(pid):
-    """Ray's worker processes that train a stack."""
-    titles = {}
-    for child in descendants(pid):
-        try:
-            titles[child] = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue  # it has ended in the meantime
-    return [
-        child for child, title in titles.items() if title.startswith("ray::") and "train" in title.lower()
-    ]
 
 
 LONG = {"train_iterations": 800}

@@ -1,0 +1,29 @@
+"""Processes below a driver (Linux)."""
+
+from pathlib import Path
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids below `pid`."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:
+            continue  # it has ended in the meantime
+        for child in map(int, children):
+            found += [child, *descendants(child)]
+    return found
+
+
+def workers(pid: int) -> list[int]:
+    """Ray's worker processes that train a stack."""
+    titles = {}
+    for child in descendants(pid):
+        try:
+            titles[child] = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+    return [
+        child for child, title in titles.items() if title.startswith("ray::") and "train" in title.lower()
+    ]

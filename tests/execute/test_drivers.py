@@ -1,0 +1,145 @@
+"""Several drivers on one store: each trial is run once, whatever becomes of either of them."""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from tests.execute.sameness import faults_of, numbers_of, rows
+from tests.execute.tiny import TASK, completed, started, typed
+
+SIZES = {"train_iterations": 400, "pretrain_iterations": 20}
+
+
+def command(store, seeds, *arguments):
+    options = ("--executor", "local", "--seeds-per-stack", "1", "--checkpoint-seconds", "0.2")
+    return typed(*options, "--seeds", seeds, "--store", store, *arguments, **SIZES)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_data, tmp_path_factory):
+    """The numbers of one driver that nobody disturbs."""
+    store = tmp_path_factory.mktemp("alone") / "bench.sqlite"
+    code, output = completed(command(store, "0-5"), tiny_data)
+    assert code == 0, output
+    assert faults_of(store) == []
+    return numbers_of(store)
+
+
+def outcome(process):
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def seeds_by_run(store):
+    """Run -> seeds that it worked on."""
+    found = {}
+    for run, seed in rows(store, "SELECT e.run_id, seed FROM executions e JOIN trials t ON t.id = trial_id"):
+        found.setdefault(run, []).append(seed)
+    return found
+
+
+def test_two_drivers_share_overlapping_grids(alone, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    both = [started(command(store, seeds), tiny_data) for seeds in ("0-3", "2-5")]
+    outputs = [outcome(process) for process in both]
+    assert [code for code, _ in outputs] == [0, 0], outputs
+    assert numbers_of(store) == alone
+    assert faults_of(store) == []
+    worked = seeds_by_run(store)
+    assert len(worked) == 2
+    assert sorted(seed for seeds in worked.values() for seed in seeds) == [0, 1, 2, 3, 4, 5]
+
+
+def wait_for(condition, *processes):
+    while not condition():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
+def test_when_one_of_two_drivers_dies_the_other_ends_its_work(alone, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    first = started(command(store, "0-5"), tiny_data)
+    wait_for(lambda: any(tmp_path.glob("checkpoints/*/checkpoint.json")), first)
+    second = started(command(store, "0-5"), tiny_data)
+    wait_for(lambda: len(seeds_by_run(store)) == 2, first, second)
+    held = rows(
+        store, "SELECT seed FROM claims c JOIN trials t ON t.id = trial_id ORDER BY claimed_at LIMIT 1"
+    )
+    first.kill()
+    first.communicate()
+    code, output = outcome(second)
+    assert code == 0, output
+    assert "continues from" in output
+    assert numbers_of(store) == alone
+    assert faults_of(store) == []
+    # The dead driver's trial was taken over; no other was worked on twice.
+    twice = rows(store, "SELECT seed FROM executions e JOIN trials t ON t.id = trial_id"
+                        " GROUP BY seed HAVING COUNT(*) > 1")  # fmt: skip
+    assert twice == held
+
+
+def test_a_driver_that_slept_too_long_gives_its_trial_up(alone, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    sleeper = started(command(store, "0"), tiny_data)
+    wait_for(lambda: any(tmp_path.glob("checkpoints/*/checkpoint.json")), sleeper)
+    sleeper.send_signal(signal.SIGSTOP)
+    # As if it had slept for a minute; waiting that long proves nothing more.
+    with_write(store, "UPDATE claims SET heartbeat_at = datetime(heartbeat_at, '-61 seconds')")
+    code, output = completed(command(store, "0"), tiny_data)
+    assert code == 0, output
+    after = numbers_of(store)
+    sleeper.send_signal(signal.SIGCONT)
+    code, output = outcome(sleeper)
+    assert "given up" in output
+    assert code == 0, output
+    assert "1 finished by other drivers" in output
+    assert numbers_of(store) == after == {key: alone[key] for key in after}
+    assert faults_of(store) == []
+
+
+def with_write(store, sql):
+    with sqlite3.connect(store, timeout=30) as connection:
+        connection.execute(sql)
+
+
+def test_killed_again_and_again_it_ends_with_the_same_numbers(alone, tiny_data, tmp_path):
+    """At random moments: while it trains, evaluates, writes checkpoints and results, starts up."""
+    store, chance = tmp_path / "bench.sqlite", random.Random(4)
+    again = command(store, "0-5", "--checkpoint-seconds", "0")
+    kills = 0
+    while True:
+        process = started(again, tiny_data)
+        try:
+            process.communicate(timeout=chance.uniform(2.5, 6.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        break
+    assert kills >= 2
+    assert numbers_of(store) == alone
+    assert faults_of(store) == []
+
+
+def test_the_seeds_of_a_cut_off_stack_stay_together(tiny_data, tmp_path):
+    """Whatever --seeds-per-stack says by then, and although its checkpoints are gone."""
+    whole, store = tmp_path / "whole" / "bench.sqlite", tmp_path / "cut" / "bench.sqlite"
+    threes = ("--seeds-per-stack", "3")
+    assert completed(command(whole, "0-2", *threes), tiny_data)[0] == 0
+    process = started(command(store, "0-2", *threes), tiny_data)
+    wait_for(lambda: any(store.parent.glob("checkpoints/*/checkpoint.json")), process)
+    process.kill()
+    process.communicate()
+    for path in (*store.parent.glob("checkpoints/*/*"), *store.parent.glob("checkpoints/*")):
+        path.unlink() if path.is_file() else path.rmdir()
+    code, output = completed(command(store, "1"), tiny_data)
+    assert code == 0, output
+    assert numbers_of(store) == numbers_of(whole)
+    assert rows(store, "SELECT DISTINCT stack FROM trials") == [("[0, 1, 2]",)]
+    assert TASK in output
