@@ -22,7 +22,7 @@ from bench.execute.local import run_locally
 from bench.execute.plan import StackPlan
 from bench.execute.queue import CellOfGrid, StackQueue
 from bench.provenance import describe_run
-from bench.records import FAILED, FINISHED, DatasetRecord, TrialKey, TrialRecord
+from bench.records import FAILED, FINISHED, CellKey, DatasetRecord, TrialKey, TrialRecord
 from bench.store.database import open_store
 from bench.store.queries import trial_states
 from bench.store.writer import Writer
@@ -155,33 +155,40 @@ def _grid(
     obtain: Obtain,
     device: str,
 ) -> Grid:
-    grid = Grid()
-    datasets: dict[str, tuple[Path, DatasetRecord]] = {}
+    data = _datasets(cells, obtain)
+    planners = {}
     for cell in cells:
-        task = cell.task
-        if task.name not in datasets:
-            path = obtain(task)
-            datasets[task.name] = (path.resolve(), dataset_record(task, path))
-        path, dataset = datasets[task.name]
-        trials = cell.trials(seeds, dataset)
-        if settings.retry_failed:
-            retried = writer.retry([trial.key for trial in trials])
-            trials = cell.trials(sorted(key.seed for key in retried), dataset)
-        if not trials:
-            continue
-        states = writer.plan(trials)
-        grid.trials += trials
-        grid.states |= states
-        left = frozenset(key.seed for key, state in states.items() if state not in (FINISHED, FAILED))
-        if left:
-            planner = _Planner(cell, dataset, path, settings, device)
-            grid.cells.append(CellOfGrid(trials[0].key.cell, left, planner.plan))
-    return grid
+        planner = _Planner(cell, *data[cell.task.name], settings, device)
+        planners[planner.trials(seeds)[0].key.cell] = planner
+    wanted = {key: tuple(seeds) for key in planners}
+    if settings.retry_failed:
+        asked = [key.trial(seed) for key in planners for seed in seeds]
+        retried = sorted(writer.retry(asked), key=lambda key: key.seed)
+        wanted = {cell: tuple(key.seed for key in retried if key.cell == cell) for cell in planners}
+    # All at once: a transaction for each cell of a large grid would take seconds.
+    trials = [trial for key, planner in planners.items() for trial in planner.trials(wanted[key])]
+    states = writer.plan(trials)
+    left: dict[CellKey, set[int]] = {}
+    for key, state in states.items():
+        if state not in (FINISHED, FAILED):
+            left.setdefault(key.cell, set()).add(key.seed)
+    of_grid = [CellOfGrid(key, frozenset(open_), planners[key].plan) for key, open_ in left.items()]
+    return Grid(trials, states, of_grid)
+
+
+def _datasets(cells: Sequence[Cell], obtain: Obtain) -> dict[str, tuple[DatasetRecord, Path]]:
+    """By task: what is known of its dataset, and where it lies."""
+    found: dict[str, tuple[DatasetRecord, Path]] = {}
+    for cell in cells:
+        if cell.task.name not in found:
+            path = obtain(cell.task)
+            found[cell.task.name] = (dataset_record(cell.task, path), path.resolve())
+    return found
 
 
 @dataclass(frozen=True)
 class _Planner:
-    """Makes the plans of one cell's stacks."""
+    """Makes the trials of one cell and the plans of its stacks."""
 
     cell: Cell
     dataset: DatasetRecord
@@ -189,10 +196,14 @@ class _Planner:
     settings: Settings
     device: str
 
+    def trials(self, seeds: Sequence[int]) -> list[TrialRecord]:
+        """The trials of these seeds."""
+        return self.cell.trials(seeds, self.dataset)
+
     def plan(self, seeds: Sequence[int]) -> StackPlan:
         """The plan of a stack of these seeds."""
         return StackPlan(
-            trials=tuple(self.cell.trials(seeds, self.dataset)),
+            trials=tuple(self.trials(seeds)),
             task=self.cell.task,
             data_path=self.data_path,
             device=self.device,

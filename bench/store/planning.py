@@ -71,8 +71,13 @@ def stored_states(connection: Connection, keys: Sequence[TrialKey]) -> dict[Tria
     hashes = sorted({key.config_hash for key in keys})
     wanted = set(keys)
     for first in range(0, len(hashes), _CHUNK):  # databases limit the parameters of one statement
-        chosen = Trial.config_hash.in_(hashes[first : first + _CHUNK])
-        for *key, state in connection.execute(select(*KEY_COLUMNS, Trial.state).where(chosen)):
+        chosen = select(*KEY_COLUMNS, Trial.state).where(
+            Trial.config_hash.in_(hashes[first : first + _CHUNK])
+        )
+        # Said for the index, which begins with them.
+        for column in (Trial.algorithm, Trial.variant, Trial.task):
+            chosen = chosen.where(column.in_({getattr(key, column.key) for key in keys}))
+        for *key, state in connection.execute(chosen):
             states[TrialKey(*key)] = state
     return {key: state for key, state in states.items() if key in wanted}
 
