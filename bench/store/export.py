@@ -82,7 +82,8 @@ def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
 def _copy(table: Table, source: Connection, copy: Connection, show: Callable[[int], None]) -> None:
     done = 0
     result = source.execution_options(yield_per=ROWS_AT_A_TIME).execute(select(table))
-    for rows in result.mappings().partitions():
-        copy.execute(insert(table), [dict(row) for row in rows])
+    names = list(result.keys())
+    for rows in result.partitions():
+        copy.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
         done += len(rows)
         show(done)

@@ -12,8 +12,7 @@ from sqlalchemy import Connection, select
 
 from bench.errors import BenchError
 from bench.records import TrialKey
-from bench.store import postgresql, schema
-from bench.store.database import open_store
+from bench.store.database import Store, open_store, opened_if_made
 from bench.store.kept_files import bring
 from bench.store.location import locate
 from bench.store.models import Trial, Weights
@@ -97,13 +96,15 @@ def opened(urls: Sequence[str], into: str) -> Iterator[list[Source]]:
         for number, url in enumerate(urls):
             if any(_same(url, other) for other in (into, *urls[:number])):
                 raise BenchError(f"store {locate(url)} is named twice", "", "Name each store once.")
-        yield [stack.enter_context(_opened(url, ours=False)) for url in urls]
+        stores = [stack.enter_context(open_store(url, read_only=True)) for url in urls]
+        yield [stack.enter_context(_source(store, ours=False)) for store in stores]
 
 
 def survey(into: str, sources: Sequence[Source], show: Show) -> Survey:
     """Compare all stores; writes nothing, and makes no store where none is yet."""
     with ExitStack() as stack:
-        ours = stack.enter_context(_opened(into, ours=True)) if _exists(into) else None
+        store = stack.enter_context(opened_if_made(into))
+        ours = None if store is None else stack.enter_context(_source(store, ours=True))
         shared, rejected, conflicts = _survey_shared(ours, sources)
         verdicts: dict[str, dict[TrialKey, Verdict]] = {source.place: {} for source in sources}
         keys = dict.fromkeys(key for source in sources for key in sorted(source.keys, key=str))
@@ -170,8 +171,8 @@ def conflict_error(conflicts: Collection[Conflict]) -> BenchError:
 
 
 @contextmanager
-def _opened(url: str, *, ours: bool) -> Iterator[Source]:
-    with open_store(url, read_only=True) as store, store.connect() as connection:
+def _source(store: Store, *, ours: bool) -> Iterator[Source]:
+    with store.connect() as connection:
         keys = connection.execute(select(*KEY_COLUMNS)).mappings()
         yield Source(
             place=str(store.location),
@@ -181,19 +182,6 @@ def _opened(url: str, *, ours: bool) -> Iterator[Source]:
             held=held_trials(connection, store.folder),
             shared=load_shared(connection, ours=ours),
         )
-
-
-def _exists(url: str) -> bool:
-    """Whether a store is there already."""
-    location = locate(url)
-    if location.path is not None:
-        return location.path.exists() and location.path.stat().st_size > 0
-    engine = postgresql.engine_for(location)
-    try:
-        with engine.connect() as connection:
-            return schema.revision_of(connection, str(location)) is not None
-    finally:
-        engine.dispose()
 
 
 def _same(one: str, other: str) -> bool:
