@@ -12,6 +12,7 @@ from bench import __version__
 from bench.cli import (
     data,
     data_collect,
+    data_verify,
     db,
     evaluate,
     explain,
@@ -40,6 +41,7 @@ app.command()(speed.speed)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 data.app.command()(data_collect.collect)
+data.app.command()(data_verify.verify)
 app.command()(show.show)
 app.command()(status.status)
 app.command()(explain.explain)

@@ -16,8 +16,6 @@ from bench.errors import BenchError, WorkFailedError
 if TYPE_CHECKING:
     from bench.catalog import Task
     from bench.data.info import Summary
-    from bench.data.replay import ReplayReport
-    from bench.data.verify import VerificationReport
 
 SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
 
@@ -101,42 +99,7 @@ def fetch(names: Names) -> None:
         if not there:
             typer.echo(f"  `bench data verify {task.name}` checks its content.")
 
-    _for_each(tasks_named(names), get)
-
-
-@app.command()
-def verify(
-    names: Names,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Also replay single steps to see which physics the data has.")
-    ] = False,
-    rows: Annotated[int, typer.Option("--rows", min=10, help="Steps to replay.")] = 2000,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Take a content that is not the one first seen.")
-    ] = False,
-) -> None:
-    """Check files against what is known of their content, and remember their SHA-256.
-
-    Exit code 1 where a file differs from what is known of it.
-    """
-    from bench.data.ledger import Ledger
-    from bench.data.paths import dataset_path
-    from bench.data.replay import replay as replay_file
-    from bench.data.verify import verify as verify_file
-
-    def check(task: Task) -> None:
-        path = dataset_path(task)
-        report = verify_file(task, path, accept=accept)
-        _print_verification(report)
-        if replay:
-            found = replay_file(path, task, rows)
-            Ledger().note(path, report.entry, replay=found.answer)
-            _print_replay(found)
-        if report.status == "mismatch":
-            wrong = ", ".join(check.name for check in report.checks if check.outcome == "mismatch")
-            raise WorkFailedError(f"{task.name}: {wrong} differ from what is known", "", f"File: {path}")
-
-    _for_each(tasks_named(names), check)
+    for_each(tasks_named(names), get)
 
 
 @app.command()
@@ -148,7 +111,7 @@ def info(names: Names) -> None:
     summaries: list[Summary] = []
     tasks = tasks_named(names)
     try:
-        _for_each(tasks, lambda task: summaries.append(summarise(dataset_path(task), task)))
+        for_each(tasks, lambda task: summaries.append(summarise(dataset_path(task), task)))
     finally:
         if len(tasks) == 1 and summaries:
             _print_summary(summaries[0])
@@ -156,7 +119,7 @@ def info(names: Names) -> None:
             _print_summaries(summaries)
 
 
-def _for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
+def for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
     """Do `action` for every task; one that fails is told and does not keep the others from their turn."""
     if len(tasks) == 1:
         action(tasks[0])
@@ -170,28 +133,6 @@ def _for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
             failed.append(task.name)
     if failed:
         raise WorkFailedError(f"{len(failed)} of {len(tasks)} failed", ", ".join(failed), "")
-
-
-def _print_verification(report: VerificationReport) -> None:
-    typer.echo(f"{report.task}: {report.status}")
-    rows = [(check.name, check.expected, check.found, check.outcome) for check in report.checks]
-    print_table(("check", "expected", "found", "outcome"), rows)
-    typer.echo(f"SHA-256 {report.entry.sha256}\n  first seen {report.entry.first_seen[:10]}, {report.path}")
-
-
-def _print_replay(report: ReplayReport) -> None:
-    typer.echo(f"\nOne-step replay of {report.rows:,} rows: {report.answer}")
-    rows = [
-        (physics, *(f"{value:.1e}" for value in (errors.median, errors.p90, errors.p99, errors.largest)))
-        for physics, errors in report.errors.items()
-    ]
-    columns = ("physics", "median", "90 %", "99 %", "largest")
-    print_table(columns, rows, right=columns[1:])
-    typer.echo(
-        f"Error: largest difference in any coordinate but x (m, rad, m/s, rad/s).\n"
-        f"Median motion in one step: {report.motion:.2g}. States are stored as {report.precision}.\n"
-        f"Answer: {report.rule}."
-    )
 
 
 def _print_summary(found: Summary) -> None:

@@ -91,6 +91,11 @@ def dataset_record(task: Task, path: Path) -> DatasetRecord:
     entry = Ledger().look_up(path)
     if entry.verification is None or entry.facts != _facts_hash(task, load_manifest()):
         entry = verify(task, path).entry
+    return record_of(task, entry)
+
+
+def record_of(task: Task, entry: Entry) -> DatasetRecord:
+    """Identity of a dataset, from the ledger's entry of a file that was verified."""
     assert entry.rows is not None and entry.verification is not None  # noted together by `verify`
     return DatasetRecord(task.name, entry.sha256, entry.rows, entry.verification, entry.replay)
 

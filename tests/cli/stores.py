@@ -27,7 +27,11 @@ MAKING = {
         *("speed", "--algos", "dtql", "--task", "hopper-medium-v2", "--iterations", "10", "--threads", "1"),
     ],
 }
-WRITING = MAKING | {"evaluate": ["evaluate", "1"], "upgrade": ["db", "upgrade"]}
+WRITING = MAKING | {
+    "evaluate": ["evaluate", "1"],
+    "upgrade": ["db", "upgrade"],
+    "verify": ["data", "verify", "collected-hopper-quickstart"],
+}
 ALL = READING | WRITING
 
 

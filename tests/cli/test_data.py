@@ -11,6 +11,8 @@ QUICKSTART = "collected-hopper-quickstart"
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+    # Not where somebody's own results/bench.sqlite may lie, into which `verify` writes.
+    monkeypatch.chdir(tmp_path)
     # A closed port of this machine instead of D4RL's server.
     monkeypatch.setattr("bench.data.fetch.addresses", lambda url: ["http://127.0.0.1:9/file.hdf5"])
     return tmp_path
