@@ -47,9 +47,7 @@ def export(
                 _export_store(opened, out, weights=weights)
         except OSError as error:
             place = error.filename or str(out)
-            raise WorkFailedError(
-                f"cannot write {place}", f"{error.strerror}.", "Name another file."
-            ) from error
+            raise BenchError(f"cannot write {place}", f"{error.strerror}.", "Name another file.") from error
 
 
 def _check(out: Path, what: str | None, *, weights: bool) -> None:

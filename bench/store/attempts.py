@@ -54,6 +54,11 @@ class Attempt:
         made = (piece for piece in self.pieces if piece.table is Evaluation and piece.values["number"] >= 1)
         return frozenset(piece.identity for piece in made)
 
+    @cached_property
+    def rows(self) -> frozenset[Hashable]:
+        """What all of its rows say."""
+        return frozenset((piece.table, piece.identity) for piece in self.pieces)
+
     def identities(self, table: type[Base]) -> frozenset[Hashable]:
         """What its rows of a table say."""
         return frozenset(piece.identity for piece in self.pieces if piece.table is table)
@@ -77,16 +82,19 @@ def settle(attempts: list[Attempt], attempt: Attempt) -> int:
 
     Returns its place; those of the others stay.
     """
-    wholes = [place for place, other in enumerate(attempts) if is_part(attempt, other)]
-    parts = [place for place, other in enumerate(attempts) if is_part(other, attempt)]
-    equal = [place for place in wholes if place in parts]
-    largest = sorted(parts, key=lambda place: len(attempts[place].evaluations), reverse=True)
-    fitting = [*equal, *wholes, *largest]
+    wholes = {place for place, other in enumerate(attempts) if is_part(attempt, other)}
+    fitting = wholes | {place for place, other in enumerate(attempts) if is_part(other, attempt)}
     if not fitting:
         attempts.append(attempt)
         return len(attempts) - 1
-    attempts[fitting[0]] = joined(attempts[fitting[0]], attempt)
-    return fitting[0]
+
+    def order(place: int) -> tuple[bool, int, int]:
+        # One that lacks nothing comes first, so that what was merged before is found again.
+        return place not in wholes, len(attempt.rows - attempts[place].rows), place
+
+    place = min(fitting, key=order)
+    attempts[place] = joined(attempts[place], attempt)
+    return place
 
 
 def joined(ours: Attempt, theirs: Attempt) -> Attempt:

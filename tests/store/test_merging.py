@@ -67,7 +67,7 @@ def contradict(one: SeenTrial, other: SeenTrial) -> bool:
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), 337])
 def test_the_union_of_two_stores_holds_all_of_both_whichever_comes_first(
     tmp_path: Path, empty: Path, seed: int
 ) -> None:
