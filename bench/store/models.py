@@ -87,6 +87,7 @@ class Trial(Base):
     __tablename__ = "trials"
     __table_args__ = (
         UniqueConstraint("algorithm", "variant", "task", "seed", "config_hash"),
+        Index(None, "config_hash"),
         CheckConstraint("state IN ('planned', 'running', 'finished', 'failed')", name="state"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)

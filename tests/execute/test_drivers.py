@@ -3,7 +3,6 @@
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 
 import pytest
@@ -107,24 +106,27 @@ def with_write(store, sql):
 
 
 def test_killed_again_and_again_it_ends_with_the_same_numbers(alone, tiny_data, tmp_path):
-    """At random moments: while it trains, evaluates, writes checkpoints and results, starts up."""
+    """At random moments: while it starts, trains, evaluates, writes checkpoints and results."""
     store, chance = tmp_path / "bench.sqlite", random.Random(4)
-    again = command(store, "0-5", "--checkpoint-seconds", "0")
-    kills = 0
-    while True:
-        process = started(again, tiny_data)
-        try:
-            process.communicate(timeout=chance.uniform(2.5, 6.0))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            continue
-        assert process.returncode == 0
-        break
-    assert kills >= 2
-    assert numbers_of(store) == alone
+    again = command(store, "0-2", "--checkpoint-seconds", "0")
+
+    def executions():
+        return rows(store, "SELECT COUNT(*) FROM executions")[0][0] if store.exists() else 0
+
+    for kill in range(5):
+        process, before = started(again, tiny_data), executions() if kill else 0
+        if kill:
+            wait_for(lambda before=before: executions() > before, process)
+        time.sleep(chance.uniform(0.1, 1.5))
+        process.kill()
+        process.communicate()
+    code, output = completed(again, tiny_data)
+    assert code == 0, output
+    found = numbers_of(store)
+    assert sorted(seed for _, _, seed in found) == [0, 1, 2]
+    assert found == {key: alone[key] for key in found}
     assert faults_of(store) == []
+    assert executions() >= 3 + 3
 
 
 def test_the_seeds_of_a_cut_off_stack_stay_together(tiny_data, tmp_path):

@@ -58,6 +58,7 @@ JOIN runs ON runs.run_id = trials.run_id
 def upgrade() -> None:
     """Add the two tables and the new columns; the views gain columns at their ends."""
     op.add_column("trials", sa.Column("stack", sa.JSON(), nullable=True))
+    op.create_index("ix_trials_config_hash", "trials", ["config_hash"])
     # Written out, because Alembic cannot add a column with a reference on SQLite.
     op.execute("ALTER TABLE weights ADD COLUMN run_id VARCHAR CONSTRAINT fk_weights_run_id REFERENCES runs")
     _claims()
