@@ -22,7 +22,8 @@ _STORE, _FRAME = ".sqlite", ".parquet"
 def export(
     out: Annotated[Path, typer.Argument(help="File to write: .sqlite or .parquet.")],
     what: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}. [default: scores]")
+        str | None,
+        typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}; the first if left out."),
     ] = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="For .sqlite: copy the files of weights beside it.")
@@ -42,7 +43,7 @@ def export(
         check_target(out, opened, force=force)
         try:
             if out.suffix == _FRAME:
-                _export_frame(opened, out, what or "scores")
+                _export_frame(opened, out, what or FRAMES[0])
             else:
                 _export_store(opened, out, weights=weights)
         except OSError as error:

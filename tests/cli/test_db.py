@@ -33,6 +33,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_contradictions_are_one_message_that_names_all_of_them(bench, stores: Path) -> None:
     before = {path: path.read_bytes() for path in stores.glob("*.sqlite")}
+    told = "9.25 (laptop-1, laptop.sqlite), but 9.5 (server-1, server.sqlite)"
     code, out, err = bench("db", "merge", "laptop.sqlite", "server.sqlite")
     named = (
         "dtql released hopper-medium-v2 seed {} (configuration " + samples.trial_record().key.config_hash[:12]
