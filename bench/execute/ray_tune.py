@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 STACK = "stack"
 CONNECT_SECONDS = 5
 MANY = 10**9
-LOST = "it was killed, or its machine was lost"
+LOST = "it was killed, by somebody or for want of memory, or its machine was lost"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ from bench.execute.stack import Stack
 from bench.records import FailureRecord
 from bench.training.checkpoint import Checkpoint
 
-OUT_OF_MEMORY_ADVICE = (
+OUT_OF_GPU_MEMORY = (
     "Ask for fewer seeds per stack (--seeds-per-stack) or more GPU per stack (--gpus-per-stack)."
+)
+OUT_OF_MEMORY = (
+    "Ask for fewer seeds per stack (--seeds-per-stack), or for fewer stacks at once (more --cpus-per-stack)."
 )
 
 
@@ -62,9 +65,7 @@ def run_plan(plan: StackPlan, link: Link) -> None:
 
 def failures_of(plan: StackPlan, error: Exception, *, step: int) -> list[FailureRecord]:
     """The failure of every trial of a stack, from the exception that ended it after `step` iterations."""
-    message = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        message = f"{message}\n{OUT_OF_MEMORY_ADVICE}"
+    message = "\n".join(part for part in (str(error), _advice(error)) if part)
     return [
         FailureRecord(
             trial=trial.key,
@@ -76,3 +77,10 @@ def failures_of(plan: StackPlan, error: Exception, *, step: int) -> list[Failure
         )
         for trial in plan.trials
     ]
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError):
+        return OUT_OF_GPU_MEMORY
+    # torch has no type of its own for the memory of the machine.
+    return OUT_OF_MEMORY if isinstance(error, MemoryError) or "allocate memory" in str(error) else ""

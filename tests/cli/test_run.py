@@ -110,6 +110,19 @@ def test_one_broken_stack_leaves_the_rest_of_the_grid_and_can_be_retried(bench, 
     assert results(tmp_path / "other.sqlite")[1] == results(store)[1]
 
 
+def test_a_trial_that_asks_for_too_much_memory_fails_and_no_other(bench, tmp_path):
+    of_dtql = [part.replace("--set=", "--set=dtql.") for part in local("--seeds", "0-1")]
+    greedy = ("--set=bc.batch_size=1000000000000", "--set=bc.train_iterations=20")
+    code, out, _ = bench([*of_dtql, "--algos", "bc,dtql", *greedy])
+    assert code == 1
+    assert "4 trials: 2 finished, 2 FAILED" in out
+    with open_store(tmp_path / "results" / "bench.sqlite", read_only=True) as store:
+        told = failures(store)
+    assert {failure.record.trial.algorithm for failure in told} == {"bc"}
+    assert all("memory" in failure.record.message for failure in told)
+    assert all("--seeds-per-stack" in failure.record.message for failure in told)
+
+
 def stop_at_first_evaluation(monkeypatch):
     """As if Ctrl-C were pressed in the middle of the first evaluation."""
     roll_out = stack_module.roll_out

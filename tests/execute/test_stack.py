@@ -214,6 +214,21 @@ def test_a_diverging_seed_fails_with_its_step_and_the_others_do_not_notice(
     assert_same(played, uninterrupted, seeds=[1])
 
 
+def test_one_diverging_seed_of_five_leaves_the_other_four_as_in_a_stack_without_divergence(
+    tiny_data, tmp_path, one_by_one
+):
+    five = tiny_plan(tiny_data, seeds=(0, 1, 2, 3, 4))
+    sound, struck = Played(tmp_path / "sound"), Played(tmp_path / "struck")
+    assert sound.play(five)
+    assert struck.play(five, Once(AtPlace(1, 13), lambda stack: poison("value", 2)(stack)))
+    (failure,) = struck.of(FailureRecord)
+    assert (failure.trial.seed, failure.step, failure.error) == (2, PRETRAINING + 13, "diverged")
+    assert "value_loss" in failure.message
+    assert "iteration 13 of phase train" in failure.traceback
+    assert sorted(weights(struck)) == [0, 1, 3, 4]
+    assert_same(struck, sound, seeds=(0, 1, 3, 4))
+
+
 def test_divergence_is_found_whatever_the_chunks(tiny_data, tmp_path):
     played = Played(tmp_path)
     assert played.play(tiny_plan(tiny_data), before=poison("value"))
@@ -291,7 +306,9 @@ def test_running_out_of_memory_says_what_to_ask_for(tiny_data, tmp_path, monkeyp
     played = Played(tmp_path)
     plan = tiny_plan(tiny_data)
     run_plan(plan, PlayedLink(played, plan))
-    assert "--seeds-per-stack" in played.of(FailureRecord)[0].message
+    message = played.of(FailureRecord)[0].message
+    assert "--seeds-per-stack" in message
+    assert "--gpus-per-stack" in message
 
 
 def test_a_missing_dataset_fails_the_stack_and_not_the_run(tiny_data, tmp_path):
