@@ -1,12 +1,13 @@
 # make demo       install, collect a small dataset, train, report: a first result in minutes
 # make test       what continuous integration runs; no root, no system packages
 # make test-slow  the rest; run `make system-deps` (as root) first
+# make soak       ten minutes of killed workers and drivers; every number must come out the same
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint system-deps clean
+.PHONY: demo test test-slow soak lint system-deps clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -38,6 +39,9 @@ test: $(INSTALLED) lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
+
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.soak --minutes 10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
