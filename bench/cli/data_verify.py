@@ -12,7 +12,7 @@ from bench.cli.common import StoreOption, typed_command
 from bench.cli.data import Names, for_each, tasks_named
 from bench.cli.tables import print_table
 from bench.errors import WorkFailedError
-from bench.store.location import DEFAULT_STORE, locate
+from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,11 +76,14 @@ def verify(
 def _opened(store: str) -> Store | None:
     """The results database; None where the default one has not been made yet."""
     from bench.store.database import open_store
+    from bench.store.sqlite import MissingStoreError
 
-    path = locate(store).path
-    if store == DEFAULT_STORE and path is not None and not path.exists():
+    try:
+        return open_store(store, create=False)
+    except MissingStoreError:
+        if store != DEFAULT_STORE:
+            raise
         return None
-    return open_store(store, create=False)
 
 
 def _note(store: Store, found: Sequence[DatasetRecord]) -> None:

@@ -91,10 +91,9 @@ def opened_if_made(url_or_path: str | Path) -> Iterator[Store | None]:
     ------
     BenchError : as `open_store`.
     """
-    path = locate(url_or_path).path
     try:
-        store = None if path is not None and not path.exists() else open_store(url_or_path, read_only=True)
-    except schema.EmptyStoreError:
+        store = open_store(url_or_path, read_only=True)
+    except (sqlite.MissingStoreError, schema.EmptyStoreError):
         store = None
     try:
         yield store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -188,7 +189,8 @@ def _same(one: str, other: str) -> bool:
     first, second = locate(one), locate(other)
     if first.path is None or second.path is None:
         return first.url == second.url
-    return first.path.resolve() == second.path.resolve()
+    # Unlike `resolve` it lets a link to itself pass, which opening refuses with better words.
+    return os.path.realpath(first.path) == os.path.realpath(second.path)
 
 
 def _survey_shared(

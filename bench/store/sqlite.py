@@ -30,6 +30,10 @@ _READING_PRAGMAS = ("table_", "index_", "foreign_key_list", "read_uncommitted")
 _OTHER_STORE = f"Name another store, for example --store {DEFAULT_STORE}"
 
 
+class MissingStoreError(BenchError):
+    """There is no file where the store should be."""
+
+
 def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
     """An engine on the file at `path`; `create` allows that it is missing.
 
@@ -105,8 +109,8 @@ def _check(path: Path, *, create: bool) -> None:
                 _OTHER_STORE,
             )
         if not create:
-            raise BenchError(f"there is no results database at {str(path)!r}", "",
-                             "`bench run` makes one; --store names another.")  # fmt: skip
+            raise MissingStoreError(f"there is no results database at {str(path)!r}", "",
+                                    "`bench run` makes one; --store names another.")  # fmt: skip
     elif stat.S_ISDIR(mode):
         raise BenchError(
             f"store {str(path)!r} is a folder", "", f"Name a file in it: --store {path}/bench.sqlite"
@@ -121,7 +125,7 @@ def _mode_of(path: Path) -> int | None:
     """Kind and rights of the file; None where nothing is there."""
     try:
         return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     except OSError as error:
         raise BenchError(

@@ -15,24 +15,37 @@ from tests.store import samples
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
+STORE, OTHER = "STORE", "OTHER"
+"""In a command: the store in question, and a good one."""
+
 READING = {
-    "status": ["status"],
-    "report": ["report"],
-    "query": ["query", "SELECT COUNT(*) FROM scores"],
-    "info": ["db", "info"],
+    "status": ["status", "--store", STORE],
+    "report": ["report", "--store", STORE],
+    "query": ["query", "SELECT COUNT(*) FROM scores", "--store", STORE],
+    "explain": ["explain", "1", "--store", STORE],
+    "info": ["db", "info", "--store", STORE],
+    "merge from": ["db", "merge", OTHER, STORE, "--dry-run"],
+    "export": ["db", "export", "out.parquet", "--force", "--store", STORE],
 }
+RUN = typed("--executor", "local", "--seeds", "0", "--store", STORE)
+SPEED = ["speed", "--algos", "dtql", "--task", "hopper-medium-v2", "--iterations", "10", "--threads", "1"]
 MAKING = {
-    "run": typed("--executor", "local", "--seeds", "0"),
-    "speed": [
-        *("speed", "--algos", "dtql", "--task", "hopper-medium-v2", "--iterations", "10", "--threads", "1"),
-    ],
+    "run": RUN,
+    "speed": [*SPEED, "--store", STORE],
+    "merge into": ["db", "merge", STORE, OTHER],
 }
+PLANNING = {"dry run": [*RUN, "--dry-run"]}
 WRITING = MAKING | {
-    "evaluate": ["evaluate", "1"],
-    "upgrade": ["db", "upgrade"],
-    "verify": ["data", "verify", "collected-hopper-quickstart"],
+    "evaluate": ["evaluate", "1", "--store", STORE],
+    "upgrade": ["db", "upgrade", "--store", STORE],
+    "verify": ["data", "verify", "collected-hopper-quickstart", "--store", STORE],
 }
-ALL = READING | WRITING
+ALL = READING | PLANNING | WRITING
+
+
+def aimed(command: list[str], store: Path, other: Path) -> list[str]:
+    """The command as typed for a store."""
+    return [{STORE: str(store), OTHER: str(other)}.get(word, word) for word in command]
 
 
 def everything_in(folder: Path) -> dict[str, object]:
@@ -48,14 +61,14 @@ def everything_in(folder: Path) -> dict[str, object]:
     return found
 
 
-def store(folder: Path) -> Path:
+def store(folder: Path, run_id: str = "run-1", seed: int = 0) -> Path:
     """A good store with one finished trial."""
-    path, trial = folder / "bench.sqlite", samples.trial_record()
+    path, trial = folder / "bench.sqlite", samples.trial_record(seed)
     with open_store(path) as opened, Writer(opened) as writer:
-        writer.begin_run(samples.run_record())
+        writer.begin_run(samples.run_record(run_id))
         writer.plan([trial])
         writer.record(samples.finished_record(trial.key))
-        writer.end_run("run-1")
+        writer.end_run(run_id)
     return path
 
 

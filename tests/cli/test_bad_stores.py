@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli import stores
-from tests.cli.stores import ALL, MAKING
+from tests.cli.stores import ALL, MAKING, PLANNING, aimed
 
 NOT_OURS = "was not made by bench"
 HALF = "is not whole"
 DAMAGED = "is damaged"
 NO_DATABASE = "is no results database"
+
+NOT_MAKING = {name: command for name, command in ALL.items() if name not in MAKING | PLANNING}
 
 # name -> (how it comes to be, words of the message, the commands that refuse it)
 CASES = {
@@ -98,17 +100,17 @@ CASES = {
     "nothing": (
         lambda folder: folder / "x" / "bench.sqlite",
         "there is no results database",
-        {name: command for name, command in ALL.items() if name not in MAKING},
+        NOT_MAKING,
     ),
     "zero bytes": (
         lambda folder: stores.written(folder / "x", b""),
         "is empty",
-        {name: command for name, command in ALL.items() if name not in MAKING},
+        NOT_MAKING,
     ),
     "a database without tables": (
         lambda folder: stores.changed(folder / "x", "CREATE TABLE a (b)", "DROP TABLE a"),
         "is empty",
-        {name: command for name, command in ALL.items() if name not in MAKING},
+        NOT_MAKING,
     ),
 }
 
@@ -123,14 +125,20 @@ def bench(bench, tiny_data, tmp_path, monkeypatch):
     return bench
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Path:
+    """A good store. Only read."""
+    return stores.store(tmp_path_factory.mktemp("other"), run_id="run-2", seed=1)
+
+
 @pytest.mark.parametrize(
     ("case", "command"), [(case, command) for case, (_, _, refusing) in CASES.items() for command in refusing]
 )
-def test_a_bad_store_is_refused_untouched(bench, tmp_path, case, command) -> None:
+def test_a_bad_store_is_refused_untouched(bench, tmp_path, other, case, command) -> None:
     make, words, _ = CASES[case]
     store = make(tmp_path / "folder")
     before = stores.everything_in(tmp_path)
-    code, out, err = bench(*ALL[command], "--store", store)
+    code, out, err = bench(*aimed(ALL[command], store, other))
     assert (code, out) == (2, "")
     assert err.startswith("bench: ")
     assert err.count("bench: ") == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import stores
-from tests.cli.stores import ALL, MAKING, READING, WRITING
+from tests.cli.stores import ALL, MAKING, READING, WRITING, aimed
 
 PROGRAM = """
 import contextlib, io, json, sys
@@ -32,9 +32,14 @@ OBEYING = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Begins a command whose process is bound by permissions although root runs it."""
 
 
-def told(names: Sequence[str], store: Path, data: Path, *before: object) -> dict[str, tuple[int, str, str]]:
-    """What each command says of a store: exit code, output, errors; `before` begins the process's command."""
-    commands = [[*map(str, ALL[name]), "--store", str(store)] for name in names]
+def told(
+    names: Sequence[str], store: Path, other: Path, data: Path, *before: object
+) -> dict[str, tuple[int, str, str]]:
+    """What each command says of a store: exit code, output, errors; `before` begins the process's command.
+
+    `other` is a good store.
+    """
+    commands = [aimed(ALL[name], store, other) for name in names]
     done = subprocess.run(
         [*before, sys.executable, "-c", PROGRAM, json.dumps(commands)],
         capture_output=True,
@@ -51,11 +56,17 @@ def told(names: Sequence[str], store: Path, data: Path, *before: object) -> dict
 
 
 @pytest.fixture
-def obeying(tmp_path: Path, tiny_data: Path):
+def obeying(tiny_data: Path, other: Path):
     """Runs commands in a process that is bound by permissions."""
     if os.geteuid() == 0 and shutil.which(OBEYING[0]) is None:
         pytest.skip("root cannot give up its rights without setpriv")
-    return lambda names, store: told(names, store, tiny_data, *(OBEYING if os.geteuid() == 0 else ()))
+    return lambda names, store: told(names, store, other, tiny_data, *(OBEYING if os.geteuid() == 0 else ()))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good store. Only read."""
+    return stores.store(tmp_path_factory.mktemp("other"), run_id="run-2", seed=1)
 
 
 @pytest.fixture
@@ -131,15 +142,18 @@ def test_a_folder_that_may_not_be_entered_is_said(obeying, folder: Path) -> None
     assert stores.everything_in(folder) == before
 
 
-def test_a_read_only_file_system_is_read_and_no_more(folder: Path, tmp_path: Path, tiny_data: Path) -> None:
+def test_a_read_only_file_system_is_read_and_no_more(
+    folder: Path, other: Path, tmp_path: Path, tiny_data: Path
+) -> None:
     stores.store(folder)
     before = stores.everything_in(folder)
     mounted = tmp_path / "mounted"
     mounted.mkdir()
     script = f'mount --bind {folder} {mounted} && mount -o remount,bind,ro {mounted} && exec "$@"'
     private = ("unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh")
-    answers = told(ALL, mounted / "bench.sqlite", tiny_data, *private)
+    answers = told(ALL, mounted / "bench.sqlite", other, tiny_data, *private)
     for name in WRITING:
         assert_refused(answers[name], str(mounted), "cannot be written into", "read-only")
     assert_read({name: answers[name] for name in READING})
+    assert answers["dry run"][0] == 0
     assert stores.everything_in(folder) == before
