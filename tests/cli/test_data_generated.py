@@ -3,6 +3,7 @@
 
 def test_generated_files_are_made_checked_and_listed(bench, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     code, out, _ = bench("data", "collect", "bandit-energy-moons", "--transitions", "400")
     assert code == 0
     assert "400 rows" in out
