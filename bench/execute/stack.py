@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from algorithms.base import Algorithm
 from bench.data.reader import read_file, transitions_of
@@ -61,7 +62,7 @@ class Stack:
         self.history = History()
         self._link = link
         self._dataset = link.dataset()
-        self.trainer = Trainer(_algorithm(plan), _packed_data(plan, self._dataset), runner=plan.runner)
+        self.trainer = self._new_trainer()
         self._evaluation = plan.trials[0].config["evaluation"]
         self._saved_at = time.monotonic()
         self._rate = 0.0
@@ -108,12 +109,7 @@ class Stack:
     def _resume(self) -> None:
         checkpoint, notes = self._link.checkpoint()
         if checkpoint is not None:
-            host = checkpoint.host
-            self.trainer.load(checkpoint.tensors(), Position(**host["position"]))
-            self.history = History(**host["history"])
-            phase = self.trainer.phase
-            place = f"{phase.name} {self.trainer.position.step}" if phase else "the end of training"
-            notes = [*notes, f"continues from {place}"]
+            notes = [*notes, self._restore(checkpoint)]
         execution = describe_execution(
             device=self.plan.device,
             threads=self.plan.threads,
@@ -127,6 +123,24 @@ class Stack:
             self._send_evaluations(slot, self.history.evaluations)
         for slot, failure in self.history.failed.items():
             self._link.send(self._failure(int(slot), failure))
+
+    def _restore(self, checkpoint: Checkpoint) -> str:
+        """Take up a checkpoint's state, or begin anew where it does not fit; says which."""
+        host = checkpoint.host
+        try:
+            history = History(**host["history"])
+            self.trainer.load(checkpoint.tensors(), Position(**host["position"]))
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            self.trainer = self._new_trainer()
+            return f"its checkpoint does not fit the code as it is now ({error}); starts anew"
+        self.history = history
+        phase = self.trainer.phase
+        place = f"{phase.name} {self.trainer.position.step}" if phase else "the end of training"
+        return f"continues from {place}"
+
+    def _new_trainer(self) -> Trainer:
+        plan = self.plan
+        return Trainer(_algorithm(plan), _packed_data(plan, self._dataset), runner=plan.runner)
 
     def _save(self) -> None:
         host = {"position": asdict(self.trainer.position), "history": asdict(self.history)}

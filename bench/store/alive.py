@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import BenchError
+
+SWEPT_AFTER_SECONDS = 600.0
 
 
 @contextmanager
@@ -22,6 +25,7 @@ def sign_of_life(folder: Path, run_id: str) -> Iterator[None]:
     path = _path(folder, run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         advice = "Name another store with --store, or make room."
@@ -50,6 +54,17 @@ def is_gone(folder: Path, run_id: str) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _sweep(drivers: Path) -> None:
+    """Remove what killed drivers left, once their claims have expired anyway."""
+    for path in drivers.glob("*.lock"):
+        try:
+            age = time.time() - path.stat().st_mtime
+        except FileNotFoundError:
+            continue  # another driver sweeps too
+        if age > SWEPT_AFTER_SECONDS and is_gone(drivers.parent, path.stem):
+            path.unlink(missing_ok=True)
 
 
 def _path(folder: Path, run_id: str) -> Path:

@@ -12,6 +12,7 @@ from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.execute.worker import run_plan
 from bench.records import DatasetRecord, EvaluationRecord, FailureRecord
+from bench.training.checkpoint import Checkpoint
 from bench.training.trainer import Position
 from tests.data.files import columns, write
 from tests.execute.tiny import PRETRAINING, TASK, TRAINING, Played, PlayedLink, tiny_cell, tiny_plan
@@ -172,6 +173,22 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_note(uninterrupted, tiny_dat
     again = Played(tmp_path)
     assert again.play(plan)
     assert "damaged" in again.of(Started)[0].notes[0]
+    assert_same(again, uninterrupted)
+
+
+def test_a_checkpoint_that_does_not_fit_the_code_is_said_and_the_stack_starts_anew(
+    uninterrupted, tiny_data, tmp_path, one_by_one
+):
+    plan, played = tiny_plan(tiny_data), Played(tmp_path)
+    played.play(plan, AtPlace(1, 9))
+    folder = played.checkpoints(plan)
+    checkpoint, _ = folder.load()
+    tensors = checkpoint.tensors()
+    renamed = {name.replace("algorithm.", "method."): tensor for name, tensor in tensors.items()}
+    folder.save(Checkpoint.of(renamed, checkpoint.host))
+    again = Played(tmp_path)
+    assert again.play(plan)
+    assert "does not fit" in again.of(Started)[0].notes[0]
     assert_same(again, uninterrupted)
 
 
