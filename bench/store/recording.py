@@ -64,11 +64,15 @@ _TRIAL_AND_EVALUATION = _TRIAL.add_columns(
     & (Evaluation.number == bindparam("number")),
 )
 """With the evaluation of that number, where there is one."""
+_TRIAL_AND_WEIGHTS = _TRIAL.add_columns(Weights.path, Weights.sha256, Weights.size_bytes).outerjoin(
+    Weights,
+    (Weights.trial_id == Trial.id) & (Weights.attempt == Trial.attempt) & (Weights.role == bindparam("role")),
+)
+"""With the weights of that role, where there are any."""
 _EPISODES = _by(Episode, "evaluation_id").order_by(Episode.number)
 _DURATIONS = _by(Duration, "trial_id", "run_id")
 _DURATIONS_WITHOUT_TRIAL = _by(Duration, "run_id").where(Duration.trial_id.is_(None))
 _FAILURES = _by(Failure, "trial_id", "attempt")
-_WEIGHTS = _by(Weights, "trial_id", "attempt", "role")
 _EXECUTION = _by(Execution, "trial_id", "attempt", "started_at")
 _INSERTS = {table: insert(table.__table__) for table in (Episode, Duration, Failure, Weights, Execution)}
 _INSERT_EVALUATION = insert(Evaluation.__table__).returning(Evaluation.id)
@@ -159,7 +163,8 @@ def failure(connection: Connection, record: FailureRecord, run_id: str) -> None:
 
 def weights(connection: Connection, record: WeightsRecord, run_id: str) -> None:
     """Store where weights lie and what their hash is."""
-    _weights(connection, trial_row(connection, record.trial, run_id), record, run_id)
+    trial = trial_row(connection, record.trial, run_id, _TRIAL_AND_WEIGHTS, role=record.role)
+    _weights(connection, trial, record, run_id)
 
 
 def finished(connection: Connection, record: FinishedRecord, run_id: str) -> None:
@@ -175,7 +180,7 @@ def result(
     run_id: str,
 ) -> None:
     """Store all that completes a trial."""
-    trial = trial_row(connection, record.trial, run_id)
+    trial = trial_row(connection, record.trial, run_id, _TRIAL_AND_WEIGHTS, role=weights.role)
     _weights(connection, trial, weights, run_id)
     _timings(connection, trial.id, timings, run_id)
     _finished(connection, trial, record, run_id)
@@ -198,12 +203,11 @@ def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str)
 
 
 def _weights(connection: Connection, trial: Row[Any], record: WeightsRecord, run_id: str) -> None:
-    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "role": record.role}
     facts = {"path": record.path, "sha256": record.sha256, "size_bytes": record.bytes}
-    stored = _found(connection, _WEIGHTS, natural_key)
-    if not stored:
-        connection.execute(_INSERTS[Weights], {**natural_key, **facts, "run_id": run_id})
-    elif not _has(stored[0], facts):
+    if trial.path is None:
+        owner = {"trial_id": trial.id, "attempt": trial.attempt, "role": record.role, "run_id": run_id}
+        connection.execute(_INSERTS[Weights], owner | facts)
+    elif not _has(trial._mapping, facts):
         raise _conflict(trial.id, f"weights {record.role!r}")
 
 

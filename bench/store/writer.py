@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Self
 
 from sqlalchemy import Connection, insert, select, update
@@ -51,12 +52,18 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._held = ExitStack()
+        self._turn = Lock()
+        self._connection: Connection | None = None
         self._run_id: str | None = None
 
     def __enter__(self) -> Self:
         if self._store.read_only:
             raise BenchError(f"store {self._store.location} was opened read-only")
         self._held.enter_context(writing(self._store.location))
+        if self._store.location.path is not None:
+            # Kept, because taking one takes as long as a short transaction. A server's may break meanwhile.
+            connection = self._store.engine.connect().execution_options(writing=True)
+            self._connection = self._held.enter_context(connection)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,5 +188,10 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with explained(str(self._store.location)), transaction(self._store.engine) as connection:
-            yield connection
+        with explained(str(self._store.location)), self._turn:
+            if self._connection is None:
+                with transaction(self._store.engine) as connection:
+                    yield connection
+            else:
+                with self._connection.begin():
+                    yield self._connection
