@@ -65,17 +65,20 @@ def without_password(text: str) -> str:
 
 
 def _file(text: str) -> Location:
-    if re.match(r"(sqlite|postgres)[\w+]*:", text):
+    if re.match(r"(sqlite|postgres|file)[\w+]*:", text):
         raise BenchError(f"{without_password(text)!r} is no database URL", "", _EITHER_EXAMPLE)
     path = Path(text)
     return Location(f"sqlite:///{path}", path)
 
 
 def _sqlite(text: str, rest: str) -> Location:
-    name = rest.removeprefix("/").partition("?")[0]
+    name, asks, _ = rest.removeprefix("/").partition("?")
     if name in ("", ":memory:"):
         raise BenchError(f"store {text!r} lives in memory only", "Its results would be lost.",
                          f"Name a file, for example --store {DEFAULT_STORE}")  # fmt: skip
+    if asks:
+        raise BenchError(f"store {text!r} has settings behind a '?'", "An SQLite store takes none.",
+                         f"Type: --store {name}")  # fmt: skip
     return Location(f"sqlite:///{name}", Path(name))
 
 

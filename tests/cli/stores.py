@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sqlite3
 import stat
+import tempfile
 from pathlib import Path
 
 from bench.store.database import open_store
@@ -63,13 +65,20 @@ def everything_in(folder: Path) -> dict[str, object]:
 
 def store(folder: Path, run_id: str = "run-1", seed: int = 0) -> Path:
     """A good store with one finished trial."""
-    path, trial = folder / "bench.sqlite", samples.trial_record(seed)
-    with open_store(path) as opened, Writer(opened) as writer:
-        writer.begin_run(samples.run_record(run_id))
-        writer.plan([trial])
-        writer.record(samples.finished_record(trial.key))
-        writer.end_run(run_id)
-    return path
+    return written(folder / "bench.sqlite", _content(run_id, seed))
+
+
+@functools.cache
+def _content(run_id: str, seed: int) -> bytes:
+    trial = samples.trial_record(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.sqlite"
+        with open_store(path) as opened, Writer(opened) as writer:
+            writer.begin_run(samples.run_record(run_id))
+            writer.plan([trial])
+            writer.record(samples.finished_record(trial.key))
+            writer.end_run(run_id)
+        return path.read_bytes()
 
 
 def changed(path: Path, *statements: str) -> Path:

@@ -55,7 +55,7 @@ def test_other_databases_are_refused(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["postgresql+psycopg:/me:secret@host/db", "sqlite:/x.sqlite", "postgresql:db"]
+    "typed", ["postgresql+psycopg:/me:secret@host/db", "sqlite:/x.sqlite", "postgresql:db", "file:x.sqlite"]
 )
 def test_slashes_left_out_make_no_file_of_that_name(typed: str) -> None:
     with pytest.raises(BenchError, match="no database URL") as error:
@@ -84,3 +84,9 @@ def test_an_at_sign_in_a_password_is_explained() -> None:
 )
 def test_passwords_are_left_out(text: str, shown: str) -> None:
     assert without_password(text) == shown
+
+
+def test_settings_of_an_sqlite_file_are_refused_rather_than_dropped() -> None:
+    with pytest.raises(BenchError, match="settings behind a '\\?'") as error:
+        locate("sqlite:///some/where.db?mode=ro")
+    assert error.value.do_this == "Type: --store some/where.db"
