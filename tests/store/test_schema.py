@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,18 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from bench.errors import BenchError
+from bench.store.claims import ClaimedStack, Nothing
 from bench.store.database import Store, open_store, upgrade_store
 from bench.store.location import locate
 from bench.store.models import Base
-from bench.store.queries import evaluations, scores_frame
+from bench.store.queries import evaluations, scores_frame, trials
 from bench.store.schema import head_revision
 from bench.store.views import PROVENANCE, SCORES, TIMINGS
+from bench.store.writer import Writer
+from tests.store import samples
 from tests.store.databases import change, columns, copy_to_server, everything, fetched
 
+RELEASED = sorted((Path(__file__).parents[1] / "fixtures").glob("store_*.sqlite"))
 FIRST = Path(__file__).parents[1] / "fixtures" / "store_0001.sqlite"
 
 # What people's SQL relies on. Columns may be added at the end of these lists; nothing may leave them.
@@ -87,6 +92,34 @@ def test_a_database_of_the_first_schema_still_reads(first: str) -> None:
         assert list(frame["state"]) == ["finished", "finished", "failed", "planned"]
         assert [len(evaluation.returns) for evaluation in evaluations(store, 1)] == [3, 3]
     assert fetched(first, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+
+
+@pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.stem)
+def test_a_store_of_every_released_schema_is_upgraded_and_worked_on(released: Path, tmp_path: Path) -> None:
+    path = shutil.copy(released, tmp_path / "old.sqlite")
+    with sqlite3.connect(path) as connection:
+        before = connection.execute("SELECT id, state, score FROM trials ORDER BY id").fetchall()
+        episodes = connection.execute("SELECT * FROM episodes ORDER BY 1, 2").fetchall()
+    upgrade_store(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT id, state, score FROM trials ORDER BY id").fetchall() == before
+        assert connection.execute("SELECT * FROM episodes ORDER BY 1, 2").fetchall() == episodes
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    cell, seeds = samples.trial_record().key.cell, {0, 1, 2, 3, 4}
+    with open_store(path) as store, Writer(store) as writer:
+        writer.begin_run(samples.run_record("later"))
+        while isinstance(claimed := writer.claim(cell, seeds, 2), ClaimedStack):
+            writer.begin_execution(claimed.claimed, samples.execution_record(claimed.seeds))
+            for key in claimed.claimed:
+                writer.record(samples.evaluation_record(key, 7))
+                writer.record(samples.finished_record(key))
+        ended = {"finished", "failed"}
+        assert claimed is Nothing.DONE
+        assert {trial.state for trial in trials(store)} <= ended
+        assert sum(state not in ended for _, state, _ in before) == sum(
+            trial.run_id == "later" for trial in trials(store)
+        )
 
 
 def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: str, next_version) -> None:
