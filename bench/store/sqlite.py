@@ -18,6 +18,8 @@ from bench.store.location import DEFAULT_STORE
 
 _BUSY_TIMEOUT_SECONDS = 30
 _LOOK_SECONDS = 0.02
+_HELPER_BYTES = 1 << 16
+"""Twice what the first of WAL's shared memory takes."""
 _READING = (
     sqlite3.SQLITE_SELECT,
     sqlite3.SQLITE_READ,
@@ -146,10 +148,18 @@ def _check_folder(folder: Path) -> None:
 
 def _uri(path: Path, *, create: bool, read_only: bool) -> str:
     mode = "mode=rwc" if create else "mode=rw"
-    if read_only and not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
-        # Where nothing can be written nothing changes. WAL's helper files could not be made, or would stay.
+    if read_only and not _has_room_for_helpers(path):
+        # Where nothing can be written nothing changes.
         mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     return f"file:{quote(str(path))}?{mode}"
+
+
+def _has_room_for_helpers(path: Path) -> bool:
+    """Whether WAL's helper files can be made beside `path`, and removed again."""
+    if not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        return False
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize >= _HELPER_BYTES
 
 
 def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,22 @@ def test_sqlite_is_set_to_survive_a_power_cut_and_to_be_read_while_written(store
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_writer_waits_for_those_who_read_before_it_switches_to_a_log(store: Store) -> None:
+    path = store.location.path
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as reader, ThreadPoolExecutor(1) as thread:
+        reader.execute("PRAGMA journal_mode=DELETE")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM runs").fetchall()
+        opening = thread.submit(open_store, path)
+        with pytest.raises(TimeoutError):
+            opening.result(timeout=0.5)
+        reader.rollback()
+        opening.result(timeout=30).close()
+    with contextlib.closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
 
 
 def test_opening_again_finds_the_same_store_even_from_another_folder(tmp_path: Path, monkeypatch) -> None:

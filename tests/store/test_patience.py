@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import os
@@ -19,7 +20,7 @@ from bench.files import write_text
 from bench.store.database import open_store
 from bench.store.faults import PassingTroubleError
 from bench.store.patience import patiently
-from bench.store.queries import evaluations
+from bench.store.queries import evaluations, trial_states
 from bench.store.writer import Writer
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from tests.store import samples
@@ -200,3 +201,19 @@ def test_giving_up_on_a_full_disk_leaves_the_store_as_it_was(disk: Path) -> None
             patiently(lambda: writer.record(long), lambda _: None, lambda: True)
         assert evaluations(store, 1) == []
     assert integrity(path) == [("ok",)]
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_a_store_on_a_full_disk_can_be_read(disk: Path, writing: bool) -> None:
+    path, trial = disk / "bench.sqlite", samples.trial_record()
+    with contextlib.ExitStack() as driver:
+        writer = driver.enter_context(Writer(driver.enter_context(open_store(path))))
+        writer.begin_run(samples.run_record())
+        writer.plan([trial])
+        if not writing:
+            driver.close()
+        fill(disk)
+        before = sorted(file.name for file in disk.iterdir())
+        with open_store(path, read_only=True) as store:
+            assert trial_states(store, [trial.key]) == {trial.key: "planned"}
+        assert sorted(file.name for file in disk.iterdir()) == before
