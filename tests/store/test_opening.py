@@ -50,17 +50,17 @@ def test_sqlite_is_set_to_survive_a_power_cut_and_to_be_read_while_written(store
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-def test_a_writer_waits_for_those_who_read_before_it_switches_to_a_log(store: Store) -> None:
+@only_sqlite
+def test_the_switch_to_a_log_waits_for_a_driver_that_is_about_to_switch_too(store: Store) -> None:
     path = store.location.path
     store.close()
-    with contextlib.closing(sqlite3.connect(path)) as reader, ThreadPoolExecutor(1) as thread:
-        reader.execute("PRAGMA journal_mode=DELETE")
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM runs").fetchall()
+    with contextlib.closing(sqlite3.connect(path)) as driver, ThreadPoolExecutor(1) as thread:
+        driver.execute("PRAGMA journal_mode=DELETE")
+        driver.execute("BEGIN IMMEDIATE")
         opening = thread.submit(open_store, path)
         with pytest.raises(TimeoutError):
             opening.result(timeout=0.5)
-        reader.rollback()
+        driver.rollback()
         opening.result(timeout=30).close()
     with contextlib.closing(sqlite3.connect(path)) as reader:
         assert reader.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
