@@ -20,6 +20,8 @@ import pytest
 from bench.cli import main
 from bench.store.database import open_store
 from bench.store.queries import evaluations
+from bench.store.trial_rows import load
+from bench.store.uniting import Verdict
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import change, everything, fetched
@@ -264,6 +266,26 @@ def test_a_trial_planned_again_stays_so_unless_the_other_machine_knows_more(mach
         assert fetched(path, "SELECT attempt, step FROM failures ORDER BY step") == [(1, 700), (2, 900)]
 
 
+def test_what_two_machines_began_differently_is_both_kept_and_ours_goes_on(machine) -> None:
+    a = machine("a", claimed(1), evaluated(1, 2), lambda writer: writer.stop([KEY], 2000))
+    b = machine("b", claimed(2), evaluated(1, digits=1.0), lambda writer: writer.stop([KEY], 1000))
+    for _ in range(2):
+        assert merged(a, b) == 0
+        (trial,) = seen(a).values()
+        assert [len(attempt.evaluations) for attempt in trial.attempts] == [1, 2]
+        assert fetched(a, "SELECT state, attempt, run_id FROM trials") == [("running", 2, "run-a")]
+
+
+def test_attempts_with_different_weights_are_two(machine) -> None:
+    a = machine("a", evaluated(1), lambda writer: writer.record(samples.weights_record(KEY)))
+    b = machine("b", evaluated(1), lambda writer: writer.record(samples.weights_record(KEY, "ef" * 32)))
+    assert merged(a, b) == 0
+    assert fetched(a, "SELECT attempt, sha256 FROM weights ORDER BY attempt") == [
+        (1, "ef" * 32),
+        (2, "cd" * 32),
+    ]
+
+
 def test_judgements_of_two_machines_are_all_kept(machine, tmp_path: Path) -> None:
     a = machine("a", claimed(0), evaluated(1), finished())
     b = shutil.copytree(a.parent, tmp_path / "b") / "bench.sqlite"
@@ -305,8 +327,11 @@ def test_a_trial_that_a_driver_works_on_is_left_for_later(machine, held: str, ca
         writer.begin_run(samples.run_record("run-live"))
         writer.claim(KEY.cell, {KEY.seed}, 1)
         before = seen(into)[0]
-        assert merged(into, source) == 1
-        assert "1 left for later, because a driver works on them" in capsys.readouterr().out
+        for options in ([], ["--dry-run"]):
+            with pytest.raises(SystemExit) as exit_:
+                main(["db", "merge", str(into), str(source), *options])
+            assert exit_.value.code == (0 if options else 1)
+            assert "1 left for later, because a driver works on them" in capsys.readouterr().out
         assert seen(into)[0] == before
         assert fetched(path, "SELECT COUNT(*) FROM claims") == [(1,)]
     # Dead for a minute by the database's clock, without a sign of life.
@@ -314,6 +339,17 @@ def test_a_trial_that_a_driver_works_on_is_left_for_later(machine, held: str, ca
     assert merged(into, source) == 0
     assert seen(into)[0].state == "finished"
     assert fetched(into, "SELECT COUNT(*) FROM claims") == [(0,)]
+
+
+def test_a_driver_that_began_after_the_comparison_is_respected(machine) -> None:
+    a, b = machine("a"), machine("b", evaluated(1), finished())
+    with open_store(b, read_only=True) as source, source.connect() as connection:
+        theirs = load(connection, KEY, "b", ours=False)
+    with open_store(a) as store, Writer(store) as writer:
+        writer.begin_run(samples.run_record("run-live"))
+        writer.claim(KEY.cell, {KEY.seed}, 1)
+        assert writer.merge_trial([theirs]).verdicts == (Verdict.HELD,)
+    assert seen(a)[0].state == "planned"
 
 
 def contradictions():
