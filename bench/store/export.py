@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select
 
@@ -11,6 +12,7 @@ from bench.errors import BenchError
 from bench.files import written_whole
 from bench.store import schema, sqlite
 from bench.store.database import Store, transaction
+from bench.store.faults import explained
 from bench.store.kept_files import bring
 from bench.store.models import Base, Claim, Weights
 
@@ -49,17 +51,14 @@ def export_sqlite(store: Store, target: Path, show: Show) -> dict[str, int]:
         rows = {table.name: source.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
         engine = sqlite.engine_for(temporary, create=True, read_only=False)
         try:
-            with transaction(engine) as copy:
+            with explained(str(target)), transaction(engine) as copy:
                 schema.upgrade(copy, str(target))
-                before = 0
+                done = 0
                 for table in tables:
-                    _copy(
-                        table,
-                        source,
-                        copy,
-                        lambda done, before=before: show(before + done, sum(rows.values())),
-                    )
-                    before += rows[table.name]
+                    for part in _read(table, source, str(store.location)):
+                        copy.execute(insert(table), part)
+                        done += len(part)
+                        show(done, sum(rows.values()))
         finally:
             engine.dispose()
     return rows
@@ -79,11 +78,11 @@ def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
     return len(faults) - len(wrong), wrong
 
 
-def _copy(table: Table, source: Connection, copy: Connection, show: Callable[[int], None]) -> None:
-    done = 0
-    result = source.execution_options(yield_per=ROWS_AT_A_TIME).execute(select(table))
-    names = list(result.keys())
-    for rows in result.partitions():
-        copy.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
-        done += len(rows)
-        show(done)
+def _read(table: Table, source: Connection, place: str) -> Iterator[list[dict[str, Any]]]:
+    """The table's rows, some at a time."""
+    # Trouble with this store must not be told as one of the copy.
+    with explained(place):
+        result = source.execution_options(yield_per=ROWS_AT_A_TIME).execute(select(table))
+        names = list(result.keys())
+        for rows in result.partitions():
+            yield [dict(zip(names, row, strict=True)) for row in rows]

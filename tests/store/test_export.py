@@ -18,6 +18,7 @@ from bench.store.models import Base, Claim
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import everything, fetched
+from tests.store.full_disk import fill, small_disk
 
 TRIALS = [samples.trial_record(seed) for seed in range(4)]
 
@@ -229,6 +230,19 @@ def test_what_cannot_be_written_leaves_nothing(small: Path, tmp_path: Path, expo
     code, _, error = export(tmp_path / "file" / "out.sqlite", "--store", small)
     assert (code, "cannot write" in error) == (2, True)
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_full_disk_is_named_and_keeps_no_half_a_file(small: Path, tmp_path: Path, export) -> None:
+    with small_disk(tmp_path / "disk", "400k") as disk:
+        out = disk / "out.sqlite"
+        ballast = fill(disk)
+        code, _, error = export(out, "--store", small)
+        assert (code, error.startswith(f"bench: store {out} has no room left on its disk")) == (1, True), (
+            error
+        )
+        assert list(disk.iterdir()) == [ballast]
+        ballast.unlink()
+        assert export(out, "--store", small)[0] == 0
 
 
 def test_what_is_written_meanwhile_is_not_in_the_file(

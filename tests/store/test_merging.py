@@ -25,6 +25,7 @@ from bench.store.uniting import Verdict
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import change, everything, fetched
+from tests.store.full_disk import fill, small_disk
 from tests.store.machines import Machine, SeenTrial, seen
 
 TRIAL = samples.trial_record()
@@ -518,6 +519,31 @@ def test_a_merge_that_is_killed_and_repeated_ends_as_one_undisturbed(
     assert fetched(paths["a"], "PRAGMA integrity_check") == [("ok",)]
     assert merged(paths["a"], paths["b"]) == 0
     assert picture(paths["a"]) == picture(paths["undisturbed"])
+
+
+def test_a_merge_onto_a_full_disk_goes_on_when_there_is_room(
+    tmp_path: Path, machine, empty: Path, capsys
+) -> None:
+    returns = tuple(float(value) for value in range(3000))
+    b = machine(
+        "b",
+        *(
+            lambda writer, trial=trial: writer.record(samples.evaluation_record(trial.key, 1, returns))
+            for trial in map(samples.trial_record, range(10))
+        ),
+        trials=[samples.trial_record(seed) for seed in range(10)],
+    )
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        a = Path(shutil.copy(empty, disk))
+        ballast = fill(disk)
+        os.truncate(ballast, ballast.stat().st_size - 800_000)
+        assert merged(a, b) == 1
+        assert f"store {a} has no room left on its disk" in capsys.readouterr().err
+        assert fetched(a, "PRAGMA integrity_check") == [("ok",)]
+        ballast.unlink()
+        assert 0 < fetched(a, "SELECT COUNT(*) FROM trials")[0][0] < 10
+        assert merged(a, b) == 0
+        assert picture(a)["episodes"] == picture(b)["episodes"]
 
 
 def test_a_dry_run_says_what_would_come_and_makes_nothing(machine, tmp_path: Path, capsys) -> None:
