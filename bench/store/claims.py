@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from bench.errors import WorkFailedError
 from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
@@ -84,14 +84,17 @@ def claim_next(
 def heartbeat(
     connection: Connection, run_id: str, stands: Mapping[TrialKey, StackProgress | None]
 ) -> frozenset[TrialKey]:
-    """Keep the run's claims alive and note how far its stacks are; return those of the trials it has lost."""
-    alive = update(Claim).where(Claim.run_id == run_id).values(heartbeat_at=database_now(connection))
-    connection.execute(alive)
+    """Keep the run's claims on trials alive and note how far their stacks are; return those it has lost.
+
+    A claim on any other trial, which the run made without getting to know of it, expires.
+    """
     rows = _holders(connection, stands)
-    for key, row in rows.items():
-        stand = stands[key]
-        if row.claimed_by == run_id and stand is not None:
-            connection.execute(update(Claim).where(Claim.trial_id == row.id).values(vars(stand)))
+    held = {key: row.id for key, row in rows.items() if row.claimed_by == run_id}
+    now = database_now(connection)
+    connection.execute(update(Claim).where(Claim.trial_id.in_(held.values())).values(heartbeat_at=now))
+    for key, trial_id in held.items():
+        if (stand := stands[key]) is not None:
+            connection.execute(update(Claim).where(Claim.trial_id == trial_id).values(vars(stand)))
     return frozenset(key for key, row in rows.items() if _is_lost(row, run_id))
 
 
@@ -122,6 +125,14 @@ def check_holder(trial: Row[Any], run_id: str) -> None:
         )
 
 
+def gives_signs(now: datetime) -> ColumnElement[bool]:
+    """The condition that a claim is alive at this time of the database's clock.
+
+    One from the future was made before the clock was set back, and would otherwise hold for as long.
+    """
+    return Claim.heartbeat_at.between(now - EXPIRY, now + EXPIRY)
+
+
 def database_now(connection: Connection) -> datetime:
     """The database's clock (UTC): the one that all drivers of a store have in common."""
     if connection.dialect.name == "sqlite":
@@ -146,28 +157,27 @@ def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKe
 def _is_lost(trial: Row[Any], run_id: str) -> bool:
     if trial.claimed_by is not None or trial.state == RUNNING:
         return trial.claimed_by != run_id
-    # Without a claim it is planned, which any run may be about to claim, or has ended.
-    return trial.state != PLANNED and trial.run_id != run_id
+    # Without a claim it has ended, or is planned: by another run, for a further attempt that is not ours.
+    return trial.run_id != run_id
 
 
 def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str], bool]) -> list[_Open]:
+    alive = gives_signs(database_now(connection)).label("alive")
     chosen = (
-        select(Trial.id, Trial.seed, Trial.stack, Claim.run_id, Claim.heartbeat_at)
+        select(Trial.id, Trial.seed, Trial.stack, Claim.run_id, alive)
         .outerjoin(Claim, Claim.trial_id == Trial.id)
         .where(*(column == getattr(cell, column.key) for column in _CELL_COLUMNS))
         .where(Trial.state.in_((PLANNED, RUNNING)))
         .order_by(Trial.seed)
     )
-    rows = connection.execute(chosen).all()
-    expired_before = database_now(connection) - EXPIRY
     return [
         _Open(
             row.id,
             row.seed,
             tuple(row.stack) if row.stack else None,
-            row.run_id is None or row.heartbeat_at < expired_before or is_gone(row.run_id),
+            row.run_id is None or not row.alive or is_gone(row.run_id),
         )
-        for row in rows
+        for row in connection.execute(chosen)
     ]
 
 

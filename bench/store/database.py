@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, select
 
 from bench.errors import BenchError
 from bench.store import postgresql, schema, sqlite
-from bench.store.claims import EXPIRY, database_now
+from bench.store.claims import database_now, gives_signs
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
 from bench.store.lock import PATIENCE_SECONDS, upgrading
@@ -161,7 +161,7 @@ def _refuse_while_worked_on(connection: Connection, location: Location) -> None:
     # A server knows no lock that a driver holds for as long as it lives; living claims say that it does.
     if not inspect(connection).has_table(Claim.__tablename__):
         return
-    alive = Claim.heartbeat_at > database_now(connection) - EXPIRY
+    alive = gives_signs(database_now(connection))
     run_id = connection.scalar(select(Claim.run_id).where(alive).limit(1))
     if run_id is not None:
         advice = "Wait until it has ended (`bench status`), then give the same command again."

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, u
 from bench.records import FINISHED, TrialKey
 from bench.store.alive import is_gone
 from bench.store.attempts import Attempt, Piece
-from bench.store.claims import EXPIRY, database_now
+from bench.store.claims import database_now, gives_signs
 from bench.store.models import (
     Base,
     Claim,
@@ -93,7 +93,7 @@ def held_trials(connection: Connection, folder: Path) -> frozenset[TrialKey]:
     chosen = (
         select(*KEY_COLUMNS, Claim.run_id)
         .join(Trial, Trial.id == Claim.trial_id)
-        .where(Claim.heartbeat_at >= database_now(connection) - EXPIRY)
+        .where(gives_signs(database_now(connection)))
     )
     rows = connection.execute(chosen).mappings().all()
     return frozenset(key_of(row) for row in rows if not is_gone(folder, row["run_id"]))

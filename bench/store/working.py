@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, and_, func, select
 
 from bench.records import CellKey, StackProgress, TrialKey
 from bench.store.alive import is_gone
-from bench.store.claims import EXPIRY, database_now
+from bench.store.claims import database_now, gives_signs
 from bench.store.database import Store
 from bench.store.models import Claim, Execution, Run, Trial
 
@@ -78,7 +78,7 @@ def _select_claims(now: datetime) -> Select[Any]:
         .join(Trial, Trial.id == Claim.trial_id)
         .join(Run, Run.run_id == Claim.run_id)
         .outerjoin(Execution, work)
-        .where(Claim.heartbeat_at >= now - EXPIRY)
+        .where(gives_signs(now))
         .order_by(Claim.claimed_at, Claim.run_id, *CELL_COLUMNS, Trial.seed)
     )
 
