@@ -25,7 +25,6 @@ def sign_of_life(folder: Path, run_id: str) -> Iterator[None]:
     path = _path(folder, run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         advice = "Name another store with --store, or make room."
@@ -33,6 +32,8 @@ def sign_of_life(folder: Path, run_id: str) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+        # Not before: this run may have come to continue the work of one that was killed.
+        _sweep(path.parent)
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)

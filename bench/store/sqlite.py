@@ -93,7 +93,7 @@ def allow_readers_while_writing(engine: Engine) -> None:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 return
             except OperationalError as error:
-                # SQLite does not wait here for others that are about to write, as drivers are that start together.
+                # SQLite does not wait for others that are about to write, as drivers are that start together.
                 if error.orig.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
                     raise
             time.sleep(_LOOK_SECONDS)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from threading import Lock
+from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, insert, select, update
@@ -66,8 +67,11 @@ class Writer:
             self._connection = self._held.enter_context(connection)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Told of the error, a run that could not let go of its claims leaves a sign that nobody holds them.
+        self._held.__exit__(kind, error, trace)
 
     # Runs
 

@@ -18,7 +18,12 @@ from tests.store.full_disk import fill, small_disk
 
 pytestmark = pytest.mark.slow
 
-RUN = typed("--executor", "local", "--seeds", "0-1", "--checkpoint-seconds", "0")
+
+def run(store: Path, executor: str = "local") -> list[str]:
+    """The command, with checkpoints as often as there can be."""
+    return typed("--executor", executor, "--seeds", "0-1", "--checkpoint-seconds", "0", "--store", store)
+
+
 RESULTS = """
     SELECT seed, state, trials.score, evaluations.number, step,
            episodes.number, return_, episodes.score, length
@@ -46,7 +51,7 @@ def numbers(store: Path) -> tuple[list[tuple], list[tuple]]:
 @pytest.fixture(scope="module")
 def undisturbed(tiny_data, tmp_path_factory) -> tuple[list[tuple], list[tuple]]:
     store = tmp_path_factory.mktemp("undisturbed") / "bench.sqlite"
-    code, output = completed([*RUN, "--store", str(store)], tiny_data)
+    code, output = completed(run(store), tiny_data)
     assert code == 0, output
     return numbers(store)
 
@@ -67,9 +72,11 @@ def output_until(process: subprocess.Popen, words: str) -> str:
     raise AssertionError(f"{words!r} was not said:\n{said}")
 
 
-def waiting_for_room(disk: Path, data: Path, when: str) -> tuple[subprocess.Popen, Path]:
+def waiting_for_room(
+    disk: Path, data: Path, when: str, executor: str = "local"
+) -> tuple[subprocess.Popen, Path]:
     """A run that found its disk full after it had said `when`; and the file that fills the disk."""
-    process = started([*RUN, "--store", str(disk / "bench.sqlite")], data)
+    process = started(run(disk / "bench.sqlite", executor), data)
     output_until(process, when)
     ballast = fill(disk)
     said = output_until(process, "Ctrl-C ends the waiting")
@@ -79,9 +86,19 @@ def waiting_for_room(disk: Path, data: Path, when: str) -> tuple[subprocess.Pope
     return process, ballast
 
 
-@pytest.mark.parametrize("when", ["seed 0: pretrain", "seed 0: evaluation 2", "seed 1: evaluation 1"])
-def test_a_run_waits_for_room_and_ends_with_the_same_numbers(disk, tiny_data, undisturbed, when: str) -> None:
-    process, ballast = waiting_for_room(disk, tiny_data, when)
+@pytest.mark.parametrize(
+    ("executor", "when"),
+    [
+        ("local", "seed 0: pretrain"),
+        ("local", "seed 0: evaluation 2"),
+        ("local", "seed 1: evaluation 1"),
+        ("ray", "evaluation 1"),
+    ],
+)
+def test_a_run_waits_for_room_and_ends_with_the_same_numbers(
+    disk, tiny_data, undisturbed, executor: str, when: str
+) -> None:
+    process, ballast = waiting_for_room(disk, tiny_data, when, executor)
     ballast.unlink()
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, rest
@@ -101,6 +118,6 @@ def test_ctrl_c_ends_the_waiting_and_the_same_command_goes_on(disk, tiny_data, u
     assert rows(disk / "bench.sqlite", "PRAGMA integrity_check") == [("ok",)]
     assert list(disk.rglob("*.part")) == []
     ballast.unlink()
-    code, output = completed([*RUN, "--store", str(disk / "bench.sqlite")], tiny_data)
+    code, output = completed(run(disk / "bench.sqlite"), tiny_data)
     assert code == 0, output
     assert numbers(disk / "bench.sqlite") == undisturbed
