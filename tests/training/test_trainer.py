@@ -11,7 +11,7 @@ from algorithms.base import Dimensions, Draw
 from algorithms.dtql import DTQL, DTQLConfig
 from bench.errors import BenchError
 from bench.training.batches import PackedDataset
-from bench.training.checkpoint import CheckpointFolder
+from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from bench.training.draws import DrawStream
 from bench.training.trainer import ROWS, Divergence, Position, Trainer
 from tests.algorithms.checks import doubled, of_seed
@@ -284,11 +284,11 @@ def test_interrupted_equals_uninterrupted(data, uninterrupted, stops, tmp_path):
         advance_through(trainer, stop - done)
         done = stop
         folder = CheckpointFolder(tmp_path, "a")
-        folder.save(trainer.state_dict(), vars(trainer.position))
+        folder.save(Checkpoint.of(trainer.state_dict(), vars(trainer.position)))
         checkpoint, complaints = folder.load()
         assert complaints == []
         trainer = trainer_of(data, (5, 6), LONG)
-        trainer.load(checkpoint.tensors, Position(**checkpoint.host))
+        trainer.load(checkpoint.tensors(), Position(**checkpoint.host))
     advance_through(trainer, 143 - done)
     finished = trainer.state_dict()
     assert finished.keys() == uninterrupted.keys()
