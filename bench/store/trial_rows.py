@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from bench.records import FINISHED, TrialKey
 from bench.store.alive import is_gone
@@ -134,7 +134,7 @@ def _pieces(
     """The trial's rows of one table, each with its attempt."""
     chosen = select(table.__table__).where(table.trial_id == trial_id).order_by(table.id)
     rows = connection.execute(chosen).mappings().all()
-    played = _episodes(connection, trial_id) if table is Evaluation else {}
+    played = _episodes(connection, [row["id"] for row in rows]) if table is Evaluation else {}
     for row in rows:
         values = {name: value for name, value in row.items() if name not in ("id", "trial_id", "attempt")}
         episodes = played.get(row["id"], ())
@@ -154,11 +154,11 @@ def _identity(
     return (number if number >= 1 else values["evaluated_at"], values["step"], values["physics"], episodes)
 
 
-def _episodes(connection: Connection, trial_id: int) -> dict[int, tuple[tuple[Any, ...], ...]]:
-    chosen: Select[Any] = (
+def _episodes(connection: Connection, evaluation_ids: list[int]) -> dict[int, tuple[tuple[Any, ...], ...]]:
+    # Not joined: a server that has not yet counted its rows would read through all episodes for each trial.
+    chosen = (
         select(Episode.evaluation_id, *_EPISODE)
-        .join(Evaluation, Evaluation.id == Episode.evaluation_id)
-        .where(Evaluation.trial_id == trial_id)
+        .where(Episode.evaluation_id.in_(evaluation_ids))
         .order_by(Episode.evaluation_id, Episode.number)
     )
     rows = connection.execute(chosen).all()
