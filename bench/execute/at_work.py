@@ -76,8 +76,8 @@ class StackAtWork:
         self.plan = plan
         self.open = set(claimed)
         """Claimed trials that have not ended."""
-        self.lost = False
-        """Another driver has taken over."""
+        self.let_go = False
+        """Nothing of it is stored any more: it was stopped in order, or another driver has taken over."""
         self.stand: StackProgress | None = None
         self.deaths = 0
         """How often its worker process was lost."""
@@ -93,11 +93,15 @@ class StackAtWork:
     @property
     def should_stop(self) -> bool:
         """Whether its worker is to save and end."""
-        return self.lost or not self.open or self._stopped()
+        return self.let_go or not self.open or self._stopped()
 
     def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
         """Its last intact checkpoint, and a sentence for each that had to be passed over."""
         return self._checkpoints.load()
+
+    def forget(self) -> None:
+        """Drop checkpoints of earlier attempts, which a stack that begins anew must not take up."""
+        self._checkpoints.remove()
 
     def receive(self, event: Event) -> None:
         """Deal with one event of the worker; returning acknowledges it.
@@ -114,8 +118,8 @@ class StackAtWork:
 
     def give_up(self, reason: ClaimLostError) -> None:
         """Another driver works on it by now: nothing of it is stored any more."""
-        if not self.lost:
-            self.lost = True
+        if not self.let_go:
+            self.let_go = True
             self._watcher.watch(Notice(f"{self.plan.title}: given up. {reason.why} {reason.do_this}"))
 
     def died(self, reason: str) -> None:
@@ -139,26 +143,32 @@ class StackAtWork:
             case Stopped():
                 self._stop(event)
             case Completed():
-                self._checkpoints.remove()
+                self._complete()
             case EvaluationRecord() | FailureRecord() | Weights() | Outcome():
                 return self._result(event)
         return event
 
     def _keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         # A driver that slept for minutes must not write where its successor writes by now.
-        if not self.lost and not self._writer.lost(self.open):
+        if not self.let_go and not self._writer.lost(self.open):
             self._checkpoints.save(checkpoint)
 
     def _stop(self, event: Stopped) -> None:
-        if self.lost:
+        if self.let_go:
             return
         self._writer.stop(sorted(self.open, key=lambda key: key.seed), event.iterations)
         if not self.open:
             self._checkpoints.remove()
+        self.let_go = True
+
+    def _complete(self) -> None:
+        # Where another driver has taken over they are its checkpoints.
+        if not self.let_go:
+            self._checkpoints.remove()
 
     def _result(self, event: EvaluationRecord | FailureRecord | Weights | Outcome) -> Event | None:
         key = event.finished.trial if isinstance(event, Outcome) else event.trial
-        if self.lost or key not in self.open:
+        if self.let_go or key not in self.open:
             # Of a seed that only accompanies the others, or that has ended before.
             return None
         try:

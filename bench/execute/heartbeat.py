@@ -38,7 +38,7 @@ def beating(
 
 
 def _beat(queue: StackQueue, writer: Writer) -> None:
-    stacks = list(queue.at_work)
+    stacks = [stack for stack in queue.in_hand if not stack.let_go]
     stands = {key: stack.stand for stack in stacks for key in list(stack.open)}
     try:
         lost = writer.heartbeat(stands)

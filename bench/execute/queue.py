@@ -11,7 +11,7 @@ from bench.execute.at_work import StackAtWork, Watcher
 from bench.execute.events import Ended, Notice
 from bench.execute.plan import StackPlan
 from bench.records import CellKey
-from bench.store.claims import Nothing
+from bench.store.claims import ClaimedStack, ClaimLostError, Nothing
 from bench.store.patience import patiently
 from bench.store.writer import Writer
 
@@ -69,6 +69,11 @@ class StackQueue:
         return self._stopped() or not (self._cells or self._again)
 
     @property
+    def in_hand(self) -> list[StackAtWork]:
+        """Stacks whose claims are to be kept: at work, or waiting for their next process."""
+        return [*self.at_work, *self._again]
+
+    @property
     def stacks_left(self) -> int:
         """How many stacks may still be handed out, at most."""
         return sum(-(-len(cell.seeds) // self._seeds_per_stack) for cell in self._cells) + len(self._again)
@@ -92,7 +97,7 @@ class StackQueue:
 
     def died(self, stack: StackAtWork, reason: str) -> None:
         """A stack's process was lost: it is taken up again, or failed after so many times."""
-        if stack.open and not stack.lost and not self._stopped() and stack.deaths < self._max_retries:
+        if stack.open and not stack.let_go and not self._stopped() and stack.deaths < self._max_retries:
             stack.deaths += 1
             self.at_work.remove(stack)
             self._again.append(stack)
@@ -115,13 +120,20 @@ class StackQueue:
             if found is Nothing.DONE:
                 self._cells.remove(cell)
             elif found is not Nothing.HELD:
-                plan = cell.plan(found.seeds)
-                return StackAtWork(
-                    plan, found.claimed, self._writer, self._folder, self._watcher, self._stopped
-                )
+                return self._begun(cell.plan(found.seeds), found)
         self._looked_at = now
         self._tell_waiting()
         return None
+
+    def _begun(self, plan: StackPlan, found: ClaimedStack) -> StackAtWork:
+        stack = StackAtWork(plan, found.claimed, self._writer, self._folder, self._watcher, self._stopped)
+        for other in self.at_work:
+            # Taken over while this driver slept, by one that has died since.
+            if not other.open.isdisjoint(stack.open):
+                other.give_up(ClaimLostError("", "It was silent for too long.", "It is taken up again."))
+        if found.is_fresh:
+            stack.forget()
+        return stack
 
     def _tell_waiting(self) -> None:
         if self._cells and not self.at_work and not self._waiting_told:

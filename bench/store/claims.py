@@ -42,6 +42,8 @@ class ClaimedStack:
     seeds: tuple[int, ...]
     """Of the whole stack; a seed that is not claimed only accompanies the others, as it did before."""
     claimed: tuple[TrialKey, ...]
+    is_fresh: bool
+    """It begins anew: whatever is left of earlier attempts is of no use to it."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ def claim_next(
     wanted = [trial for trial in trials if trial.seed in seeds]
     if not wanted:
         return Nothing.DONE
-    found = _cut_off(trials, seeds) or _fresh(wanted, size)
+    cut_off = _cut_off(trials, seeds)
+    found = cut_off or _fresh(wanted, size)
     if found is None:
         return Nothing.HELD
     stack, members = found
     _take(connection, [trial.trial_id for trial in members], stack, run_id)
-    return ClaimedStack(stack, tuple(cell.trial(trial.seed) for trial in members))
+    return ClaimedStack(stack, tuple(cell.trial(trial.seed) for trial in members), cut_off is None)
 
 
 def heartbeat(

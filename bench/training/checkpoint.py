@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from bench.files import sha256_of, write_text, written_whole
+from bench.files import write_text, written_whole
 
 FORMAT = 1
 POINTER = "checkpoint.json"
@@ -73,19 +73,21 @@ class CheckpointFolder:
         kept = {generation["file"] for generation in (entry, *previous)}
         for stale in self._files():
             if stale.name not in kept:
-                stale.unlink()
+                stale.unlink(missing_ok=True)
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest intact checkpoint, or None; and a sentence for each that had to be passed over."""
         generations, complaints = self._generations()
         for entry in generations:
             path = self.folder / entry["file"]
-            if not path.is_file():
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
                 complaints.append(f"checkpoint {path.name} is missing")
-            elif sha256_of(path) != entry["sha256"]:
-                complaints.append(f"checkpoint {path.name} is damaged (its hash differs)")
             else:
-                return Checkpoint(path.read_bytes(), entry["host"]), complaints
+                if hashlib.sha256(content).hexdigest() == entry["sha256"]:
+                    return Checkpoint(content, entry["host"]), complaints
+                complaints.append(f"checkpoint {path.name} is damaged (its hash differs)")
             self._damaged.add(entry["number"])
         return None, complaints
 
