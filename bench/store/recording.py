@@ -84,7 +84,9 @@ _LAST_EXECUTION = (
     select(func.max(Execution.id)).where(Execution.trial_id == bindparam("of_trial")).scalar_subquery()
 )
 _END_EXECUTION = update(Execution.__table__).where(
-    Execution.id == _LAST_EXECUTION, Execution.outcome.is_(None)
+    Execution.id == _LAST_EXECUTION,
+    Execution.run_id == bindparam("of_run"),
+    Execution.outcome.is_(None),
 )
 
 
@@ -262,10 +264,11 @@ def _finished(connection: Connection, trial: Row[Any], record: FinishedRecord, r
 def _let_go(
     connection: Connection, trial_id: int, run_id: str, outcome: str, iterations: int, peak: int | None = None
 ) -> None:
-    """Give up the claim and close the last stretch of work; earlier ones without an end were cut off."""
+    """Give up the claim and close the run's last stretch of work; others without an end were cut off."""
     connection.execute(_RELEASE, {"trial_id": trial_id, "run_id": run_id})
     values = {"ended_at": datetime.now(UTC), "outcome": outcome, "to_iteration": iterations}
-    connection.execute(_END_EXECUTION, {"of_trial": trial_id, **values, "peak_memory_bytes": peak})
+    values |= {"of_trial": trial_id, "of_run": run_id, "peak_memory_bytes": peak}
+    connection.execute(_END_EXECUTION, values)
 
 
 def _episodes(record: EvaluationRecord) -> list[dict[str, Any]]:

@@ -86,3 +86,18 @@ def test_a_claim_that_its_driver_does_not_know_of_expires(store: Store, writer: 
     assert writer.heartbeat({KEYS[1]: stand}) == frozenset()
     now, *beats = heartbeats(store)
     assert [now - beat > timedelta(seconds=40) for beat in beats] == [True, False]
+
+
+def test_a_stretch_that_was_cut_off_keeps_no_end_when_its_successor_fails_before_it_begins(
+    store: Store, writer: Writer, other: Writer
+) -> None:
+    """The dataset may be missing then."""
+    writer.plan(TRIALS[:1])
+    writer.claim(CELL, {0}, 1)
+    writer.begin_execution(KEYS[:1], samples.execution_record((0,)))
+    shift_heartbeats(store, -61)
+    other.claim(CELL, {0}, 1)
+    other.record(samples.failure_record(KEYS[0], step=0))
+    assert fetched(store.location.url, "SELECT outcome, ended_at, to_iteration FROM executions") == [
+        (None, None, None)
+    ]
