@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from bench.store import schema
 from bench.store.database import Store, open_store
 from bench.store.writer import Writer
-from tests.store.samples import run_record
+from tests.store.samples import run_record, trial_record
 
 _SECOND = '''
 """A later schema."""
@@ -60,3 +62,35 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(schema, "MIGRATIONS", copy)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds nothing, to be copied: making one takes longer."""
+    path = tmp_path_factory.mktemp("empty") / "bench.sqlite"
+    open_store(path).close()
+    return path
+
+
+@pytest.fixture
+def machine(tmp_path: Path, empty: Path):
+    """Make a store: call it with a machine's name and what happens there to a trial."""
+
+    runs: Counter[str] = Counter()
+
+    def made(name: str, *steps, trials=None) -> Path:
+        path = tmp_path / name / "bench.sqlite"
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            shutil.copy(empty, path)
+        runs[name] += 1
+        run_id = f"run-{name}" if runs[name] == 1 else f"run-{name}-{runs[name]}"
+        with open_store(path) as store, Writer(store) as writer:
+            writer.begin_run(replace(run_record(run_id), hardware={"hostname": name, "gpus": []}))
+            writer.plan(trials or [trial_record()])
+            for step in steps:
+                step(writer)
+            writer.end_run(run_id)
+        return path
+
+    return made

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
-from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -25,39 +19,17 @@ from bench.store.uniting import Verdict
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import change, everything, fetched
-from tests.store.full_disk import fill, small_disk
-from tests.store.machines import Machine, SeenTrial, seen
-
-TRIAL = samples.trial_record()
-KEY = TRIAL.key
-
-
-def merged(into: Path, *others: Path, leave_out: bool = False) -> int:
-    """Exit code of `bench db merge`."""
-    options = ["--leave-out-conflicts"] if leave_out else []
-    with pytest.raises(SystemExit) as exit_:
-        main(["db", "merge", str(into), *map(str, others), *options])
-    return exit_.value.code
-
-
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that holds nothing, to be copied: making one takes longer."""
-    path = tmp_path_factory.mktemp("empty") / "bench.sqlite"
-    open_store(path).close()
-    return path
-
-
-def two_machines(folder: Path, empty: Path, seed: int) -> tuple[Path, Path]:
-    """Two stores with some history in common."""
-    common = folder / "common" / "bench.sqlite"
-    common.parent.mkdir()
-    shutil.copy(empty, common)
-    Machine(common, "common", seed).work(seed % 3)
-    for name in ("a", "b"):
-        shutil.copytree(common.parent, folder / name)
-        Machine(folder / name / "bench.sqlite", name, seed).work(1 + seed % 2)
-    return folder / "a" / "bench.sqlite", folder / "b" / "bench.sqlite"
+from tests.store.machines import SeenTrial, seen
+from tests.store.merges import (
+    KEY,
+    TRIAL,
+    claimed,
+    evaluated,
+    failed,
+    finished,
+    merged,
+    two_machines,
+)
 
 
 def contradict(one: SeenTrial, other: SeenTrial) -> bool:
@@ -114,65 +86,6 @@ def check_union(
         if finished:
             assert trial.score == finished[0].score
             assert trial.attempts[-1].results == finished[0].attempts[-1].results
-
-
-@pytest.fixture
-def machine(tmp_path: Path, empty: Path):
-    """Make a store: call it with a machine's name and what happens there to a trial."""
-
-    runs: Counter[str] = Counter()
-
-    def made(name: str, *steps, trials=(TRIAL,)) -> Path:
-        path = tmp_path / name / "bench.sqlite"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            shutil.copy(empty, path)
-        runs[name] += 1
-        run_id = f"run-{name}" if runs[name] == 1 else f"run-{name}-{runs[name]}"
-        with open_store(path) as store, Writer(store) as writer:
-            writer.begin_run(replace(samples.run_record(run_id), hardware={"hostname": name, "gpus": []}))
-            writer.plan(trials)
-            for step in steps:
-                step(writer)
-            writer.end_run(run_id)
-        return path
-
-    return made
-
-
-def claimed(at: int = 0, hostname: str = "node"):
-    """Begin to work on the trial, `at` so many seconds."""
-
-    def step(writer: Writer) -> None:
-        writer.claim(KEY.cell, {KEY.seed}, 1)
-        began = samples.NOON + timedelta(seconds=at)
-        writer.begin_execution([KEY], samples.execution_record(started_at=began, hostname=hostname))
-
-    return step
-
-
-def evaluated(*numbers: int, digits: float = 0.0):
-    """Evaluations of the trial."""
-
-    def step(writer: Writer) -> None:
-        for number in numbers:
-            writer.record(samples.evaluation_record(KEY, number, (10.0 * number + digits, 7.5)))
-
-    return step
-
-
-def failed(writer: Writer) -> None:
-    writer.record(samples.failure_record(KEY))
-
-
-def finished(score: float = 9.2):
-    """The end of the trial."""
-
-    def step(writer: Writer) -> None:
-        writer.record(samples.weights_record(KEY))
-        writer.record(samples.finished_record(KEY, score))
-
-    return step
 
 
 def test_a_trial_that_finished_on_one_machine_counts_and_what_happened_on_the_other_is_kept(machine) -> None:
@@ -353,251 +266,9 @@ def test_a_driver_that_began_after_the_comparison_is_respected(machine) -> None:
     assert seen(a)[0].state == "planned"
 
 
-def contradictions():
-    """SQL that makes two equal stores contradict each other, and what is then told."""
-    return {
-        "UPDATE trials SET score = 9.3": "score is 9.2 (a, {a}), but 9.3 (a, {b})",
-        "UPDATE trials SET score = -1e999, score_is_nan = 1": "score is 9.2 (a, {a}), but NaN (a, {b})",
-        "UPDATE episodes SET return_ = 11.5 WHERE number = 2": (
-            "evaluation 1, episode 2 is return 7.5, score 0.25, length 101 (a, {a}), "
-            "but return 11.5, score 0.25, length 101 (a, {b})"
-        ),
-        "UPDATE weights SET sha256 = 'ee'": (
-            f"SHA-256 of the weights 'final' is {'cd' * 32} (a, {{a}}), but ee (a, {{b}})"
-        ),
-        "UPDATE trials SET config = REPLACE(config, '0.99', '0.98')": (
-            "config.discount.value is 0.99 (a, {a}), but 0.98 (a, {b})"
-        ),
-        "UPDATE datasets SET rows = 999999": (
-            "rows of dataset hopper-medium-v2 (abababababab...) is 1000000, but 999999 in {b}"
-        ),
-        "UPDATE runs SET code_commit = 'dddd'": f"code_commit of run run-a is {'c' * 40}, but dddd in {{b}}",
-        "UPDATE executions SET device = 'cpu: b'": "device of executions",
-        "UPDATE durations SET value = 4.5": "value of durations",
-    }
-
-
-@pytest.mark.parametrize(("sql", "told"), contradictions().items())
-def test_a_contradiction_is_told_and_nothing_is_written(
-    machine, tmp_path: Path, capsys, sql: str, told: str
-) -> None:
-    a = machine(
-        "a", claimed(0), evaluated(1), lambda writer: writer.record(samples.timing_record(KEY)), finished()
-    )
-    b = shutil.copytree(a.parent, tmp_path / "b") / "bench.sqlite"
-    change(str(b), sql)
-    other = samples.trial_record(5, task="walker2d-medium-v2")
-    with open_store(b) as store, Writer(store) as writer:
-        writer.begin_run(samples.run_record("run-b"))
-        if "runs" not in sql and "datasets" not in sql:
-            writer.plan([other])
-        writer.end_run("run-b")
-    before = {path: path.read_bytes() for path in (a, b)}
-    assert merged(a, b) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("bench: the stores cannot be merged: a contradiction between them")
-    assert told.format(a=a, b=b) in error
-    assert "--leave-out-conflicts" in error
-    assert {path: path.read_bytes() for path in (a, b)} == before
-    # The rest comes, and the stored result stays.
-    first = seen(a)[0]
-    assert merged(a, b, leave_out=True) == 1
-    captured = capsys.readouterr()
-    assert told.format(a=a, b=b) in captured.err
-    assert "1 left out, because they contradict" in captured.out
-    assert seen(a)[0] == first
-    assert len(seen(a)) == len(seen(b))
-    assert b.read_bytes() == before[b]
-
-
-def test_where_values_come_from_is_no_contradiction(machine, tmp_path: Path) -> None:
-    trial = replace(TRIAL, config=TRIAL.config | {"sources": {"discount": "Table 8"}})
-    a = machine("a", trials=[trial])
-    b = shutil.copytree(a.parent, tmp_path / "b") / "bench.sqlite"
-    change(str(b), "UPDATE trials SET config = REPLACE(config, 'Table 8', 'Table 9')")
-    assert merged(a, b) == 0
-    assert "Table 8" in fetched(a, "SELECT config FROM trials")[0][0]
-
-
-def test_stores_that_are_merged_may_not_contradict_each_other_either(machine, tmp_path: Path, capsys) -> None:
-    b = machine("b", evaluated(1), finished())
-    c = machine("c", evaluated(1), finished(8.0))
-    assert merged(tmp_path / "a" / "bench.sqlite", b, c) == 2
-    assert f"score is 9.2 (b, {b}), but 8.0 (c, {c})" in capsys.readouterr().err
-    assert not (tmp_path / "a").exists()
-
-
 def test_what_a_store_knows_of_a_dataset_is_taken_over(machine) -> None:
     a, b = machine("a"), machine("b")
     change(str(b), "UPDATE datasets SET verification = 'verified'")
     change(str(a), "UPDATE datasets SET replay = 'd4rl'")
     assert merged(a, b) == 0
     assert fetched(a, "SELECT verification, replay FROM datasets") == [("verified", "d4rl")]
-
-
-def weights_in(path: Path) -> dict[str, bytes]:
-    """Files of weights beside a store."""
-    return {file.name: file.read_bytes() for file in (path.parent / "weights").glob("*")}
-
-
-def test_weights_come_along_verified(tmp_path: Path, empty: Path, capsys) -> None:
-    b = tmp_path / "b" / "bench.sqlite"
-    b.parent.mkdir()
-    shutil.copy(empty, b)
-    Machine(b, "b", 3).work(8)
-    files = weights_in(b)
-    assert len(files) == 3
-    missing, changed, good = sorted(files)
-    (b.parent / "weights" / missing).unlink()
-    (b.parent / "weights" / changed).write_bytes(b"torn")
-    a = tmp_path / "a" / "bench.sqlite"
-    assert merged(a, b) == 1
-    captured = capsys.readouterr()
-    assert f"Weights that are missing: {b.parent}/weights/{missing}. Put there" in captured.out
-    assert f"{changed} is not what was stored: its SHA-256 differs; it was not brought." in captured.err
-    assert weights_in(a) == {good: files[good]}
-    assert fetched(a, "SELECT COUNT(*) FROM weights") == [(3,)]
-    # Repaired, they come with the same command, although the rows are there.
-    for name, content in files.items():
-        (b.parent / "weights" / name).write_bytes(content)
-    assert merged(a, b) == 0
-    assert weights_in(a) == files
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("name", ["../stolen", "/tmp/stolen"])
-def test_weights_are_never_written_outside_of_the_stores_folder(
-    machine, tmp_path: Path, capsys, name: str
-) -> None:
-    b = machine("b", evaluated(1), finished())
-    change(str(b), f"UPDATE weights SET path = '{name}'")
-    assert merged(tmp_path / "x" / "a.sqlite", b) == 1
-    assert "is not below the store's folder" in capsys.readouterr().err
-
-
-def test_another_file_in_the_place_of_weights_stays(machine, capsys) -> None:
-    a, b = machine("a"), machine("b", evaluated(1), finished())
-    (a.parent / "weights").mkdir()
-    (a.parent / "weights" / "0.safetensors").write_bytes(b"ours")
-    assert merged(a, b) == 1
-    assert f"0.safetensors is another one in {a.parent}" in capsys.readouterr().err
-    assert weights_in(a) == {"0.safetensors": b"ours"}
-
-
-def picture(path: Path) -> dict[str, list[tuple]]:
-    """Everything in a store but that merges happened."""
-    found = everything(str(path))
-    found["runs"] = [row for row in found["runs"] if row[0].startswith("run-")]
-    return found
-
-
-@pytest.mark.parametrize("kill_after", [0.0, 0.02, 0.1, 0.3])
-def test_a_merge_that_is_killed_and_repeated_ends_as_one_undisturbed(
-    tmp_path: Path, empty: Path, kill_after: float
-) -> None:
-    trials = [samples.trial_record(seed) for seed in range(40)]
-    paths = {name: tmp_path / name / "bench.sqlite" for name in ("a", "b", "undisturbed")}
-    for path in paths.values():
-        path.parent.mkdir()
-        shutil.copy(empty, path)
-    with open_store(paths["b"]) as store, Writer(store) as writer:
-        writer.begin_run(samples.run_record("run-b"))
-        writer.plan(trials)
-        for trial in trials:
-            writer.record(samples.evaluation_record(trial.key))
-            writer.record(samples.finished_record(trial.key))
-    assert merged(paths["undisturbed"], paths["b"]) == 0
-    command = ["-m", "bench", "db", "merge", str(paths["a"]), str(paths["b"])]
-    process = subprocess.Popen([sys.executable, *command], cwd=Path(__file__).parents[2])
-    begun = "SELECT COUNT(*) FROM runs"
-    with closing(sqlite3.connect(paths["a"])) as connection:
-        while connection.execute(begun).fetchone() == (0,) and process.poll() is None:
-            time.sleep(0.002)
-    time.sleep(kill_after)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert fetched(paths["a"], "PRAGMA integrity_check") == [("ok",)]
-    assert merged(paths["a"], paths["b"]) == 0
-    assert picture(paths["a"]) == picture(paths["undisturbed"])
-
-
-def test_a_merge_onto_a_full_disk_goes_on_when_there_is_room(
-    tmp_path: Path, machine, empty: Path, capsys
-) -> None:
-    returns = tuple(float(value) for value in range(3000))
-    b = machine(
-        "b",
-        *(
-            lambda writer, trial=trial: writer.record(samples.evaluation_record(trial.key, 1, returns))
-            for trial in map(samples.trial_record, range(10))
-        ),
-        trials=[samples.trial_record(seed) for seed in range(10)],
-    )
-    with small_disk(tmp_path / "disk", "4m") as disk:
-        a = Path(shutil.copy(empty, disk))
-        ballast = fill(disk)
-        os.truncate(ballast, ballast.stat().st_size - 800_000)
-        assert merged(a, b) == 1
-        assert f"store {a} has no room left on its disk" in capsys.readouterr().err
-        assert fetched(a, "PRAGMA integrity_check") == [("ok",)]
-        ballast.unlink()
-        assert 0 < fetched(a, "SELECT COUNT(*) FROM trials")[0][0] < 10
-        assert merged(a, b) == 0
-        assert picture(a)["episodes"] == picture(b)["episodes"]
-
-
-def test_a_dry_run_says_what_would_come_and_makes_nothing(machine, tmp_path: Path, capsys) -> None:
-    b = machine("b", evaluated(1), finished(), trials=[TRIAL, samples.trial_record(1)])
-    before = b.read_bytes()
-    with pytest.raises(SystemExit) as exit_:
-        main(["db", "merge", str(tmp_path / "a" / "a.sqlite"), str(b), "--dry-run"])
-    assert (exit_.value.code, capsys.readouterr().out) == (0, f"{b}: 2 trials: 2 would come\n")
-    assert not (tmp_path / "a").exists()
-    assert b.read_bytes() == before
-
-
-def test_an_older_store_is_left_as_it_is(machine, tmp_path: Path, capsys) -> None:
-    old = Path(shutil.copy(Path(__file__).parents[1] / "fixtures" / "store_0001.sqlite", tmp_path))
-    before = old.read_bytes()
-    for into, source in ((machine("a"), old), (old, machine("a"))):
-        assert merged(into, source) == 2
-        assert f"bench db upgrade --store {old}" in capsys.readouterr().err
-    assert old.read_bytes() == before
-
-
-@pytest.mark.parametrize("again", ["{b}", "sqlite:///{b}", "{b.parent}/../b/bench.sqlite"])
-def test_no_store_is_merged_with_itself(machine, capsys, again: str) -> None:
-    b = machine("b")
-    assert merged(b, again.format(b=b)) == 2
-    assert "is named twice" in capsys.readouterr().err
-
-
-def test_a_store_that_is_not_there_is_not_made(machine, tmp_path: Path, capsys) -> None:
-    absent = tmp_path / "absent.sqlite"
-    assert merged(machine("a"), absent) == merged(tmp_path / "new.sqlite", absent) == 2
-    assert "there is no results database" in capsys.readouterr().err
-    assert not absent.exists()
-    assert not (tmp_path / "new.sqlite").exists()
-
-
-@pytest.mark.slow
-def test_a_server_and_a_file_exchange_what_they_hold(
-    tmp_path: Path, empty: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    monkeypatch.chdir(tmp_path)  # a server's files lie below the current folder
-    a, b = two_machines(tmp_path, empty, 5)
-    expected = Path(shutil.copytree(a.parent, tmp_path / "expected")) / "bench.sqlite"
-    merged(expected, b, leave_out=True)
-    assert merged(postgres_url, a) == 0
-    merged(postgres_url, b, leave_out=True)
-    back = tmp_path / "back" / "bench.sqlite"
-    assert merged(back, postgres_url) == 0
-    assert seen(back) == seen(expected)
-    assert weights_in(back) == weights_in(tmp_path / "results" / "bench.sqlite") == weights_in(expected)
-    everything_before = everything(postgres_url)
-    assert merged(postgres_url, back, leave_out=True) == merged(back, postgres_url) == 0
-    assert everything(postgres_url) == everything_before
-    change(str(back), "UPDATE trials SET score = score + 1 WHERE state = 'finished'")
-    assert merged(postgres_url, back) == merged(back, postgres_url) == 2
-    assert "score is" in capsys.readouterr().err
-    assert everything(postgres_url) == everything_before
