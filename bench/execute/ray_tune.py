@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -103,6 +104,7 @@ def _start(address: str | None) -> None:
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     # Tune tells of failed workers with tracebacks; they are told in our words.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             # `local` starts Ray here even where RAY_ADDRESS names a cluster that was not asked for.
@@ -113,6 +115,9 @@ def _start(address: str | None) -> None:
         )
     except ConnectionError as error:
         raise _no_cluster(address, error) from error
+    finally:
+        # Ray's own would end the process at once, without waiting for stacks to save their state.
+        signal.signal(signal.SIGTERM, at_sigterm)
 
 
 def check_listening(address: str) -> None:
@@ -192,7 +197,6 @@ class _Dispatch:
 
     def next(self) -> int | str | None:
         """Number of the next stack, None where there is none at the moment, or Tune's word for the end."""
-        self.desk.check()
         if self._queue.exhausted:
             return Searcher.FINISHED
         # Tune asks for one trial more than fits; claimed early, another driver could not have it.
@@ -257,6 +261,10 @@ class _Endings(TrialProgressCallback):
 
     def __getstate__(self) -> dict[str, object]:
         return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
+        """Several times a second: without the desk's answers workers would wait for ever."""
+        self._dispatch.desk.check()
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, object], **info: object

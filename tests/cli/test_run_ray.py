@@ -106,8 +106,19 @@ def test_a_worker_killed_too_often_fails_its_trials_and_no_others(tiny_data, tmp
     assert "1 trials: 1 finished" in output
 
 
+def press_ctrl_c(pid):
+    """As a terminal does: the signal goes to the whole process group."""
+    os.killpg(pid, signal.SIGINT)
+
+
+def terminate(pid):
+    """As `kill` and `timeout` do."""
+    os.kill(pid, signal.SIGTERM)
+
+
 @pytest.mark.slow
-def test_ctrl_c_saves_every_stack(tiny_data, tmp_path):
+@pytest.mark.parametrize("end", [press_ctrl_c, terminate])
+def test_a_run_that_is_told_to_end_saves_every_stack(end, tiny_data, tmp_path):
     store = tmp_path / "bench.sqlite"
     command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", *STACKS,
                     train_iterations=2500)  # fmt: skip
@@ -115,11 +126,12 @@ def test_ctrl_c_saves_every_stack(tiny_data, tmp_path):
     while not any(tmp_path.glob("checkpoints/*/checkpoint.json")):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
-    # As a terminal does: the signal goes to the whole process group.
-    os.killpg(process.pid, signal.SIGINT)
+    end(process.pid)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "Traceback" not in output
+    ended = rows(store, "SELECT DISTINCT outcome FROM executions")
+    assert ended == [("stopped",)]
     code, output = completed(command, tiny_data)
     assert code == 0, output
     assert [state for state, _, _ in results(store).values()] == ["finished"] * 2

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from bench.errors import BenchError
 from bench.execute.desk import Desk
 from bench.execute.events import Stopped
 from bench.execute.office import PIECE_BYTES, Asked, PieceWanted, PlanWanted, Refusal
+from bench.execute.ray_tune import _Endings
 from bench.source_code import code_fingerprint
 from bench.store.faults import PassingTroubleError
 from tests.execute.tiny import tiny_plan
@@ -80,6 +82,14 @@ def test_a_result_that_cannot_be_stored_ends_the_run(desk, stack, stop):
     assert isinstance(ask(desk, number, Stopped("no room", 3)), Refusal)
     assert stop.is_set()
     assert desk.error.what == "no room"
+
+
+def test_a_desk_that_broke_ends_the_run_although_no_stack_is_left_to_begin(desk):
+    with desk.answering():  # without an office
+        endings = _Endings(SimpleNamespace(desk=desk))
+        with pytest.raises(AttributeError):
+            while True:
+                endings.on_step_begin(1, [])
 
 
 def test_a_dataset_travels_in_pieces(desk, stack, tmp_path):
