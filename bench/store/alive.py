@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,8 +45,12 @@ def is_gone(folder: Path, run_id: str) -> bool:
 
     A file that is missing says nothing: the driver may be on another machine.
     """
+    return _is_free(_path(folder, run_id))
+
+
+def _is_free(path: Path) -> bool:
     try:
-        descriptor = os.open(_path(folder, run_id), os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -59,14 +64,15 @@ def is_gone(folder: Path, run_id: str) -> bool:
 
 def _sweep(drivers: Path) -> None:
     """Remove what killed drivers left, once their claims have expired anyway."""
-    for path in drivers.glob("*.lock"):
+    for path in drivers.glob(_path(drivers.parent, "*").name):
         try:
             age = time.time() - path.stat().st_mtime
         except FileNotFoundError:
             continue  # another driver sweeps too
-        if age > SWEPT_AFTER_SECONDS and is_gone(drivers.parent, path.stem):
+        if age > SWEPT_AFTER_SECONDS and _is_free(path):
             path.unlink(missing_ok=True)
 
 
 def _path(folder: Path, run_id: str) -> Path:
-    return folder / "drivers" / f"{run_id}.lock"
+    # Machines may share the folder without sharing its locks; what another one holds must not look free.
+    return folder / "drivers" / f"{run_id}@{socket.gethostname()}.lock"

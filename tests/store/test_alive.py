@@ -59,6 +59,16 @@ def test_what_killed_processes_left_is_swept_away_later_and_nothing_else(tmp_pat
         os.utime(path, (path.stat().st_mtime - 2 * SWEPT_AFTER_SECONDS,) * 2)
     with sign_of_life(tmp_path, "later"):
         assert is_gone(tmp_path, "killed")  # however long it had run: this one may go on with its work
-    assert {path.stem for path in (tmp_path / "drivers").iterdir()} == {"living"}
+    assert {path.name.partition("@")[0] for path in (tmp_path / "drivers").iterdir()} == {"living"}
     living.kill()
     living.communicate()
+
+
+def test_of_a_driver_of_another_machine_nothing_is_known_in_a_folder_of_both(tmp_path, monkeypatch):
+    """Many network file systems do not share locks between machines: its file looks free here."""
+    here = held(tmp_path, "run-1")
+    here.kill()
+    here.communicate()
+    assert is_gone(tmp_path, "run-1")
+    monkeypatch.setattr("socket.gethostname", lambda: "another-machine")
+    assert not is_gone(tmp_path, "run-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_driver_known_to_be_dead_does_not_work(store: Store, writer: Writer) -
         other.claim(CELL, {0}, 1)
     # Gone without ending its run: on another machine, for all that is known.
     assert [stack.run_id for stack in stacks_at_work(store)] == ["run-2"]
-    (store.folder / "drivers" / "run-2.lock").touch()
+    (store.folder / "drivers" / f"run-2@{socket.gethostname()}.lock").touch()
     assert stacks_at_work(store) == []
 
 
