@@ -17,7 +17,7 @@ from bench.data.rewards import transformed_rewards
 from bench.envs import Simulator, simulator_for
 from bench.errors import WorkFailedError
 from bench.evaluation.rollout import Rollouts, roll_out
-from bench.execute.events import Completed, Progress, Saved, Started, Stopped
+from bench.execute.events import Completed, Progress, Saved, Started, Stopped, Weights
 from bench.execute.link import Link
 from bench.execute.outcome import illustrated, outcome_of
 from bench.execute.plan import StackPlan
@@ -64,6 +64,7 @@ class Stack:
         self._dataset = link.dataset()
         self.trainer = self._new_trainer()
         self._evaluation = plan.trials[0].config["evaluation"]
+        self._illustrations: list[tuple[int, Weights]] | None = None
         self._saved_at = time.monotonic()
         self._rate = 0.0
         self._evaluation_estimate = 0.0
@@ -88,6 +89,7 @@ class Stack:
                 self._save()
                 self._link.send(Stopped(plan.title, self.iterations))
                 return False
+        self._send_illustrations()
         for outcome in outcome_of(plan, self.trainer, self.history):
             self._link.send(outcome)
         self._link.send(Completed(plan.title))
@@ -227,9 +229,7 @@ class Stack:
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
         metrics = self.trainer.read_metrics()
         if self.plan.task.generated and number == len(self._evaluation["steps"]):
-            for slot, illustration in illustrated(self.plan, self.trainer.algorithm, self._dataset, metrics):
-                if str(slot) not in self.history.failed:
-                    self._link.send(illustration)
+            self._illustrations = self._illustrated(metrics)
         self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
         self.history.evaluation_seconds += rollouts.seconds
         for slot, finite in enumerate(rollouts.finite):
@@ -260,6 +260,19 @@ class Stack:
                     evaluated_at=datetime.fromisoformat(entry["evaluated_at"]),
                 )
             )
+
+    def _illustrated(self, metrics: list[dict[str, float]]) -> list[tuple[int, Weights]]:
+        return list(illustrated(self.plan, self.trainer.algorithm, self._dataset, metrics))
+
+    def _send_illustrations(self) -> None:
+        if not self.plan.task.generated or len(self.history.failed) == len(self.plan.seeds):
+            return
+        if self._illustrations is None:
+            # The last evaluation was made before the last checkpoint; its metrics are in the history.
+            self._illustrations = self._illustrated([{} for _ in self.plan.seeds])
+        for slot, illustration in self._illustrations:
+            if str(slot) not in self.history.failed:
+                self._link.send(illustration)
 
     # Failures
 

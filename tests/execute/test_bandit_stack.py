@@ -5,6 +5,7 @@ from safetensors.torch import load
 
 from bench.catalog import load_catalog
 from bench.data.generate import write_generated
+from bench.execute import stack as stack_module
 from bench.execute.events import Outcome, Weights
 from bench.execute.plan import StackPlan
 from bench.records import DatasetRecord, EvaluationRecord
@@ -84,3 +85,21 @@ def test_cut_off_and_continued_it_is_the_same(uninterrupted, data, tmp_path, mad
     assert files(parts) == files(uninterrupted)
     assert numbers(parts) == numbers(uninterrupted)
     assert len(parts.of(Outcome)) == 2
+
+
+def test_a_further_attempt_that_finds_all_evaluated_has_its_illustration_too(
+    uninterrupted, data, tmp_path, monkeypatch
+):
+    """What the first attempt stored is not the second one's."""
+
+    def breaks(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stack_module, "outcome_of", breaks)
+        with pytest.raises(MemoryError):
+            Played(tmp_path).play(plan(data))
+    second = Played(tmp_path)
+    assert second.play(plan(data))
+    assert files(second) == files(uninterrupted)
+    assert numbers(second) == numbers(uninterrupted)
