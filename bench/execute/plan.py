@@ -8,6 +8,9 @@ from pathlib import Path
 from bench.catalog import Task
 from bench.records import TrialRecord, hash_of
 
+_LONGEST = 60
+"""Characters for the seeds in a folder's name; file systems allow 255 for all of it."""
+
 
 @dataclass(frozen=True)
 class StackPlan:
@@ -34,6 +37,8 @@ class StackPlan:
         """For folders: `dtql-released-hopper-medium-v2-1a2b3c4d-seeds-0-1`."""
         key = self.trials[0].key
         seeds = "-".join(str(seed) for seed in self.seeds)
+        if len(seeds) > _LONGEST:
+            seeds = f"{self.seeds[0]}-and-{len(self.seeds) - 1}-more-{self.identity[:8]}"
         return f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:8]}-seeds-{seeds}"
 
     @property

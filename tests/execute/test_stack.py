@@ -352,6 +352,12 @@ def test_the_plan_names_and_identifies_its_stack(tiny_data, tmp_path):
     assert Stack(plan, PlayedLink(Played(tmp_path), plan)).plan is plan
 
 
+def test_the_name_of_a_large_stack_is_short_enough_for_a_folder(tiny_data, tmp_path):
+    plan, other = (tiny_plan(tiny_data, seeds=range(first, first + 200)) for first in (0, 1))
+    (tmp_path / plan.name).mkdir()
+    (tmp_path / other.name).mkdir()
+
+
 def test_a_stack_trains_on_the_rows_that_its_preset_says(tmp_path):
     """BDPO keeps terminal rows that were cut, the others do not; the rule reaches the training data."""
     content = columns(40)
