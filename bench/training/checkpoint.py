@@ -3,7 +3,7 @@
 The process that trains packs its tensors into bytes, which may travel; the driver keeps them in a folder. It
 holds `state-<n>.safetensors` files and `checkpoint.json`, which names the newest of them and the one
 before, each with its hash. The JSON is renamed into place last, so at every instant it points to complete
-files.
+files; the one before stays as `previous.json`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bench.files import write_text, written_whole
 
 FORMAT = 1
 POINTER = "checkpoint.json"
+PREVIOUS = "previous.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class CheckpointFolder:
         digest = hashlib.sha256(checkpoint.content).hexdigest()
         entry = {"number": number, "file": path.name, "sha256": digest, "host": checkpoint.host}
         pointer = {"format": FORMAT, "identity": self.identity, "generations": [entry, *previous]}
+        if known:
+            older = pointer | {"generations": known}
+            write_text(self.folder / PREVIOUS, json.dumps(older, indent=1))
         write_text(self.folder / POINTER, json.dumps(pointer, indent=1))
         kept = {generation["file"] for generation in (entry, *previous)}
         for stale in self._files():
@@ -93,7 +97,7 @@ class CheckpointFolder:
 
     def remove(self) -> None:
         """Delete the folder's checkpoints; the stack is complete."""
-        for path in (self.folder / POINTER, *self._files()):
+        for path in (self.folder / POINTER, self.folder / PREVIOUS, *self._files()):
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -103,20 +107,32 @@ class CheckpointFolder:
         return [*self.folder.glob("state-*.safetensors"), *self.folder.glob(".*.part")]
 
     def _generations(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """What the pointer names, the newest first; and what is wrong where it names nothing."""
-        path = self.folder / POINTER
-        if not path.is_file():
+        """What the pointer names, the newest first; and what is wrong with it."""
+        pointer = self._read(POINTER)
+        if pointer is None:
             return [], []
-        try:
-            pointer = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        complaints = []
+        if not pointer:
             # Renamed into place whole, so something else wrote or damaged it.
-            return [], [f"{POINTER} is damaged (it is no JSON); the stack starts anew"]
-        if not isinstance(pointer, dict) or pointer.get("format") != FORMAT:
+            complaints.append(f"{POINTER} is damaged")
+            pointer = self._read(PREVIOUS)
+        if not pointer:
+            return [], [f"{POINTER} is damaged; the stack starts anew"]
+        if pointer.get("format") != FORMAT:
             return [], [f"{POINTER} is of another version of bench; the stack starts anew"]
         if pointer["identity"] != self.identity:
             return [], [f"{POINTER} belongs to another stack; this one starts anew"]
-        return pointer["generations"], []
+        return pointer["generations"], complaints
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """What one of the JSON files holds; empty where it is damaged, None where it is missing."""
+        try:
+            found = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def _own_copy(tensor: Tensor) -> Tensor:

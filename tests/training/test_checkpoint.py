@@ -60,7 +60,7 @@ def test_newest_of_two_generations(tmp_path):
         folder.save(Checkpoint.of(tensors(number), {"number": number}))
         assert folder.load()[0].host == {"number": number}
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert len(files) == 3  # two states and the pointer; nothing half-written
+    assert len(files) == 4  # two states and two pointers; nothing half-written
     assert {entry["host"]["number"] for entry in pointer(tmp_path)["generations"]} == {3, 4}
 
 
@@ -136,6 +136,24 @@ def test_unreadable_pointer_gives_none(tmp_path, content):
     assert folder.load()[0].host == {"number": 1}
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_pointer_gives_the_checkpoint_before(tmp_path, content):
+    folder = CheckpointFolder(tmp_path, "a")
+    for number in range(3):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    (tmp_path / "checkpoint.json").write_text(content)
+    checkpoint, complaints = folder.load()
+    assert checkpoint.host == {"number": 1}
+    assert checkpoint.content == Checkpoint.of(tensors(1), {}).content
+    assert "checkpoint.json is damaged" in complaints[0]
+    for number in (3, 4):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    next(tmp_path.glob("state-4.*")).write_bytes(b"")
+    assert folder.load()[0].host == {"number": 3}
+    folder.remove()
+    assert not tmp_path.exists()
+
+
 def test_remove(tmp_path):
     folder = CheckpointFolder(tmp_path / "stack", "a")
     folder.remove()  # nothing there
@@ -206,19 +224,19 @@ def killed(path, fatal_event, seconds):
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 base = Path(sys.argv[1])
-for fatal_event in range(1, 41):  # from an empty folder, through the first saves
+for fatal_event in range(1, 61):  # from an empty folder, through the first saves
     killed(base / f"fresh-{fatal_event}", fatal_event, 0)
     number = check(base / f"fresh-{fatal_event}", fatal_event > 20)
 assert number >= 1, number
 last = -1
-for round_ in range(1, 41):  # always the same folder, with what the killed left in it
+for round_ in range(1, 61):  # always the same folder, with what the killed left in it
     killed(base / "again", None if round_ % 8 == 0 else round_, 0.05)
     number = check(base / "again", last >= 0)
     assert number >= last, (number, last)
     last = number
 assert last > 10, last
 folder_of(base / "again").save(Checkpoint.of({"x": torch.zeros(1)}, {}))
-assert len(list((base / "again").iterdir())) == 3, "what the killed left behind is swept away"
+assert len(list((base / "again").iterdir())) == 4, "what the killed left behind is swept away"
 print("survived", last)
 """
 
