@@ -40,6 +40,7 @@ class Desk:
         self.office = office
         self._stop = stop
         self._stacks: dict[int, StackAtWork] = {}
+        self._begun: set[int] = set()
         self._count = 0
         self._code = code_fingerprint()
         self._thread: Future[None] | None = None
@@ -52,8 +53,14 @@ class Desk:
         self._stacks[self._count] = stack
         return self._count
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the run is to end, and every worker that has begun has ended."""
+        return self._stop.is_set() and not self._begun
+
     def close(self, number: int) -> StackAtWork:
         """Expect no more of this worker."""
+        self._begun.discard(number)
         return self._stacks.pop(number)
 
     @contextmanager
@@ -82,6 +89,8 @@ class Desk:
         if stack is None:
             return Refusal("Its stack was taken up again elsewhere, or the run has ended.")
         try:
+            if isinstance(asked.question, PlanWanted):
+                self._begun.add(asked.stack)
             return self._answer(stack, asked.question)
         except (BenchError, OSError, SQLAlchemyError) as error:
             # The run cannot go on, but what the others still hand over may get through.

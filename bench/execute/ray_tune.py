@@ -173,7 +173,11 @@ def _tuner(dispatch: _Dispatch, shares: Shares, scratch: Path) -> tune.Tuner:
         tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
         tune_config=tune.TuneConfig(search_alg=_Suggestions(dispatch), num_samples=-1, reuse_actors=False),
         run_config=tune.RunConfig(
-            storage_path=str(scratch), name="stacks", verbose=0, callbacks=[_Endings(dispatch)]
+            storage_path=str(scratch),
+            name="stacks",
+            verbose=0,
+            callbacks=[_Endings(dispatch)],
+            stop=_End(dispatch),
         ),
     )
 
@@ -247,6 +251,24 @@ class _Suggestions(Searcher):
         self, trial_id: str, result: dict[str, object] | None = None, error: bool = False
     ) -> None:
         """Nothing: the callbacks tell why."""
+
+
+class _End(tune.Stopper):
+    """In the driver: ends Tune although it has a stack for which no machine has room; its claim is let go."""
+
+    def __init__(self, dispatch: _Dispatch) -> None:
+        self._dispatch = dispatch
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
+        """Whether to stop one worker: they stop by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Asked several times a second."""
+        return self._dispatch.desk.is_over
 
 
 class _Endings(TrialProgressCallback):

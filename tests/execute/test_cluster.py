@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import signal
 import socket
 import sqlite3
 import time
 
 import pytest
 
+from bench.store.database import open_store
 from tests.cli.test_run import results, rows
 from tests.execute.tiny import TASK, completed, started, typed
 from tests.execute.two_nodes import SECOND_HOSTNAME, two_nodes
@@ -151,3 +153,30 @@ def test_a_killed_driver_leaves_a_cluster_on_which_the_same_command_continues(
     assert code == 0, output
     check_undisturbed(store, reference)
     assert [from_iteration > 0 for _, from_iteration in stretches(store, seed)] == [False, True]
+
+
+def test_ctrl_c_does_not_wait_for_a_place_on_a_busy_cluster(cluster, tiny_data, tmp_path):
+    """A stack that is claimed, and for which no machine has room, would begin only to end."""
+    cluster_options = ("--address", cluster.address, "--gpus-per-stack", "0", "--seeds-per-stack", "1")
+    stores = [tmp_path / name / "bench.sqlite" for name in ("busy", "waiting")]
+    for store in stores:
+        open_store(store).close()
+    commands = [typed("--store", store, *cluster_options, train_iterations=100_000) for store in stores]
+    busy = started(commands[0], tiny_data)
+    while len(rows(stores[0], "SELECT * FROM executions")) < 2:
+        assert busy.poll() is None, busy.communicate()[0]
+        time.sleep(0.1)
+    waiting = started(commands[1], tiny_data)
+    while not rows(stores[1], "SELECT * FROM claims"):
+        assert waiting.poll() is None, waiting.communicate()[0]
+        time.sleep(0.1)
+    waiting.send_signal(signal.SIGINT)
+    try:
+        output, _ = waiting.communicate(timeout=60)
+    finally:
+        for process in (busy, waiting):
+            process.kill()
+            process.communicate()
+    assert waiting.returncode == 130, output
+    assert "Traceback" not in output
+    assert rows(stores[1], "SELECT * FROM claims") == rows(stores[1], "SELECT * FROM executions") == []
