@@ -86,9 +86,9 @@ def _room(shares: Shares, node: Mapping[str, float]) -> int:
     by_cpu = int(node.get("CPU", 0) // shares.cpus)
     if not shares.gpus:
         return by_cpu
-    # A share below one does not cross from one GPU to the next.
+    # A share below one does not cross from one GPU to the next; ten of 0.1 are one.
     gpus = int(node.get("GPU", 0))
-    by_gpu = gpus * int(1 // shares.gpus) if shares.gpus <= 1 else int(gpus // shares.gpus)
+    by_gpu = gpus * int(1 / shares.gpus + 1e-9) if shares.gpus <= 1 else int(gpus // shares.gpus)
     return min(by_cpu, by_gpu)
 
 
@@ -99,7 +99,7 @@ def _nodes() -> list[dict[str, float]]:
 def _start(address: str | None) -> None:
     # Results go to our store; Tune's own files would only be a second, partial truth.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    # Ctrl-C is ours: workers are asked to save and end (stop_file).
+    # Ctrl-C is ours: workers are asked to save and end.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     # Tune tells of failed workers with tracebacks; they are told in our words.

@@ -22,6 +22,7 @@ STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
         (Shares(1, 0.0), [{"CPU": 4.0}], 2, 2),
         (Shares(1, 0.5), [{"CPU": 64.0, "GPU": 2.0}], 100, 4),
         (Shares(1, 0.4), [{"CPU": 64.0, "GPU": 3.0}], 100, 6),  # a share does not cross GPUs
+        (Shares(1, 0.1), [{"CPU": 64.0, "GPU": 1.0}], 100, 10),
         (Shares(1, 2.0), [{"CPU": 64.0, "GPU": 3.0}], 100, 1),
         (Shares(2, 0.0), [{"CPU": 3.0}, {"CPU": 3.0}], 100, 2),  # nor a stack machines
         (Shares(1, 0.5), [{"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}], 100, 1),
