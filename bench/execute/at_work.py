@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bench.errors import WorkFailedError
 from bench.execute.events import (
     Completed,
     Event,
@@ -107,12 +108,20 @@ class StackAtWork:
         """Deal with one event of the worker; returning acknowledges it.
 
         While the store cannot take anything in, this waits.
+
+        Raises
+        ------
+        BenchError : it cannot be stored, and waiting would not help.
         """
         try:
             told = self._patiently(lambda: self._deal_with(event))
         except ClaimLostError as error:
             self.give_up(error)
             return
+        except OSError as error:
+            advice = "See to that file or folder, then give the same command again: what was stored is safe."
+            what = f"cannot write {error.filename or 'a file'}"
+            raise WorkFailedError(what, f"{error.strerror or error}.", advice) from error
         if told is not None:
             self._watcher.watch(told)
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from bench.errors import WorkFailedError
 from bench.execute.events import Event
 from bench.training.checkpoint import Checkpoint
 
 
+class DriverRefusedError(WorkFailedError):
+    """The driver does not take this worker's results: another process works on its stack, or it has ended."""
+
+
 class Link(Protocol):
-    """A stack's line to its driver."""
+    """A stack's line to its driver.
+
+    Raises
+    ------
+    DriverRefusedError : by every method, once the driver has no use for this worker.
+    """
 
     def send(self, event: Event) -> None:
         """Hand over an event; returning means that whatever it holds is stored."""

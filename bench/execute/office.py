@@ -17,8 +17,8 @@ import ray
 
 from bench.data.node_files import local_file
 from bench.data.paths import dataset_path
-from bench.errors import WorkFailedError
 from bench.execute.events import Event
+from bench.execute.link import DriverRefusedError
 from bench.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -65,10 +65,6 @@ class Asked:
     number: str
     stack: int
     question: Question
-
-
-class DriverRefusedError(WorkFailedError):
-    """The driver does not take this worker's results: another process works on its stack, or it has ended."""
 
 
 class Office:

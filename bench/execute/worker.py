@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from bench.execute.events import Event
-from bench.execute.link import Link
+from bench.execute.link import DriverRefusedError, Link
 from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.records import FailureRecord
@@ -55,6 +55,9 @@ def run_plan(plan: StackPlan, link: Link) -> None:
     try:
         stack = Stack(plan, watched)
         stack.run()
+    except DriverRefusedError:
+        # What the driver could not give is no failure of the trials.
+        raise
     except Exception as error:
         # The one place where everything is caught: nothing may end a stack without a word in the store.
         if watched.broken:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import torch
 
+from bench.errors import WorkFailedError
 from bench.execute.events import Completed, Notice, Outcome, Progress, Saved, Stopped
 from bench.execute.heartbeat import beating
 from bench.execute.queue import CellOfGrid, StackQueue
@@ -160,3 +161,15 @@ def test_a_stack_that_begins_anew_takes_up_no_checkpoint(store, plan, drivers):
     sleep_a_minute(store)
     assert kept(again.queue.next()) == 2
     again.close()
+
+
+def test_what_cannot_be_written_for_another_reason_than_room_is_told(store, plan, drivers):
+    driver, _ = drivers
+    stack = driver.queue.next()
+    (store.parent / "checkpoints").write_text("no folder")
+    with pytest.raises(WorkFailedError, match=r"cannot write .*checkpoints"):
+        stack.receive(saved(1, plan))
+    (store.parent / "weights").write_text("no folder")
+    with pytest.raises(WorkFailedError, match=r"cannot write .*weights"):
+        stack.receive(outcome(plan.trials[0]))
+    assert rows(store, "SELECT DISTINCT state FROM trials") == [("running",)]

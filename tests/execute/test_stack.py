@@ -8,6 +8,7 @@ from safetensors.torch import load
 
 from bench.execute import stack as stack_module
 from bench.execute.events import Outcome, Started, Stopped
+from bench.execute.link import DriverRefusedError
 from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.execute.worker import run_plan
@@ -342,6 +343,17 @@ def test_results_that_cannot_be_handed_over_end_the_stack(tiny_data, tmp_path):
     plan = tiny_plan(tiny_data)
     with pytest.raises(OSError, match="no space"):
         run_plan(plan, Refusing(Played(tmp_path), plan))
+
+
+def test_a_driver_that_refuses_its_worker_makes_no_failure_of_the_trials(tiny_data, tmp_path):
+    class Refusing(PlayedLink):
+        def checkpoint(self):
+            raise DriverRefusedError("the driver refuses this worker")
+
+    plan, played = tiny_plan(tiny_data), Played(tmp_path)
+    with pytest.raises(DriverRefusedError):
+        run_plan(plan, Refusing(played, plan))
+    assert played.of(FailureRecord) == []
 
 
 def test_the_plan_names_and_identifies_its_stack(tiny_data, tmp_path):
