@@ -134,13 +134,12 @@ def run_grid(
 def _summary(grid: Grid, states: dict[TrialKey, str], queue: StackQueue) -> Summary:
     finished = sum(state == FINISHED for state in states.values()) - grid.count(FINISHED)
     failed = sum(state == FAILED for state in states.values()) - grid.count(FAILED)
-    # A cut-off stack may have brought seeds along that were not asked for.
-    finished_here = max(queue.finished, 0)
     return Summary(
         trials=len(grid.trials),
         finished_before=grid.count(FINISHED),
-        finished=finished_here,
-        finished_elsewhere=max(0, finished - finished_here),
+        finished=queue.finished,
+        # A cut-off stack may have brought seeds along that were not asked for.
+        finished_elsewhere=max(0, finished - queue.finished),
         failed=max(failed, queue.failed),
         failed_before=grid.count(FAILED),
         left=sum(state not in (FINISHED, FAILED) for state in states.values()),
@@ -159,7 +158,7 @@ def _grid(
     planners = {}
     for cell in cells:
         planner = _Planner(cell, *data[cell.task.name], settings, device)
-        planners[planner.trials(seeds)[0].key.cell] = planner
+        planners[planner.trials(seeds[:1])[0].key.cell] = planner
     wanted = {key: tuple(seeds) for key in planners}
     if settings.retry_failed:
         asked = [key.trial(seed) for key in planners for seed in seeds]

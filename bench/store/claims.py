@@ -17,11 +17,10 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 from bench.errors import WorkFailedError
 from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
 from bench.store.models import Claim, Trial
-from bench.store.planning import KEY_COLUMNS, key_of
+from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
 
 EXPIRY = timedelta(seconds=60)
 HEARTBEAT_SECONDS = 15.0
-_CELL_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.config_hash)
 
 
 class ClaimLostError(WorkFailedError):
@@ -169,7 +168,7 @@ def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str],
     chosen = (
         select(Trial.id, Trial.seed, Trial.stack, Claim.run_id, alive)
         .outerjoin(Claim, Claim.trial_id == Trial.id)
-        .where(*(column == getattr(cell, column.key) for column in _CELL_COLUMNS))
+        .where(*(column == getattr(cell, column.key) for column in CELL_COLUMNS))
         .where(Trial.state.in_((PLANNED, RUNNING)))
         .order_by(Trial.seed)
     )

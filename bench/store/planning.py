@@ -22,6 +22,7 @@ from bench.records import (
 from bench.store.models import Dataset, Failure, Trial
 
 KEY_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
+CELL_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.config_hash)
 BEGUN_ANEW = {DIVERGED, "ConflictError"}
 """Failures that lie in a trial's own numbers. After any other it continues from its stack's last checkpoint;
 after these its stack goes on without it, and it begins anew.

@@ -11,8 +11,8 @@ from bench.records import FAILED, FINISHED, PLANNED, RUNNING, FailureRecord
 from bench.store.columns import metrics_from_json
 from bench.store.database import Store
 from bench.store.models import Failure, Run, Trial
-from bench.store.planning import KEY_COLUMNS, key_of
-from bench.store.working import CELL_COLUMNS, StackAtWork
+from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
+from bench.store.working import StackAtWork
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from bench.records import FINISHED, PLANNED, RUNNING, TrialKey
 from bench.store.database import Store
 from bench.store.models import Trial
-from bench.store.planning import KEY_COLUMNS
+from bench.store.planning import KEY_COLUMNS, key_of
 from bench.store.working import StackAtWork
 
 
@@ -85,14 +85,14 @@ def _trials(store: Store) -> Iterator[_Trial]:
         Trial.algorithm.in_(left), Trial.state.in_((PLANNED, RUNNING, FINISHED))
     )
     with store.connect() as connection:
-        rows = connection.execute(chosen).all()
+        rows = connection.execute(chosen).mappings().all()
     for row in rows:
         spent = None
-        if row.state == FINISHED and row.training_seconds is not None:
-            spent = (row.training_seconds + (row.evaluation_seconds or 0.0)) / len(row.stack or (row.seed,))
-        key = TrialKey(row.algorithm, row.variant, row.task, row.seed, row.config_hash)
-        kind = _Kind(row.algorithm, row.variant, row.budget, tuple(row.reduced))
-        yield _Trial(key, kind, row.state, spent)
+        if row["state"] == FINISHED and row["training_seconds"] is not None:
+            stack = row["stack"] or (row["seed"],)
+            spent = (row["training_seconds"] + (row["evaluation_seconds"] or 0.0)) / len(stack)
+        kind = _Kind(row["algorithm"], row["variant"], row["budget"], tuple(row["reduced"]))
+        yield _Trial(key_of(row), kind, row["state"], spent)
 
 
 def _means(trials: Mapping[TrialKey, _Trial], running: Sequence[StackAtWork]) -> dict[object, float]:

@@ -15,8 +15,7 @@ from bench.store.alive import is_gone
 from bench.store.claims import database_now, gives_signs
 from bench.store.database import Store
 from bench.store.models import Claim, Execution, Run, Trial
-
-CELL_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.config_hash)
+from bench.store.planning import CELL_COLUMNS
 
 
 @dataclass(frozen=True)
