@@ -43,7 +43,7 @@ def seeds_by_run(store):
 
 def test_two_drivers_share_overlapping_grids(alone, tiny_data, tmp_path):
     store = tmp_path / "bench.sqlite"
-    both = [started(command(store, seeds), tiny_data) for seeds in ("0-3", "2-5")]
+    both = [started(command(store, seeds), tiny_data) for seeds in ("0-3", "0-5")]
     outputs = [outcome(process) for process in both]
     assert [code for code, _ in outputs] == [0, 0], outputs
     assert numbers_of(store) == alone
