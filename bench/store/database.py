@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from bench.store import postgresql, schema, sqlite
 from bench.store.claims import database_now, gives_signs
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
-from bench.store.lock import PATIENCE_SECONDS, upgrading
+from bench.store.lock import PATIENCE_SECONDS, StoreHeldError, upgrading
 from bench.store.models import Claim
+
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,7 @@ def open_store(
     try:
         with explained(str(location)):
             if create and _revision_of(location, engine) is None:
-                # Somebody else may be making it at this moment; then this finds it made.
-                with upgrading(location, PATIENCE_SECONDS):
-                    _upgrade(location, engine)
+                _make(location, engine)
             with engine.connect() as connection:
                 schema.require_current(connection, str(location))
             if location.path is not None and not read_only:
@@ -145,6 +146,20 @@ def _engine(location: Location, *, create: bool, read_only: bool) -> Engine:
 def _revision_of(location: Location, engine: Engine) -> str | None:
     with engine.connect() as connection:
         return schema.revision_of(connection, str(location))
+
+
+def _make(location: Location, engine: Engine) -> None:
+    # Drivers that start together all find it empty. Whoever comes second must not wait for the lock alone:
+    # the first keeps it, as one of the store's writers, for as long as it trains.
+    until = time.monotonic() + PATIENCE_SECONDS
+    while _revision_of(location, engine) is None:
+        try:
+            with upgrading(location):
+                _upgrade(location, engine)
+        except StoreHeldError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_SECONDS)
 
 
 def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:

@@ -16,13 +16,17 @@ PATIENCE_SECONDS = 10.0
 """A new store is made, or an old one upgraded, in far less."""
 
 
+class StoreHeldError(BenchError):
+    """Another process holds the store in a way that keeps this one out."""
+
+
 @contextmanager
 def writing(location: Location) -> Iterator[None]:
     """Hold the store as one of its writers; transactions keep these in order.
 
     Raises
     ------
-    BenchError : it is being upgraded.
+    StoreHeldError : it is being upgraded.
     """
     problem = f"store {location} is being upgraded by another process"
     with _locked(location, fcntl.LOCK_SH, problem, PATIENCE_SECONDS):
@@ -30,15 +34,15 @@ def writing(location: Location) -> Iterator[None]:
 
 
 @contextmanager
-def upgrading(location: Location, patience_seconds: float = 0.0) -> Iterator[None]:
+def upgrading(location: Location) -> Iterator[None]:
     """Hold the store with nobody writing.
 
     Raises
     ------
-    BenchError : somebody writes.
+    StoreHeldError : somebody writes.
     """
     problem = f"store {location} is being written by another process"
-    with _locked(location, fcntl.LOCK_EX, problem, patience_seconds):
+    with _locked(location, fcntl.LOCK_EX, problem, 0.0):
         yield
 
 
@@ -56,7 +60,7 @@ def _locked(location: Location, mode: int, problem: str, patience_seconds: float
         while not _got(descriptor, mode):
             if time.monotonic() >= until:
                 advice = "Wait until it has ended, or name another store with --store."
-                raise BenchError(problem, "", advice)
+                raise StoreHeldError(problem, "", advice)
             time.sleep(0.05)
         yield
 

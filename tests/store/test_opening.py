@@ -14,8 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
+from bench.store import database, schema
 from bench.store.database import Store, open_store, transaction, upgrade_store
 from bench.store.location import locate
+from bench.store.lock import StoreHeldError, upgrading
+from bench.store.sqlite import engine_for
 from bench.store.writer import Writer
 from tests.store.databases import only_sqlite
 
@@ -64,6 +67,30 @@ def test_the_switch_to_a_log_waits_for_a_driver_that_is_about_to_switch_too(stor
         opening.result(timeout=30).close()
     with contextlib.closing(sqlite3.connect(path)) as reader:
         assert reader.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
+def test_a_store_that_somebody_else_makes_and_then_works_on_for_hours_is_open_to_others(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """The maker holds the file's lock, as one of its writers, for as long as it trains."""
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 5.0)
+    location = locate(tmp_path / "bench.sqlite")
+    with ThreadPoolExecutor() as thread, upgrading(location):
+        opening = thread.submit(open_store, location.path)
+        with pytest.raises(TimeoutError):
+            opening.result(timeout=0.2)
+        engine = engine_for(location.path, create=True, read_only=False)
+        with transaction(engine) as connection:
+            schema.upgrade(connection, str(location))
+        engine.dispose()
+        opening.result(timeout=30).close()
+
+
+def test_a_store_that_is_held_and_stays_empty_is_not_waited_for_in_vain(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.2)
+    location = locate(tmp_path / "bench.sqlite")
+    with upgrading(location), pytest.raises(StoreHeldError, match="is being written by another process"):
+        open_store(location.path)
 
 
 def test_opening_again_finds_the_same_store_even_from_another_folder(tmp_path: Path, monkeypatch) -> None:
