@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.report.matching import scored_as
 from bench.report.measured import Measured
 from bench.report.methods import algorithm_of, column_of
 from bench.report.paper import PaperCell
-from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell, scored_as
+from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell
 from bench.report.tables import Block, Cell, Column, Row
 
 

@@ -51,12 +51,6 @@ def _correction(erratum: Erratum) -> str:
     return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
 
 
-def scored_as(entry: Measured, printed: PaperCell | None) -> Measured:
-    """`entry` by the printed protocol; by its own or `last` where its evaluations do not allow that."""
-    wanted = [printed.protocol] if printed is not None and printed.protocol else []
-    return entry.under(*wanted, entry.protocol, "last")
-
-
 def measured_cell(entry: Measured, printed: PaperCell | None) -> Cell:
     """Mean ± standard deviation over seeds and n; blank, with a footnote, where no seed has a score."""
     mean, deviation = entry.mean, entry.standard_deviation

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from bench.report.conditions import comparable
 from bench.report.further import further_blocks
+from bench.report.matching import identity, matched
 from bench.report.measured import Measured
 from bench.report.methods import algorithm_of, column_of
 from bench.report.paper import PaperCell, PaperTable
-from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell, scored_as
+from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, number_text
 
 AGGREGATES = ("average", "sum")
@@ -33,7 +34,7 @@ class ScoreLayout:
 def score_table(layout: ScoreLayout, paper: PaperTable, measured: Sequence[Measured]) -> Table:
     """The table of `layout`, with what was measured on its tasks or on their collected twins.
 
-    A paper's cell takes the configuration that comes closest to it (see `_closeness`), scored by the cell's
+    A paper's cell takes the configuration that comes closest to it (see `matched`), scored by the cell's
     protocol where the evaluations allow it. Everything else that was measured of the table's methods on these
     tasks stands in further blocks, so that nothing stored is hidden.
     """
@@ -45,12 +46,12 @@ def score_table(layout: ScoreLayout, paper: PaperTable, measured: Sequence[Measu
         if (entry.task in paper.tasks or entry.twin_of in paper.tasks)
         and (layout.takes_all or entry.algorithm in printed_here)
     ]
-    blocks, placed = [], []
+    blocks, placed = [], set()
     for domain in dict.fromkeys(cell.domain for cell in cells):
         builder = _DomainBlock(layout, domain, [c for c in cells if c.domain == domain], here)
         blocks.append(builder.block())
-        placed += builder.placed
-    rest = [entry for entry in here if entry not in placed]
+        placed |= {identity(entry) for entry in builder.chosen.values()}
+    rest = [entry for entry in here if identity(entry) not in placed]
     twins = [entry for entry in rest if entry.twin_of]
     others = [entry for entry in rest if not entry.twin_of]
     blocks += further_blocks("Collected twins, other data than the paper's", "Twin of", twins, cells)
@@ -75,20 +76,8 @@ class _DomainBlock:
         self.method_of = {names[cell]: cell.method for cell in cells}
         self.tasks = [t for t in dict.fromkeys(cell.task for cell in cells) if t not in AGGREGATES]
         self.aggregates = [t for t in dict.fromkeys(cell.task for cell in cells) if t in AGGREGATES]
-        self.placed: list[Measured] = []
-        """What stands in the paper's cells, as it was given."""
-        self.chosen: dict[tuple[str, str], Measured] = {}
-        """The same by task and column, scored as the cell is."""
-        self._choose(measured)
-
-    def _choose(self, measured: Sequence[Measured]) -> None:
-        for place, cell in self.printed.items():
-            algorithm = algorithm_of(cell.method, cell.domain)
-            candidates = [m for m in measured if m.task == cell.task and m.algorithm == algorithm]
-            if candidates:
-                best = max(candidates, key=lambda entry: _closeness(scored_as(entry, cell), cell))
-                self.placed.append(best)
-                self.chosen[place] = scored_as(best, cell)
+        self.chosen = {(cell.task, names[cell]): entry for cell, entry in matched(cells, measured).items()}
+        """What stands in the paper's cells, by task and column, scored as the cell is."""
 
     def block(self) -> Block:
         columns = [Column("task", self.heading, "label")]
@@ -140,10 +129,3 @@ class _DomainBlock:
         doubtful = sum(bool(comparable(self.chosen[task, name], self.printed[task, name])) for task in tasks)
         reasons = (f"{doubtful} of {len(means)} cells are not comparable",) if doubtful else ()
         return Cell("measured", number_text(value, 1), value, not_comparable=reasons)
-
-
-def _closeness(entry: Measured, cell: PaperCell) -> tuple[object, ...]:
-    """Order in which configurations may stand for a printed cell: larger is closer."""
-    finished = entry.finished_at.timestamp() if entry.finished_at else 0.0
-    reasons = comparable(entry, cell)
-    return (entry.n > 0, not reasons, -len(reasons), entry.budget, entry.episodes, entry.n, finished)
