@@ -20,7 +20,7 @@ Statistic = Callable[[Array], Array]
 """Reduces the last axis, `(..., N) -> (...)`."""
 
 FEW_SEEDS = 5
-"""Up to here percentile bootstrap covers too little; below it Satterthwaite's degrees of freedom are too many."""
+"""With fewer, Satterthwaite's degrees of freedom are too many for tests far out in the tail."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,13 @@ _COVERAGE = {3: 0.82, 4: 0.87, 5: 0.89, 6: 0.91, 10: 0.92}
 
 
 def bootstrap_caveat(seeds: int) -> str:
-    """What must stand beside a 95 % bootstrap interval over so many seeds per task; empty where it is sound."""
+    """What must stand beside a 95 % bootstrap interval over so many seeds; empty where it is sound."""
     if seeds < 3:
         return f"bootstrap over {seeds} seed{'s' if seeds > 1 else ''}: no interval worth the name"
+    if seeds > max(_COVERAGE):
+        return ""
     coverage = _COVERAGE[max(count for count in _COVERAGE if count <= seeds)]
-    return (
-        f"nominal 95 % bootstrap interval; over {seeds} seeds it covers about {coverage:.0%}"
-        if seeds <= 10
-        else ""
-    )
+    return f"nominal 95 % bootstrap interval; over {seeds} seeds it covers about {coverage:.0%}"
 
 
 def t_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
@@ -96,7 +94,7 @@ def t_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def stratified_t_interval(scores: Sequence[ArrayLike], level: float = 0.95) -> Interval:
-    """Student's interval of the mean over tasks of the tasks' mean scores; for few seeds, where bootstrap fails.
+    """Student's interval of the mean of the tasks' mean scores; for few seeds, where bootstrap fails.
 
     Its variance is the sum of the tasks' own, its degrees of freedom Satterthwaite's.
     """
@@ -128,7 +126,7 @@ def performance_profile(scores: Sequence[ArrayLike], thresholds: ArrayLike) -> A
 
 
 def holm(p_values: ArrayLike) -> Array:
-    """P-values `(K,)` adjusted by Holm's method: rejecting those up to a level keeps the family's error below it."""
+    """P-values `(K,)` adjusted by Holm: rejecting those up to a level keeps the family's error below it."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -155,21 +153,18 @@ class Difference:
 
     def interval(self, level: float = 0.9) -> tuple[float, float]:
         """Two-sided interval; both ends of the 90 % one are those of two one-sided tests at 5 %."""
-        half = self._quantile((1 + level) / 2) * self.standard_error
+        if self.degrees_of_freedom <= 0:
+            return -math.inf, math.inf
+        half = float(stdtrit(self.degrees_of_freedom, (1 + level) / 2)) * self.standard_error
         return self.value - half, self.value + half
 
     def p_below(self, bound: float) -> float:
         """P-value of the test against `difference >= bound`: small where it lies below."""
-        return self._probability((self.value - bound))
+        return self._probability(self.value - bound)
 
     def p_above(self, bound: float) -> float:
         """P-value of the test against `difference <= bound`: small where it lies above."""
         return self._probability(-(self.value - bound))
-
-    def _quantile(self, probability: float) -> float:
-        return (
-            float(stdtrit(self.degrees_of_freedom, probability)) if self.degrees_of_freedom > 0 else math.inf
-        )
 
     def _probability(self, gap: float) -> float:
         if self.degrees_of_freedom <= 0:
@@ -206,7 +201,7 @@ def against_deviation(ours: Sample, mean: float, deviation: float, n: int, floor
 
 
 def against_mean(ours: Sample, mean: float, n: int, floor: float = 0.0) -> Difference:
-    """Difference to a published mean of `n` seeds without any spread: its seeds are assumed to vary as ours do.
+    """Difference to a published mean of `n` seeds without spread: its seeds are assumed to vary as ours do.
 
     The same as asking whether the published mean lies in the prediction interval for a mean of `n` new seeds.
     """
