@@ -12,7 +12,7 @@ import algorithms
 from bench.hardware import output_of
 from bench.resources import resource
 
-_WITHOUT_NUMBERS = {("bench", name) for name in ("benchmarks", "cli", "report", "store")}
+_WITHOUT_NUMBERS = {("bench", name) for name in ("benchmarks", "cli", "nightly", "report", "store")}
 
 
 @dataclass(frozen=True)

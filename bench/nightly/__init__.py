@@ -1,0 +1,1 @@
+"""The nightly job: a canary grid held against the project's own frozen baseline."""

@@ -1,0 +1,192 @@
+"""nightly.yaml: which cells are run every night, and the rates at which they may cry wolf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench.catalog import Catalog, Physics, PositiveInt, load_catalog
+from bench.errors import BenchError, unknown_name
+from bench.execute.grid import Cell, Request, plan_cells
+from bench.headlines import method_names
+from bench.presets import RELEASED, Value
+from bench.resources import resource
+from bench.yaml_lines import LinedYaml, load_yaml, validated
+
+FILE = "nightly.yaml"
+
+Rate = Annotated[float, Field(gt=0, lt=1)]
+"""A probability, neither certain nor impossible."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Canary(_Entry):
+    """One grid of the canary: methods x tasks with one budget; None leaves a setting to the preset."""
+
+    suite: str | None = None
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Tasks by name; either these or a suite."""
+    algorithms: Annotated[tuple[str, ...], Field(min_length=1)]
+    variant: str = RELEASED
+    budget: Annotated[float, Field(gt=0, le=1)] = 1.0
+    evaluations: PositiveInt | None = None
+    episodes: PositiveInt | None = None
+    """Per evaluation."""
+    physics: Physics | None = None
+    settings: dict[str, dict[str, Value]] = {}
+    """Hyper-parameters that a method has here instead of its preset's, by method: reduced sizes."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Canary:
+        if (self.suite is None) == (self.tasks is None):
+            raise ValueError("name either a suite or tasks")
+        return self
+
+
+class Seeds(_Entry):
+    """How many training seeds, per cell."""
+
+    baseline: Annotated[int, Field(ge=2, strict=True)] = 20
+    """Of the frozen baseline: the seeds from 0 on. A spread needs two."""
+    per_night: PositiveInt = 2
+    confirmation: PositiveInt = 6
+    """Fresh ones, run only for the cells that alarmed."""
+
+
+class ScoreRates(_Entry):
+    """False alarms of the comparison with the baseline, over all cells together."""
+
+    family_rate: Rate = 0.01
+    """Per night, before confirmation."""
+    confirmation_rate: Rate = 0.05
+    """Of the repetition with fresh seeds, over the cells that alarmed."""
+
+
+class DriftRates(_Entry):
+    """False alarms of the watch for slow drift, over all cells together."""
+
+    rate: Rate = 0.001
+    """Per night."""
+    nights: PositiveInt = 100
+    """Nights after a new baseline over which the rate is kept; sooner or later every baseline's own error
+    would be found out, so a rate without such a number means nothing."""
+
+
+class SpeedRates(_Entry):
+    """Comparison of training speed, on one machine only."""
+
+    task: str = "hopper-medium-v2"
+    """Whose dimensions and presets are timed."""
+    repeats: Annotated[int, Field(ge=2, strict=True)] = 8
+    iterations: PositiveInt = 20
+    """Per repeat and phase."""
+    rate: Rate = 0.01
+    """False alarms per night, over all timed quantities together."""
+    slack: Annotated[float, Field(ge=0)] = 0.1
+    """Slower by less than this share is never an alarm, however certain."""
+
+
+class Nightly(_Entry):
+    """A whole file."""
+
+    canary: Annotated[tuple[Canary, ...], Field(min_length=1)]
+    seeds: Seeds = Seeds()
+    scores: ScoreRates = ScoreRates()
+    drift: DriftRates = DriftRates()
+    speed: SpeedRates | None = SpeedRates()
+    """None: speed is not watched."""
+    store: str = "results/nightly.sqlite"
+    margins: str = "margins.yaml"
+    """Margins of the comparison with the papers."""
+
+
+@dataclass(frozen=True)
+class NightlyFile:
+    """A file that was read and checked, with the canary's names resolved."""
+
+    path: Path
+    settings: Nightly
+    cells: tuple[Cell, ...]
+    """Of all grids of the canary, each once."""
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Methods of the canary, headlines resolved (`edp-td3`), in the order of the file."""
+        return tuple(dict.fromkeys(cell.algorithm for cell in self.cells))
+
+    def requests(self, seeds: Sequence[int], catalog: Catalog | None = None) -> list[Request]:
+        """What to run for the given training seeds, one request per grid of the canary."""
+        catalog = catalog or load_catalog()
+        return [_request(grid, seeds, catalog) for grid in self.settings.canary]
+
+
+def load_nightly(path: Path | None = None) -> NightlyFile:
+    """Read and check `path`, by default the nightly.yaml of this installation.
+
+    Raises
+    ------
+    BenchError : names file, line and key of the first mistake; or what `bench run` would say of the grid.
+    """
+    document = load_yaml(path or resource(FILE))
+    settings = validated(Nightly, document)
+    catalog = load_catalog()
+    _check_names(settings, document, catalog)
+    cells: dict[tuple[str, str, str], Cell] = {}
+    for index, grid in enumerate(settings.canary):
+        for cell in plan_cells(_request(grid, (0,), catalog)):
+            key = (cell.algorithm, cell.variant, cell.task.name)
+            if key in cells:
+                raise document.error(("canary", index), f"{cell.name} is in the canary twice")
+            cells[key] = cell
+    return NightlyFile(document.path, settings, tuple(cells.values()))
+
+
+def _request(grid: Canary, seeds: Sequence[int], catalog: Catalog) -> Request:
+    names = grid.tasks or ()
+    tasks = catalog.suite(grid.suite).tasks if grid.suite else tuple(map(catalog.task, names))
+    return Request(
+        tasks=tasks,
+        algorithms=grid.algorithms,
+        seeds=tuple(seeds),
+        variant=grid.variant,
+        budget=grid.budget,
+        evaluations=grid.evaluations,
+        episodes=grid.episodes,
+        physics=grid.physics,
+        changes={
+            f"{method}.{name}": value
+            for method, changed in grid.settings.items()
+            for name, value in changed.items()
+        },
+        suite=grid.suite,
+    )
+
+
+def _check_names(settings: Nightly, document: LinedYaml, catalog: Catalog) -> None:
+    for index, grid in enumerate(settings.canary):
+        place = ("canary", index)
+        if grid.suite is not None and grid.suite not in catalog.suites:
+            raise _unknown(document, (*place, "suite"), "suite", grid.suite, catalog.suites)
+        for number, name in enumerate(grid.tasks or ()):
+            if name not in catalog.tasks:
+                raise _unknown(document, (*place, "tasks", number), "task", name, catalog.tasks)
+        known = method_names()
+        for number, name in enumerate(grid.algorithms):
+            if name not in known:
+                raise _unknown(document, (*place, "algorithms", number), "algorithm", name, known)
+    if settings.speed is not None and settings.speed.task not in catalog.tasks:
+        raise _unknown(document, ("speed", "task"), "task", settings.speed.task, catalog.tasks)
+
+
+def _unknown(
+    document: LinedYaml, place: tuple[str | int, ...], kind: str, name: str, known: Sequence[str]
+) -> BenchError:
+    found = unknown_name(kind, name, known, f"bench list {kind}s")
+    return document.error(place, found.what, found.do_this)
