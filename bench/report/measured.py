@@ -120,6 +120,33 @@ class LearningCurve:
     """Mean normalised score of each evaluation."""
 
 
+Configuration = Mapping[str, object]
+"""A trial's configuration as stored: hyper-parameters, their sources, evaluation, reward transform."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Circumstances of one trial, as its last stretch of work found them; None where nobody noted them."""
+
+    trial_id: int
+    run_id: str
+    code_version: str
+    code_commit: str | None
+    code_dirty: bool | None
+    code_sha256: str | None
+    """Of the source files that ran."""
+    dataset_sha256: str
+    simulator: str | None
+    """`mujoco 3.4.0`."""
+    device: str | None
+    runner: str | None
+    threads: int | None
+    stack: list[int] | None
+    """Training seeds trained side by side."""
+    training_seconds: float | None
+    evaluation_seconds: float | None
+
+
 @dataclass(frozen=True)
 class TrainingSchedule:
     """Iterations of a method's preset for the task of a timing table."""
@@ -145,3 +172,7 @@ class ReportData:
     failures: tuple[FailureRecord, ...] = ()
     illustrations: Illustrations = field(default_factory=Illustrations)
     """What was trained on the 2D problems."""
+    origins: Mapping[int, Origin] = field(default_factory=dict)
+    """Code, data and machine of each trial, by its number."""
+    configurations: Mapping[str, Configuration] = field(default_factory=dict)
+    """What each configuration hash stands for."""

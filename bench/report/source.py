@@ -12,6 +12,7 @@ from bench.errors import BenchError
 from bench.presets import PresetFiles, preset_of
 from bench.records import TimingRecord
 from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
+from bench.report.origins import load_configurations, load_origins
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.progress import failures
@@ -32,6 +33,8 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),
         illustrations=load_illustrations(store, catalog),
+        origins=load_origins(store),
+        configurations=load_configurations(store),
     )
 
 
