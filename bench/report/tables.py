@@ -30,6 +30,10 @@ class Cell:
     not_comparable: tuple[str, ...] = ()
     """Why a measured number must not be held against the printed one; empty where it may."""
     footnotes: tuple[str, ...] = ()
+    verdict: str = ""
+    """What is said of a measured number held against the printed one, in the words of `judgement.WORDS`."""
+    interval: tuple[float, float] | None = None
+    """90 % interval of the difference, measured minus printed, where it was tested."""
     detail: Mapping[str, object] = field(default_factory=dict)
     """What else is known (seeds, scores, protocol, episodes, ...): for CSV, JSON and the page."""
 
