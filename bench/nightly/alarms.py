@@ -1,26 +1,35 @@
 """Tonight's scores against the frozen baseline: a one-sided prediction interval at a stated family rate.
 
-A cell's baseline is n_b scores with mean m and standard deviation s (n_b - 1 in the denominator). If tonight's n
-scores come from the same normal distribution, then
+A cell's baseline is n_b scores with mean m and standard deviation s (n_b - 1 in the denominator). If the
+n scores of tonight come from the same normal distribution, then
 
     t = (mean of tonight - m) / (s sqrt(1 / n + 1 / n_b))
 
-follows Student's t with n_b - 1 degrees of freedom: the spread is the baseline's alone, so a night of two seeds
-needs no estimate of its own, and a changed spread shows as well. The P-values of all cells are corrected by
-Holm's method, which keeps the probability of any false alarm in a night below the family rate, whatever the
-cells have in common.
+follows Student's t with n_b - 1 degrees of freedom: the spread is the baseline's alone, so a night of two
+seeds needs no estimate of its own, and a spread that grew shows as well. The P-values of all cells are
+adjusted by Holm, which keeps the probability of any false alarm in a night below the family rate, whatever
+the cells have in common.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import integrate, special, stats
+
+from bench.report.statistics import holm
+
 Status = Literal["as expected", "below", "above", "missing", "unjudged"]
-"""`below` alarms, `above` is only reported. `missing` (a seed of tonight failed or was not run) and `unjudged`
-(the baseline gives no interval) are red."""
-RED: tuple[Status, ...] = ("below", "missing", "unjudged")
+"""`below` alarms, `above` is only reported. `missing` (a seed of tonight failed or was not run) and
+`unjudged` (the baseline gives no interval) are red."""
+
+NO_SPREAD = 1e-9
+"""Deviations below this share of the mean's size are rounding."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,12 @@ class CellComparison:
     """Of tonight that have a score."""
     mean: float | None
     t: float | None
-    """Standardised difference, in standard errors of its prediction."""
+    """Difference of the means in standard errors of its prediction."""
     p_below: float | None
-    """Probability of a mean this low or lower if nothing has changed."""
+    """Probability of a mean this low or lower if nothing has changed; not adjusted."""
     p_above: float | None
     alarm_below: float | None
-    """Score below which a cell alarms when it is the only one that does."""
+    """Score below which the cell alarms when no other does."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +93,44 @@ class NightComparison:
         return tuple(one.cell for one in self.cells if one.status in statuses)
 
 
+def prediction_t(
+    mean: ArrayLike, baseline_mean: ArrayLike, baseline_sd: ArrayLike, seeds: int, baseline_seeds: int
+) -> NDArray[np.float64]:
+    """Student's t of means of `seeds` new scores, any shape, with `baseline_seeds` - 1 degrees of freedom."""
+    error = np.asarray(baseline_sd) * math.sqrt(1 / seeds + 1 / baseline_seeds)
+    return (np.asarray(mean) - np.asarray(baseline_mean)) / error
+
+
 def compare_night(cells: Sequence[CellScores], family_rate: float) -> NightComparison:
     """Judge a night; `family_rate` is the probability of any false alarm below, and of any above.
 
-    Cells without P-value count as members of the family, so that a failure makes no other cell's test easier.
+    Cells without a P-value stay members of the family: a failure makes no other cell's test easier.
     """
-    raise NotImplementedError
+    found = [_compared(one, family_rate / len(cells)) for one in cells]
+    below = holm([1.0 if one.p_below is None else one.p_below for one in found]) <= family_rate
+    above = holm([1.0 if one.p_above is None else one.p_above for one in found]) <= family_rate
+    judged = [
+        _with_status(one, "below" if low else "above" if high else one.status)
+        for one, low, high in zip(found, below, above, strict=True)
+    ]
+    return NightComparison(tuple(judged), family_rate)
 
 
-def confirmed(first: NightComparison, fresh: Sequence[CellScores], rate: float) -> NightComparison:
-    """The alarmed cells held against the baseline with fresh seeds; a night fails by the cells below in both.
+def confirm_night(
+    first: NightComparison, fresh: Sequence[CellScores], confirmation_rate: float
+) -> NightComparison:
+    """The cells that alarmed held against the baseline again, with fresh seeds only.
 
-    `fresh` holds exactly the cells that alarmed; `rate` is the family rate over these.
+    The night fails by the cells that are below here too, and by those whose fresh seeds failed. The rate
+    holds over the cells that alarmed.
+
+    Raises
+    ------
+    ValueError : `fresh` are other cells than those that alarmed.
     """
-    raise NotImplementedError
+    if sorted(one.cell for one in fresh) != sorted(first.alarms):
+        raise ValueError(f"fresh seeds of {[one.cell for one in fresh]}, alarms of {list(first.alarms)}")
+    return compare_night(fresh, confirmation_rate)
 
 
 def confirmed_rate(
@@ -109,5 +142,85 @@ def confirmed_rate(
     family_rate: float,
     confirmation_rate: float,
 ) -> float:
-    """Probability per night that an unchanged family fails in both stages, their shared baseline included."""
-    raise NotImplementedError
+    """Probability that a night without any change fails in both stages.
+
+    Both stages use one baseline, so a baseline that is too high by chance misleads both: the rate is above
+    the product of the two. Exact to the order of `family_rate` squared (two cells that alarm at once).
+    """
+    stages = ((seeds, family_rate / cells), (fresh_seeds, confirmation_rate))
+    return cells * probability_below(stages, baseline_seeds)
+
+
+def probability_below(stages: Sequence[tuple[int, float]], baseline_seeds: int, drop: float = 0.0) -> float:
+    """Probability that one cell is below its interval in every stage.
+
+    Given the error of the baseline's mean and its deviation, the stages are independent; their product is
+    integrated over both.
+
+    Parameters
+    ----------
+    stages : number of new seeds and one-sided level of each.
+    drop : by how many standard deviations of a seed the cell has truly become worse.
+    """
+    degrees = baseline_seeds - 1
+    error = np.linspace(-9, 9, 601)[:, None]
+    spread = np.linspace(0, math.sqrt(stats.chi2.isf(1e-15, degrees) / degrees), 601)
+    density = stats.norm.pdf(error) * stats.chi.pdf(spread * math.sqrt(degrees), degrees) * math.sqrt(degrees)
+    for seeds, level in stages:
+        reach = stats.t.isf(level, degrees) * math.sqrt(1 / seeds + 1 / baseline_seeds) * spread
+        density = density * special.ndtr(
+            math.sqrt(seeds) * (drop + error / math.sqrt(baseline_seeds) - reach)
+        )
+    return float(integrate.simpson(integrate.simpson(density, spread), error[:, 0]))
+
+
+def _compared(scores: CellScores, level: float) -> CellComparison:
+    """One cell on its own; `as expected` where it has a P-value."""
+    baseline = np.asarray(scores.baseline, dtype=float)
+    new = np.array([score for score in scores.tonight if score is not None and math.isfinite(score)])
+    usable = len(baseline) >= 2 and bool(np.isfinite(baseline).all())
+    centre, deviation = (float(baseline.mean()), float(baseline.std(ddof=1))) if usable else (None, None)
+    mean = float(new.mean()) if len(new) else None
+    status, reason = _obstacle(scores, mean, centre, deviation, len(new))
+    t = p_below = p_above = alarm_below = None
+    if usable and deviation > NO_SPREAD * max(1.0, abs(centre)) and not reason:
+        degrees = len(baseline) - 1
+        t = float(prediction_t(mean, centre, deviation, len(new), len(baseline)))
+        p_below, p_above = float(stats.t.cdf(t, degrees)), float(stats.t.sf(t, degrees))
+        error = deviation * math.sqrt(1 / len(new) + 1 / len(baseline))
+        alarm_below = centre - float(stats.t.isf(level, degrees)) * error
+    return CellComparison(
+        cell=scores.cell,
+        status=status,
+        reason=reason,
+        baseline_seeds=len(baseline),
+        baseline_mean=centre,
+        baseline_sd=deviation,
+        seeds=len(new),
+        mean=mean,
+        t=t,
+        p_below=p_below,
+        p_above=p_above,
+        alarm_below=alarm_below,
+    )
+
+
+def _obstacle(
+    scores: CellScores, mean: float | None, centre: float | None, deviation: float | None, finished: int
+) -> tuple[Status, str]:
+    """Why a cell has no P-value; `as expected` and no reason where it has, or where nothing moved at all."""
+    planned, seeds = len(scores.tonight), len(scores.baseline)
+    if finished < planned or mean is None:
+        return "missing", f"{finished} of {planned} seeds have a score"
+    if centre is None or deviation is None:
+        known = sum(math.isfinite(score) for score in scores.baseline)
+        return "unjudged", f"the baseline has {known} scores in {seeds} seeds; an interval needs two or more"
+    rounding = NO_SPREAD * max(1.0, abs(centre))
+    if deviation <= rounding and mean < centre - rounding:
+        same = f"all {seeds} seeds of the baseline have the score {centre:.4g}"
+        return "unjudged", f"{same}, so there is no interval; tonight's mean is {mean:.4g}"
+    return "as expected", ""
+
+
+def _with_status(comparison: CellComparison, status: Status) -> CellComparison:
+    return comparison if status == comparison.status else replace(comparison, status=status)
