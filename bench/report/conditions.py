@@ -5,6 +5,8 @@ from __future__ import annotations
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell
 
+_DOUBTED = {"mean": "number", "spread": "spread", "task": "task name"}
+
 
 def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
     """Reasons why `measured` must not be held against `cell` (None: nothing is printed); empty where it may.
@@ -51,6 +53,5 @@ def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
         reasons.append(f"{measured.episodes} episodes, printed {cell.episodes}")
     if measured.variant not in cell.accepts_variants:
         reasons.append(f"variant {measured.variant}")
-    if cell.erratum is not None:
-        reasons.append("the printed number is in doubt")
+    reasons += [f"the printed {_DOUBTED[erratum.field]} is in doubt" for erratum in cell.errata]
     return reasons

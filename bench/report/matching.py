@@ -27,7 +27,7 @@ def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[
         by_place.setdefault((entry.algorithm, entry.task), []).append(entry)
     found = {}
     for cell in printed:
-        candidates = by_place.get((algorithm_of(cell.method, cell.domain), cell.task), ())
+        candidates = by_place.get((algorithm_of(cell.method, cell.domain), cell.task_meant), ())
         if candidates:
             scored = (scored_as(entry, cell) for entry in candidates)
             found[cell] = max(scored, key=lambda entry: _closeness(entry, cell))

@@ -31,6 +31,8 @@ class TableInfo(BaseModel):
     label: str
     """As the paper names it (`Table 1`)."""
     title: str
+    remarks: tuple[str, ...] = ()
+    """What is inconsistent in it and cannot be said as the erratum of one cell."""
 
 
 class _Index(RootModel[dict[str, TableInfo]]):
@@ -49,7 +51,7 @@ class Erratum:
 
 @dataclass(frozen=True)
 class PaperCell:
-    """One printed number; wrong ones too are as printed, with their correction in `erratum`."""
+    """One printed number; wrong ones too are as printed, with their corrections in `errata`."""
 
     paper: str
     table: str
@@ -82,7 +84,13 @@ class PaperCell:
     accepts_variants: tuple[str, ...]
     """Variants that may be held against this number; none for quoted numbers, aggregates and times."""
     note: str
-    erratum: Erratum | None
+    errata: tuple[Erratum, ...] = ()
+
+    @property
+    def task_meant(self) -> str:
+        """The task that the number is of: as printed, unless an erratum corrects its name."""
+        named = (erratum.corrected for erratum in self.errata if erratum.field == "task")
+        return next((task for task in named if task), self.task)
 
 
 @dataclass(frozen=True)
@@ -137,17 +145,18 @@ CellKey = tuple[str, str, str, str, str]
 """Metric, domain, task, method, protocol: what tells the cells of a table apart."""
 
 
-def _errata(path: Path, table_id: str) -> dict[CellKey, Erratum]:
-    found: dict[CellKey, Erratum] = {}
+def _errata(path: Path, table_id: str) -> dict[CellKey, tuple[Erratum, ...]]:
+    found: dict[CellKey, tuple[Erratum, ...]] = {}
     for _, line, row in _rows(path):
         if row["table"] != table_id:
             continue
         if row["field"] not in ("mean", "spread", "task"):
             raise BenchError(f"{path.name} line {line}: unknown field {row['field']!r}")
         field = cast(Literal["mean", "spread", "task"], row["field"])
-        if _key(row) in found:
-            raise BenchError(f"{path.name} line {line}: a second erratum for the same cell")
-        found[_key(row)] = Erratum(field, row["corrected"], row["reason"])
+        before = found.get(_key(row), ())
+        if any(erratum.field == field for erratum in before):
+            raise BenchError(f"{path.name} line {line}: a second erratum for the {field} of the same cell")
+        found[_key(row)] = (*before, Erratum(field, row["corrected"], row["reason"]))
     return found
 
 
@@ -164,8 +173,8 @@ def _key(row: Mapping[str, str]) -> CellKey:
     return row["metric"], row["domain"], row["task"], row["method"], row["protocol"]
 
 
-def _cell(path: Path, line: int, row: dict[str, str], errata: dict[CellKey, Erratum]) -> PaperCell:
-    """One row as a cell; takes its erratum out of `errata`, so that what is left over has no cell."""
+def _cell(path: Path, line: int, row: dict[str, str], errata: dict[CellKey, tuple[Erratum, ...]]) -> PaperCell:
+    """One row as a cell; takes its errata out of `errata`, so that what is left over has no cell."""
     if row["spread_kind"] not in _SPREAD_KINDS or row["protocol"] not in _PROTOCOLS:
         raise BenchError(f"{path.name} line {line}: unknown spread_kind or protocol")
     try:
@@ -182,7 +191,7 @@ def _cell(path: Path, line: int, row: dict[str, str], errata: dict[CellKey, Erra
             protocol_as_stated=row["protocol_as_stated"],
             accepts_variants=tuple(row["accepts_variants"].split()),
             note=row["note"],
-            erratum=errata.pop(_key(row), None),
+            errata=errata.pop(_key(row), ()),
         )
     except ValueError as error:
         raise BenchError(f"{path.name} line {line}: {error}") from error

@@ -22,7 +22,7 @@ def printed_cell(cell: PaperCell | None, bold: bool = False) -> Cell:
     if cell is None or cell.mean is None:
         return Cell("printed")
     text = cell.printed + (f" ± {cell.printed_spread}" if cell.printed_spread else "")
-    footnotes = (_correction(cell.erratum),) if cell.erratum else ()
+    footnotes = tuple(_correction(erratum) for erratum in cell.errata)
     detail = {
         "paper": cell.paper,
         "spread_kind": cell.spread_kind,

@@ -36,7 +36,7 @@ def printed(task, method, mean, **other):
         "protocol_as_stated": "final checkpoint" if own else "quoted from other papers",
         "accepts_variants": ("released", "paper") if own else (),
         "note": "",
-        "erratum": None,
+        "errata": (),
     } | other
     spread = facts["spread"]
     printed_spread = "" if spread is None else f"{spread:.2f}"
@@ -53,7 +53,7 @@ def toy_paper():
         printed(AWKWARD, "DTQL", 99.6, spread=1.0, spread_kind="se_over_rollouts"),
         printed("hopper-medium-v2", "TD3+BC", 70.0),
         printed("hopper-medium-v2", "DTQL", 60.25, spread=0.87, spread_kind="se_over_rollouts"),
-        printed("average", "TD3+BC", 30.1, erratum=misprint),
+        printed("average", "TD3+BC", 30.1, errata=(misprint,)),
         printed("average", "DTQL", 79.9),
     )
     info = TableInfo(file="toy.csv", paper="DTQL", label="Table 1", title="toys")

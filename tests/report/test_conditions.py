@@ -42,7 +42,7 @@ def test_quoted_numbers_and_misprints_are_never_comparable():
     assert comparable(measured(), printed(AWKWARD, "TD3+BC", 50.2)) == [
         "printed number quoted from elsewhere"
     ]
-    doubtful = printed(AWKWARD, "DTQL", 99.6, erratum=Erratum("mean", "", "Contradicts itself."))
+    doubtful = printed(AWKWARD, "DTQL", 99.6, errata=(Erratum("mean", "", "Contradicts itself."),))
     assert comparable(measured(), doubtful) == ["the printed number is in doubt"]
 
 
