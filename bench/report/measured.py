@@ -54,6 +54,8 @@ class Measured:
     """The D4RL task that a collected task stands beside."""
     current_task_version: int | None = None
     """Version of the task's rules in today's tasks.yaml; None where the task is gone."""
+    started_at: datetime | None = None
+    """When the first of its trials was begun."""
     finished_at: datetime | None = None
     """When the last of its trials finished."""
 
@@ -155,6 +157,9 @@ class TrainingSchedule:
     training_iterations: int
 
 
+FinalEpisodes = Mapping[int, tuple[float, ...]]
+"""Normalised scores of the episodes of a finished trial's last evaluation, by its number."""
+
 Schedules = Mapping[tuple[str, str, str], TrainingSchedule]
 """By algorithm, variant and task."""
 
@@ -176,3 +181,6 @@ class ReportData:
     """Code, data and machine of each trial, by its number."""
     configurations: Mapping[str, Configuration] = field(default_factory=dict)
     """What each configuration hash stands for."""
+    final_episodes: FinalEpisodes = field(default_factory=dict)
+    suites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tasks of each suite of the catalog."""

@@ -16,7 +16,7 @@ from bench.report.origins import load_configurations, load_origins
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.progress import failures
-from bench.store.queries import StoredTrial, learning_curves, timings_frame, trials
+from bench.store.queries import StoredTrial, final_episodes, learning_curves, timings_frame, trials
 from bench.store.runs import runs
 
 
@@ -35,6 +35,18 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         illustrations=load_illustrations(store, catalog),
         origins=load_origins(store),
         configurations=load_configurations(store),
+        final_episodes=final_episodes(store),
+        suites=_suites(catalog),
+    )
+
+
+def load_judged_data(store: Store, catalog: Catalog) -> ReportData:
+    """What verdicts need of `store`, and nothing that only a report shows."""
+    evaluations = {trial_id: curve.scores for trial_id, curve in _curves(learning_curves(store)).items()}
+    return ReportData(
+        measured=tuple(gather(trials(store), catalog, evaluations)),
+        final_episodes=final_episodes(store),
+        suites=_suites(catalog),
     )
 
 
@@ -67,6 +79,7 @@ def _measured(
         )
         for trial in group
     )
+    started = [trial.started_at for trial in group if trial.started_at is not None]
     finished = [trial.finished_at for trial in group if trial.finished_at is not None]
     return Measured(
         algorithm=record.key.algorithm,
@@ -85,8 +98,13 @@ def _measured(
         trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
         twin_of=task.twin_of if task else None,
         current_task_version=task.version if task else None,
+        started_at=min(started, default=None),
         finished_at=max(finished, default=None),
     )
+
+
+def _suites(catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(task.name for task in suite.tasks) for name, suite in catalog.suites.items()}
 
 
 def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:

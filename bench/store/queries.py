@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Case, Integer, RowMapping, Select, case, func, select
+from sqlalchemy import Case, Integer, RowMapping, Select, and_, case, func, select
 
 from bench.errors import BenchError
-from bench.records import DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
+from bench.records import FINISHED, DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
 from bench.store.columns import metrics_from_json, number_from
 from bench.store.database import Store
 from bench.store.models import Dataset, Episode, Evaluation, Trial, Weights
@@ -160,6 +160,29 @@ def learning_curves(store: Store) -> pd.DataFrame:
     latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns="attempt")
     # Joined here: with the names of its trial in every row the answer of the database would be far larger.
     return _frame(store, _select_names()).merge(latest, on="trial_id")
+
+
+def final_episodes(store: Store) -> dict[int, tuple[float, ...]]:
+    """Normalised scores of the episodes of every finished trial's last evaluation, by number of the trial."""
+    last = (
+        select(Evaluation.trial_id, func.max(Evaluation.number).label("number"))
+        .join(Trial, Trial.id == Evaluation.trial_id)
+        .where(Evaluation.number >= 1, Trial.state == FINISHED)
+        .group_by(Evaluation.trial_id)
+        .subquery()
+    )
+    chosen = (
+        select(Evaluation.trial_id, Evaluation.id, Episode.score, Episode.score_is_nan)
+        .join(last, and_(last.c.trial_id == Evaluation.trial_id, last.c.number == Evaluation.number))
+        .join(Episode, Episode.evaluation_id == Evaluation.id)
+        .order_by(Evaluation.trial_id, Evaluation.attempt, Episode.evaluation_id, Episode.number)
+    )
+    found: dict[int, tuple[float, ...]] = {}
+    with store.connect() as connection:
+        # Of several attempts that came this far the latest counts: it is the last in this order.
+        for (trial_id, _), rows in groupby(connection.execute(chosen), key=lambda row: row[:2]):
+            found[trial_id] = tuple(number_from(row.score, row.score_is_nan) for row in rows)
+    return found
 
 
 def _select_trials() -> Select[Any]:

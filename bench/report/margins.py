@@ -1,0 +1,67 @@
+"""Margins of the verdicts: what counts as a difference that matters, declared before the run."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.errors import BenchError
+from bench.report.paper import PaperCell
+from bench.resources import resource
+from bench.yaml_lines import load_yaml, validated
+
+Points = Annotated[float, Field(gt=0, le=100)]
+
+
+class CellMargin(BaseModel):
+    """Of one method on one task: the larger of both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    points: Points
+    deviations: Annotated[float, Field(ge=0, le=10)]
+    """Times the printed standard deviation over seeds."""
+
+
+class SuiteMargin(BaseModel):
+    """Of the mean over a suite's tasks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    points: Points
+
+
+class Margins(BaseModel):
+    """The file margins.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    declared: date
+    cell: CellMargin
+    suite: SuiteMargin
+    exceptions: dict[str, Points] = {}
+
+    def of(self, name: str, cell: PaperCell) -> float:
+        """Margin of one printed number (score points); `name` as `bench check` prints it."""
+        if name in self.exceptions:
+            return self.exceptions[name]
+        known = cell.spread_kind == "std_over_seeds" and cell.spread is not None
+        return max(self.cell.points, self.cell.deviations * cell.spread if known and cell.spread else 0.0)
+
+
+def load_margins(path: Path | None = None) -> Margins:
+    """The margins of `path`, or the project's own.
+
+    Raises
+    ------
+    BenchError : no such file, or something in it is wrong (line and field are named).
+    """
+    chosen = path or resource("margins.yaml")
+    if not chosen.is_file():
+        raise BenchError(
+            f"no file of margins at {str(chosen)!r}", "", "Without --margins the project's are used."
+        )
+    return validated(Margins, load_yaml(chosen))

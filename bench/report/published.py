@@ -1,0 +1,179 @@
+"""What a printed mean is worth as evidence: its variance, from what the paper prints and what is assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.report.paper import PaperCell
+from bench.report.statistics import (
+    Components,
+    Difference,
+    Sample,
+    against_deviation,
+    against_mean,
+    against_pooled_error,
+    pooled_variance,
+    success_variance,
+)
+
+SEEDS_ASSUMED = 3
+"""Where the paper does not say how many: few, so that the interval is wide."""
+_PERCENT = 100.0
+_EVALUATIONS = {"last": 1, "rat": 10}
+"""Evaluations that a score averages; best-over-training scores are no plain averages."""
+
+
+class Published(Protocol):
+    """A printed mean that seeds of ours can be held against."""
+
+    mean: float
+
+    def against(self, ours: Sample) -> Difference:
+        """Our mean minus the printed one, with its error."""
+
+    def lines(self, ours: Sample) -> list[str]:
+        """How its variance comes about."""
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """With a standard deviation over seeds."""
+
+    mean: float
+    deviation: float
+    n: int
+    floor: float
+
+    def against(self, ours: Sample) -> Difference:
+        """Welch's, the printed deviation taken as of ddof 0."""
+        return against_deviation(ours, self.mean, self.deviation, self.n, self.floor)
+
+    def lines(self, ours: Sample) -> list[str]:
+        """How its variance comes about."""
+        return [
+            f"variance of the printed mean: {self.deviation:g}^2 / ({self.n} - 1)"
+            f" = {self.deviation**2 / (self.n - 1):.3g} (the deviation over seeds taken as NumPy's, ddof 0)",
+            *_floor_line(self.floor),
+        ]
+
+
+@dataclass(frozen=True)
+class MeanAlone:
+    """Without any spread."""
+
+    mean: float
+    n: int
+    floor: float
+
+    def against(self, ours: Sample) -> Difference:
+        """Our own spread stands in for the paper's."""
+        return against_mean(ours, self.mean, self.n, self.floor)
+
+    def lines(self, ours: Sample) -> list[str]:
+        """How its variance comes about."""
+        return [
+            f"variance of the printed mean, from our seeds: {ours.variance:.3g} / {self.n}"
+            f" = {ours.variance / self.n:.3g}",
+            *_floor_line(self.floor),
+        ]
+
+
+@dataclass(frozen=True)
+class PooledError:
+    """With a standard error over the pooled rollouts of all seeds, which holds no seed's own deviation."""
+
+    mean: float
+    standard_error: float
+    n: int
+    episodes: int
+    components: Components | None
+    """Of our episodes; None where they are not known."""
+
+    @property
+    def variance(self) -> float:
+        """Of the printed mean; without our episodes the largest that the printed error allows."""
+        if self.components is None:
+            return self.episodes * self.standard_error**2
+        return pooled_variance(self.components, self.standard_error, self.n, self.episodes)
+
+    def against(self, ours: Sample) -> Difference:
+        """With the variance between seeds that our episodes show."""
+        return against_pooled_error(ours, self.mean, self.variance, self.n)
+
+    def lines(self, ours: Sample) -> list[str]:
+        """How its variance comes about."""
+        low, high = self.standard_error**2, self.episodes * self.standard_error**2
+        if self.components is None:
+            return [
+                "variance of the printed mean: the most that its error allows,"
+                f" {self.episodes} x {self.standard_error:g}^2 = {high:.3g}"
+            ]
+        between, within = self.components.between, self.components.within
+        plain = self.components.of_mean(self.n, self.episodes)
+        lines = [
+            f"our episodes: variance between seeds {between:.3g}, within a seed {within:.3g}",
+            f"variance of the printed mean from them: {between:.3g} / {self.n} + {within:.3g} /"
+            f" {self.n * self.episodes} = {plain:.3g}",
+        ]
+        if abs(self.variance - plain) > 1e-9 * max(plain, 1e-300):
+            lines.append(
+                f"taken as {self.variance:.3g}: larger where the printed error says that the paper's rollouts"
+                f" vary more than ours, and kept within [{low:.3g}, {high:.3g}] = [{self.standard_error:g}^2,"
+                f" {self.episodes} x {self.standard_error:g}^2]"
+            )
+        return lines
+
+
+def published(cell: PaperCell, components: Components | None) -> Published | None:
+    """The printed number as evidence; None where nobody says what its spread means.
+
+    Parameters
+    ----------
+    components : of our episodes under the same evaluation; used where the paper's own spread holds no seeds.
+    """
+    assert cell.mean is not None, "a number without a mean is never judged"
+    n = cell.seeds or SEEDS_ASSUMED
+    floor = success_floor(cell, n)
+    if cell.spread is None:
+        return MeanAlone(cell.mean, n, floor)
+    if cell.spread_kind == "std_over_seeds":
+        return OverSeeds(cell.mean, cell.spread, n, floor)
+    if cell.spread_kind == "se_over_rollouts" and cell.episodes is not None:
+        return PooledError(cell.mean, cell.spread, n, cell.episodes, components)
+    return None
+
+
+def success_floor(cell: PaperCell, n: int, rate: float | None = None) -> float:
+    """Least variance of a mean over `n` seeds (points squared): on AntMaze an episode succeeds or fails.
+
+    Parameters
+    ----------
+    rate : mean score, 0 to 100; the printed one unless given.
+    """
+    evaluations = _EVALUATIONS.get(cell.protocol)
+    if cell.domain != "antmaze" or cell.episodes is None or evaluations is None or cell.mean is None:
+        return 0.0
+    share = min(max((cell.mean if rate is None else rate) / _PERCENT, 0.0), 1.0)
+    return success_variance(share, n * cell.episodes * evaluations) * _PERCENT**2
+
+
+def assumptions(cell: PaperCell) -> tuple[str, ...]:
+    """What is taken for granted about a printed number because the paper does not say it."""
+    found = []
+    if cell.seeds is None:
+        found.append(f"number of seeds not stated: {SEEDS_ASSUMED} assumed")
+    if cell.spread is None:
+        found.append("no spread printed: the paper's seeds are assumed to vary as ours do")
+    elif cell.spread_kind == "se_over_rollouts":
+        found.append(
+            "± is a standard error over pooled rollouts, which holds no variance between seeds: that is taken"
+            " from our episodes, and more where the printed error is larger than ours would be"
+        )
+    elif cell.spread_kind == "std_over_seeds":
+        found.append("± taken as a standard deviation over seeds with ddof 0")
+    return tuple(found)
+
+
+def _floor_line(floor: float) -> list[str]:
+    return [f"at least {floor:.3g}, the binomial variance of that many episodes"] if floor else []

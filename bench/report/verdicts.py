@@ -1,0 +1,86 @@
+"""Verdicts: which printed numbers our seeds reproduce, with stated error rates.
+
+For each judged number d = measured - printed is held against a margin m that was declared before:
+*reproduced* where the 90 % interval of d lies within [-m, m], that is two one-sided tests at 5 % per cell;
+*not reproduced, below* (above) where the one-sided test against d >= -m (d <= m) rejects, Holm-corrected over
+both sides of everything judged, so that in at most 5 % of checks any such verdict is wrong; otherwise
+*inconclusive*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from bench.report.cell_verdicts import Tested, decided, examined
+from bench.report.judgement import CellVerdict, Judgement, Key
+from bench.report.margins import Margins
+from bench.report.matching import matched
+from bench.report.measured import Measured, ReportData
+from bench.report.methods import algorithm_of
+from bench.report.paper import PaperCell, load_paper_table, paper_tables
+from bench.report.score_table import AGGREGATES
+from bench.report.suite_verdicts import suite_verdicts
+
+SCORE = "d4rl_normalized_score"
+
+
+def judge(data: ReportData, margins: Margins) -> Judgement:
+    """Hold everything comparable in `data` against the papers' own numbers."""
+    printed = own_numbers()
+    chosen = matched((cell for _, cell in printed.values()), data.measured)
+    found = {
+        key: examined(key, table, cell, chosen[cell], data.final_episodes, margins)
+        for key, (table, cell) in printed.items()
+        if cell in chosen
+    }
+    tested = [entry for entry in found.values() if isinstance(entry, Tested)]
+    verdicts = {entry.key: entry for entry in found.values() if isinstance(entry, CellVerdict)}
+    verdicts |= {verdict.key: verdict for verdict in decided(tested)}
+    cells = tuple(verdicts[key] for key in found)
+    judged = [chosen[printed[test.verdict.key][1]] for test in tested]
+    suites = suite_verdicts(data.suites, list(printed), cells, tested, margins)
+    return Judgement(cells, suites, _statements(margins, judged))
+
+
+def own_numbers() -> Mapping[Key, tuple[str, PaperCell]]:
+    """Every score that a paper prints of its own method, with its table: of two the first without erratum.
+
+    Aggregates, quoted numbers and ablations are not judged.
+    """
+    found: dict[Key, tuple[str, PaperCell]] = {}
+    for table_id in paper_tables():
+        for cell in load_paper_table(table_id).rows:
+            aggregate = cell.task in AGGREGATES or cell.metric != SCORE
+            if aggregate or not cell.accepts_variants or cell.mean is None:
+                continue
+            key = (cell.paper, algorithm_of(cell.method, cell.domain), cell.task, cell.protocol)
+            if key not in found or (found[key][1].errata and not cell.errata):
+                found[key] = (table_id, cell)
+    return found
+
+
+def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]:
+    """What must stand with the verdicts: margins, when they were declared, and the error rates."""
+    cell, suite = margins.cell, margins.suite
+    exceptions = f", {len(margins.exceptions)} exceptions" if margins.exceptions else ""
+    return (
+        f"Margin of a cell: the larger of {cell.points:g} points and {cell.deviations:g} printed standard"
+        f" deviations over seeds{exceptions}; of a suite's mean {suite.points:g} points."
+        f" {_declared(margins, judged)}",
+        "Reproduced: the 90 % interval of the difference lies within the margin (two one-sided tests;"
+        " wrong in at most 5 % of the cells that truly lie beyond it).",
+        "Not reproduced: beyond the margin, Holm-corrected over both sides of all judged cells, so that any"
+        " such verdict is wrong in at most 5 % of checks; likewise over the suites' means. Checks repeated"
+        " while seeds come in are not corrected for.",
+        "Inconclusive says nothing for or against.",
+    )
+
+
+def _declared(margins: Margins, judged: Sequence[Measured]) -> str:
+    begun = [entry.started_at for entry in judged if entry.started_at is not None]
+    day = datetime(margins.declared.year, margins.declared.month, margins.declared.day, tzinfo=UTC)
+    early = sum(moment < day for moment in begun)
+    if not early:
+        return f"Declared {margins.declared}, before what is judged was run."
+    return f"Declared {margins.declared}, AFTER {early} of {len(judged)} judged cells had been begun."
