@@ -1,80 +1,78 @@
-"""Learning curves as SVG to be put inside the page: no files, no scripts, readable in light and dark."""
+"""The charts of a report: for its page, and for papers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
-from numpy.typing import ArrayLike
+from bench.catalog import load_catalog
+from bench.report.charts import Chart, Section, chart_svg
+from bench.report.curve_charts import suite_chart, task_chart
+from bench.report.mean_curves import mean_curves
+from bench.report.measured import LearningCurve, Measured, ReportData, SeedScore
 
-from bench.report.measured import LearningCurve
-from bench.report.svg import TEXT_COLOUR, drawing_settings, inline_svg
 
-# Colours that colour-blind people tell apart (after Okabe and Ito), and that stand out on white and black.
-COLOURS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+@dataclass(frozen=True)
+class PageFigure:
+    """A chart as it stands on the page."""
+
+    section: Section
+    id: str
+    title: str
+    about: str
+    """What is shown in a sentence or two, bands and seeds included."""
+    svg: str
+    """An `<svg>` element, escaped by its maker."""
+    methods: tuple[str, ...]
+    """Shown in it, by their names in this suite."""
+    tasks: tuple[str, ...]
+
+
+def page_figures(data: ReportData) -> list[PageFigure]:
+    """Every chart that has something to show, in the order of the sections: one of curves for each task."""
+    curves = mean_curves(data.measured, data.curves)
+    charts = [task_chart(task, found, _cells(data, [task])) for task, found in curves.items()]
+    return [_figure(chart) for chart in charts]
+
+
+def paper_charts(data: ReportData) -> list[Chart]:
+    """Every chart that has something to show, as papers have them: one sheet of curves for each suite."""
+    curves = mean_curves(data.measured, data.curves)
+    charts = []
+    for name, tasks in _suites(list(curves)).items():
+        here = {task: curves[task] for task in tasks}
+        charts.append(suite_chart(name, here, _cells(data, tasks)))
+    return charts
 
 
 def learning_curves_svg(task: str, curves: Sequence[LearningCurve]) -> str:
-    """An `<svg>` element: normalised score against training iterations.
-
-    One thin line per seed and one thick line for the mean over the seeds of each configuration, taken where
-    all its seeds have been evaluated.
-    """
-    with drawing_settings(task):
-        figure = Figure(figsize=(5.4, 3.2))
-        FigureCanvasSVG(figure)
-        # A fixed frame: letting Matplotlib find one draws every figure twice.
-        axes = figure.add_axes((0.1, 0.15, 0.87, 0.7))
-        for colour, (label, group) in zip(cycle(COLOURS), _configurations(curves).items(), strict=False):
-            _draw(axes, group, colour, label)
-        _decorate(axes)
-        return inline_svg(figure)
-
-
-def _configurations(curves: Sequence[LearningCurve]) -> dict[str, list[LearningCurve]]:
-    """Curves by configuration, labelled as shortly as tells them apart."""
-    groups: dict[tuple[str, str, str], list[LearningCurve]] = {}
+    """An `<svg>` element of the learning curves of one task, of which nothing else is known."""
+    seeds: dict[tuple[str, str, str], list[SeedScore]] = {}
     for curve in curves:
-        groups.setdefault((curve.algorithm, curve.variant, curve.config_hash), []).append(curve)
-    short = [f"{algorithm} {variant}" for algorithm, variant, _ in groups]
-    return {
-        name if short.count(name) == 1 else f"{name} {key[2][:7]}": group
-        for name, (key, group) in zip(short, groups.items(), strict=True)
-    }
+        trial = SeedScore(0, curve.seed, "finished", None)
+        seeds.setdefault((curve.algorithm, curve.variant, curve.config_hash), []).append(trial)
+    measured = [
+        Measured(*key[:2], task, key[2], 1, "d4rl", 1.0, "last", 0, (), task, "", "", tuple(trials))
+        for key, trials in seeds.items()
+    ]
+    found = mean_curves(measured, curves)
+    return chart_svg(task_chart(task, found.get(task, {}), measured))
 
 
-def _draw(axes: Axes, group: Sequence[LearningCurve], colour: str, label: str) -> None:
-    for curve in group:
-        _line(axes, curve.steps, curve.scores, color=colour, linewidth=0.8, alpha=0.6)
-    by_step = [dict(zip(curve.steps, curve.scores, strict=True)) for curve in group]
-    shared = sorted(set.intersection(*map(set, by_step)))
-    scores = [[points[step] for step in shared] for points in by_step]
-    mean = np.mean(np.asarray(scores, dtype=float).reshape(len(group), len(shared)), axis=0)
-    _line(axes, shared, mean, color=colour, linewidth=2.2, label=f"{label} (n={len(group)})")
+def _suites(tasks: Sequence[str]) -> dict[str, list[str]]:
+    """The tasks among `tasks` of each suite that has any; those of none under `other-tasks`."""
+    suites = load_catalog().suites.values()
+    found = {suite.name: [task.name for task in suite.tasks if task.name in tasks] for suite in suites}
+    known = {task for names in found.values() for task in names}
+    found["other-tasks"] = [task for task in tasks if task not in known]
+    return {name: names for name, names in found.items() if names}
 
 
-def _line(axes: Axes, steps: Sequence[int], scores: ArrayLike, **style: Any) -> None:  # noqa: ANN401
-    # A lone point has no line; points on every line would make a full page many megabytes.
-    axes.plot(steps, scores, marker="o" if len(steps) == 1 else None, markersize=4, **style)
+def _cells(data: ReportData, tasks: Sequence[str]) -> list[Measured]:
+    return [entry for entry in data.measured if entry.task in tasks]
 
 
-def _decorate(axes: Axes) -> None:
-    axes.set_xlabel("training iterations")
-    axes.set_ylabel("normalised score")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2, color=TEXT_COLOUR)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.tick_params(colors=TEXT_COLOUR)
-    for text in (axes.xaxis.label, axes.yaxis.label):
-        text.set_color(TEXT_COLOUR)
-    for spine in axes.spines.values():
-        spine.set_color(TEXT_COLOUR)
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, labelcolor=TEXT_COLOUR, fontsize=8
+def _figure(chart: Chart) -> PageFigure:
+    return PageFigure(
+        chart.section, chart.id, chart.title, chart.about, chart_svg(chart), chart.methods, chart.tasks
     )

@@ -1,71 +1,169 @@
-"""Learning curves: one line per seed and one mean, as SVG that can stand inside a page."""
+"""Charts of the page and of papers: what is drawn, named and said."""
 
+import io
+import re
 from xml.etree import ElementTree
 
 import pytest
 
-from bench.report.figures import learning_curves_svg
-from bench.report.measured import LearningCurve
+from bench.report.charts import save_chart
+from bench.report.figures import page_figures, paper_charts
+from bench.report.measured import LearningCurve, ReportData, SeedScore
+from bench.report.styles import STYLES, style_of
+from tests.report.builders import AWKWARD, measured, toy_data
 
 SVG = "{http://www.w3.org/2000/svg}"
+NAN = float("nan")
+TASK = "hopper-medium-v2"
 
 
-def _curve(seed, scores, **other):
-    facts = {"task": "t", "algorithm": "dtql", "variant": "released", "config_hash": "ab" * 32} | other
+def curve(seed, scores, task=TASK, algorithm="dtql", config_hash="ab" * 32):
     steps = tuple(100 * (place + 1) for place in range(len(scores)))
-    return LearningCurve(seed=seed, steps=steps, scores=scores, **facts)
+    return LearningCurve(task, algorithm, "released", config_hash, seed, steps, scores)
 
 
-def _lines(svg, width):
-    root = ElementTree.fromstring(svg)
-    drawn = (path for path in root.iter(f"{SVG}path") if path.get("clip-path"))
-    return [path for path in drawn if f"stroke-width: {width}" in path.get("style", "")]
+def figure_of(curves, *cells):
+    data = ReportData(measured=cells or (measured(TASK),), curves=tuple(curves))
+    (found,) = [figure for figure in page_figures(data) if figure.section == "learning-curves"]
+    return found
 
 
-def _heights(path):
-    tokens = path.get("d").replace("M", "L").split("L")
-    return [float(token.split()[1]) for token in tokens if token.strip()]
+def lines(svg, colour=STYLES["dtql"].colour):
+    """Paths drawn in a colour within axes, as lists of (x, y)."""
+    found = []
+    for path in ElementTree.fromstring(svg).iter(f"{SVG}path"):
+        if path.get("clip-path") and f"stroke: {colour.lower()}" in path.get("style", ""):
+            numbers = [float(text) for text in re.findall(r"-?[\d.]+", path.get("d"))]
+            found.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
+    return found
 
 
-def test_the_mean_lies_between_its_seeds():
-    svg = learning_curves_svg("t", [_curve(0, (0.0, 40.0)), _curve(1, (20.0, 80.0))])
-    (mean,) = _lines(svg, 2.2)
-    first, second = (path for path in _lines(svg, 0.8) if "opacity: 0.6" in path.get("style"))
-    for low, high, middle in zip(_heights(first), _heights(second), _heights(mean), strict=True):
-        assert middle == pytest.approx((low + high) / 2, abs=1e-3)
+def test_the_line_lies_where_the_mean_does():
+    figure = figure_of([curve(0, (0.0, 40.0, 20.0)), curve(1, (20.0, 80.0, 40.0))])
+    (line,) = lines(figure.svg)
+    (x0, y0), (x1, y1), (x2, y2) = line
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.02)
+    # Means 10, 60, 30: heights in proportion, downwards in SVG.
+    assert (y0 - y2) / (y0 - y1) == pytest.approx(20 / 50, abs=0.01)
 
 
-def test_the_mean_ends_where_a_seed_ends():
-    svg = learning_curves_svg("t", [_curve(0, (1.0, 2.0, 3.0)), _curve(1, (1.0, 2.0))])
-    (mean,) = _lines(svg, 2.2)
-    assert len(_heights(mean)) == 2
+def test_a_single_seed_has_a_line_and_no_band_two_have_both():
+    assert "fill-opacity" not in figure_of([curve(0, (1.0, 2.0))]).svg
+    assert "fill-opacity" in figure_of([curve(0, (1.0, 2.0)), curve(1, (2.0, 4.0))]).svg
+
+
+def test_the_page_learns_what_is_shown():
+    figure = figure_of([curve(seed, (1.0, 2.0 + seed)) for seed in range(3)])
+    assert (figure.section, figure.id, figure.title) == ("learning-curves", f"curves-{TASK}", TASK)
+    assert (figure.methods, figure.tasks) == (("dtql",), (TASK,))
+    assert "n = 3" in figure.about
+    assert "95 % t-interval" in figure.about
+    assert "DTQL (n = 3)" in figure.svg
+    assert f"<title>{TASK}. Mean over training seeds" in figure.svg
 
 
 def test_text_takes_the_colour_of_the_page_and_groups_have_no_ids():
-    svg = learning_curves_svg("t", [_curve(0, (1.0, 2.0))])
+    svg = figure_of([curve(0, (1.0, 2.0))]).svg
     assert "currentColor" in svg
     assert "#010203" not in svg
     assert "<g id" not in svg
     assert "metadata" not in svg
-    assert "normalised score" in svg
+    assert "training iterations" in svg
+    assert not re.search(r' d="[^"]*\.\d{3}', svg)
 
 
-def test_configurations_of_one_method_are_told_apart():
-    svg = learning_curves_svg("t", [_curve(0, (1.0, 2.0)), _curve(0, (3.0, 2.0), config_hash="cd" * 32)])
-    assert "dtql released abababa (n=1)" in svg
-    assert "dtql released cdcdcdc (n=1)" in svg
+def test_configurations_of_one_method_are_told_apart_by_name_and_line():
+    cells = (measured(TASK), measured(TASK, config_hash="cd" * 32), measured(TASK, variant="paper"))
+    curves = [curve(0, (1.0, 2.0)), curve(0, (3.0, 2.0), config_hash="cd" * 32)]
+    svg = figure_of(curves, *cells).svg
+    assert "DTQL (abababa) (n = 1)" in svg
+    assert "DTQL (cdcdcdc) (n = 1)" in svg
+    dashes = re.findall(r"stroke-dasharray: ([\d., ]+)", svg)
+    assert dashes
+    assert "paper" not in svg
+
+
+def test_reduced_and_failed_trials_are_told():
+    states = ("finished", "failed")
+    trials = tuple(SeedScore(seed, seed, state, None) for seed, state in enumerate(states))
+    reduced = ("budget 0.001", "episodes 3")
+    figure = figure_of([curve(0, (1.0, 2.0))], measured(TASK, budget=0.001, reduced=reduced, trials=trials))
+    assert "DTQL†, budget 0.001 (n = 1)" in figure.svg
+    assert "† Below the preset, not to be judged: DTQL with budget 0.001, episodes 3." in figure.about
+    assert "Failed trials are left out: DTQL 1 of 2." in figure.about
 
 
 @pytest.mark.filterwarnings("error")
 def test_names_and_missing_scores_do_no_harm():
-    nan = float("nan")
-    svg = learning_curves_svg(
-        "a_b&c<script>", [_curve(0, (nan, nan), algorithm="x<script>"), _curve(1, (1.0,))]
-    )
-    ElementTree.fromstring(svg)
-    assert "<script>" not in svg
+    cells = (measured(AWKWARD, algorithm="x<script>"), measured(AWKWARD, scores=(NAN,)))
+    curves = [
+        curve(0, (NAN, NAN), task=AWKWARD, algorithm="x<script>"),
+        curve(0, (1.0,), task=AWKWARD),
+    ]
+    for of_some in (curves, curves[:1]):
+        figure = figure_of(of_some, *cells)
+        ElementTree.fromstring(figure.svg)
+        assert "<script>" not in figure.svg
+    assert "no finite score" in figure.svg
 
 
-def test_same_curves_same_bytes():
-    curves = [_curve(0, (1.0, 2.0))]
-    assert learning_curves_svg("t", curves) == learning_curves_svg("t", curves)
+def test_same_data_same_bytes_and_nothing_of_nothing():
+    assert page_figures(toy_data()) == page_figures(toy_data())
+    assert page_figures(ReportData()) == []
+    assert paper_charts(ReportData()) == []
+
+
+def test_papers_have_a_sheet_per_suite_with_the_newest_settings():
+    tasks = (TASK, "walker2d-medium-v2", "collected-hopper-medium", "of-no-suite")
+    cells = [measured(task) for task in tasks] + [measured(TASK, config_hash="cd" * 32, finished_at=None)]
+    curves = [curve(0, (1.0, 2.0), task=task) for task in tasks] + [curve(0, (9.0,), config_hash="cd" * 32)]
+    charts = [
+        chart
+        for chart in paper_charts(ReportData(measured=tuple(cells), curves=tuple(curves)))
+        if chart.section == "learning-curves"
+    ]
+    assert [chart.id for chart in charts] == [
+        "curves-d4rl-locomotion", "curves-collected-locomotion", "curves-other-tasks"
+    ]  # fmt: skip
+    assert charts[0].tasks == (TASK, "walker2d-medium-v2")
+    svg = io.BytesIO()
+    save_chart(charts[0], svg, "svg")
+    text = svg.getvalue().decode()
+    assert text.count("DTQL (n = 1)") == 1
+    assert all(task in text for task in charts[0].tasks)
+
+
+@pytest.mark.parametrize(("format_", "width"), [("svg", b'width="486pt"'), ("pdf", b"/MediaBox [ 0 0 486 ")])
+def test_sheets_of_papers_are_as_wide_as_the_text_with_fonts_as_text(format_, width):
+    cells = (measured(TASK), measured("walker2d-medium-v2"))
+    curves = (curve(0, (1.0, 2.0)), curve(0, (1.0, 2.0), task="walker2d-medium-v2"))
+    (chart, *_) = paper_charts(ReportData(measured=cells, curves=curves))
+    stream = io.BytesIO()
+    save_chart(chart, stream, format_)
+    assert width in stream.getvalue()
+    if format_ == "pdf":
+        assert b"/FontFile2" in stream.getvalue()
+        assert b"/Type3" not in stream.getvalue()
+
+
+def test_every_method_has_one_look_that_no_other_has():
+    looks = {(style.colour, style.dashes, style.marker) for style in STYLES.values()}
+    # The same method under two papers' names.
+    assert len(looks) == len(STYLES) - 1
+    assert STYLES["dql"].colour == STYLES["diffusionql"].colour
+    assert style_of("a-new-method") == style_of("a-new-method")
+    assert style_of("a-new-method").label == "a-new-method"
+
+
+def test_colours_stand_out_on_white_and_on_the_dark_page():
+    for style in STYLES.values():
+        light = _luminance(style.colour)
+        assert 1.05 / (light + 0.05) >= 3
+        assert (light + 0.05) / (_luminance("#14181c") + 0.05) >= 3
+
+
+def _luminance(colour):
+    """Relative luminance as WCAG 2 defines it."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,154 @@
+"""What all charts share: frames in inches, axes, legends, and the ways to print them: page or paper."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.report.styles import Dashes
+from bench.report.svg import TEXT_COLOUR, drawing_settings, inline_svg
+
+Section = Literal["learning-curves", "score-time", "score-latency", "profiles"]
+PNG_DOTS_PER_INCH = 300
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where a chart will stand."""
+
+    width: float
+    """Inches."""
+    font_size: float
+    """Points, of all text but the small print of axes, which is a point less."""
+    ink: str
+    """Colour of text and axes."""
+
+
+PAGE = Look(4.8, 9.0, TEXT_COLOUR)
+COLUMN = Look(3.25, 7.5, "black")
+TEXT_WIDTH = Look(6.75, 7.5, "black")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure that has something to show, before it is drawn."""
+
+    section: Section
+    id: str
+    title: str
+    about: str
+    """What is shown, how bands came about and over how many seeds: the caption."""
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    draw: Callable[[Look], Figure]
+    wide: bool = False
+    """As wide as a paper's text, rather than one column of two."""
+
+
+def chart_svg(chart: Chart) -> str:
+    """The chart as an `<svg>` element for a page, in the colour of the text around it."""
+    with drawing_settings(chart.id, PAGE.font_size):
+        return inline_svg(chart.draw(PAGE), title=f"{chart.title}. {chart.about}")
+
+
+def save_chart(chart: Chart, stream: BinaryIO, format_: str) -> None:
+    """Write the chart on white in its printed size, as svg, png or pdf with its text as text."""
+    look = TEXT_WIDTH if chart.wide else COLUMN
+    metadata = {
+        "svg": {"Date": None, "Title": chart.title, "Description": chart.about},
+        "pdf": {"CreationDate": None, "Title": chart.title, "Subject": chart.about},
+        "png": {"Title": chart.title, "Description": chart.about},
+    }[format_]
+    with drawing_settings(chart.id, look.font_size):
+        drawn = io.BytesIO()
+        figure = chart.draw(look)
+        figure.savefig(drawn, format=format_, facecolor="white", dpi=PNG_DOTS_PER_INCH, metadata=metadata)
+    stream.write(drawn.getvalue())
+
+
+def frame(
+    look: Look, handles: Sequence[Artist], rows: int, columns: int, panel_height: float, *, titled: bool
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a legend on top and a grid of panels below, and the axes row by row.
+
+    Sizes are fixed instead of fitted: letting Matplotlib find them draws every figure twice.
+    """
+    em = look.font_size / 72
+    left, right, bottom, gap = 4.2 * em, 0.8 * em, 3.6 * em, 3.2 * em
+    head, between = (1.8 if titled else 0.6) * em, (4.0 if titled else 3.0) * em
+    legend = _legend_columns(look, handles)
+    above = math.ceil(len(handles) / legend) * 1.55 * em + (0.9 * em if handles else 0.0)
+    height = above + head + rows * panel_height + (rows - 1) * between + bottom
+    width = (look.width - left - right - (columns - 1) * gap) / columns
+    figure = Figure(figsize=(look.width, height))
+    FigureCanvasAgg(figure)
+    found = []
+    for place in range(rows * columns):
+        row, column = divmod(place, columns)
+        x = left + column * (width + gap)
+        y = height - above - head - (row + 1) * panel_height - row * between
+        box = (x / look.width, y / height, width / look.width, panel_height / height)
+        found.append(figure.add_axes(box))
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(left / look.width, 1 - 0.3 * em / height),
+            ncols=legend,
+            frameon=False,
+            labelcolor=look.ink,
+            fontsize=look.font_size,
+            handlelength=2.6,
+            columnspacing=1.4,
+            borderpad=0.2,
+            borderaxespad=0.0,
+            labelspacing=0.3,
+        )
+    return figure, found
+
+
+def plain_axes(axes: Axes, look: Look, x_label: str = "", y_label: str = "", title: str = "") -> None:
+    """Two thin spines, a faint grid, small ticks; all in the look's ink."""
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set(color=look.ink, linewidth=0.6)
+    axes.grid(alpha=0.15, color=look.ink, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", color=look.ink, labelcolor=look.ink, labelsize=look.font_size - 1)
+    axes.tick_params(which="both", length=2.5, width=0.6, pad=2)
+    axes.set_xlabel(x_label, color=look.ink, labelpad=2)
+    axes.set_ylabel(y_label, color=look.ink, labelpad=2)
+    if title:
+        axes.set_title(title, color=look.ink, fontsize=look.font_size, loc="left", pad=3)
+
+
+def say(axes: Axes, look: Look, text: str) -> None:
+    """A word in the middle of axes that have nothing to show."""
+    axes.text(0.5, 0.5, text, color=look.ink, ha="center", va="center", transform=axes.transAxes, alpha=0.7)
+
+
+def line_handle(colour: str, dashes: Dashes, label: str, width: float) -> Line2D:
+    """What a line looks like, for the legend."""
+    return Line2D([], [], color=colour, linewidth=width, linestyle=stroke(dashes), label=label)
+
+
+def stroke(dashes: Dashes) -> tuple[float, Dashes | None]:
+    """Matplotlib's name of a line style."""
+    return (0, dashes or None)
+
+
+def _legend_columns(look: Look, handles: Sequence[Artist]) -> int:
+    """As many as fit side by side; DejaVu Sans takes about 0.6 of its size per character."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    entry = (0.6 * longest + 4.8) * look.font_size / 72
+    return max(1, min(len(handles) or 1, int((look.width - 4 * look.font_size / 72) / entry)))

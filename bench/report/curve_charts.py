@@ -1,0 +1,146 @@
+"""Learning curves as charts: one per task for the page, one sheet per suite for papers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
+from bench.report.mean_curves import LEVEL, MeanCurve, newest
+from bench.report.measured import Measured
+from bench.report.series import Series, count_text, dashes_of, doubts, in_order, names_of
+from bench.report.styles import style_of
+
+Curves = Mapping[Series, MeanCurve]
+
+_X, _Y = "training iterations", "normalised score"
+_BAND = f"band: {100 * LEVEL:.0f} % t-interval of the mean at each evaluation (none with one seed)"
+_LINE, _BAND_ALPHA = 1.2, 0.16
+
+
+def task_chart(task: str, curves: Curves, measured: Sequence[Measured]) -> Chart:
+    """The learning curves of one task; `measured` are its cells."""
+    return Chart(
+        "learning-curves",
+        f"curves-{task}",
+        task,
+        _about(list(curves.items()), measured),
+        _methods(curves),
+        (task,),
+        lambda look: _sheet(look, {task: curves}, titled=False),
+    )
+
+
+def suite_chart(name: str, by_task: Mapping[str, Curves], measured: Sequence[Measured]) -> Chart:
+    """The learning curves of the tasks of a suite, one panel each, of every series its newest settings."""
+    by_task = {task: newest(curves) for task, curves in by_task.items()}
+    everything = [item for curves in by_task.values() for item in curves.items()]
+    return Chart(
+        "learning-curves",
+        f"curves-{name}",
+        f"Learning curves, {name}",
+        _about(everything, measured),
+        _methods(in_order({series for series, _ in everything})),
+        tuple(by_task),
+        lambda look: _sheet(look, by_task, titled=True),
+        wide=len(by_task) > 1,
+    )
+
+
+def _about(curves: Sequence[tuple[Series, MeanCurve]], measured: Sequence[Measured]) -> str:
+    running = {series.style.label for series, curve in curves if not curve.finished}
+    sentences = (
+        f"Mean over training seeds ({count_text(curve.seeds for _, curve in curves)}); {_BAND}. "
+        "Score 0 is a random policy, 100 an expert.",
+        f"Still running, seeds so far: {', '.join(sorted(running))}." if running else "",
+        _failed(measured),
+        doubts(measured),
+    )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _failed(measured: Iterable[Measured]) -> str:
+    counts: dict[str, tuple[int, int]] = {}
+    for entry in measured:
+        failed = sum(trial.state == "failed" for trial in entry.trials)
+        before, total = counts.get(entry.algorithm, (0, 0))
+        counts[entry.algorithm] = (before + failed, total + len(entry.trials))
+    parts = [
+        f"{style_of(algorithm).label} {failed} of {total}"
+        for algorithm, (failed, total) in sorted(counts.items())
+        if failed
+    ]
+    return f"Failed trials are left out: {', '.join(parts)}." if parts else ""
+
+
+def _methods(curves: Iterable[Series]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(series.algorithm for series in curves))
+
+
+def _sheet(look: Look, by_task: Mapping[str, Curves], titled: bool) -> Figure:
+    series = in_order({one for curves in by_task.values() for one in curves})
+    dashes = dashes_of(series)
+    across = _across(len(by_task))
+    rows = math.ceil(len(by_task) / across)
+    height = 0.52 * look.width if across == 1 else 0.66 * look.width / across
+    figure, panels = frame(look, _handles(series, by_task), rows, across, height, titled=titled)
+    for axes, (task, curves) in zip(panels, by_task.items(), strict=False):
+        place = panels.index(axes)
+        below = place + across >= len(by_task)
+        plain_axes(axes, look, _X if below else "", _Y if place % across == 0 else "", task if titled else "")
+        for one, curve in curves.items():
+            _draw(axes, curve, one.style.colour, stroke(dashes[one]))
+        _scale(axes, look, curves.values())
+    for axes in panels[len(by_task) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _across(panels: int) -> int:
+    """Panels side by side: three, or two where that leaves no hole."""
+    return min(panels, 2 if panels in (2, 4) else 3)
+
+
+def _handles(series: Sequence[Series], by_task: Mapping[str, Curves]) -> list[Line2D]:
+    names, dashes = names_of(series), dashes_of(series)
+    handles = []
+    for one in series:
+        drawn = [curves[one] for curves in by_task.values() if one in curves]
+        running = "" if all(curve.finished for curve in drawn) else ", running"
+        label = f"{names[one]} ({count_text(curve.seeds for curve in drawn)}{running})"
+        handles.append(line_handle(one.style.colour, dashes[one], label, _LINE))
+    return handles
+
+
+def _draw(axes: Axes, curve: MeanCurve, colour: str, style: object) -> None:
+    finite = np.isfinite(curve.mean)
+    beside = np.pad(finite, 1)
+    # A point between gaps has no line.
+    lone = np.flatnonzero(finite & ~beside[:-2] & ~beside[2:])
+    axes.plot(
+        curve.steps, curve.mean, color=colour, linestyle=style, linewidth=_LINE,
+        marker="o", markersize=3, markevery=lone.tolist(),
+    )  # fmt: skip
+    if np.isfinite(curve.half_width).any():
+        low, high = curve.mean - curve.half_width, curve.mean + curve.half_width
+        axes.fill_between(curve.steps, low, high, color=colour, alpha=_BAND_ALPHA, linewidth=0)
+
+
+def _scale(axes: Axes, look: Look, curves: Iterable[MeanCurve]) -> None:
+    """Heights that show every seed; the band of two seeds, six times as wide, is cut off there."""
+    finite = [curve for curve in curves if math.isfinite(curve.lowest)]
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if not finite:
+        say(axes, look, "no finite score")
+        return
+    low, high = min(curve.lowest for curve in finite), max(curve.highest for curve in finite)
+    room = 0.06 * (high - low) or 1.0
+    axes.set_ylim(low - room, high + room)

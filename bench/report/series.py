@@ -1,0 +1,129 @@
+"""Measured cells as figures need them: what one line or point stands for, over the tasks of a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.report.measured import Measured
+from bench.report.styles import FURTHER_DASHES, STYLES, Dashes, Style, style_of
+
+PROTOCOL = "last"
+"""Every method is scored alike where methods are held against each other, whatever its paper reports."""
+REDUCED = "†"
+"""Marks what is below its preset."""
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """What one line or point of a figure stands for: a method under one kind of conditions."""
+
+    algorithm: str
+    variant: str
+    physics: str
+    budget: float
+    reduced: tuple[str, ...]
+    config_hash: str = ""
+    """Empty where the series is one of several tasks: each has a hash of its own."""
+
+    @property
+    def style(self) -> Style:
+        """The look of its method."""
+        return style_of(self.algorithm)
+
+    @property
+    def name(self) -> str:
+        """`DTQL†, paper, budget 0.001`; nothing is said of what is as in the preset."""
+        parts = (
+            self.style.label + (REDUCED if self.reduced else ""),
+            self.variant if self.variant != "released" else "",
+            f"{self.physics} physics" if self.physics == "modern" else "",
+            f"budget {self.budget:g}" if self.budget != 1 else "",
+        )
+        return ", ".join(part for part in parts if part)
+
+
+def series_of(entry: Measured, with_hash: bool = False) -> Series:
+    """The series that a measured cell belongs to."""
+    config_hash = entry.config_hash if with_hash else ""
+    return Series(entry.algorithm, entry.variant, entry.physics, entry.budget, entry.reduced, config_hash)
+
+
+def by_series(measured: Iterable[Measured], tasks: Sequence[str]) -> dict[Series, dict[str, Measured]]:
+    """Scored cells on `tasks` by series and task, all under the protocol `last`, in order of the methods.
+
+    Cells that cannot be scored so are left out; where a task has several configurations of a series, the one
+    that finished last counts.
+    """
+    found: dict[Series, dict[str, Measured]] = {}
+    for entry in sorted(measured, key=_finished):
+        scored = entry.under(PROTOCOL)
+        if entry.task in tasks and scored.n and scored.protocol == PROTOCOL:
+            found.setdefault(series_of(entry), {})[entry.task] = scored
+    return {series: found[series] for series in in_order(found)}
+
+
+def in_order(series: Iterable[Series]) -> list[Series]:
+    """Full budgets first, then released before others; methods in the order of their styles."""
+    order = {name: place for place, name in enumerate(STYLES)}
+
+    def place(one: Series) -> tuple[object, ...]:
+        released = one.variant == "released"
+        return bool(one.reduced), not released, -one.budget, order.get(one.algorithm, len(order)), one
+
+    return sorted(series, key=place)
+
+
+def names_of(series: Sequence[Series]) -> dict[Series, str]:
+    """Names that tell the series apart; where nothing else does, by hash or by what is below the preset."""
+    short = [one.name for one in series]
+    return {
+        one: name if short.count(name) == 1 else f"{name} ({one.config_hash[:7] or ', '.join(one.reduced)})"
+        for one, name in zip(series, short, strict=True)
+    }
+
+
+def dashes_of(series: Sequence[Series]) -> dict[Series, Dashes]:
+    """Line styles: a method's own for the first of its series, others for the rest."""
+    found: dict[Series, Dashes] = {}
+    for one in series:
+        before = sum(other.algorithm == one.algorithm for other in found)
+        own = one.style.dashes
+        found[one] = own if before == 0 else FURTHER_DASHES[(before - 1) % len(FURTHER_DASHES)]
+    return found
+
+
+def count_text(counts: Iterable[int]) -> str:
+    """`n = 5`, or `n = 3-5` where it differs."""
+    low, high = min(found := tuple(counts)), max(found)
+    return f"n = {low}" if low == high else f"n = {low}\N{EN DASH}{high}"
+
+
+def doubts(entries: Iterable[Measured]) -> str:
+    """Sentences on what was measured below the preset, on other data or by other physics; often empty."""
+    reduced: dict[str, list[str]] = {}
+    collected, modern = False, False
+    for entry in entries:
+        if entry.reduced:
+            names = reduced.setdefault(", ".join(entry.reduced), [])
+            label = style_of(entry.algorithm).label
+            names += [] if label in names else [label]
+        collected |= entry.twin_of is not None
+        modern |= entry.physics == "modern"
+    parts = [f"{' and '.join(names)} with {what}" for what, names in reduced.items()]
+    sentences = (
+        f"{REDUCED} Below the preset, not to be judged: {'; '.join(parts)}." if parts else "",
+        "Data collected here, not D4RL's: not comparable with the papers." if collected else "",
+        "Modern physics: not comparable with the papers." if modern else "",
+    )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def differing_tasks(series: Mapping[Series, Mapping[str, Measured]]) -> str:
+    """A warning where the series were not all measured on the same tasks."""
+    tasks = {frozenset(by_task) for by_task in series.values()}
+    return "Not all methods cover the same tasks, which moves their means." if len(tasks) > 1 else ""
+
+
+def _finished(entry: Measured) -> float:
+    return entry.finished_at.timestamp() if entry.finished_at else 0.0
