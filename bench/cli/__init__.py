@@ -20,6 +20,7 @@ from bench.cli import (
     query,
     report,
     run,
+    serve,
     show,
     speed,
     status,
@@ -48,6 +49,7 @@ app.command()(explain.explain)
 app.command()(query.query)
 app.add_typer(db.app, name="db")
 app.command()(report.report)
+app.command()(serve.serve)
 
 
 def _show_version(asked: bool) -> None:

@@ -1,0 +1,106 @@
+"""`bench serve`: the report's page, live from the store, in a browser on this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import StoreOption
+from bench.errors import BenchError
+from bench.store.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from bench.report.margins import Margins
+    from bench.store.database import Store
+
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8265,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; one that other machines reach needs --public.")
+    ] = "127.0.0.1",
+    public: Annotated[
+        bool, typer.Option("--public", help="Let other machines in; nobody is asked for a password.")
+    ] = False,
+    margins: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Margins of the verdicts, instead of the project's.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Show the report's page live while a run goes on: it follows what is stored, and only reads.
+
+    The same page as `bench report --format html`. Ctrl-C ends it.
+    """
+    _refuse_strangers(host, public)
+    from bench.report.margins import load_margins
+    from bench.store.database import open_store
+
+    chosen = load_margins(margins)
+    with open_store(store, read_only=True) as opened:
+        _serve(opened, chosen, host, port, public)
+
+
+def _refuse_strangers(host: str, public: bool) -> None:
+    if public or _is_local(host):
+        return
+    raise BenchError(
+        f"--host {host} can be reached from other machines",
+        "Whoever reaches it reads your results, hostnames and commands; nobody is asked for a password.",
+        f"Leave --host out, reach it through ssh -L 8265:localhost:8265, or say: --host {host} --public",
+    )
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -> None:
+    from waitress.server import create_server
+
+    from bench.catalog import load_catalog
+    from bench.serve.app import App
+    from bench.serve.live import LivePage
+    from bench.serve.page import page_of, strip, working_lines
+    from bench.store.stand import stand_of
+
+    catalog = load_catalog()
+    typer.echo(f"Making the page from {store.location} ...")
+    page = LivePage(lambda: stand_of(store), lambda: page_of(store, catalog, margins), strip)
+    app = App(page, lambda: working_lines(store), None if public else _LOCAL)
+    try:
+        # One address: a name such as localhost may stand for several.
+        address = "127.0.0.1" if host == "localhost" else host
+        server = create_server(app, host=address, port=port, ident=None, threads=4)
+    except OSError as error:
+        raise BenchError(
+            f"cannot listen at {host}:{port}",
+            f"{error.strerror}.",
+            "Name another --port; 0 takes a free one.",
+        ) from error
+    stop = Event()
+    with ThreadPoolExecutor(1, "page") as background:
+        keeping = background.submit(page.keep_fresh, stop)
+        # Ends on its own only by an error that waiting does not mend: then the server ends, too.
+        keeping.add_done_callback(lambda _: server.close())
+        typer.echo(f"http://{_shown(host)}:{server.effective_port}/   Ctrl-C ends it.")
+        try:
+            server.run()
+        finally:
+            stop.set()
+    keeping.result()
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,71 @@
+"""The two things that are served: the page, and what is new (a WSGI application, without a server)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bench.serve.live import LivePage
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+_HEADERS = [
+    # The page holds everything itself; nothing may be fetched, framed or sent elsewhere.
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:;"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+]
+
+
+class App:
+    """Answers GET and HEAD of `/` (the page) and `/stand` (version, who works, trouble); all else is refused.
+
+    Parameters
+    ----------
+    working : one line for each stack that is worked on now.
+    hosts : names that a browser may have asked for; None allows all. A page elsewhere that has its own name
+        point at this machine is kept out by it.
+    """
+
+    def __init__(
+        self, page: LivePage, working: Callable[[], Sequence[str]], hosts: frozenset[str] | None
+    ) -> None:
+        self._page, self._working, self._hosts = page, working, hosts
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        status, kind, body = self._answer(environ)
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _answer(self, environ: Environ) -> tuple[str, str, bytes]:
+        plain = "text/plain; charset=utf-8"
+        if self._hosts is not None and _name(environ.get("HTTP_HOST", "")) not in self._hosts:
+            return "403 Forbidden", plain, b"Ask for localhost.\n"
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return "405 Method Not Allowed", plain, b"Only reading is possible here.\n"
+        if environ["PATH_INFO"] in ("/", ""):
+            return "200 OK", "text/html; charset=utf-8", self._page.page().body
+        if environ["PATH_INFO"] == "/stand":
+            return "200 OK", "application/json", self._stand()
+        return "404 Not Found", plain, b"The page is at /.\n"
+
+    def _stand(self) -> bytes:
+        version = self._page.page().version
+        trouble = self._page.trouble()
+        # While the store is in trouble nobody can say who works.
+        working = [] if trouble else list(self._working())
+        return json.dumps({"version": version, "working": working, "trouble": trouble}).encode()
+
+
+def _name(host: str) -> str:
+    """`localhost` of `localhost:8000`, `[::1]` of `[::1]:8000`."""
+    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]

@@ -1,0 +1,49 @@
+"""The report's page made from a store, and the lines that say who works at the moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Template
+
+from bench.catalog import Catalog
+from bench.report.layouts import build_table, choose_tables
+from bench.report.margins import Margins
+from bench.report.renderers import html
+from bench.report.source import load_report_data
+from bench.report.table2d import TABLE_2D
+from bench.report.verdicts import judge
+from bench.resources import resource
+from bench.store.database import Store
+from bench.store.working import StackAtWork, stacks_at_work
+
+
+def page_of(store: Store, catalog: Catalog, margins: Margins) -> str:
+    """The whole page, as `bench report --format html` writes it."""
+    data = load_report_data(store, catalog)
+    judgement = judge(data, margins)
+    tables = [build_table(table, data, judgement) for table in choose_tables("all")]
+    if not (data.illustrations.items or data.illustrations.unreadable):
+        tables = [table for table in tables if table.id != TABLE_2D]
+    return html.render(tables, data, datetime.now(UTC), judgement)
+
+
+def strip(version: str) -> str:
+    """What keeps an open page live: it asks whether there is another version than this."""
+    source = Path(resource("reports/templates") / "live.html").read_text(encoding="utf-8")
+    return Template(source, autoescape=True).render(version=version)
+
+
+def working_lines(store: Store) -> list[str]:
+    """`dtql on hopper-medium-v2, seeds 0 1: training 34 %`, one per stack."""
+    return [_line(stack) for stack in stacks_at_work(store)]
+
+
+def _line(stack: StackAtWork) -> str:
+    seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {' '.join(map(str, stack.seeds))}"
+    beginning = f"{stack.cell.algorithm} on {stack.cell.task}, {seeds}"
+    if stack.stand is None or not stack.stand.iterations_total:
+        return f"{beginning}: starting"
+    share = stack.stand.iterations_done / stack.stand.iterations_total
+    return f"{beginning}: {stack.stand.activity} {share:.0%}"
