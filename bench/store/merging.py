@@ -205,7 +205,7 @@ def _survey_shared(
         doubted = rejected[source.place]
         conflicts += [
             Conflict("", error.what, error.ours, f"{error.theirs} in {source.place}")
-            for error in (*doubted.runs.values(), *doubted.datasets.values())
+            for error in doubted.errors
         ]
     return shared, rejected, conflicts
 

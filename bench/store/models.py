@@ -5,6 +5,7 @@ A change here needs a migration; a test compares the two.
 
 from __future__ import annotations
 
+from datetime import date as Day
 from datetime import datetime
 from typing import Any
 
@@ -259,3 +260,105 @@ class Weights(Base):
     path: Mapped[str]
     sha256: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Baseline(Base):
+    """A frozen state of the canary cells that nights are held against; never changed."""
+
+    __tablename__ = "baselines"
+    __table_args__ = (UniqueConstraint("name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
+    frozen_at: Mapped[datetime]
+    reason: Mapped[str]
+    author: Mapped[str]
+    configuration: Mapped[dict[str, Any]]
+    configuration_hash: Mapped[str]
+    fingerprints: Mapped[dict[str, Any]]
+    pace: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
+class BaselineScore(Base):
+    """The score of a trial, copied when the baseline was frozen. The trial is named by its natural key."""
+
+    __tablename__ = "baseline_scores"
+    baseline_id: Mapped[int] = mapped_column(ForeignKey("baselines.id"), primary_key=True)
+    algorithm: Mapped[str] = mapped_column(primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    config_hash: Mapped[str] = mapped_column(primary_key=True)
+    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    score: Mapped[float]
+    score_is_nan: Mapped[bool]
+
+
+class Note(Base):
+    """What a person wrote about a baseline; with fingerprints it excuses an exact layer that differs so."""
+
+    __tablename__ = "notes"
+    __table_args__ = (UniqueConstraint("baseline_id", "written_at", "author"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    baseline_id: Mapped[int] = mapped_column(ForeignKey("baselines.id"))
+    written_at: Mapped[datetime]
+    author: Mapped[str]
+    text: Mapped[str]
+    fingerprints: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class Night(Base):
+    """One invocation of `bench nightly`. Without an outcome it goes on, or was cut off."""
+
+    __tablename__ = "nights"
+    __table_args__ = (
+        UniqueConstraint("run_id"),
+        CheckConstraint("outcome IN ('green', 'red')", name="outcome"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
+    baseline_id: Mapped[int] = mapped_column(ForeignKey("baselines.id"))
+    date: Mapped[Day]
+    configuration_hash: Mapped[str]
+    seeds: Mapped[list[int]]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class NightCell(Base):
+    """A canary cell in one night, held against the baseline. A number that there is not is NULL."""
+
+    __tablename__ = "night_cells"
+    night_id: Mapped[int] = mapped_column(ForeignKey("nights.id"), primary_key=True)
+    algorithm: Mapped[str] = mapped_column(primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    config_hash: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str]
+    n: Mapped[int]
+    lost: Mapped[int]
+    mean: Mapped[float | None]
+    baseline_n: Mapped[int]
+    baseline_mean: Mapped[float | None]
+    baseline_deviation: Mapped[float | None]
+    alarm_below: Mapped[float | None]
+    p_below: Mapped[float | None]
+    confirmation_n: Mapped[int]
+    confirmation_mean: Mapped[float | None]
+    confirmed: Mapped[bool | None]
+    drift: Mapped[float | None]
+    drifting: Mapped[bool]
+    remark: Mapped[str]
+
+
+class NightVerdict(Base):
+    """What a night's check against the papers said of one printed number."""
+
+    __tablename__ = "night_verdicts"
+    night_id: Mapped[int] = mapped_column(ForeignKey("nights.id"), primary_key=True)
+    paper: Mapped[str] = mapped_column(primary_key=True)
+    algorithm: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    protocol: Mapped[str] = mapped_column(primary_key=True)
+    outcome: Mapped[str]

@@ -1,31 +1,34 @@
-"""What the trials of a store have in common: runs, datasets, and timings that belong to no trial."""
+"""What belongs to no single trial: runs, datasets, timings of synthetic data, baselines and nights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, union, update
 
 from bench.store.attempts import DisagreementError
 from bench.store.models import (
+    Baseline,
     Dataset,
     Duration,
     Evaluation,
     Execution,
     Failure,
+    Night,
     Run,
     Trial,
     Weights,
 )
+from bench.store.night_rows import NightlyRows, load_nightly, save_nightly, unite_nightly
 
 Rows = dict[Any, dict[str, Any]]
 """Natural key -> columns, without the number of the row."""
 
 _UNKNOWN = "unverified"
 _ANSWERS = ("verification", "replay")
-_NAMING_RUNS = (Trial, Evaluation, Failure, Weights, Execution, Duration)
+_NAMING_RUNS = (Trial, Evaluation, Failure, Weights, Execution, Duration, Baseline, Night)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class SharedRows:
     """By `name SHA-256`."""
     timings: Rows
     """By all of their columns."""
+    nightly: NightlyRows = field(default_factory=NightlyRows)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ class Rejected:
 
     runs: Mapping[str, DisagreementError]
     datasets: Mapping[str, DisagreementError]
+    nightly: Sequence[DisagreementError] = ()
+
+    @property
+    def errors(self) -> tuple[DisagreementError, ...]:
+        """All contradictions."""
+        return (*self.runs.values(), *self.datasets.values(), *self.nightly)
 
 
 def load_shared(connection: Connection, *, ours: bool) -> SharedRows:
@@ -63,6 +73,7 @@ def load_shared(connection: Connection, *, ours: bool) -> SharedRows:
         runs={row["run_id"]: dict(row) for row in runs},
         datasets={f"{row['name']} {row['sha256']}": _without_id(row) for row in datasets},
         timings={tuple(_without_id(row).items()): _without_id(row) for row in timings},
+        nightly=load_nightly(connection),
     )
 
 
@@ -70,7 +81,9 @@ def unite_shared(ours: SharedRows, theirs: SharedRows) -> tuple[SharedRows, Reje
     """Both together, and what of theirs contradicts ours."""
     runs, bad_runs = _united(ours.runs, theirs.runs, _run)
     datasets, bad_datasets = _united(ours.datasets, theirs.datasets, _dataset)
-    return SharedRows(runs, datasets, theirs.timings | ours.timings), Rejected(bad_runs, bad_datasets)
+    nightly, bad_nightly = unite_nightly(ours.nightly, theirs.nightly, bad_runs)
+    shared = SharedRows(runs, datasets, theirs.timings | ours.timings, nightly)
+    return shared, Rejected(bad_runs, bad_datasets, bad_nightly)
 
 
 def save_shared(connection: Connection, shared: SharedRows) -> None:
@@ -93,6 +106,7 @@ def save_shared(connection: Connection, shared: SharedRows) -> None:
     timings = [row for key, row in shared.timings.items() if key not in stored.timings]
     if timings:
         connection.execute(insert(Duration), timings)
+    save_nightly(connection, shared.nightly)
 
 
 def _without_id(row: Mapping[str, Any]) -> dict[str, Any]:

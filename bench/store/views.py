@@ -5,7 +5,7 @@ Migrations make them; a test compares the columns.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Integer, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Date, Double, Integer, MetaData, String, Table
 
 from bench.store.columns import UtcDateTime
 
@@ -119,4 +119,39 @@ TIMINGS = Table(
 )
 """One row per measured duration; `trial_id` and `seed` are NULL for `bench speed`."""
 
-VIEWS = (SCORES, PROVENANCE, TIMINGS)
+NIGHTLY = Table(
+    "nightly",
+    _metadata,
+    Column("night_id", Integer),
+    Column("date", Date),
+    Column("baseline", String),
+    Column("outcome", String),
+    Column("algorithm", String),
+    Column("variant", String),
+    Column("task", String),
+    Column("config_hash", String),
+    Column("status", String),
+    Column("n", Integer),
+    Column("lost", Integer),
+    Column("mean", Double),
+    Column("baseline_n", Integer),
+    Column("baseline_mean", Double),
+    Column("baseline_deviation", Double),
+    Column("alarm_below", Double),
+    Column("p_below", Double),
+    Column("confirmation_n", Integer),
+    Column("confirmation_mean", Double),
+    Column("confirmed", Boolean),
+    Column("drift", Double),
+    Column("drifting", Boolean),
+    Column("remark", String),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("run_id", String),
+    Column("code_version", String),
+    Column("code_commit", String),
+    Column("code_dirty", Boolean),
+)
+"""One row per canary cell of every night, with what it was held against."""
+
+VIEWS = (SCORES, PROVENANCE, TIMINGS, NIGHTLY)

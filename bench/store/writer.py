@@ -12,6 +12,7 @@ from typing import Self
 from sqlalchemy import Connection, insert, select, update
 
 from bench.errors import BenchError
+from bench.nightly_records import BaselineRecord, NightRecord, NoteRecord
 from bench.records import (
     CellKey,
     DatasetRecord,
@@ -27,7 +28,7 @@ from bench.records import (
     TrialRecord,
     WeightsRecord,
 )
-from bench.store import claims, planning, recording, trial_rows
+from bench.store import baselines, claims, nights, planning, recording, trial_rows
 from bench.store.alive import is_gone, sign_of_life
 from bench.store.claims import ClaimedStack, Nothing
 from bench.store.database import Store, transaction
@@ -171,6 +172,28 @@ class Writer:
         """
         with self._transaction() as connection:
             recording.result(connection, finished, weights, timings, self._run)
+
+    # Baselines and nights
+
+    def freeze(self, baseline: BaselineRecord) -> None:
+        """Store a baseline with copies of its scores; one under that name stays as it is."""
+        with self._transaction() as connection:
+            baselines.freeze(connection, baseline, self._run)
+
+    def annotate(self, note: NoteRecord) -> None:
+        """Store what a person wrote about a baseline."""
+        with self._transaction() as connection:
+            baselines.annotate(connection, note)
+
+    def begin_night(self, night: NightRecord) -> None:
+        """Store that a night has begun."""
+        with self._transaction() as connection:
+            nights.begin_night(connection, night)
+
+    def end_night(self, night: NightRecord) -> None:
+        """Store how it ended, with its cells and verdicts, in one transaction."""
+        with self._transaction() as connection:
+            nights.end_night(connection, night)
 
     # What other stores hold
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
+from bench.nightly_records import (
+    BaselineRecord,
+    BaselineScore,
+    NightCellRecord,
+    NightRecord,
+    NightVerdict,
+    NoteRecord,
+)
 from bench.records import (
     DatasetRecord,
     EvaluationRecord,
@@ -114,3 +123,65 @@ def execution_record(seeds: tuple[int, ...] = (0, 1), from_iteration: int = 0, *
         "code_sha256": "a" * 64,
     }
     return ExecutionRecord(**facts | changes)
+
+
+def baseline_record(name: str = "first", frozen_at: datetime = NOON, **changes: object) -> BaselineRecord:
+    scores = tuple(
+        BaselineScore(trial_record(seed).key, score) for seed, score in enumerate((9.25, 10.5, float("nan")))
+    )
+    facts = {
+        "name": name,
+        "frozen_at": frozen_at,
+        "reason": "the release",
+        "author": "Ada",
+        "configuration": {"seeds": {"baseline": 3}},
+        "fingerprints": {"losses": {"dtql released": "ab" * 32}},
+        "scores": scores,
+        "pace": ({"method": "dtql", "seconds": [1.5, 1.25]},),
+    }
+    return BaselineRecord(**facts | changes)
+
+
+def note_record(text: str = "sums in another order", minutes: int = 1, **changes: object) -> NoteRecord:
+    facts = {"baseline": "first", "written_at": NOON + timedelta(minutes=minutes), "author": "Ben"}
+    return NoteRecord(text=text, **facts | changes)
+
+
+def night_record(run_id: str = "run-1", day: date = date(2026, 11, 21), **changes: object) -> NightRecord:
+    """A night that has ended; `begun(it)` is how it began."""
+    cell = NightCellRecord(
+        cell=trial_record().key.cell,
+        status="below",
+        n=1,
+        lost=1,
+        mean=3.5,
+        baseline_n=3,
+        baseline_mean=9.875,
+        baseline_deviation=0.5,
+        alarm_below=7.25,
+        p_below=0.0001,
+        confirmation_n=6,
+        confirmation_mean=9.5,
+        confirmed=False,
+        drift=1.25,
+        drifting=False,
+        remark="",
+    )
+    facts = {
+        "date": day,
+        "baseline": "first",
+        "configuration_hash": "ef" * 32,
+        "seeds": (100, 101),
+        "started_at": NOON,
+        "ended_at": NOON + timedelta(hours=3),
+        "outcome": "red",
+        "report": {"summary": ["one cell lost a seed"]},
+        "cells": (cell,),
+        "verdicts": (NightVerdict("dtql", "dtql", "hopper-medium-v2", "last", "reproduced"),),
+    }
+    return NightRecord(run_id, **facts | changes)
+
+
+def begun(night: NightRecord) -> NightRecord:
+    """The night as it began."""
+    return replace(night, ended_at=None, outcome=None, report=None, cells=(), verdicts=())

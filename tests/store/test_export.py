@@ -50,6 +50,10 @@ def url(store_url: str, store: Store, writer: Writer) -> str:
     writer.record(samples.failure_record(failed))
     writer.claim(running.cell, {running.seed}, 1)
     writer.begin_execution([running], samples.execution_record())
+    writer.freeze(samples.baseline_record())
+    writer.annotate(samples.note_record())
+    writer.begin_night(samples.begun(samples.night_record()))
+    writer.end_night(samples.night_record())
     return store_url
 
 
@@ -57,7 +61,7 @@ def test_a_store_of_any_kind_becomes_a_file_with_the_same_rows(url: str, tmp_pat
     out = tmp_path / "new" / "out.sqlite"
     before = everything(url)
     code, said, _ = export(out, "--store", url)
-    assert (code, said.startswith(f"Wrote {out}: 4 trials, 2 evaluations, 5 episodes; 0.1 MB.")) == (0, True)
+    assert (code, said.startswith(f"Wrote {out}: 4 trials, 2 evaluations, 5 episodes; 0.2 MB.")) == (0, True)
     if url.startswith("postgresql"):  # which has other words for truth, JSON and times
         with open_store(out, read_only=True) as copy, open_store(url, read_only=True) as original:
             assert rows_of(copy) == rows_of(original)

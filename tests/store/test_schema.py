@@ -12,13 +12,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from bench.errors import BenchError
+from bench.store.baselines import find_baseline, notes
 from bench.store.claims import ClaimedStack, Nothing
 from bench.store.database import Store, open_store, upgrade_store
 from bench.store.location import locate
 from bench.store.models import Base
+from bench.store.nights import nights
 from bench.store.queries import evaluations, scores_frame, trials
 from bench.store.schema import head_revision
-from bench.store.views import PROVENANCE, SCORES, TIMINGS
+from bench.store.views import NIGHTLY, PROVENANCE, SCORES, TIMINGS
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import change, columns, copy_to_server, everything, fetched
@@ -42,6 +44,11 @@ PROVENANCE_COLUMNS = """
 TIMINGS_COLUMNS = """
     trial_id algorithm variant task seed quantity value stack_size concurrent_stacks device threads runner
     exclusive measured_at run_id code_version code_commit code_dirty
+"""
+NIGHTLY_COLUMNS = """
+    night_id date baseline outcome algorithm variant task config_hash status n lost mean baseline_n
+    baseline_mean baseline_deviation alarm_below p_below confirmation_n confirmation_mean confirmed drift
+    drifting remark started_at ended_at run_id code_version code_commit code_dirty
 """
 
 
@@ -75,6 +82,7 @@ def test_the_comparison_sees_a_missing_column(store: Store) -> None:
         ("scores", SCORES, SCORES_COLUMNS),
         ("timings", TIMINGS, TIMINGS_COLUMNS),
         ("provenance", PROVENANCE, PROVENANCE_COLUMNS),
+        ("nightly", NIGHTLY, NIGHTLY_COLUMNS),
     ],
 )
 def test_the_views_keep_their_columns(store: Store, view: str, typed: object, columns: str) -> None:
@@ -134,8 +142,8 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: str, n
 def test_an_upgrade_keeps_what_there_is(first: str, next_version) -> None:
     before = fetched(first, "SELECT run_id, command FROM runs")
     next_version()
-    assert upgrade_store(first) == ("0001", "0003")
-    assert upgrade_store(first) == ("0003", "0003")
+    assert upgrade_store(first) == ("0001", "0004")
+    assert upgrade_store(first) == ("0004", "0004")
     assert fetched(first, "SELECT run_id, command FROM runs") == before
     assert fetched(first, "SELECT colour FROM runs") == [(None,)]
 
@@ -156,3 +164,12 @@ def test_a_newer_schema_is_refused_and_left_alone(first: str, opening) -> None:
         opening(first)
     assert "Install the newer bench" in error.value.do_this
     assert everything(first) == before
+
+
+def test_nights_of_the_third_schema_still_read(tmp_path: Path) -> None:
+    path = Path(shutil.copy(RELEASED[-1].with_name("store_0003.sqlite"), tmp_path / "old.sqlite"))
+    upgrade_store(path)
+    with open_store(path) as store:
+        assert find_baseline(store).scores_of(samples.trial_record().key.cell)[:2] == (9.25, 10.5)
+        assert [note.text for note in notes(store, "first")] == ["sums in another order", "a remark"]
+        assert nights(store) == [samples.night_record()]
