@@ -10,6 +10,7 @@ from datetime import datetime
 
 from bench.evaluation.protocols import reported_score
 from bench.records import FailureRecord, RunRecord, TimingRecord
+from bench.report.durations import TrialDuration
 from bench.report.illustrations import Illustrations
 
 
@@ -172,6 +173,8 @@ class ReportData:
     timings: tuple[TimingRecord, ...] = ()
     """Measured while the machine did nothing else of ours."""
     schedules: Schedules = field(default_factory=dict)
+    durations: tuple[TrialDuration, ...] = ()
+    """Of whole trials that were trained alone."""
     curves: tuple[LearningCurve, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     failures: tuple[FailureRecord, ...] = ()
@@ -181,6 +184,10 @@ class ReportData:
     """Code, data and machine of each trial, by its number."""
     configurations: Mapping[str, Configuration] = field(default_factory=dict)
     """What each configuration hash stands for."""
+    phase_iterations: Mapping[tuple[str, str, str], Mapping[str, int]] = field(default_factory=dict)
+    """Of the presets of what `timings` are of, by algorithm, variant and task, then by phase."""
+    latencies: Mapping[int, float] = field(default_factory=dict)
+    """Median action latency (s) of trials by their number, measured as they ended, beside other work."""
     final_episodes: FinalEpisodes = field(default_factory=dict)
     suites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tasks of each suite of the catalog."""

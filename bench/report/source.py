@@ -9,8 +9,9 @@ import pandas as pd
 
 from bench.catalog import Catalog
 from bench.errors import BenchError
-from bench.presets import PresetFiles, preset_of
+from bench.presets import Preset, PresetFiles, preset_of
 from bench.records import TimingRecord
+from bench.report.durations import durations
 from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
 from bench.report.origins import load_configurations, load_origins
 from bench.report.stored_illustrations import load_illustrations
@@ -19,22 +20,28 @@ from bench.store.progress import failures
 from bench.store.queries import StoredTrial, final_episodes, learning_curves, timings_frame, trials
 from bench.store.runs import runs
 
+LATENCY = "action_latency_median_seconds"
+
 
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     """Everything in `store` that reports are made of; each cell with its trials gathered."""
-    timings = tuple(_timings(timings_frame(store)))
+    durations = timings_frame(store)
+    timings = tuple(_timings(durations))
+    presets = _presets(timings, catalog)
     curves = _curves(learning_curves(store))
     evaluations = {trial_id: curve.scores for trial_id, curve in curves.items()}
     return ReportData(
         measured=tuple(gather(trials(store), catalog, evaluations)),
         timings=timings,
-        schedules=_schedules(timings, catalog),
+        schedules=_schedules(presets),
         curves=tuple(curves.values()),
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),
         illustrations=load_illustrations(store, catalog),
         origins=load_origins(store),
         configurations=load_configurations(store),
+        phase_iterations={key: _phase_iterations(preset) for key, preset in presets.items()},
+        latencies=_latencies(durations),
         final_episodes=final_episodes(store),
         suites=_suites(catalog),
     )
@@ -121,20 +128,43 @@ def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:
         )
 
 
-def _schedules(timings: Iterable[TimingRecord], catalog: Catalog) -> Schedules:
+def _latencies(frame: pd.DataFrame) -> dict[int, float]:
+    """Of a trial that was measured again, the latest."""
+    of_trials = frame[(frame["quantity"] == LATENCY) & frame["trial_id"].notna()]
+    return {
+        int(trial): float(value)
+        for trial, value in zip(of_trials["trial_id"], of_trials["value"], strict=True)
+    }
+
+
+def _presets(timings: Iterable[TimingRecord], catalog: Catalog) -> dict[tuple[str, str, str], Preset]:
     files, found = PresetFiles(), {}
     for algorithm, variant, name in {(t.algorithm, t.variant, t.task) for t in timings}:
         if name not in catalog.tasks:
             continue
         try:
-            values = preset_of(files[algorithm], catalog.tasks[name], variant).values
+            found[algorithm, variant, name] = preset_of(files[algorithm], catalog.tasks[name], variant)
         except BenchError:
             # Timed with hand-made settings: there is no preset to compute epochs and hours from.
             continue
-        if {"pretrain_iterations", "train_iterations"} <= values.keys():
-            schedule = TrainingSchedule(int(values["pretrain_iterations"]), int(values["train_iterations"]))
-            found[algorithm, variant, name] = schedule
     return found
+
+
+def _schedules(presets: Mapping[tuple[str, str, str], Preset]) -> Schedules:
+    counts = {key: preset.values for key, preset in presets.items()}
+    return {
+        key: TrainingSchedule(int(values["pretrain_iterations"]), int(values["train_iterations"]))
+        for key, values in counts.items()
+        if {"pretrain_iterations", "train_iterations"} <= values.keys()
+    }
+
+
+def _phase_iterations(preset: Preset) -> dict[str, int]:
+    # BDPO's warm-up is the beginning of a phase, not one of its own.
+    names = [
+        name for name in preset.step_counts if name.endswith("_iterations") and name != "warm_up_iterations"
+    ]
+    return {name.removesuffix("_iterations"): int(preset.values[name]) for name in names}
 
 
 def _curves(points: pd.DataFrame) -> dict[int, LearningCurve]:

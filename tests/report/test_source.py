@@ -40,6 +40,8 @@ def data(tmp_path):
             alone = replace(timing_record(None), task="antmaze-umaze-v0")
             writer.record(alone)
             writer.record(replace(timing_record(seeds[0].key)))
+            latency = replace(timing_record(seeds[0].key), quantity="action_latency_median_seconds")
+            writer.record(replace(latency, value=0.002))
         yield load_report_data(store, load_catalog())
 
 
@@ -73,3 +75,10 @@ def test_curves_runs_failures_and_timings(data):
 def test_the_schedule_of_the_timed_task_is_the_presets(data):
     schedule = data.schedules["dtql", "released", "antmaze-umaze-v0"]
     assert (schedule.pretraining_iterations, schedule.training_iterations) == (50_000, 500_000)
+
+
+def test_phases_of_what_was_timed_and_latencies_of_trials(data):
+    phases = data.phase_iterations["dtql", "released", "antmaze-umaze-v0"]
+    assert phases == {"pretrain": 50_000, "train": 500_000}
+    (trial,) = [trial for cell in data.measured for trial in cell.trials if trial.trial_id in data.latencies]
+    assert (trial.seed, data.latencies[trial.trial_id]) == (2, 0.002)
