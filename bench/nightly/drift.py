@@ -9,11 +9,11 @@ which the prediction interval sees anyway, is not remembered as a drift. Per cel
 and a sum that reaches the limit alarms. It stops there, so that a drift that was mended is soon forgotten.
 
 All nights share one baseline, and the error of its mean pushes every score the same way: with 20 baseline
-seeds and 2 a night by 0.30 standard deviations, the unluckiest of 12 cells by twice that. A textbook slack of
-0.5 takes this for a drift: to keep a rate of 0.001 its limit must be 30 instead of 7.3, and a drop of one seed
-deviation is then found after 49 nights on average instead of 9. `drift_rule` therefore simulates with the
-error in it and takes the slack that finds such a drop soonest: 0.75 here, 40 nights. More baseline seeds are
-the cure (40 seeds: 17 nights); letting the nights improve the baseline would hide what is to be found.
+seeds and 2 a night by 0.30 standard deviations, the unluckiest of 12 cells by twice that. A textbook slack
+of 0.5 takes this for a drift: to keep a rate of 0.001 its limit must be 30 instead of 7.3, and a drop of one
+seed deviation is then found after 49 nights on average instead of 9. `drift_rule` therefore simulates with
+the error in it and takes the slack that finds such a drop soonest: 0.75 here, 40 nights. More baseline seeds
+are the cure (40 seeds: 17 nights); letting the nights improve the baseline would hide what is to be found.
 """
 
 from __future__ import annotations
