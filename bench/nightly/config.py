@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.catalog import Catalog, Physics, PositiveInt, load_catalog
 from bench.errors import BenchError, unknown_name
+from bench.evaluation.protocols import RUNNING_AVERAGE
 from bench.execute.grid import Cell, Request, plan_cells
 from bench.headlines import method_names
-from bench.presets import RELEASED, Value
+from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs
 from bench.resources import resource
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
@@ -103,8 +104,8 @@ class Nightly(_Entry):
     speed: SpeedRates | None = SpeedRates()
     """None: speed is not watched."""
     store: str = "results/nightly.sqlite"
-    margins: str = "margins.yaml"
-    """Margins of the comparison with the papers."""
+    margins: str | None = None
+    """File with the margins of the comparison with the papers; None: the installation's margins.yaml."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,23 @@ def load_nightly(path: Path | None = None) -> NightlyFile:
     _check_names(settings, document, catalog)
     cells: dict[tuple[str, str, str], Cell] = {}
     for index, grid in enumerate(settings.canary):
-        for cell in plan_cells(_request(grid, (0,), catalog)):
+        for cell in _planned(document, index, _request(grid, (0,), catalog)):
             key = (cell.algorithm, cell.variant, cell.task.name)
             if key in cells:
                 raise document.error(("canary", index), f"{cell.name} is in the canary twice")
+            if cell.preset.evaluation.protocol == "rat" and len(cell.evaluation_steps) < RUNNING_AVERAGE:
+                few = f"{cell.name} reports the mean of its last {RUNNING_AVERAGE} evaluations and has fewer"
+                raise document.error(("canary", index), few, f"Write evaluations: {RUNNING_AVERAGE}.")
             cells[key] = cell
     return NightlyFile(document.path, settings, tuple(cells.values()))
+
+
+def _planned(document: LinedYaml, index: int, request: Request) -> list[Cell]:
+    try:
+        return plan_cells(request)
+    except BenchError as error:
+        problem = f"{error.what}. {error.why}" if error.why else error.what
+        raise document.error(("canary", index), problem, error.do_this) from error
 
 
 def _request(grid: Canary, seeds: Sequence[int], catalog: Catalog) -> Request:
@@ -181,12 +193,27 @@ def _check_names(settings: Nightly, document: LinedYaml, catalog: Catalog) -> No
         for number, name in enumerate(grid.algorithms):
             if name not in known:
                 raise _unknown(document, (*place, "algorithms", number), "algorithm", name, known)
+        for method, values in grid.settings.items():
+            _check_settings((*place, "settings", method), method, values, grid, document)
     if settings.speed is not None and settings.speed.task not in catalog.tasks:
         raise _unknown(document, ("speed", "task"), "task", settings.speed.task, catalog.tasks)
 
 
+def _check_settings(
+    place: tuple[str | int, ...], method: str, values: Mapping[str, Value], grid: Canary, document: LinedYaml
+) -> None:
+    if method not in grid.algorithms:
+        raise _unknown(document, place, "algorithm of this grid", method, grid.algorithms)
+    # A headline's methods differ by task; `plan_cells` looks at these.
+    known = hyperparameter_docs(method) if method in algorithms_with_presets() else values
+    for name in values:
+        if name not in known:
+            raise _unknown(document, (*place, name), f"hyper-parameter of {method}", name, tuple(known))
+
+
 def _unknown(
-    document: LinedYaml, place: tuple[str | int, ...], kind: str, name: str, known: Sequence[str]
+    document: LinedYaml, place: tuple[str | int, ...], kind: str, name: str, known: Iterable[str]
 ) -> BenchError:
-    found = unknown_name(kind, name, known, f"bench list {kind}s")
+    listing = f"bench list {kind}s" if kind in ("suite", "task", "algorithm") else "bench show ALGORITHM TASK"
+    found = unknown_name(kind, name, known, listing)
     return document.error(place, found.what, found.do_this)
