@@ -17,6 +17,8 @@ from bench.report.published import Published, assumptions, published, success_fl
 from bench.report.statistics import Components, Difference, Sample, holm
 
 MOST_FURTHER_SEEDS = 100
+SAME_SCORE = 1e-6
+"""Score points within which scores are the same, rounding of their means aside."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ def examined(
         )
     if evidence is None:
         return replace(verdict, reasons=("the paper does not say what its ± means",))
-    ours = Sample.of(entry.scores, entry.n * success_floor(cell, entry.n, entry.mean))
+    floor = success_floor(cell, entry.n, entry.mean)
+    if not floor and max(entry.scores) - min(entry.scores) <= SAME_SCORE:
+        # An oracle or a kitchen often scores 100 with every seed; a standard error of 0 would settle anything.
+        return replace(verdict, reasons=(f"all {entry.n} seeds score the same: no spread to judge by",))
+    ours = Sample.of(entry.scores, entry.n * floor)
     lost = tuple(reason for reason in entry.shortfalls())
     return Tested(verdict, evidence, ours, margins.of(verdict.id, cell), lost)
 

@@ -25,9 +25,13 @@ from bench.report.suite_verdicts import suite_verdicts
 SCORE = "d4rl_normalized_score"
 
 
-def judge(data: ReportData, margins: Margins) -> Judgement:
-    """Hold everything comparable in `data` against the papers' own numbers."""
-    printed = own_numbers()
+Printed = Mapping[Key, tuple[str, PaperCell]]
+"""Numbers that may be judged, each with the id of its table."""
+
+
+def judge(data: ReportData, margins: Margins, printed: Printed | None = None) -> Judgement:
+    """Hold everything comparable in `data` against `printed`, the papers' own numbers unless given."""
+    printed = own_numbers() if printed is None else printed
     chosen = matched((cell for _, cell in printed.values()), data.measured)
     found = {
         key: examined(key, table, cell, chosen[cell], data.final_episodes, margins)
@@ -43,7 +47,7 @@ def judge(data: ReportData, margins: Margins) -> Judgement:
     return Judgement(cells, suites, _statements(margins, judged))
 
 
-def own_numbers() -> Mapping[Key, tuple[str, PaperCell]]:
+def own_numbers() -> Printed:
     """Every score that a paper prints of its own method, with its table: of two the first without erratum.
 
     Aggregates, quoted numbers and ablations are not judged.
