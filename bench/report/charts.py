@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -76,17 +75,17 @@ def save_chart(chart: Chart, stream: BinaryIO, format_: str) -> None:
 
 
 def frame(
-    look: Look, handles: Sequence[Artist], rows: int, columns: int, panel_height: float, *, titled: bool
+    look: Look, handles: Sequence[Line2D], rows: int, columns: int, panel_height: float, *, titled: bool
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a legend on top and a grid of panels below, and the axes row by row.
 
     Sizes are fixed instead of fitted: letting Matplotlib find them draws every figure twice.
     """
     em = look.font_size / 72
-    left, right, bottom, gap = 4.2 * em, 0.8 * em, 3.6 * em, 3.2 * em
+    left, right, bottom, gap = 4.6 * em, 0.8 * em, 3.6 * em, 3.2 * em
     head, between = (1.8 if titled else 0.6) * em, (4.0 if titled else 3.0) * em
     legend = _legend_columns(look, handles)
-    above = math.ceil(len(handles) / legend) * 1.55 * em + (0.9 * em if handles else 0.0)
+    above = math.ceil(len(handles) / legend) * 1.36 * em + (0.9 * em if handles else 0.0)
     height = above + head + rows * panel_height + (rows - 1) * between + bottom
     width = (look.width - left - right - (columns - 1) * gap) / columns
     figure = Figure(figsize=(look.width, height))
@@ -107,7 +106,7 @@ def frame(
             frameon=False,
             labelcolor=look.ink,
             fontsize=look.font_size,
-            handlelength=2.6,
+            handlelength=_handle_length(handles),
             columnspacing=1.4,
             borderpad=0.2,
             borderaxespad=0.0,
@@ -147,8 +146,17 @@ def stroke(dashes: Dashes) -> tuple[float, Dashes | None]:
     return (0, dashes or None)
 
 
-def _legend_columns(look: Look, handles: Sequence[Artist]) -> int:
-    """As many as fit side by side; DejaVu Sans takes about 0.6 of its size per character."""
-    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
-    entry = (0.6 * longest + 4.8) * look.font_size / 72
-    return max(1, min(len(handles) or 1, int((look.width - 4 * look.font_size / 72) / entry)))
+def _legend_columns(look: Look, handles: Sequence[Line2D]) -> int:
+    """As many as fit side by side; DejaVu Sans takes about 0.57 of its size per character."""
+    room = look.width * 72 / look.font_size - 5.4
+    lengths = [0.57 * len(str(handle.get_label())) + _handle_length(handles) + 2.2 for handle in handles]
+    for columns in range(len(handles), 1, -1):
+        rows = math.ceil(len(lengths) / columns)
+        if sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows)) <= room:
+            return columns
+    return 1
+
+
+def _handle_length(handles: Sequence[Line2D]) -> float:
+    """In font sizes: dashes need room to be told apart, markers do not."""
+    return 1.0 if all(handle.get_linestyle() == "None" for handle in handles) else 2.8

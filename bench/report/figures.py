@@ -10,6 +10,12 @@ from bench.report.charts import Chart, Section, chart_svg
 from bench.report.curve_charts import suite_chart, task_chart
 from bench.report.mean_curves import mean_curves
 from bench.report.measured import LearningCurve, Measured, ReportData, SeedScore
+from bench.report.printed_costs import load_cost_sources
+from bench.report.profile_charts import aggregate_chart, profile_chart
+from bench.report.tradeoff_charts import score_latency_chart, score_time_chart
+
+SPEED_TASK = "antmaze-umaze-v0"
+BANDIT = "bandit"
 
 
 @dataclass(frozen=True)
@@ -32,17 +38,42 @@ def page_figures(data: ReportData) -> list[PageFigure]:
     """Every chart that has something to show, in the order of the sections: one of curves for each task."""
     curves = mean_curves(data.measured, data.curves)
     charts = [task_chart(task, found, _cells(data, [task])) for task, found in curves.items()]
-    return [_figure(chart) for chart in charts]
+    return [_figure(chart) for chart in (*charts, *_suite_charts(data))]
 
 
 def paper_charts(data: ReportData) -> list[Chart]:
     """Every chart that has something to show, as papers have them: one sheet of curves for each suite."""
     curves = mean_curves(data.measured, data.curves)
-    charts = []
+    sheets = []
     for name, tasks in _suites(list(curves)).items():
         here = {task: curves[task] for task in tasks}
-        charts.append(suite_chart(name, here, _cells(data, tasks)))
-    return charts
+        sheets.append(suite_chart(name, here, _cells(data, tasks)))
+    return [*sheets, *_suite_charts(data)]
+
+
+def _suite_charts(data: ReportData) -> list[Chart]:
+    """What is said of whole suites; of the 2D problems a score says too little."""
+    catalog = load_catalog()
+    measured = {entry.task for entry in data.measured}
+    suites = {suite.name: suite.tasks for suite in catalog.suites.values()}
+    # DTQL's comparison of training times is of this one task.
+    groups = {**suites, SPEED_TASK: (catalog.task(SPEED_TASK),)}
+    chosen = {
+        name: [task for task in tasks if task.domain != BANDIT]
+        for name, tasks in groups.items()
+        if any(task.name in measured for task in tasks)
+    }
+    groups = {name: tasks for name, tasks in chosen.items() if tasks}
+    sources = load_cost_sources() if groups else []
+    names = {name: [task.name for task in tasks] for name, tasks in groups.items()}
+    suites_only = {name: tasks for name, tasks in names.items() if name in suites}
+    charts = (
+        *(score_time_chart(data, name, tasks, sources) for name, tasks in groups.items()),
+        *(score_latency_chart(data, name, tasks) for name, tasks in groups.items()),
+        *(profile_chart(data, name, tasks) for name, tasks in suites_only.items()),
+        *(aggregate_chart(data, name, tasks) for name, tasks in suites_only.items()),
+    )
+    return [chart for chart in charts if chart is not None]
 
 
 def learning_curves_svg(task: str, curves: Sequence[LearningCurve]) -> str:

@@ -99,6 +99,22 @@ def count_text(counts: Iterable[int]) -> str:
     return f"n = {low}" if low == high else f"n = {low}\N{EN DASH}{high}"
 
 
+def labels_of(series: Mapping[Series, Mapping[str, Measured]]) -> dict[Series, str]:
+    """Names with seeds, `DTQL (n = 5)`, and with tasks where these differ."""
+    names, same = names_of(list(series)), len({len(by_task) for by_task in series.values()}) == 1
+    return {
+        one: f"{names[one]} ({count_text(e.n for e in by_task.values())}"
+        + ("" if same else f", {task_count(len(by_task))}")
+        + ")"
+        for one, by_task in series.items()
+    }
+
+
+def task_count(count: int) -> str:
+    """`1 task`, `9 tasks`."""
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
 def doubts(entries: Iterable[Measured]) -> str:
     """Sentences on what was measured below the preset, on other data or by other physics; often empty."""
     reduced: dict[str, list[str]] = {}
@@ -119,10 +135,12 @@ def doubts(entries: Iterable[Measured]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def differing_tasks(series: Mapping[Series, Mapping[str, Measured]]) -> str:
-    """A warning where the series were not all measured on the same tasks."""
+def coverage(series: Mapping[Series, Mapping[str, Measured]]) -> str:
+    """On how many tasks the series were measured; a warning where not all on the same."""
     tasks = {frozenset(by_task) for by_task in series.values()}
-    return "Not all methods cover the same tasks, which moves their means." if len(tasks) > 1 else ""
+    if len(tasks) == 1:
+        return f"{task_count(len(next(iter(tasks))))} each."
+    return "Not all methods cover the same tasks, which moves their means."
 
 
 def _finished(entry: Measured) -> float:

@@ -1,0 +1,146 @@
+"""Performance profiles and aggregate scores of suites as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, stroke
+from bench.report.measured import Measured, ReportData
+from bench.report.profiles import (
+    LEVEL,
+    aggregates_of,
+    bounded,
+    fewest_seeds,
+    profile_of,
+    thresholds_of,
+)
+from bench.report.series import Series, by_series, coverage, dashes_of, doubts, labels_of
+from bench.report.statistics import Interval, bootstrap_caveat
+
+_LINE, _BAND_ALPHA = 1.3, 0.15
+
+Cells = Mapping[Series, Mapping[str, Measured]]
+
+
+def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | None:
+    """Share of runs above a score, for every score; None where nothing is measured."""
+    series = by_series(data.measured, tasks)
+    if not series:
+        return None
+    what = (
+        "Share of runs (seeds of all tasks, tasks weighing the same) whose final evaluation scores above τ; "
+        f"further right is better. Band: pointwise {100 * LEVEL:.0f} % bootstrap over seeds within tasks."
+    )
+    title = f"Performance profile, {name}"
+    return Chart(
+        "profiles",
+        f"profile-{name}",
+        title,
+        _about(what, series),
+        _methods(series),
+        _tasks(series, tasks),
+        lambda look: _drawn_profiles(look, series),
+    )
+
+
+def aggregate_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | None:
+    """Mean and interquartile mean of every method over the tasks of a suite; None for a single task."""
+    series = by_series(data.measured, tasks)
+    if max(map(len, series.values()), default=0) < 2:
+        return None
+    what = (
+        "Final evaluations over all seeds and tasks. Mean: "
+        f"{100 * LEVEL:.0f} % t-interval. IQM: interquartile mean, that of the middle half of the runs; "
+        f"{100 * LEVEL:.0f} % bootstrap interval over seeds within tasks."
+    )
+    return Chart(
+        "profiles",
+        f"aggregate-{name}",
+        f"Aggregate scores, {name}",
+        _about(what, series),
+        _methods(series),
+        _tasks(series, tasks),
+        lambda look: _drawn_aggregates(look, series),
+    )
+
+
+def _about(what: str, series: Cells) -> str:
+    caveat = bootstrap_caveat(fewest_seeds(series))
+    entries = [entry for by_task in series.values() for entry in by_task.values()]
+    sentences = (
+        what,
+        f"{caveat[0].upper()}{caveat[1:]}." if caveat else "",
+        coverage(series),
+        doubts(entries),
+    )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _methods(series: Cells) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.algorithm for one in series))
+
+
+def _tasks(series: Cells, tasks: Sequence[str]) -> tuple[str, ...]:
+    return tuple(task for task in tasks if any(task in by_task for by_task in series.values()))
+
+
+def _drawn_profiles(look: Look, series: Cells) -> Figure:
+    labels, dashes = labels_of(series), dashes_of(list(series))
+    handles = [line_handle(one.style.colour, dashes[one], labels[one], _LINE) for one in series]
+    figure, (axes,) = frame(look, handles, 1, 1, 0.56 * look.width, titled=False)
+    plain_axes(axes, look, "normalised score τ", "runs scoring above τ")
+    thresholds = thresholds_of(series)
+    for one, by_task in series.items():
+        profile = profile_of(list(by_task.values()), thresholds)
+        drawn = {"color": one.style.colour, "linestyle": stroke(dashes[one]), "linewidth": _LINE}
+        axes.plot(thresholds, profile.share, drawstyle="steps-post", **drawn)
+        if np.any(profile.high > profile.low):
+            band = {"color": one.style.colour, "alpha": _BAND_ALPHA, "linewidth": 0}
+            axes.fill_between(thresholds, profile.low, profile.high, step="post", **band)
+    axes.set_xlim(thresholds[0], thresholds[-1])
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return figure
+
+
+def _drawn_aggregates(look: Look, series: Cells) -> Figure:
+    labels = labels_of(series)
+    row = 1.9 * look.font_size / 72
+    figure, panels = frame(look, [], 1, 2, row * (len(series) + 0.4), titled=True)
+    _make_room(figure, panels, look, 0.36)
+    aggregates = [aggregates_of(list(by_task.values())) for by_task in series.values()]
+    columns: tuple[tuple[str, list[Interval]], ...] = (
+        ("mean", [both.mean for both in aggregates]),
+        ("IQM", [both.interquartile_mean for both in aggregates]),
+    )
+    for axes, (title, intervals) in zip(panels, columns, strict=True):
+        plain_axes(axes, look, "normalised score", "", title)
+        _draw_intervals(axes, list(series), intervals)
+        axes.set_yticks(range(len(series)), list(labels.values()) if axes is panels[0] else [])
+    return figure
+
+
+def _draw_intervals(axes: Axes, series: Sequence[Series], intervals: Sequence[Interval]) -> None:
+    for place, (one, interval) in enumerate(zip(series, intervals, strict=True)):
+        if bounded(interval):
+            axes.plot([interval.low, interval.high], [place] * 2, color=one.style.colour, linewidth=1.4)
+        axes.plot(interval.estimate, place, one.style.marker, color=one.style.colour, markersize=4.5)
+    axes.set_ylim(len(series) - 0.3, -0.7)
+    axes.margins(x=0.08)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _make_room(figure: Figure, panels: Sequence[Axes], look: Look, share: float) -> None:
+    """Shift the panels to the right: names of methods stand to the left of the first."""
+    gap, right = 0.06, 1 - 0.8 * look.font_size / 72 / look.width
+    width = (right - share - gap) / len(panels)
+    for place, axes in enumerate(panels):
+        box = axes.get_position()
+        axes.set_position((share + place * (width + gap), box.y0, width, box.height))
