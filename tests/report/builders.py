@@ -142,7 +142,7 @@ def toy_data():
         hardware={"cpu": "Some CPU", "cores": 2, "memory_gib": 7.75, "gpus": []},
     )
     failure = FailureRecord(key, 1234, "diverged", "loss is NaN", "Traceback <b>here</b>")
-    return ReportData(toy_measured(), (), {}, curves, (run,), (failure,))
+    return ReportData(measured=toy_measured(), curves=curves, runs=(run,), failures=(failure,))
 
 
 def check_golden(name, text):

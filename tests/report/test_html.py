@@ -1,93 +1,193 @@
-"""The page: one file, everything escaped, every note reachable."""
+"""The page: one file, everything escaped, every number led to what is known of it."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
-from bench.report.measured import ReportData
+import pytest
+
+from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.renderers.html import render
-from tests.report.builders import AWKWARD, WHEN, check_golden, toy_data, toy_measured, toy_table
+from bench.report.renderers.page.verdicts import strip_of
+from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
+from tests.report.verdicts import comparison, judged_table, toy_judgement
+
+VOID = frozenset(("meta", "link", "br", "use", "input"))
+LOADS = ("src", "srcset", "data", "action", "poster", "background")
 
 
 class _Page(HTMLParser):
-    """Collects tags, ids, links and text; fails on tags that do not close in order."""
-
-    VOID = frozenset(("meta", "link", "br", "use"))
+    """Collects what the tests ask about; fails on tags that do not close in order."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.ids, self.links, self.sources, self.text = [], [], [], [], [], []
+        self.open, self.tags, self.ids, self.links, self.loads, self.shown = [], [], [], [], [], []
+        self.texts = {}
+        """Text inside of every element with an id."""
         self.feed(text)
         assert self.open == []
+        self.text = " ".join("".join(self.shown).split())
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
         values = dict(attrs)
+        self.tags.append((tag, values))
         self.ids += [values["id"]] if "id" in values else []
         self.links += [values["href"]] if "href" in values else []
-        self.sources += [values["src"]] if "src" in values else []
-        if tag not in self.VOID:
-            self.open.append(tag)
+        self.loads += [values[name] for name in LOADS if name in values]
+        if tag not in VOID:
+            self.open.append((tag, values.get("id")))
 
     def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
+        self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
+        if tag not in VOID:
+            assert self.open.pop()[0] == tag
 
     def handle_data(self, data):
-        self.text.append(data)
+        if self.open and self.open[-1][0] not in ("script", "style"):
+            self.shown.append(data)
+            for _, id_ in self.open:
+                if id_:
+                    self.texts[id_] = self.texts.get(id_, "") + data
 
 
-def _page(data=None):
-    return render([toy_table()], data if data is not None else toy_data(), WHEN)
+def _data():
+    """Toy data whose first cell's origin and settings are known."""
+    origin = Origin(
+        trial_id=10, run_id="run-1", code_version="0.1.0", code_commit="0123456789abcdef", code_dirty=False,
+        code_sha256=None, dataset_sha256="fe" * 32, simulator="mujoco 3.4.0", device="cpu: <Some> CPU",
+        runner="eager", threads=2, stack=[0, 1, 2], training_seconds=7200.0, evaluation_seconds=60.0,
+    )  # fmt: skip
+    configuration = {
+        "hyperparameters": {"batch_size": 256, "critic_learning_rate": 3e-4, "clip": True},
+        "sources": {"batch_size": "Table 4 <main.py>"},
+        "reward_transform": "none",
+        "evaluation": {"steps": list(range(100, 1100, 100)), "episodes": 10},
+    }
+    return replace(toy_data(), origins={10: origin}, configurations={"ab" * 32: configuration})
 
 
-def test_golden_without_figures():
-    data = toy_data()
-    data = ReportData(data.measured, (), {}, (), data.runs, data.failures)
-    check_golden("report.html", _page(data))
+def _text(data=None, judgement=None):
+    return render([judged_table()], data or _data(), WHEN, judgement or toy_judgement())
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_runs():
-    page = _Page(_page())
-    assert "script" not in page.tags
-    assert page.sources == []
+@pytest.fixture(scope="module")
+def page():
+    return _Page(_text())
+
+
+def test_nothing_comes_from_elsewhere(page):
+    assert page.loads == []
     assert all(link.startswith("#") or link == "data:," for link in page.links)
-    assert "@import" not in _page()
-    assert not re.search(r"url\((?!#)", _page())
+    text = _text()
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|import)\s*\(", text)
+    policies = [values["content"] for tag, values in page.tags if values.get("http-equiv")]
+    assert policies[0].startswith("default-src 'none'")
 
 
-def test_names_are_shown_and_never_read_as_html():
-    text = "".join(_Page(_page()).text)
-    assert AWKWARD in text
-    assert "bench run --tasks 'a<b>'" in text
-    assert "Traceback <b>here</b>" in text
+def test_names_are_shown_and_never_read_as_html(page):
+    for text in (AWKWARD, "bench run --tasks 'a<b>'", "Traceback <b>here</b>", "toys<b>", "cpu: <Some> CPU"):
+        assert text in page.text
+    for text in ("margins <declared> before", "reduced (budget < 1)", "Table 4 <main.py>"):
+        assert text in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "b" not in {tag for tag, _ in page.tags}
 
 
-def test_links_lead_to_notes_and_ids_are_unique():
-    page = _Page(_page())
+def test_links_lead_somewhere_and_ids_are_unique(page):
     targets = {link[1:] for link in page.links if link.startswith("#")}
     assert targets <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_headline_counts_trials():
-    text = " ".join(" ".join(_Page(_page()).text).split())
-    assert "Trials 7 Finished 7 Failed 0" in text
-    assert "1 of 2 cells measured, 1 comparable" in text
+def test_a_number_leads_to_seeds_interval_protocol_and_where_it_comes_from(page):
+    (row,) = re.findall(
+        rf"<th scope=\"row\">{re.escape('a_b&amp;c&lt;script&gt;')}</th>.*?</tr>", _text(), re.S
+    )[1:2]
+    (link,) = re.findall(r'class="number" href="#(made-[^"]+)">99\.5', row)
+    facts = " ".join(page.texts[link].split())
+    for fact in (
+        "reproduced: no difference that matters",
+        "99.5 ± 1.5",
+        "0: 98.0, 1: 101.0, 2: 99.5",
+        "\N{MINUS SIGN}0.1, 90 % interval \N{MINUS SIGN}2.1 to +1.9; margin ±5.0",
+        "the last evaluation, 10 episodes each",
+        "99.6 ± 1.00 (5 seeds, 10 episodes each, final checkpoint, ± standard error over",
+        "d = 99.5 - 99.6 = -0.1",
+    ):
+        assert fact in facts
+    home = " ".join(page.texts[link.rpartition("-")[0]].split())
+    for fact in ("commit 0123456789ab", "fefefefefefe", "abababababab", "10, 11, 12", "mujoco 3.4.0"):
+        assert fact in home
+
+
+def test_hyperparameters_stand_with_value_and_source(page):
+    (home,) = [id_ for id_ in page.texts if re.fullmatch(r"made-dtql-released-a-b-c-script-ab+.*", id_)][:1]
+    text = " ".join(page.texts[home].split())
+    assert re.search(r"batch_size\s*256\s*Table 4 <main.py>", text)
+    assert re.search(r"critic_learning_rate\s*0\.0003\s*unknown", text)
+    assert re.search(r"clip\s*yes\s*unknown", text)
+    assert re.search(r"reward_transform\s*none", text)
+    assert "100, 200, …, 1,000 (10 in all)" in text
+    assert "2.0 h" in text
+
+
+def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
+    assert (
+        "1 of 1 suite mean reproduced; 1 of 4 judged cells reproduced, 2 not reproduced, 1 inconclusive."
+        in page.text
+    )
+    assert "88.1 measured, 87.9 printed" in page.text
+    assert "Difference +0.2, 90 % interval \N{MINUS SIGN}0.8 to +1.2; margin ±3.0." in page.text
+    for number, words in ((1, "reproduced"), (1, "not reproduced, below"), (1, "not comparable")):
+        assert re.search(rf"\b{number} \S {words}", page.text)
+    assert "7 trials stored: 7 finished, 0 failed." in page.text
+
+
+def test_the_list_begins_with_what_needs_attention(page):
+    listed = [values["data-task"] for tag, values in page.tags if tag == "tr" and values.get("data-verdict")]
+    assert listed == [
+        "hopper-medium-v2", "walker2d-medium-v2", "halfcheetah-medium-v2", AWKWARD, "antmaze-umaze-v0",
+    ]  # fmt: skip
+    assert "few seeds; 7 further seeds would decide" in page.text
+
+
+def test_intervals_are_drawn_in_margins_and_end_at_the_edge():
+    strip = strip_of(comparison(8.0, 1.0, margin=5.0))
+    middle, margin = strip.width / 2, strip.band[1] / 2
+    assert strip.band[0] == middle - margin
+    drawn = (strip.dot, strip.low, strip.high)
+    assert drawn == pytest.approx([middle + margin * value / 5 for value in (8, 7, 9)], abs=0.05)
+    far = strip_of(comparison(0.0, 99.0))
+    assert 0 < far.low < far.high < far.width
+    assert strip_of(None) is None
+
+
+def test_no_verdict_is_told_by_colour_alone(page):
+    text = _text()
+    for cell in re.findall(r'<td class="measured[^>]*data-verdict="reproduced".*?</td>', text, re.S):
+        assert "✓" in cell
+        assert '<span class="spoken">reproduced: </span>' in cell
 
 
 def test_an_empty_store_says_what_to_type():
     text = render([toy_table()], ReportData(), WHEN)
     assert "bench run --suite quickstart" in text
+    assert "Nothing has been measured that a paper prints a number for." in text
 
 
 def test_no_nan_is_shown():
-    from dataclasses import replace
-
-    from bench.report.measured import SeedScore
-
-    broken = replace(toy_measured()[0], trials=(SeedScore(1, 0, "finished", float("nan")),))
+    nan = float("nan")
+    broken = replace(
+        toy_measured()[0], trials=(SeedScore(1, 0, "finished", nan), SeedScore(2, 1, "failed", None))
+    )
     text = render([toy_table(broken)], ReportData(measured=(broken,)), WHEN)
-    assert ">nan" not in text.lower()
+    assert "nan" not in _Page(text).text.lower()
+    assert "0 of 2 seeds" in text
+
+
+def test_a_page_without_provenance_is_whole():
+    _Page(render([toy_table()], toy_data(), WHEN))

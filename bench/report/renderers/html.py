@@ -1,37 +1,75 @@
-"""One self-contained page: headline, tables, learning curves, provenance, failures."""
+"""One self-contained page: verdicts, tables, figures, failures, and how each number was made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.records import RunRecord
-from bench.report.figures import learning_curves_svg
 from bench.report.figures2d import FilledFigure, fill_figures
 from bench.report.illustrations import Illustrations
-from bench.report.measured import LearningCurve, ReportData
+from bench.report.judgement import WORDS, Judgement
+from bench.report.measured import ReportData
 from bench.report.panels2d import page_svg
-from bench.report.tables import Cell, Table, note_labels
+from bench.report.renderers.page import words
+from bench.report.renderers.page.figures import figure_sections
+from bench.report.renderers.page.making import Making, makings, seeds_text
+from bench.report.renderers.page.numbers import ids_of
+from bench.report.renderers.page.tables import PageTable, page_tables
+from bench.report.renderers.page.verdicts import headline, strip_of, verdict_rows
+from bench.report.tables import Table
 from bench.resources import resource
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The counts that open the page."""
+class Trials:
+    """Counts of what is stored."""
 
-    trials: int
+    total: int
     finished: int
     failed: int
-    tables: tuple[tuple[str, str], ...]
-    """(title, coverage) of each table."""
+    open: int
 
 
-def render(tables: Sequence[Table], data: ReportData, made_at: datetime) -> str:
+@dataclass(frozen=True)
+class Filters:
+    """What a reader may choose from."""
+
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+def render(
+    tables: Sequence[Table], data: ReportData, made_at: datetime, judgement: Judgement | None = None
+) -> str:
     """The page as one HTML text without any reference to another file."""
+    judgement = judgement or Judgement()
+    environment = _environment()
+    shown = page_tables(tables, judgement)
+    made = makings(data, (number for table in shown for number in table.numbers()))
+    rows = verdict_rows(judgement.cells)
+    return environment.get_template("report.html.j2").render(
+        made_at=made_at,
+        judgement=judgement,
+        answer=headline(judgement),
+        judged=[row for row in rows if row.verdict.outcome != "not comparable"],
+        others=[row for row in rows if row.verdict.outcome == "not comparable"],
+        tables=shown,
+        ids=_ids(shown, made),
+        figures=figure_sections(data),
+        figures_2d=_figures_2d(data.illustrations),
+        makings=made,
+        homes={making.id for making in made},
+        trials=_trials(data),
+        data=data,
+        filters=_filters(data, judgement),
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(resource("reports/templates")),
         autoescape=True,
@@ -39,71 +77,36 @@ def render(tables: Sequence[Table], data: ReportData, made_at: datetime) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["minute"] = _minute
-    environment.filters["machine"] = _machine
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        tables=[(table, note_labels(table)) for table in tables],
-        headline=_headline(tables, data),
-        figures=_figures(data.curves),
-        figures_2d=_figures_2d(data.illustrations),
-        data=data,
-        made_at=made_at,
-        tooltip=tooltip,
-    )
+    for function in (words.minute, words.machine, words.points, words.signed, words.hours):
+        environment.filters[function.__name__] = function
+    environment.filters |= {"strip": strip_of, "slug": words.slug, "seeds_text": seeds_text}
+    environment.globals |= {"WORDS": WORDS, "MARKS": words.MARKS, "MEANINGS": words.MEANINGS}
+    environment.globals["interval"] = words.interval
+    return environment
 
 
-def _headline(tables: Sequence[Table], data: ReportData) -> Headline:
+def _ids(tables: Sequence[PageTable], made: Sequence[Making]) -> dict[object, str]:
+    """Ids of the numbers that the page tells about: those of its cells and of its tables."""
+    homes = {making.id for making in made} | {f"{table.table.id}-numbers" for table in tables}
+    ids = ids_of(number for table in tables for number in table.numbers())
+    return {number: id_ for number, id_ in ids.items() if number.home in homes}
+
+
+def _trials(data: ReportData) -> Trials:
     states = [trial.state for entry in data.measured for trial in entry.trials]
-    counts = tuple((table.title, str(table.coverage)) for table in tables)
-    return Headline(len(states), states.count("finished"), states.count("failed"), counts)
+    finished, failed = states.count("finished"), states.count("failed")
+    return Trials(len(states), finished, failed, len(states) - finished - failed)
 
 
-def _figures(curves: Sequence[LearningCurve]) -> list[tuple[str, Markup]]:
-    by_task: dict[str, list[LearningCurve]] = {}
-    for curve in curves:
-        by_task.setdefault(curve.task, []).append(curve)
-    # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
-    return [(task, Markup(learning_curves_svg(task, group))) for task, group in by_task.items()]
+def _filters(data: ReportData, judgement: Judgement) -> Filters:
+    measured = [(entry.algorithm, entry.task) for entry in data.measured]
+    judged = [(cell.key[1], cell.key[2]) for cell in judgement.cells]
+    methods, tasks = zip(*(measured + judged), strict=True) if measured or judged else ((), ())
+    timed = [timing.algorithm for timing in data.timings]
+    return Filters(tuple(sorted({*methods, *timed})), tuple(sorted(set(tasks))))
 
 
 def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, Markup]]:
     filled = fill_figures(illustrations.items)
+    # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
     return [(figure, Markup(page_svg(figure.sheet, figure.layout.id))) for figure in filled]
-
-
-def tooltip(cell: Cell) -> str:
-    """What a reader sees when resting on a number: how it was made."""
-    shown: Mapping[str, str] = {
-        "protocol": "protocol",
-        "episodes": "episodes",
-        "spread_kind": "±",
-        "seeds": "seeds",
-        "verification": "dataset",
-        "replay": "physics found by replay",
-        "variant": "variant",
-        "note": "note",
-    }
-    parts = [f"{name}: {_plain(cell.detail[key])}" for key, name in shown.items() if cell.detail.get(key)]
-    return "; ".join(parts)
-
-
-def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _minute(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment else ""
-
-
-def _machine(run: RunRecord) -> str:
-    """`EPYC 7B13, 2 cores, 7.8 GiB, no GPU`."""
-    hardware = run.hardware
-    gpus = hardware.get("gpus") or []
-    parts = [
-        str(hardware.get("cpu", "")),
-        f"{hardware['cores']} cores" if hardware.get("cores") else "",
-        f"{hardware['memory_gib']:.1f} GiB" if hardware.get("memory_gib") else "",
-        ", ".join(map(str, gpus)) if gpus else "no GPU",
-    ]
-    return ", ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""What the HTML page shows, as plain data for its templates."""

@@ -1,0 +1,82 @@
+"""The verdicts as the page shows them: a headline per suite, counts, and every cell with a small picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome
+from bench.report.renderers.page.numbers import home_of
+from bench.report.renderers.page.words import count
+
+ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
+"""What needs attention first."""
+_WIDTH, _UNIT = 130, 20
+"""Of a strip, and of one margin in it, in its own units."""
+_EDGE = _WIDTH / 2 - 4
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A difference with its 90 % interval, drawn in units of its margin: inside ±1 it does not matter."""
+
+    dot: float
+    low: float
+    high: float
+    band: tuple[float, float] = (_WIDTH / 2 - _UNIT, 2 * _UNIT)
+    """Left end and width of the margin."""
+    width: int = _WIDTH
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A judged cell."""
+
+    verdict: CellVerdict
+    strip: Strip | None
+    home: str
+    """Where the page says how the measured number was made."""
+
+
+def strip_of(test: Comparison | None) -> Strip | None:
+    """Where dot and ends lie; what reaches beyond the strip ends at its edge."""
+    if test is None or not test.margin > 0:
+        return None
+    places = (test.difference, test.low, test.high)
+    dot, low, high = (_WIDTH / 2 + max(-_EDGE, min(_EDGE, _UNIT * value / test.margin)) for value in places)
+    return Strip(round(dot, 1), round(low, 1), round(high, 1))
+
+
+def verdict_rows(verdicts: Iterable[CellVerdict]) -> list[VerdictRow]:
+    """Rows of the list, those first that need attention; within an outcome as they came."""
+    ordered = sorted(verdicts, key=lambda verdict: ORDER.index(verdict.outcome))
+    return [
+        VerdictRow(
+            verdict,
+            strip_of(verdict.comparison),
+            home_of(verdict.key[1], verdict.variant, verdict.key[2], verdict.config_hash),
+        )
+        for verdict in ordered
+    ]
+
+
+def headline(judgement: Judgement) -> str:
+    """The answer in a sentence."""
+    counts = judgement.counts()
+    judged = sum(number for outcome, number in counts.items() if outcome != "not comparable")
+    if not judgement.cells:
+        return "Nothing has been measured that a paper prints a number for."
+    if not judged:
+        return (
+            f"No printed number can be judged yet: {count(len(judgement.cells), 'cell')} measured, none "
+            "under the conditions of its paper."
+        )
+    suites = [suite.outcome for suite in judgement.suites if suite.comparison is not None]
+    of_suites = (
+        f"{suites.count('reproduced')} of {count(len(suites), 'suite mean')} reproduced; " if suites else ""
+    )
+    missed = counts["below"] + counts["above"]
+    return (
+        f"{of_suites}{counts['reproduced']} of {count(judged, 'judged cell')} reproduced, {missed} not "
+        f"reproduced, {counts['inconclusive']} inconclusive."
+    )

@@ -1,0 +1,6 @@
+"use strict";
+{% include "page/theme.js" %}
+{% include "page/details.js" %}
+{% include "page/sorting.js" %}
+{% include "page/filter.js" %}
+{% include "page/scrolling.js" %}

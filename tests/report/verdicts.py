@@ -1,0 +1,69 @@
+"""Verdicts on the toy paper, one of each outcome, and its table with them."""
+
+from dataclasses import replace
+
+from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
+from tests.report.builders import AWKWARD, toy_table
+
+
+def comparison(difference, half_width, margin=5.0):
+    """A test whose 90 % interval reaches `half_width` to either side."""
+    return Comparison(
+        difference, half_width / 2, 8.0, difference - half_width, difference + half_width, margin,
+        0.5, 0.5, 1.0, 1.0,
+    )  # fmt: skip
+
+
+def cell_verdict(outcome, task, test=None, **other):
+    """A verdict on DTQL's number for `task`."""
+    facts = {
+        "key": ("DTQL", "dtql", task, "last"),
+        "table": "toy-1",
+        "method": "DTQL",
+        "printed": "99.6 ± 1.00",
+        "measured": 99.5,
+        "deviation": 1.5,
+        "n": 3,
+        "variant": "released",
+        "config_hash": "ab" * 32,
+        "comparison": test,
+    } | other
+    return CellVerdict(outcome=outcome, **facts)
+
+
+def toy_judgement():
+    """One verdict of each outcome and one of a suite, with awkward names in all texts."""
+    cells = (
+        cell_verdict("reproduced", AWKWARD, comparison(-0.1, 2.0), arithmetic=("d = 99.5 - 99.6 = -0.1",)),
+        cell_verdict("below", "hopper-medium-v2", comparison(-9.0, 1.5)),
+        cell_verdict("above", "walker2d-medium-v2", comparison(8.0, 1.0)),
+        cell_verdict(
+            "inconclusive",
+            "halfcheetah-medium-v2",
+            comparison(3.0, 4.0),
+            further_seeds=7,
+            reasons=("few seeds",),
+        ),
+        cell_verdict("not comparable", "antmaze-umaze-v0", reasons=("reduced (budget < 1)",)),
+    )
+    suite = SuiteVerdict(
+        "toys<b>", "DTQL", "dtql", "last", "reproduced", 2, 2, 88.1, 87.9, comparison(0.2, 1.0, 3.0)
+    )
+    return Judgement(cells, (suite,), ("Rates: 5 % per cell, margins <declared> before.",))
+
+
+def judged_table():
+    """The toy table with the verdict on its one comparable cell."""
+    table = toy_table()
+
+    def judged(cell):
+        of_it = cell.detail.get("task") == AWKWARD and cell.detail.get("config_hash") == "ab" * 32
+        if cell.kind != "measured" or not of_it:
+            return cell
+        return replace(cell, verdict=WORDS["reproduced"], interval=(-2.1, 1.9))
+
+    blocks = tuple(
+        replace(block, rows=tuple(replace(row, cells=tuple(map(judged, row.cells))) for row in block.rows))
+        for block in table.blocks
+    )
+    return replace(table, blocks=blocks)
