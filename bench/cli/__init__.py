@@ -10,6 +10,7 @@ from typer import exceptions
 
 from bench import __version__
 from bench.cli import (
+    check,
     data,
     data_collect,
     data_verify,
@@ -49,6 +50,7 @@ app.command()(explain.explain)
 app.command()(query.query)
 app.add_typer(db.app, name="db")
 app.command()(report.report)
+app.command()(check.check)
 app.command()(serve.serve)
 
 

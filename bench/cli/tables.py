@@ -30,7 +30,7 @@ def print_table(
     if console.is_terminal:
         console.print(_folded(columns, rows, right, narrow))
     else:
-        print("\n".join(_aligned(columns, rows, right)))
+        print("\n".join(aligned(columns, rows, right)))
 
 
 def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Sequence[str]) -> Table:
@@ -55,7 +55,8 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Seq
     return table
 
 
-def _aligned(columns: Row, rows: Sequence[Row], right: Sequence[str]) -> list[str]:
+def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> list[str]:
+    """Rows under their columns as lines, columns two spaces apart."""
     lines = [columns, *([cell.replace("\n", " ") for cell in row] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return [

@@ -1,0 +1,200 @@
+"""`bench check`: whether the measured numbers reproduce the printed ones, with stated error rates."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import StoreOption
+from bench.cli.tables import aligned, print_table
+from bench.errors import BenchError, unknown_name
+from bench.store.location import DEFAULT_STORE, locate
+
+if TYPE_CHECKING:
+    from bench.report.check import Check
+    from bench.report.measured import ReportData
+    from bench.report.renderers.check_text import Section
+
+REFERENCES = ("paper", "baseline")
+FORMATS = ("text", "json", "junit")
+_NUMBERS = ("tasks", "measured", "printed", "d", "90 % interval", "margin", "n", "further seeds", "cells")
+
+
+def check(
+    against: Annotated[
+        str, typer.Option(metavar="REFERENCE", help="What the numbers are held against: paper or baseline.")
+    ] = "paper",
+    suite: Annotated[
+        str,
+        typer.Option(
+            metavar="SUITES",
+            help="Judge only the tasks of these suites, separated by commas; what is judged together is "
+            "corrected together.",
+        ),
+    ] = "",
+    format_: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
+    ] = "text",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
+    margins: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Margins, declared before the run, instead of the project's."),
+    ] = None,
+    explain: Annotated[
+        str,
+        typer.Option(
+            metavar="CELL",
+            help="Show the arithmetic of one verdict: dtql/hopper-medium-v2/last, a suite "
+            "(dtql/d4rl-locomotion/last), or parts that fit one alone ('dtql hopper-medium-v2').",
+        ),
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Text: name everything that has no verdict, not only counts.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Say which printed numbers the stored seeds reproduce, per cell and per suite, with stated error rates.
+
+    Exit code 1 where a number or the mean of a suite is *not reproduced, below*; numbers above are reported.
+    With --explain it is 0.
+    """
+    _require("format", format_, FORMATS)
+    _require("reference", against, REFERENCES)
+    if against == "baseline":
+        raise BenchError(
+            "--against baseline is not there yet",
+            "Baselines are frozen by the nightly job.",
+            "Type: --against paper",
+        )
+    from bench.report.check import check
+    from bench.report.margins import load_margins
+
+    declared = load_margins(margins)
+    data = _load(store)
+    suites = _suites(suite, data)
+    found = check(data, declared, str(locate(store)), datetime.now(UTC), suites)
+    if explain:
+        _explain(explain, found, data, format_)
+        return
+    _deliver(found, format_, out, everything=everything)
+    if found.judgement.failed():
+        print(f"bench: {_failed(found)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _require(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise unknown_name(kind, name, known, "bench check --help")
+
+
+def _load(store: str) -> ReportData:
+    from bench.catalog import load_catalog
+    from bench.report.source import load_judged_data
+    from bench.store.database import open_store
+
+    with open_store(store, read_only=True) as opened:
+        data = load_judged_data(opened, load_catalog())
+    if not data.measured:
+        what = f"the store {locate(store)} holds no trials yet"
+        raise BenchError(what, "There is nothing to check.", "Start with: bench run --suite quickstart")
+    return data
+
+
+def _suites(names: str, data: ReportData) -> list[str]:
+    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if names and not chosen:
+        raise BenchError(f"no suite named in {names!r}", "", "`bench list suites` shows all.")
+    for name in chosen:
+        if name not in data.suites:
+            raise unknown_name("suite", name, data.suites, "bench list suites")
+    return chosen
+
+
+def _deliver(found: Check, format_: str, out: Path | None, *, everything: bool) -> None:
+    if out is None and format_ == "text":
+        for section in _sections(found, everything=everything, whole_names=not sys.stdout.isatty()):
+            _show(section)
+    elif out is None:
+        typer.echo(_rendered(found, format_, everything=everything), nl=False)
+    else:
+        _write(out, _rendered(found, format_, everything=everything))
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in found.judgement.counts().items())
+        typer.echo(f"Wrote {out} (cells: {counts})")
+
+
+def _rendered(found: Check, format_: str, *, everything: bool) -> str:
+    if format_ == "json":
+        from bench.report.renderers import check_json
+
+        return check_json.render(found)
+    if format_ == "junit":
+        from bench.report.renderers import junit
+
+        return junit.render(found)
+    parts = _sections(found, everything=everything, whole_names=True)
+    return "\n".join("\n".join(_lines(section)) + "\n" for section in parts)
+
+
+def _sections(found: Check, *, everything: bool, whole_names: bool) -> list[Section]:
+    from bench.report.renderers.check_text import sections
+
+    return sections(found, everything=everything, whole_names=whole_names)
+
+
+def _show(section: Section) -> None:
+    _print_lines([section.heading])
+    if section.rows:
+        print_table(section.columns, section.rows, right=_NUMBERS)
+    _print_lines(section.remarks, "  ")
+    typer.echo()
+
+
+def _lines(section: Section) -> Iterable[str]:
+    yield section.heading
+    if section.rows:
+        yield from aligned(section.columns, section.rows, _NUMBERS)
+    yield from (f"  {remark}" for remark in section.remarks)
+
+
+def _print_lines(lines: Iterable[str], indent: str = "") -> None:
+    """Lines folded to the terminal's width; in a pipe as they are."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for line in lines:
+        typer.echo(textwrap.fill(line, width, initial_indent=indent, subsequent_indent=f"{indent}  "))
+
+
+def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
+    if format_ != "text":
+        raise BenchError(
+            f"--explain with --format {format_}",
+            "It explains to people.",
+            f"--format {format_} alone has it all.",
+        )
+    from bench.report.renderers.check_explain import explained
+    from bench.report.verdict_names import find_verdict
+
+    verdict = find_verdict(name, found.judgement)
+    _print_lines(explained(verdict, found.judgement, data.measured, found.suites))
+
+
+def _failed(found: Check) -> str:
+    cells = sum(cell.outcome == "below" for cell in found.judgement.cells)
+    suites = sum(suite.outcome == "below" for suite in found.judgement.suites)
+    return f"not reproduced, below: {cells} cells, {suites} means over suites"
+
+
+def _write(path: Path, text: str) -> None:
+    from bench.files import write_text
+
+    try:
+        write_text(path, text)
+    except OSError as error:
+        what = f"cannot write {str(path)!r}"
+        raise BenchError(what, f"{error.strerror}.", "Name another file with --out FILE.") from error
