@@ -10,6 +10,7 @@ from bench.report.methods import algorithm_of, column_of
 from bench.report.paper import PaperCell
 from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell
 from bench.report.tables import Block, Cell, Column, Row
+from bench.report.typography import Digits, digits_of
 
 
 def further_blocks(
@@ -19,7 +20,8 @@ def further_blocks(
 
     Rows hold the task, what it stands beside (`beside`), the printed number, the measured one, conditions.
     """
-    order = {task: place for place, task in enumerate(dict.fromkeys(cell.task for cell in cells))}
+    named = dict.fromkeys(task for cell in cells for task in (cell.task, cell.task_meant))
+    order = {task: place for place, task in enumerate(named)}
     blocks = []
     for algorithm in dict.fromkeys(entry.algorithm for entry in entries):
         own = sorted(
@@ -34,7 +36,8 @@ def further_blocks(
                 Column(f"{name} measured", f"{name} measured", "measured", name),
                 *CONDITIONS,
             )
-            rows = tuple(_row(entry, printed.get(entry.twin_of or entry.task)) for entry in own)
+            digits = digits_of(printed.values())
+            rows = tuple(_row(entry, printed.get(entry.twin_of or entry.task), digits) for entry in own)
             blocks.append(Block(f"{title}: {name}", columns, rows, of_paper=False))
     return blocks
 
@@ -44,18 +47,18 @@ def _columns(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[str, 
     own = [cell for cell in cells if algorithm_of(cell.method, cell.domain) == algorithm]
     columns: dict[str, dict[str, PaperCell]] = {}
     for cell, name in column_of(own).items():
-        columns.setdefault(name, {})[cell.task] = cell
+        columns.setdefault(name, {})[cell.task_meant] = cell
     return columns or {algorithm: {}}
 
 
-def _row(entry: Measured, printed: PaperCell | None) -> Row:
+def _row(entry: Measured, printed: PaperCell | None, digits: Digits) -> Row:
     shown = scored_as(entry, printed)
     return Row(
         (
             Cell("label", entry.task),
             Cell("label", entry.twin_of or entry.variant),
             printed_cell(printed),
-            measured_cell(shown, printed),
+            measured_cell(shown, printed, digits),
             *condition_cells([shown]),
         )
     )

@@ -1,118 +1,50 @@
-"""Which tables there are: the papers' tables as layouts over their CSV files."""
+"""Which tables there are: the papers' tables as layouts over their CSV files, and ours of all methods."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.errors import BenchError, unknown_name
+from bench.report.averages_table import AveragesLayout, averages_table
+from bench.report.combined_table import COMBINED, SOURCES, combined_table
+from bench.report.judgement import Judgement
 from bench.report.measured import ReportData
 from bench.report.paper import load_paper_table, paper_tables
+from bench.report.score_layouts import HIGHEST, OMS, SCORE_LAYOUTS, SCORES
 from bench.report.score_table import ScoreLayout, score_table
-from bench.report.speed_table import SECONDS_PER_1K, SpeedLayout, SpeedRow, speed_table
+from bench.report.speed_layouts import SPEED_LAYOUTS
+from bench.report.speed_table import SpeedLayout, speed_table
 from bench.report.table2d import TABLE_2D, table_2d
 from bench.report.tables import Table
+from bench.report.wall_time_table import WallTimeLayout, wall_time_table
 
-_SCORES = "Scores are D4RL-normalised: 0 is a random policy, 100 an expert."
-_OVER_SEEDS = "±: standard deviation over training seeds, both printed and measured (n of them)."
-_NO_SPREAD = "The paper prints no spread. Measured ±: standard deviation over n training seeds."
-_POOLED = (
-    "Printed ±: standard error over the pooled rollouts of all seeds. "
-    "Measured ±: standard deviation over n training seeds."
-)
-_RAT = "Printed and, where there are ten evaluations, measured: the mean of the last ten (RAT)."
-_BOLD = "Bold: the highest printed number of a row; the paper states no rule for its bold type."
+Layout = ScoreLayout | SpeedLayout | AveragesLayout | WallTimeLayout
 
-_DTQL_HEADINGS = {
-    "locomotion": ("Gym", "Gym Average"),
-    "antmaze": ("Antmaze", "Antmaze Average"),
-    "adroit": ("Adroit Tasks", "Adroit Average"),
-    "kitchen": ("Kitchen Tasks", "Kitchen Average"),
-}
-_EDP_HEADINGS = {
-    "locomotion": ("Gym", "Average"),
-    "kitchen": ("Kitchen", "Average"),
-    "adroit": ("Adroit", "Average"),
-    "antmaze": ("AntMaze", "Average"),
-}
-_EDP_METHODS = {name: f"{name} (Ours)" for name in ("EDP+TD3", "EDP+CRR", "EDP+IQL")}
-
-DTQL_SCORES = ScoreLayout(
-    id="dtql-1",
-    own={"DTQL": "DTQL (Ours)"},
-    headings=_DTQL_HEADINGS,
-    notes=(_SCORES, _POOLED, _BOLD),
-    takes_all=True,
-)
-DTQL_KL = ScoreLayout(
-    id="dtql-5",
-    own={"DTQL with KL regulariser (DQL_KL)": "DTQL (KL)", "DTQL": "DTQL"},
-    headings=_DTQL_HEADINGS,
-    notes=(_SCORES, "One column of this table survives in the text at hand."),
-)
-DTQL_ANTMAZE = ScoreLayout(
-    id="dtql-6",
-    own={"SRPO": "SRPO", "DTQL": "DTQL (Ours)"},
-    headings=_DTQL_HEADINGS,
-    notes=(_SCORES, _POOLED),
-)
-SRPO_SCORES = ScoreLayout(
-    id="srpo-1",
-    own={"SRPO": "SRPO (Ours)"},
-    headings={"locomotion": ("Locomotion", "Average"), "antmaze": ("AntMaze", "Average")},
-    notes=(_SCORES, _OVER_SEEDS, _BOLD),
-)
-EDP_SCORES = ScoreLayout(
-    id="edp-2", own=_EDP_METHODS, headings=_EDP_HEADINGS, notes=(_SCORES, _RAT, _NO_SPREAD, _BOLD)
-)
-EDP_BEST = ScoreLayout(
-    id="edp-5",
-    own=_EDP_METHODS,
-    headings=_EDP_HEADINGS,
-    notes=(_SCORES, "RAT: mean of the last ten evaluations. OMS: the best one, an oracle.", _NO_SPREAD),
-)
-BDPO_SCORES = ScoreLayout(
-    id="bdpo-1",
-    own={"BDPO": "BDPO (Ours)"},
-    headings={"locomotion": ("Locomotion", "Sum"), "antmaze": ("AntMaze", "Sum")},
-    notes=(_SCORES, _OVER_SEEDS, _BOLD),
-)
-
-DTQL_SPEED = SpeedLayout(
-    id="dtql-2",
-    task="antmaze-umaze-v0",
-    own_method="DTQL",
-    own_header="DTQL (Ours)",
-    hardware="an RTX-A5000 server",
-    rows=(
-        SpeedRow("Training time (s per 1k steps)", "train_time_s_per_1k_steps", SECONDS_PER_1K, 2),
-        SpeedRow(
-            "Inference time (s per trajectory)",
-            "inference_time_s_per_trajectory",
-            "inference_seconds_per_trajectory",
-            2,
-        ),
-        SpeedRow("Training epochs", "training_epochs", "", 0),
-        SpeedRow("Total training time (hours)", "total_training_time_h", "", 2),
-        SpeedRow("Action latency, median (ms, batch 1)", "", "action_latency_median_seconds", 3, 1000.0),
-        SpeedRow("Action latency, 95th percentile (ms)", "", "action_latency_p95_seconds", 3, 1000.0),
-    ),
+DTQL_WALL_TIME = WallTimeLayout(
+    id="dtql-7",
+    headings={"locomotion": "Gym", "antmaze": "Antmaze", "adroit": "Adroit", "kitchen": "Kitchen"},
+    hardware="8 RTX-A5000 GPU servers",
     notes=(
-        "Measured: median over single-seed measurements of bench speed with nothing else running; the last "
-        "two rows are not in the paper.",
+        "Measured: training and all evaluations of full trials that were trained one seed at a time with no "
+        "other stack beside (bench run --executor local --seeds-per-stack 1); median over seeds. Epochs of "
+        "1,000 iterations, pretraining not counted.",
     ),
 )
+EDP_AVERAGES = AveragesLayout(
+    id="edp-1",
+    single_tasks="edp-4",
+    own={"DQL (JAX)": "DQL (JAX)", "EDP+TD3": "EDP"},
+    heading="Dataset",
+    notes=(SCORES, OMS, "Measured: averages of the measured cells of Table 4, blank while one is missing."),
+    bold=HIGHEST,
+)
+_ALL: tuple[Layout, ...] = (*SCORE_LAYOUTS, *SPEED_LAYOUTS, DTQL_WALL_TIME, EDP_AVERAGES)
+LAYOUTS: dict[str, Layout] = {layout.id: layout for layout in _ALL}
 
-LAYOUTS: dict[str, ScoreLayout | SpeedLayout] = {
-    layout.id: layout
-    for layout in (
-        DTQL_SCORES,
-        DTQL_SPEED,
-        DTQL_KL,
-        DTQL_ANTMAZE,
-        SRPO_SCORES,
-        EDP_SCORES,
-        EDP_BEST,
-        BDPO_SCORES,
-    )
-}
+
+def table_ids() -> tuple[str, ...]:
+    """Every table that can be reported: the papers' in their order, the combined one, the 2D problems."""
+    return *(table for table in paper_tables() if table in LAYOUTS), COMBINED, TABLE_2D
 
 
 def choose_tables(names: str) -> list[str]:
@@ -120,30 +52,39 @@ def choose_tables(names: str) -> list[str]:
 
     Raises
     ------
-    BenchError : a name is unknown or has no layout, or none is given.
+    BenchError : a name is unknown, or none is given.
     """
-    reported = [*LAYOUTS, TABLE_2D]
+    reported = list(table_ids())
     if names.strip() == "all":
         return reported
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not chosen:
         raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(reported)}, or all.")
-    known = {*paper_tables(), TABLE_2D}
     for name in chosen:
-        if name not in known:
-            raise unknown_name("table", name, known, "bench list tables")
         if name not in reported:
-            what = f"table {name!r} cannot be reported yet"
-            raise BenchError(what, "", f"Tables that can: {', '.join(reported)}.")
+            raise unknown_name("table", name, reported, "bench list tables")
     return chosen
 
 
-def build_table(table_id: str, data: ReportData) -> Table:
-    """The table with this id, filled from `data`."""
+def build_table(table_id: str, data: ReportData, judgement: Judgement | None = None) -> Table:
+    """The table with this id, filled from `data`, with the verdicts of `judgement` in its measured cells."""
+    table = _built(table_id, data, judgement)
+    if judgement is None or not any(cell.verdict for cell in table.cells()):
+        return table
+    return replace(table, notes=(*table.notes, *judgement.statements))
+
+
+def _built(table_id: str, data: ReportData, judgement: Judgement | None) -> Table:
     if table_id == TABLE_2D:
         return table_2d(data.illustrations)
-    layout = LAYOUTS[table_id]
-    paper = load_paper_table(table_id)
+    if table_id == COMBINED:
+        ids = {table for source in SOURCES for table in source.tables}
+        return combined_table({table: load_paper_table(table) for table in ids}, data.measured, judgement)
+    layout, paper = LAYOUTS[table_id], load_paper_table(table_id)
     if isinstance(layout, ScoreLayout):
-        return score_table(layout, paper, data.measured)
+        return score_table(layout, paper, data.measured, judgement)
+    if isinstance(layout, AveragesLayout):
+        return averages_table(layout, paper, load_paper_table(layout.single_tasks), data.measured, judgement)
+    if isinstance(layout, WallTimeLayout):
+        return wall_time_table(layout, paper, data.durations)
     return speed_table(layout, paper, data.timings, data.schedules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bench.headlines import method_on
 from bench.report.paper import PaperCell
@@ -16,6 +16,15 @@ _NAMES = {
     "DTQL (50-epoch pretrain)": "dtql",
 }
 """Where the name does not follow from the printed one."""
+
+_FULL_SAMPLING = ("action_approximation set to False", "diffusion_steps set to 100", "sampler set to ddpm")
+ABLATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "DTQL (no pretrain)": ("dtql", ("pretrain_iterations set to 1",)),
+    "DQL (JAX)": ("edp-td3", _FULL_SAMPLING),
+    "DDPM (no action approximation, K=100)": ("edp-td3", _FULL_SAMPLING),
+    "action approximation, K=100": ("edp-td3", ("diffusion_steps set to 100",)),
+}
+"""Methods that are one of ours with other hyper-parameters (`bench run --set NAME=VALUE`), and with which."""
 
 _PROTOCOLS = {"rat": "RAT", "oms": "OMS", "last": "last"}
 

@@ -173,7 +173,9 @@ def _key(row: Mapping[str, str]) -> CellKey:
     return row["metric"], row["domain"], row["task"], row["method"], row["protocol"]
 
 
-def _cell(path: Path, line: int, row: dict[str, str], errata: dict[CellKey, tuple[Erratum, ...]]) -> PaperCell:
+def _cell(
+    path: Path, line: int, row: dict[str, str], errata: dict[CellKey, tuple[Erratum, ...]]
+) -> PaperCell:
     """One row as a cell; takes its errata out of `errata`, so that what is left over has no cell."""
     if row["spread_kind"] not in _SPREAD_KINDS or row["protocol"] not in _PROTOCOLS:
         raise BenchError(f"{path.name} line {line}: unknown spread_kind or protocol")

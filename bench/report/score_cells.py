@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bench.report.conditions import comparable
+from bench.report.judged_cells import verdict_on, with_verdict
+from bench.report.judgement import Judgement
 from bench.report.measured import Measured
 from bench.report.paper import Erratum, PaperCell
 from bench.report.tables import Cell, Column, number_text
+from bench.report.typography import DEFAULT_DIGITS, Digits
 
 DEFAULT_VARIANT = "released"
 CONDITIONS = (
@@ -17,7 +20,7 @@ CONDITIONS = (
 )
 
 
-def printed_cell(cell: PaperCell | None, bold: bool = False) -> Cell:
+def printed_cell(cell: PaperCell | None) -> Cell:
     """A number as the paper prints it; a known misprint carries its correction as a footnote."""
     if cell is None or cell.mean is None:
         return Cell("printed")
@@ -32,16 +35,7 @@ def printed_cell(cell: PaperCell | None, bold: bool = False) -> Cell:
         "accepts_variants": list(cell.accepts_variants),
         "note": cell.note,
     }
-    return Cell(
-        "printed",
-        text,
-        cell.mean,
-        cell.spread,
-        cell.seeds,
-        bold=bold,
-        footnotes=footnotes,
-        detail=detail,
-    )
+    return Cell("printed", text, cell.mean, cell.spread, cell.seeds, footnotes=footnotes, detail=detail)
 
 
 def _correction(erratum: Erratum) -> str:
@@ -51,16 +45,24 @@ def _correction(erratum: Erratum) -> str:
     return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
 
 
-def measured_cell(entry: Measured, printed: PaperCell | None) -> Cell:
-    """Mean ± standard deviation over seeds and n; blank, with a footnote, where no seed has a score."""
+def measured_cell(
+    entry: Measured,
+    printed: PaperCell | None,
+    digits: Digits = DEFAULT_DIGITS,
+    judgement: Judgement | None = None,
+) -> Cell:
+    """Mean ± standard deviation over seeds and n; blank, with a footnote, where no seed has a score.
+
+    With a judgement the cell says what was judged of exactly this configuration against this number.
+    """
     mean, deviation = entry.mean, entry.standard_deviation
-    text = number_text(mean, 1, "" if deviation is None else f"{deviation:.1f}")
+    text = number_text(mean, digits.mean, "" if deviation is None else f"{deviation:.{digits.spread}f}")
     variant = () if entry.variant == DEFAULT_VARIANT else (f"variant {entry.variant}",)
     oracle = ("best evaluation over training, an oracle",) if entry.protocol == "oms" else ()
     footnotes = variant + oracle + entry.shortfalls()
     if mean is None:
         return Cell("measured", footnotes=footnotes, detail=_detail(entry))
-    return Cell(
+    cell = Cell(
         "measured",
         f"{text} (n={entry.n})",
         mean,
@@ -70,6 +72,8 @@ def measured_cell(entry: Measured, printed: PaperCell | None) -> Cell:
         footnotes=footnotes,
         detail=_detail(entry),
     )
+    verdict = verdict_on(entry, printed, judgement)
+    return cell if verdict is None else with_verdict(cell, verdict)
 
 
 def _detail(entry: Measured) -> dict[str, object]:

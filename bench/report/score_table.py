@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from bench.report.conditions import comparable
+from bench.report.aggregates import AGGREGATES, measured_aggregate
 from bench.report.further import further_blocks
-from bench.report.matching import identity, matched
+from bench.report.judgement import Judgement
+from bench.report.matching import identity, kind_meant, kind_of, matched
 from bench.report.measured import Measured
-from bench.report.methods import algorithm_of, column_of
+from bench.report.methods import column_of
 from bench.report.paper import PaperCell, PaperTable
 from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell
-from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, number_text
-
-AGGREGATES = ("average", "sum")
+from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table
+from bench.report.typography import Bold, Digits, digits_of, emboldened
 
 
 @dataclass(frozen=True)
@@ -27,105 +28,139 @@ class ScoreLayout:
     headings: Mapping[str, tuple[str, str]]
     """Domain in the CSV -> (heading of its block, name of its average)."""
     notes: tuple[str, ...] = ()
+    bold: Bold | None = None
     takes_all: bool = False
     """Whether what was measured of methods that the paper does not print stands below the table, too."""
 
 
-def score_table(layout: ScoreLayout, paper: PaperTable, measured: Sequence[Measured]) -> Table:
+def score_table(
+    layout: ScoreLayout,
+    paper: PaperTable,
+    measured: Sequence[Measured],
+    judgement: Judgement | None = None,
+) -> Table:
     """The table of `layout`, with what was measured on its tasks or on their collected twins.
 
-    A paper's cell takes the configuration that comes closest to it (see `matched`), scored by the cell's
-    protocol where the evaluations allow it. Everything else that was measured of the table's methods on these
-    tasks stands in further blocks, so that nothing stored is hidden.
+    A paper's cell takes the configuration that comes closest to it (`bench.report.matching`), scored by the
+    cell's protocol where the evaluations allow it. Everything else that was measured of the table's methods
+    on these tasks stands in further blocks, so that nothing stored is hidden.
     """
     cells = paper.rows
-    printed_here = {algorithm_of(cell.method, cell.domain) for cell in cells}
+    kinds = {kind_meant(cell) for cell in cells}
+    tasks = {task for cell in cells for task in (cell.task, cell.task_meant)}
     here = [
         entry
         for entry in measured
-        if (entry.task in paper.tasks or entry.twin_of in paper.tasks)
-        and (layout.takes_all or entry.algorithm in printed_here)
+        if (entry.task in tasks or entry.twin_of in tasks) and (layout.takes_all or kind_of(entry) in kinds)
     ]
-    blocks, placed = [], set()
-    for domain in dict.fromkeys(cell.domain for cell in cells):
-        builder = _DomainBlock(layout, domain, [c for c in cells if c.domain == domain], here)
-        blocks.append(builder.block())
-        placed |= {identity(entry) for entry in builder.chosen.values()}
+    chosen = matched(cells, here)
+    blocks = [
+        _DomainBlock(
+            layout, domain, [cell for cell in cells if cell.domain == domain], chosen, judgement
+        ).block()
+        for domain in dict.fromkeys(cell.domain for cell in cells)
+    ]
+    placed = {identity(entry) for entry in chosen.values()}
     rest = [entry for entry in here if identity(entry) not in placed]
     twins = [entry for entry in rest if entry.twin_of]
     others = [entry for entry in rest if not entry.twin_of]
     blocks += further_blocks("Collected twins, other data than the paper's", "Twin of", twins, cells)
     blocks += further_blocks("Further configurations", "Variant", others, cells)
-    return counted_table(paper.id, paper.full_title, blocks, layout.notes)
+    bold = (layout.bold.sentence,) if layout.bold else ()
+    notes = (*layout.notes, *bold, *paper.info.remarks)
+    return counted_table(paper.id, paper.full_title, blocks, notes)
 
 
+def row_names(tasks: Iterable[str]) -> dict[str, str]:
+    """Task -> the row that it stands in: a name without version joins the task that has one.
+
+    SRPO quotes AntMaze without saying which version, beside its own numbers on -v2.
+    """
+    tasks = list(dict.fromkeys(tasks))
+    versioned = {task.rpartition("-v")[0]: task for task in tasks if "-v" in task}
+    return {task: versioned.get(task, task) for task in tasks}
+
+
+@dataclass(frozen=True)
 class _DomainBlock:
     """One domain of the paper's table: its own columns, tasks and average."""
 
-    def __init__(
-        self,
-        layout: ScoreLayout,
-        domain: str,
-        cells: Sequence[PaperCell],
-        measured: Sequence[Measured],
-    ) -> None:
-        self.layout = layout
-        self.heading, self.average = layout.headings[domain]
-        names = column_of(cells)
-        self.printed = {(cell.task, names[cell]): cell for cell in cells}
-        self.method_of = {names[cell]: cell.method for cell in cells}
-        self.tasks = [t for t in dict.fromkeys(cell.task for cell in cells) if t not in AGGREGATES]
-        self.aggregates = [t for t in dict.fromkeys(cell.task for cell in cells) if t in AGGREGATES]
-        self.chosen = {(cell.task, names[cell]): entry for cell, entry in matched(cells, measured).items()}
-        """What stands in the paper's cells, by task and column, scored as the cell is."""
+    layout: ScoreLayout
+    domain: str
+    cells: Sequence[PaperCell]
+    chosen: Mapping[PaperCell, Measured]
+    """What stands in the paper's cells, scored as the cell is."""
+    judgement: Judgement | None
+
+    @cached_property
+    def printed(self) -> Mapping[tuple[str, str], PaperCell]:
+        """By row and column."""
+        names, rows = column_of(self.cells), row_names(cell.task for cell in self.cells)
+        return {(rows[cell.task], names[cell]): cell for cell in self.cells}
+
+    @cached_property
+    def by_column(self) -> Mapping[str, Sequence[PaperCell]]:
+        """The cells of each column, in the paper's order."""
+        columns: dict[str, list[PaperCell]] = {}
+        for (_, name), cell in self.printed.items():
+            columns.setdefault(name, []).append(cell)
+        return columns
+
+    @cached_property
+    def digits(self) -> Mapping[str, Digits]:
+        """Decimals by column, those of single tasks: averages may have others."""
+        return {
+            name: digits_of(cell for cell in cells if cell.task not in AGGREGATES)
+            for name, cells in self.by_column.items()
+        }
 
     def block(self) -> Block:
-        columns = [Column("task", self.heading, "label")]
-        measured = {name for _, name in self.chosen}
-        for name, method in self.method_of.items():
+        heading, average = self.layout.headings[self.domain]
+        columns = [Column("task", heading, "label")]
+        for name, cells in self.by_column.items():
+            method = cells[0].method
             header = name.replace(method, self.layout.own.get(method, method))
             columns.append(Column(f"{name} printed", header, "printed", name))
-            if name in measured or method in self.layout.own:
+            if method in self.layout.own or any(cell in self.chosen for cell in cells):
                 columns.append(Column(f"{name} measured", f"{name} measured", "measured", name))
-        columns += CONDITIONS
-        rows = [self._task_row(task, columns) for task in self.tasks]
-        rows += [self._aggregate_row(aggregate, columns) for aggregate in self.aggregates]
-        return Block(self.heading, tuple(columns), tuple(rows))
+        rows = dict.fromkeys(row for row, _ in self.printed)
+        tasks = [row for row in rows if row not in AGGREGATES]
+        aggregates = [row for row in rows if row in AGGREGATES]
+        return Block(
+            heading,
+            (*columns, *CONDITIONS),
+            (
+                *(self._task_row(task, columns) for task in tasks),
+                *(self._aggregate_row(average, aggregate, columns) for aggregate in aggregates),
+            ),
+        )
 
     def _task_row(self, task: str, columns: Sequence[Column]) -> Row:
-        shown = [self.chosen[task, name] for name in self.method_of if (task, name) in self.chosen]
-        cells = [Cell("label", task)]
-        for column in columns[1 : -len(CONDITIONS)]:
+        row = [Cell("label", task)]
+        shown = []
+        for column in columns[1:]:
+            cell = self.printed.get((task, column.method))
             if column.kind == "printed":
-                cells.append(self._printed_cell(task, column.method))
+                row.append(printed_cell(cell))
+            elif cell is None or cell not in self.chosen:
+                row.append(BLANK)
             else:
-                entry = self.chosen.get((task, column.method))
-                cells.append(measured_cell(entry, self.printed[task, column.method]) if entry else BLANK)
-        return Row((*cells, *condition_cells(shown)))
+                entry = self.chosen[cell]
+                shown.append(entry)
+                row.append(measured_cell(entry, cell, self.digits[column.method], self.judgement))
+        return Row((*emboldened(row, self.layout.bold), *condition_cells(shown)))
 
-    def _aggregate_row(self, aggregate: str, columns: Sequence[Column]) -> Row:
-        cells = [Cell("label", self.average)]
-        for column in columns[1 : -len(CONDITIONS)]:
+    def _aggregate_row(self, label: str, aggregate: str, columns: Sequence[Column]) -> Row:
+        row = [Cell("label", label)]
+        for column in columns[1:]:
+            cells = self.by_column[column.method]
             if column.kind == "printed":
-                cells.append(self._printed_cell(aggregate, column.method))
+                row.append(printed_cell(self.printed.get((aggregate, column.method))))
             else:
-                cells.append(self._measured_aggregate(aggregate, column.method))
-        return Row((*cells, *(Cell("condition") for _ in CONDITIONS)), aggregate=True, counted=False)
-
-    def _printed_cell(self, task: str, name: str) -> Cell:
-        cell = self.printed.get((task, name))
-        in_row = [self.printed[task, n].mean for n in self.method_of if (task, n) in self.printed]
-        best = max((mean for mean in in_row if mean is not None), default=None)
-        return printed_cell(cell, bold=cell is not None and cell.mean is not None and cell.mean == best)
-
-    def _measured_aggregate(self, aggregate: str, name: str) -> Cell:
-        """Mean (or sum) over the tasks that the paper prints for the column; blank while any is missing."""
-        tasks = [task for task in self.tasks if (task, name) in self.printed]
-        entries = [self.chosen.get((task, name)) for task in tasks]
-        means = [entry.mean for entry in entries if entry is not None and entry.mean is not None]
-        if len(means) < len(tasks):
-            return BLANK
-        value = sum(means) / (len(means) if aggregate == "average" else 1)
-        doubtful = sum(bool(comparable(self.chosen[task, name], self.printed[task, name])) for task in tasks)
-        reasons = (f"{doubtful} of {len(means)} cells are not comparable",) if doubtful else ()
-        return Cell("measured", number_text(value, 1), value, not_comparable=reasons)
+                tasks = [cell for cell in cells if cell.task not in AGGREGATES]
+                decimals = digits_of(cell for cell in cells if cell.task in AGGREGATES).mean
+                row.append(measured_aggregate(tasks, self.chosen, aggregate, decimals, self.judgement))
+        conditions = (Cell("condition") for _ in CONDITIONS)
+        return Row(
+            (*emboldened(row, self.layout.bold, aggregate=True), *conditions), aggregate=True, counted=False
+        )

@@ -11,9 +11,9 @@ from bench.catalog import Catalog
 from bench.errors import BenchError
 from bench.presets import Preset, PresetFiles, preset_of
 from bench.records import TimingRecord
-from bench.report.durations import durations
 from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
 from bench.report.origins import load_configurations, load_origins
+from bench.report.stored_durations import trial_durations
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.progress import failures
@@ -25,15 +25,16 @@ LATENCY = "action_latency_median_seconds"
 
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     """Everything in `store` that reports are made of; each cell with its trials gathered."""
-    durations = timings_frame(store)
+    stored, durations = trials(store), timings_frame(store)
     timings = tuple(_timings(durations))
     presets = _presets(timings, catalog)
     curves = _curves(learning_curves(store))
     evaluations = {trial_id: curve.scores for trial_id, curve in curves.items()}
     return ReportData(
-        measured=tuple(gather(trials(store), catalog, evaluations)),
+        measured=tuple(gather(stored, catalog, evaluations)),
         timings=timings,
         schedules=_schedules(presets),
+        durations=tuple(trial_durations(stored, durations)),
         curves=tuple(curves.values()),
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import TimingRecord
 from bench.report.measured import Schedules
 from bench.report.methods import algorithm_of
-from bench.report.paper import PaperTable
+from bench.report.paper import PaperCell, PaperTable
 from bench.report.score_cells import printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, finite, number_text
 
 SECONDS_PER_1K = "training_seconds_per_1k_iterations"
+LATENCY = "action_latency_median_seconds"
+"""Seconds for one action of one policy at batch 1."""
+
+
+def as_stored(value: float) -> float:
+    """A stored value as a table shows it, where no other reading is named."""
+    return value
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,23 @@ class SpeedRow:
     label: str
     metric: str
     """Metric in the paper's CSV; empty for a row that the paper does not have."""
-    quantity: str
-    """Quantity of the timing records; empty for rows computed from the preset's schedule."""
+    quantity: str | None
+    """Quantity of the timing records; empty: computed from the preset's schedule; None: only printed."""
     decimals: int
-    scale: float = 1.0
-    """Factor from the stored unit to the row's."""
+    reading: Callable[[float], float] = as_stored
+    """From the stored number (seconds) to the row's."""
+    caveat: str = ""
+    """What the measured number leaves out."""
+
+
+@dataclass(frozen=True)
+class SpeedBlock:
+    """Rows under one header, and the places of the paper that print their numbers."""
+
+    title: str
+    printed_in: tuple[str, ...]
+    """Labels in the CSV's column `table`."""
+    rows: tuple[SpeedRow, ...]
 
 
 @dataclass(frozen=True)
@@ -36,10 +55,10 @@ class SpeedLayout:
 
     id: str
     task: str
-    own_method: str
-    own_header: str
+    own: Mapping[str, str]
+    """The paper's own methods -> their headers."""
     hardware: str
-    rows: tuple[SpeedRow, ...]
+    blocks: tuple[SpeedBlock, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -55,31 +74,42 @@ def speed_table(
     schedules: Schedules,
 ) -> Table:
     """The table of `layout`; only exclusive single-seed measurements on its task enter, others stay blank."""
-    cells, methods = paper.rows, paper.methods
     here = [timing for timing in timings if alone(timing) and timing.task == layout.task]
+    blocks = [_block(layout, block, paper.rows, here, schedules) for block in layout.blocks]
+    notes = (*layout.notes, *paper.info.remarks)
+    return counted_table(paper.id, paper.full_title, blocks, notes, rows_are_tasks=False)
+
+
+def _block(
+    layout: SpeedLayout,
+    block: SpeedBlock,
+    cells: Sequence[PaperCell],
+    timings: Sequence[TimingRecord],
+    schedules: Schedules,
+) -> Block:
+    cells = [cell for cell in cells if cell.table in block.printed_in]
     names = {cell.method: algorithm_of(cell.method, cell.domain) for cell in cells}
     usable = {
-        method: _same_circumstances([timing for timing in here if timing.algorithm == names[method]])
-        for method in methods
+        method: _same_circumstances([timing for timing in timings if timing.algorithm == name])
+        for method, name in names.items()
     }
-    columns = [Column("quantity", layout.task, "label")]
-    for method in methods:
-        own = method == layout.own_method
-        columns.append(Column(f"{method} printed", layout.own_header if own else method, "printed", method))
-        if own or usable[method]:
+    columns = [Column("quantity", block.title, "label")]
+    for method in names:
+        columns.append(Column(f"{method} printed", layout.own.get(method, method), "printed", method))
+        if method in layout.own or usable[method]:
             columns.append(Column(f"{method} measured", f"{method} measured", "measured", method))
+    printed = {(cell.metric, cell.method): cell for cell in cells}
     rows = []
-    for row in layout.rows:
+    for row in block.rows:
         row_cells = [Cell("label", row.label)]
         for column in columns[1:]:
             if column.kind == "printed":
-                printed = [c for c in cells if (c.metric, c.method) == (row.metric, column.method)]
-                row_cells.append(printed_cell(printed[0] if printed else None))
+                row_cells.append(printed_cell(printed.get((row.metric, column.method))))
             else:
                 row_cells.append(_measured_cell(layout, row, usable[column.method], schedules))
-        rows.append(Row(tuple(row_cells), counted=bool(row.metric) and row.metric != "training_epochs"))
-    block = Block("", tuple(columns), tuple(rows))
-    return counted_table(paper.id, paper.full_title, [block], layout.notes, rows_are_tasks=False)
+        counted = bool(row.metric) and row.metric != "training_epochs" and row.quantity is not None
+        rows.append(Row(tuple(row_cells), counted=counted))
+    return Block(block.title, tuple(columns), tuple(rows))
 
 
 def _same_circumstances(timings: Sequence[TimingRecord]) -> list[TimingRecord]:
@@ -95,14 +125,15 @@ def _same_circumstances(timings: Sequence[TimingRecord]) -> list[TimingRecord]:
 def _measured_cell(
     layout: SpeedLayout, row: SpeedRow, timings: Sequence[TimingRecord], schedules: Schedules
 ) -> Cell:
-    if not timings:
+    if not timings or row.quantity is None:
         return BLANK
     if not row.quantity:
         return _schedule_cell(layout, row, timings, schedules)
     values = _values(timings, row.quantity)
     if not values:
         return BLANK
-    return _cell(layout, row, statistics.median(values) * row.scale, len(values), timings[-1])
+    caveats = (row.caveat,) if row.caveat else ()
+    return _cell(layout, row, row.reading(statistics.median(values)), len(values), timings[-1], caveats)
 
 
 def _schedule_cell(
@@ -125,7 +156,7 @@ def _schedule_cell(
 
 
 def _values(timings: Sequence[TimingRecord], quantity: str) -> list[float]:
-    return [t.value for t in timings if t.quantity == quantity and finite(t.value) is not None]
+    return [t.value for t in timings if t.quantity == quantity and (finite(t.value) or 0.0) > 0.0]
 
 
 def _cell(

@@ -10,7 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bench.report.judgement import WORDS
+
 CellKind = Literal["label", "printed", "measured", "condition"]
+
+MARKS: Mapping[str, str] = {
+    WORDS["reproduced"]: "≈",
+    WORDS["below"]: "↓",
+    WORDS["above"]: "↑",
+    WORDS["inconclusive"]: "?",
+    WORDS["not comparable"]: "†",
+}
+"""What stands behind a measured number in text for its verdict."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,12 @@ class Cell:
     """90 % interval of the difference, measured minus printed, where it was tested."""
     detail: Mapping[str, object] = field(default_factory=dict)
     """What else is known (seeds, scores, protocol, episodes, ...): for CSV, JSON and the page."""
+
+    @property
+    def mark(self) -> str:
+        """The sign of its verdict, or of not being comparable; empty where there is nothing to say."""
+        not_comparable = MARKS[WORDS["not comparable"]] if self.not_comparable else ""
+        return not_comparable or MARKS.get(self.verdict, "")
 
     def notes(self) -> tuple[str, ...]:
         """Everything that the cell's marks point at, reasons first."""
@@ -140,6 +157,13 @@ def counted_table(
     further = sum(row.measured() for block in blocks if not block.of_paper for row in block.rows)
     coverage = Coverage(len(cells), len(measured), comparable, further)
     return Table(table_id, title, tuple(blocks), notes, coverage, rows_are_tasks)
+
+
+def legend(table: Table) -> tuple[str, ...]:
+    """What the marks in a table mean, only those that it has."""
+    used = {cell.mark for cell in table.cells()}
+    reason = {WORDS["not comparable"]: " with the printed number, for the reason named"}
+    return tuple(f"{mark} {word}{reason.get(word, '')}" for word, mark in MARKS.items() if mark in used)
 
 
 def note_labels(table: Table) -> dict[str, str]:

@@ -85,7 +85,6 @@ def test_the_page_goes_beside_the_results(store, folder, capsys):
     [
         (("--format", "htlm"), ("unknown format 'htlm'", "Did you mean html?")),
         (("--tables", "dtql-l"), ("unknown table 'dtql-l'", "Did you mean")),
-        (("--tables", "edp-7"), ("table 'edp-7' cannot be reported yet", "dtql-1, dtql-2")),
         (("--tables", ","), ("no table named in ','", "dtql-1, dtql-2")),
         (("--store", "absent.sqlite"), ("no results database at 'absent.sqlite'",)),
         (("--format", "json", "--out", "a-file/x"), ("cannot write", "--out DIR")),

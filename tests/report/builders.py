@@ -8,6 +8,7 @@ from bench.records import FailureRecord, RunRecord, TimingRecord, TrialKey
 from bench.report.measured import LearningCurve, Measured, ReportData, SeedScore
 from bench.report.paper import Erratum, PaperCell, PaperTable, TableInfo
 from bench.report.score_table import ScoreLayout, score_table
+from bench.report.typography import Bold
 
 AWKWARD = "a_b&c<script>"
 WHEN = datetime(2025, 3, 4, 5, 6, tzinfo=UTC)
@@ -15,7 +16,7 @@ LAYOUT = ScoreLayout(
     id="toy-1",
     own={"DTQL": "DTQL (Ours)"},
     headings={"toys": ("Toys", "Toy Average")},
-    notes=("Bold: the highest printed number of a row.",),
+    bold=Bold(),
     takes_all=True,
 )
 

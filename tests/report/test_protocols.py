@@ -87,12 +87,12 @@ def test_sums_are_of_the_tasks_that_the_paper_prints():
     paper = load_paper_table("bdpo-1")
     tasks = [t for t in paper.tasks if t.endswith("-v2")]
     entries = [measured(task, (10.0,), algorithm="bdpo") for task in tasks]
-    assert cells("bdpo-1", *entries, task="Sum")["BDPO measured"].text == f"{10 * len(tasks)}.0"
+    assert cells("bdpo-1", *entries, task="locomotion sum")["BDPO measured"].text == f"{10 * len(tasks)}.0"
     # SRPO's own AntMaze rows are named -v2, those it quotes have no version: the average is over its own.
     rows = [c.task for c in load_paper_table("srpo-1").rows if c.method == "SRPO" and c.domain == "antmaze"]
     entries = [measured(task, (30.0,), algorithm="srpo", episodes=20) for task in rows if "-v2" in task]
     assert len(entries) == 6
-    assert cells("srpo-1", *entries, block=1, task="Average")["SRPO measured"].text == "30.0"
+    assert cells("srpo-1", *entries, block=1, task="Average (AntMaze)")["SRPO measured"].text == "30.0"
 
 
 def test_methods_that_a_paper_does_not_print_stand_below_the_main_table_only():

@@ -45,7 +45,7 @@ def test_errata_are_shown_as_printed_with_the_correction():
 
 def test_mean_spread_and_n_of_a_measured_cell():
     cell = _cells(toy_table(), 0, 0)["DTQL measured"]
-    assert cell.text == "99.5 ± 1.5 (n=3)"  # 98.0, 101.0, 99.5: variance (2.25 + 2.25 + 0) / 2
+    assert cell.text == "99.5 ± 1.50 (n=3)"  # 98.0, 101.0, 99.5: variance (2.25 + 2.25 + 0) / 2
     assert (cell.value, cell.spread, cell.n) == (99.5, 1.5, 3)
     assert cell.not_comparable == ()
     conditions = _cells(toy_table(), 0, 0)
@@ -64,7 +64,7 @@ def test_other_configurations_and_twins_stand_in_blocks_of_their_own():
     assert twin["DTQL printed"].text == "60.2 ± 0.87"
     assert twin["DTQL measured"].not_comparable == ("collected data, not D4RL's hopper-medium-v2",)
     further = _cells(table, 2, 0)
-    assert further["DTQL measured"].text == "1.5 ± 0.7 (n=2)"
+    assert further["DTQL measured"].text == "1.5 ± 0.71 (n=2)"
     assert further["DTQL measured"].not_comparable == ("reduced (budget 0.001, episodes 3)",)
 
 

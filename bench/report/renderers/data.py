@@ -13,7 +13,9 @@ from bench.report.tables import Block, Cell, Column, Row, Table
 
 CSV_FIELDS = (
     "table", "block", "row", "column", "kind", "method", "value", "spread", "n", "text", "bold",
-    "not_comparable", "footnotes", "spread_kind", "paper", "algorithm", "variant", "task", "seeds", "scores",
+    "not_comparable", "verdict", "interval_low", "interval_high", "difference", "margin", "adjusted_p_below",
+    "adjusted_p_above", "further_seeds", "verdict_reasons", "verdict_id", "footnotes", "spread_kind",
+    "paper", "algorithm", "variant", "task", "seeds", "scores",
     "trials", "protocol", "protocol_as_stated", "episodes", "budget", "physics", "task_version", "dataset",
     "verification", "replay", "config_hash", "quantity", "device", "threads", "runner", "accepts_variants",
     "note",
@@ -33,6 +35,8 @@ def render_csv(tables: Sequence[Table]) -> str:
                     if cell.kind in ("printed", "measured"):
                         record = {"table": table.id, "block": block.title, "row": row.cells[0].text}
                         record |= _cell_record(column, cell)
+                        record["interval_low"], record["interval_high"] = cell.interval or (None, None)
+                        del record["interval"]
                         writer.writerow({name: _csv_value(value) for name, value in record.items()})
     return stream.getvalue()
 
@@ -54,6 +58,8 @@ def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:
         "text": cell.text,
         "bold": cell.bold,
         "not_comparable": list(cell.not_comparable),
+        "verdict": cell.verdict,
+        "interval": None if cell.interval is None else list(cell.interval),
         "footnotes": list(cell.footnotes),
         **cell.detail,
     }

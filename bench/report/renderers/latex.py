@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from bench.report.tables import Block, Cell, Table, note_labels
+from bench.report.tables import Block, Cell, Table, legend, note_labels
 
 HEADER = "% In the preamble: \\usepackage{booktabs,graphicx}\n"
 
+_MATHS = {"†": r"\dagger", "≈": r"\approx", "↓": r"\downarrow", "↑": r"\uparrow"}
+"""Marks as pdflatex sets them in formulas."""
 _SPECIAL = {
+    **{mark: f"${command}$" for mark, command in _MATHS.items()},
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
@@ -26,7 +29,6 @@ _SPECIAL = {
     "`": r"\`{}",
     '"': "''",
     "±": r"$\pm$",
-    "†": r"$\dagger$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "β": r"$\beta$",
     "η": r"$\eta$",
@@ -54,8 +56,7 @@ def document(tables: Sequence[Table]) -> str:
 def _table(table: Table) -> str:
     labels = note_labels(table)
     notes = [f"{label}: {text}" for text, label in labels.items()]
-    if any(cell.not_comparable for cell in table.cells()):
-        notes.insert(0, "†: not comparable with the printed number, for the reason named")
+    notes = [*legend(table), *notes]
     sentences = [*(f"{note}." if not note.endswith(".") else note for note in notes), *table.notes]
     # Blocks of one shape share a tabular, as in the papers: equal columns under equal headers.
     tabulars = [_tabular(shape, blocks, labels) for shape, blocks in groupby(table.blocks, key=_alignment)]
@@ -106,7 +107,7 @@ def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
     text = escape(cell.text)
     if cell.bold:
         text = f"\\textbf{{{text}}}"
-    marks = [r"\dagger"] if cell.not_comparable else []
+    marks = [_MATHS.get(cell.mark, cell.mark)] if cell.mark else []
     marks += [labels[note] for note in cell.notes()]
     return f"{text}$^{{{','.join(marks)}}}$" if marks else text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.report.tables import Block, Cell, Table, note_labels
+from bench.report.tables import Block, Cell, Table, legend, note_labels
 
 
 def render(tables: Sequence[Table]) -> str:
@@ -20,8 +20,7 @@ def _table(table: Table) -> str:
             parts.append(f"### {escape(block.title)}")
         parts.append(_block(block, labels))
     notes = [f"- [{label}] {escape(text)}" for text, label in labels.items()]
-    if any(cell.not_comparable for cell in table.cells()):
-        notes.insert(0, "- † not comparable with the printed number, for the reason named")
+    notes = [f"- {escape(meaning)}" for meaning in legend(table)] + notes
     notes += [f"- {escape(note)}" for note in table.notes]
     return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
@@ -49,8 +48,7 @@ def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
     text = escape(cell.text)
     if cell.bold:
         text = f"**{text}**"
-    marks = "†" if cell.not_comparable else ""
-    marks += "".join(f"[{labels[note]}]" for note in cell.notes())
+    marks = cell.mark + "".join(f"[{labels[note]}]" for note in cell.notes())
     return f"{text} {marks}".strip()
 
 

@@ -1,0 +1,58 @@
+"""Averages and sums over tasks, as papers print them below their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench.report.conditions import comparable
+from bench.report.judged_cells import with_verdict
+from bench.report.judgement import Judgement, SuiteVerdict
+from bench.report.measured import Measured
+from bench.report.paper import PaperCell
+from bench.report.tables import BLANK, Cell, number_text
+
+AGGREGATES = ("average", "sum")
+"""What the CSV files name as task for a printed aggregate of a domain."""
+
+
+def measured_aggregate(
+    cells: Sequence[PaperCell],
+    chosen: Mapping[PaperCell, Measured],
+    aggregate: str,
+    decimals: int,
+    judgement: Judgement | None = None,
+) -> Cell:
+    """Average or sum of what stands for `cells`, the tasks of one column; blank while any is missing."""
+    entries = [chosen.get(cell) for cell in cells]
+    means = [entry.mean for entry in entries if entry is not None and entry.mean is not None]
+    if not cells or len(means) < len(cells):
+        return BLANK
+    average = math.fsum(means) / len(means)
+    value = average if aggregate == "average" else math.fsum(means)
+    doubtful = sum(bool(comparable(chosen[cell], cell)) for cell in cells)
+    reasons = (f"{doubtful} of {len(cells)} cells are not comparable",) if doubtful else ()
+    cell = Cell("measured", number_text(value, decimals), value, not_comparable=reasons)
+    verdict = _verdict_on(average, cells, chosen, judgement)
+    if verdict is None:
+        return cell
+    judged = with_verdict(cell, verdict)
+    # The verdict is about the mean; the same holds of the sum, in other units.
+    return judged if aggregate == "average" else replace(judged, interval=None, detail={})
+
+
+def _verdict_on(
+    average: float,
+    cells: Sequence[PaperCell],
+    chosen: Mapping[PaperCell, Measured],
+    judgement: Judgement | None,
+) -> SuiteVerdict | None:
+    """The verdict on the mean of exactly these cells, where a suite's mean is theirs."""
+    entry, cell = chosen[cells[0]], cells[0]
+    wanted = (cell.paper, entry.algorithm, entry.protocol, len(cells))
+    for verdict in judgement.suites if judgement else ():
+        found = (verdict.paper, verdict.algorithm, verdict.protocol, verdict.judged)
+        if found == wanted and verdict.measured is not None and math.isclose(verdict.measured, average):
+            return verdict
+    return None

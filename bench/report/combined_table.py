@@ -1,0 +1,178 @@
+"""One table of all methods: tasks by suite, each method measured beside what its own paper prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.report.aggregates import AGGREGATES, measured_aggregate
+from bench.report.judgement import Judgement
+from bench.report.matching import kind_of, matched, scored_as
+from bench.report.measured import Measured
+from bench.report.methods import algorithm_of
+from bench.report.paper import PaperCell, PaperTable
+from bench.report.score_cells import measured_cell, printed_cell
+from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, number_text
+from bench.report.typography import Bold, Digits, digits_of, emboldened
+
+COMBINED = "combined"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a method's own numbers stand."""
+
+    method: str
+    """As its paper names it."""
+    tables: tuple[str, ...]
+
+
+SOURCES = (
+    Source("DTQL", ("dtql-1", "dtql-6")),
+    Source("SRPO", ("srpo-1",)),
+    Source("EDP+TD3", ("edp-2",)),
+    Source("EDP+CRR", ("edp-2",)),
+    Source("EDP+IQL", ("edp-2",)),
+    Source("BDPO", ("bdpo-1",)),
+)
+_HEADINGS = {"locomotion": "Gym", "antmaze": "AntMaze", "adroit": "Adroit", "kitchen": "Kitchen"}
+_BOLD = Bold()
+_NOTES = (
+    "Scores are D4RL-normalised: 0 is a random policy, 100 an expert. Printed: each method's own paper, "
+    "under its protocol (EDP: mean of the last ten evaluations; the others: the last one); measured alike.",
+    "Printed ±: standard error over rollouts (DTQL), standard deviation over seeds (SRPO, BDPO), none (EDP). "
+    "Measured ±: standard deviation over n training seeds.",
+    "Averages are over the tasks that the method's paper prints, those of printed numbers computed here.",
+    "Bold: the highest number of a row, printed among printed and, where there are two, measured among "
+    "measured.",
+)
+
+
+def combined_table(
+    papers: Mapping[str, PaperTable], measured: Sequence[Measured], judgement: Judgement | None = None
+) -> Table:
+    """All methods on all tasks that any of their papers prints.
+
+    Methods that no paper puts forward (baselines, ablations) have a measured column where they were measured.
+
+    Parameters
+    ----------
+    papers : the tables that `SOURCES` names, by id.
+    """
+    cells = {
+        source.method: [
+            cell
+            for table in source.tables
+            for cell in papers[table].rows
+            if cell.method == source.method and cell.task not in AGGREGATES
+        ]
+        for source in SOURCES
+    }
+    chosen = matched((cell for own in cells.values() for cell in own), measured)
+    groups: dict[str, list[str]] = {}
+    for own in cells.values():
+        for cell in own:
+            tasks = groups.setdefault(_group(cell), [])
+            if cell.task_meant not in tasks:
+                tasks.append(cell.task_meant)
+    order = sorted(groups, key=lambda name: list(_HEADINGS.values()).index(name.partition("-")[0]))
+    blocks = [_Group(name, groups[name], cells, chosen, measured, judgement).block() for name in order]
+    return counted_table(COMBINED, "All methods, measured beside their own papers", blocks, _NOTES)
+
+
+def _group(cell: PaperCell) -> str:
+    """`Gym`, `AntMaze-v0`: AntMaze's versions are different data."""
+    version = cell.task_meant.rpartition("-")[2]
+    return _HEADINGS[cell.domain] + (f"-{version}" if cell.domain == "antmaze" else "")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One suite's rows."""
+
+    heading: str
+    tasks: Sequence[str]
+    cells: Mapping[str, Sequence[PaperCell]]
+    chosen: Mapping[PaperCell, Measured]
+    measured: Sequence[Measured]
+    judgement: Judgement | None
+
+    @cached_property
+    def printed(self) -> Mapping[tuple[str, str], PaperCell]:
+        """By task and method."""
+        return {
+            (cell.task_meant, method): cell
+            for method, own in self.cells.items()
+            for cell in own
+            if cell.task_meant in self.tasks
+        }
+
+    @cached_property
+    def digits(self) -> Mapping[str, Digits]:
+        """Decimals by method."""
+        return {method: digits_of(own) for method, own in self.cells.items()}
+
+    @cached_property
+    def others(self) -> Mapping[tuple[str, str], Measured]:
+        """What stands for a task and a method that no paper puts forward."""
+        papers = {algorithm_of(method, "") for method in self.cells}
+        found: dict[tuple[str, str], Measured] = {}
+        for entry in sorted(self.measured, key=_rank):
+            if entry.task in self.tasks and entry.algorithm not in papers and not kind_of(entry)[1]:
+                found[entry.task, entry.algorithm] = scored_as(entry, None)
+        return found
+
+    def block(self) -> Block:
+        columns = [Column("task", self.heading, "label")]
+        for method in dict.fromkeys(method for _, method in self.printed):
+            columns.append(Column(f"{method} printed", method, "printed", method))
+            columns.append(Column(f"{method} measured", f"{method} measured", "measured", method))
+        columns += [
+            Column(f"{algorithm} measured", f"{algorithm} measured", "measured", algorithm)
+            for algorithm in sorted({algorithm for _, algorithm in self.others})
+        ]
+        rows = [self._row(task, columns) for task in self.tasks]
+        return Block(self.heading, tuple(columns), (*rows, self._averages(columns)))
+
+    def _row(self, task: str, columns: Iterable[Column]) -> Row:
+        cells = [self._cell(task, column) for column in columns]
+        return Row(emboldened(cells, _BOLD))
+
+    def _cell(self, task: str, column: Column) -> Cell:
+        place = task, column.method
+        cell, other = self.printed.get(place), self.others.get(place)
+        if column.kind == "label":
+            return Cell("label", task)
+        if column.kind == "printed":
+            return printed_cell(cell)
+        if cell in self.chosen:
+            return measured_cell(self.chosen[cell], cell, self.digits[column.method], self.judgement)
+        return measured_cell(other, None) if other is not None else BLANK
+
+    def _averages(self, columns: Iterable[Column]) -> Row:
+        cells = []
+        for column in columns:
+            own = [cell for (_, method), cell in self.printed.items() if method == column.method]
+            if column.kind == "label":
+                cells.append(Cell("label", "Average"))
+            elif column.kind == "printed":
+                cells.append(_printed_average(own))
+            else:
+                cells.append(measured_aggregate(own, self.chosen, "average", 1, self.judgement))
+        return Row(emboldened(cells, _BOLD), aggregate=True, counted=False)
+
+
+def _rank(entry: Measured) -> tuple[object, ...]:
+    """Order in which configurations of an unprinted method may stand in a cell: the last one does."""
+    finished = entry.finished_at.timestamp() if entry.finished_at else 0.0
+    return entry.n > 0, entry.physics == "d4rl", entry.budget, entry.episodes, entry.n, finished
+
+
+def _printed_average(cells: Sequence[PaperCell]) -> Cell:
+    means = [cell.mean for cell in cells if cell.mean is not None]
+    if not means or len(means) < len(cells):
+        return Cell("printed")
+    average = math.fsum(means) / len(means)
+    return Cell("printed", number_text(average, 1), average)
