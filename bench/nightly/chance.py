@@ -47,3 +47,7 @@ class Baselines:
         """Student's t of every cell in a night of `seeds` new seeds, `drop` seed deviations worse."""
         new = self.scores(rng, (seeds, *self.mean.shape)).mean(axis=0) - drop
         return prediction_t(new, self.mean, self.deviation, seeds, self.seeds)
+
+    def only(self, rows: NDArray[np.int64]) -> Baselines:
+        """Those at `rows` of the first axis."""
+        return Baselines(self.seeds, self.mean[rows], self.deviation[rows], self.scores)

@@ -33,10 +33,10 @@ TOLERANCES: Mapping[str, Mapping[int, float]] = {
 }
 """Relative differences by step that are let through between machines, in float64.
 
-Measured on one processor by switching instructions off. Losses with AVX-512, AVX2 and SSE alone differ by at
-most 5e-7 at step 1, 4e-6 up to step 50 and 1e-4 at step 200. Simulators without fused multiplication differ by
-2e-14 up to step 10; HalfCheetah by 7e-9 at step 50 and beyond any use at step 100, so its later steps are not
-compared."""
+Measured on one processor by switching instructions off. Losses with AVX-512, AVX2 and SSE alone differ by
+at most 5e-7 at step 1, 4e-6 up to step 50 and 1e-4 at step 200. Simulators without fused multiplication
+differ by 2e-14 up to step 10; HalfCheetah by 7e-9 at step 50 and beyond any use at step 100, so its later
+steps are not compared."""
 SMALLEST_SCALE = 1e-3
 """Of values below this the absolute difference counts, in this unit."""
 _PACKAGES = ("torch", "numpy", "mujoco")

@@ -1,0 +1,261 @@
+"""How often the nightly job cries wolf, and how many nights pass until it finds a drop.
+
+Simulates families of cells under the rules of bench.nightly with the rates of nightly.yaml: baselines as
+chance makes them, then night after night of fresh seeds; alarms, their confirmation and the watch for drift,
+all against the one baseline. Scores are normal, as the rules assume, or skewed, to show what that assumption
+costs. It takes half a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from bench.files import write_text
+from bench.nightly.chance import Baselines, Scores, normal_scores, skewed_scores
+from bench.nightly.config import Nightly, load_nightly
+from bench.nightly.drift import DriftRule, drift_rule, next_sums, normal_score
+
+DROPS = (1.0, 2.0, 3.0, 4.0)
+"""Standard deviations of a seed."""
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """What a night does, as far as chance is concerned."""
+
+    cells: int
+    baseline_seeds: int
+    seeds: int
+    fresh_seeds: int
+    family_rate: float
+    confirmation_rate: float
+    drift: DriftRule
+
+    @classmethod
+    def of(cls, settings: Nightly, cells: int) -> Procedure:
+        """The procedure of a configuration."""
+        seeds, drift = settings.seeds, settings.drift
+        rule = drift_rule(
+            cells=cells,
+            baseline_seeds=seeds.baseline,
+            seeds=seeds.per_night,
+            rate=drift.rate,
+            nights=drift.nights,
+        )
+        return cls(
+            cells=cells,
+            baseline_seeds=seeds.baseline,
+            seeds=seeds.per_night,
+            fresh_seeds=seeds.confirmation,
+            family_rate=settings.scores.family_rate,
+            confirmation_rate=settings.scores.confirmation_rate,
+            drift=rule,
+        )
+
+
+@dataclass(frozen=True)
+class Nights:
+    """What happened to families (F) in nights (H): `(F, H)` booleans."""
+
+    alarmed: NDArray[np.bool_]
+    """A cell was below its interval."""
+    confirmed: NDArray[np.bool_]
+    """It was again, with fresh seeds."""
+    drifting: NDArray[np.bool_]
+    """A sum was at its limit."""
+
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """What a person sees: red."""
+        return self.confirmed | self.drifting
+
+
+def simulate(
+    procedure: Procedure,
+    rng: np.random.Generator,
+    *,
+    families: int,
+    nights: int,
+    drop: float = 0.0,
+    dropped_cells: int = 0,
+    scores: Scores = normal_scores,
+) -> Nights:
+    """Play nights after a new baseline; the first `dropped_cells` cells are worse by `drop` throughout."""
+    shape = (families, procedure.cells)
+    baselines = Baselines.drawn(rng, shape, procedure.baseline_seeds, scores)
+    worse = np.where(np.arange(procedure.cells) < dropped_cells, drop, 0.0)
+    sums = np.zeros(shape)
+    events = {name: np.zeros((families, nights), dtype=bool) for name in ("alarmed", "confirmed", "drifting")}
+    for night in range(nights):
+        t = baselines.night(rng, procedure.seeds, worse)
+        below = rejected(probability(t, procedure), procedure.family_rate)
+        rows = np.flatnonzero(below.any(axis=1))
+        again = baselines.only(rows).night(rng, procedure.fresh_seeds, worse)
+        p_again = np.where(below[rows], probability(again, procedure), np.inf)
+        sums = next_sums(sums, normal_score(t, procedure.baseline_seeds), procedure.drift.slack)
+        sums = np.minimum(sums, procedure.drift.limit)
+        events["alarmed"][rows, night] = True
+        events["confirmed"][rows, night] = rejected(p_again, procedure.confirmation_rate).any(axis=1)
+        events["drifting"][:, night] = (sums >= procedure.drift.limit).any(axis=1)
+    return Nights(**events)
+
+
+def probability(t: NDArray[np.float64], procedure: Procedure) -> NDArray[np.float64]:
+    """One-sided P-values of a drop, same shape."""
+    return special.stdtr(procedure.baseline_seeds - 1, t)
+
+
+def rejected(p_values: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
+    """Holm's rejections in every row (F, K); cells with an infinite P-value are no members of the family."""
+    order = np.argsort(p_values, axis=1)
+    ordered = np.take_along_axis(p_values, order, axis=1)
+    left = np.isfinite(p_values).sum(axis=1, keepdims=True) - np.arange(p_values.shape[1])
+    small = np.isfinite(ordered) & (ordered <= rate / np.maximum(left, 1))
+    rejections = np.zeros_like(small)
+    np.put_along_axis(rejections, order, np.logical_and.accumulate(small, axis=1), axis=1)
+    return rejections
+
+
+@dataclass(frozen=True)
+class FalseAlarms:
+    """Per night and family, where nothing has changed."""
+
+    scores: str
+    alarmed: float
+    confirmed: float
+    drifting: float
+    """First alarms only: what has drifted stays at its limit."""
+    failed: float
+    """First failures of either kind, per night without one before."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Nights until a drop fails a night; infinite where it is not found in the nights simulated."""
+
+    drop: float
+    """Standard deviations of a seed."""
+    cells: int
+    """That dropped."""
+    confirmed: float
+    """Median over families, by alarm and confirmation alone."""
+    drifting: float
+    """Median, by the watch for drift alone."""
+    failed: float
+    """Median, by either."""
+    nine_in_ten: float
+    """By either, nights within which nine of ten families have failed."""
+    first_night: float
+    """Share of families that fail in the first night."""
+
+
+def false_alarms(nights: Nights, scores: str) -> FalseAlarms:
+    """Rates per night; of what lasts, the hazard of its first night."""
+    return FalseAlarms(
+        scores=scores,
+        alarmed=float(nights.alarmed.mean()),
+        confirmed=float(nights.confirmed.mean()),
+        drifting=_hazard(nights.drifting),
+        failed=_hazard(nights.failed),
+    )
+
+
+def detection(nights: Nights, drop: float, cells: int) -> Detection:
+    """How long a drop goes unnoticed."""
+    failed = first_nights(nights.failed)
+    return Detection(
+        drop=drop,
+        cells=cells,
+        confirmed=_quantile(first_nights(nights.confirmed), 0.5),
+        drifting=_quantile(first_nights(nights.drifting), 0.5),
+        failed=_quantile(failed, 0.5),
+        nine_in_ten=_quantile(failed, 0.9),
+        first_night=float((failed == 1).mean()),
+    )
+
+
+def first_nights(events: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Night (from 1) of each family's first event (F,); infinite where there is none."""
+    return np.where(events.any(axis=1), events.argmax(axis=1) + 1.0, math.inf)
+
+
+def _hazard(events: NDArray[np.bool_]) -> float:
+    """Rate per night at which families without an event have their first."""
+    first = first_nights(events)
+    return float(np.isfinite(first).sum() / np.minimum(first, events.shape[1]).sum())
+
+
+def _quantile(nights: NDArray[np.float64], share: float) -> float:
+    return float(np.quantile(nights, share, method="inverted_cdf"))
+
+
+def _lines(alarms: Iterable[FalseAlarms], found: Iterable[Detection]) -> Iterable[str]:
+    yield "False alarms per night, all cells together, nothing changed:"
+    for one in alarms:
+        rates = f"alarm {one.alarmed:.4f}, confirmed {one.confirmed:.4f}, drift {one.drifting:.4f}"
+        yield f"  {one.scores} scores: {rates}; a night fails {one.failed:.4f} (one in {1 / one.failed:,.0f})"
+    yield "Nights until a drop is found, median (by confirmed alarm / by drift alone); 9 in 10; first night:"
+    for one in found:
+        middle = f"{one.failed:g} ({one.confirmed:g} / {one.drifting:g})"
+        where = "1 cell" if one.cells == 1 else f"{one.cells} cells"
+        yield (f"  {one.drop:g} sd in {where}: {middle}; {one.nine_in_ten:g}; {one.first_night:.0%}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, help="another nightly.yaml")
+    parser.add_argument("--baseline-seeds", type=int, help="instead of the configuration's")
+    parser.add_argument("--family-rate", type=float, help="instead of the configuration's")
+    parser.add_argument("--families", type=int, default=10_000, help="for the false alarms (default 10,000)")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args(arguments)
+    file = load_nightly(options.config)
+    settings = _overridden(file.settings, options)
+    procedure = Procedure.of(settings, len(file.cells))
+    of_one_method = len(file.cells) // len(file.algorithms)
+    rng, nights = np.random.default_rng(1), settings.drift.nights
+    print(procedure, flush=True)
+    alarms = [
+        false_alarms(simulate(procedure, rng, families=options.families, nights=nights, scores=scores), name)
+        for name, scores in (("normal", normal_scores), ("skewed", skewed_scores))
+    ]
+    found = []
+    for cells in (1, of_one_method):
+        for drop in DROPS:
+            played = simulate(
+                procedure, rng, families=options.families // 5, nights=nights, drop=drop, dropped_cells=cells
+            )
+            found.append(detection(played, drop, cells))
+    print("\n".join(_lines(alarms, found)))
+    if options.json:
+        figures = {"procedure": asdict(procedure), "false_alarms": list(map(asdict, alarms))}
+        figures["detection"] = [_finite(asdict(one)) for one in found]
+        write_text(options.json, json.dumps(figures, indent=1) + "\n")
+
+
+def _overridden(settings: Nightly, options: argparse.Namespace) -> Nightly:
+    seeds = {"baseline": options.baseline_seeds} if options.baseline_seeds else {}
+    scores = {"family_rate": options.family_rate} if options.family_rate else {}
+    changes = {
+        "seeds": settings.seeds.model_copy(update=seeds),
+        "scores": settings.scores.model_copy(update=scores),
+    }
+    return settings.model_copy(update=changes)
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+if __name__ == "__main__":
+    main()
