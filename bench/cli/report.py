@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.figures import FigureFormatOption, FiguresOption, check_figure_format, write_figures
+from bench.cli.figures import (
+    FigureFormatOption,
+    FiguresOption,
+    check_figure_format,
+    chosen_figures,
+    write_figures,
+)
 from bench.errors import BenchError, unknown_name
 from bench.store.location import DEFAULT_STORE, locate
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
     from bench.report.measured import ReportData
     from bench.report.tables import Table
 
-FORMATS = ("markdown", "latex", "html", "csv", "json")
+FORMATS = ("markdown", "latex", "html", "csv", "json", "figures")
 DEFAULT_FOLDER = Path("results")
 
 
@@ -35,7 +41,7 @@ def report(
         ),
     ] = "all",
     figures: FiguresOption = "",
-    figure_format: FigureFormatOption = "png",
+    figure_format: FigureFormatOption = "",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -61,11 +67,14 @@ def report(
     if format_ not in FORMATS:
         raise unknown_name("format", format_, FORMATS, "bench report --help")
     check_figure_format(figure_format)
+    if format_ == "figures":
+        _write_figures_only(figures, figure_format, out, store)
+        return
     from bench.report.layouts import build_table, choose_tables
     from bench.report.table2d import TABLE_2D
     from bench.report.tables import compact
 
-    chosen, drawn = choose_tables(tables), _chosen_figures(figures)
+    chosen, drawn = choose_tables(tables), chosen_figures(figures)
     data = _load(store)
     if tables.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
         chosen.remove(TABLE_2D)
@@ -82,19 +91,21 @@ def report(
     else:
         _write(out or DEFAULT_FOLDER, _files(format_, built, data))
     if drawn:
-        write_figures(drawn, data.illustrations, out or DEFAULT_FOLDER, figure_format)
+        write_figures(drawn, data, out or DEFAULT_FOLDER, figure_format or "png")
+    _hint_if_empty(data, store)
+
+
+def _write_figures_only(figures: str, format_: str, out: Path | None, store: str) -> None:
+    names, data = chosen_figures(figures or "all"), _load(store)
+    by_name = figures.strip() not in ("", "all")
+    write_figures(names, data, out or DEFAULT_FOLDER, format_ or "pdf", tell_missing=by_name)
+    _hint_if_empty(data, store)
+
+
+def _hint_if_empty(data: ReportData, store: str) -> None:
     if not data.measured and not data.timings:
         print(f"Nothing is stored in {locate(store)} yet. Start with:", file=sys.stderr)
         print("  bench run --suite quickstart", file=sys.stderr)
-
-
-def _chosen_figures(names: str) -> Sequence[str]:
-    """The figures asked for; without any, nothing that draws is imported."""
-    if not names:
-        return []
-    from bench.report.figures2d import choose_figures
-
-    return choose_figures(names)
 
 
 def _measured(tables: Sequence[Table]) -> Sequence[Table]:

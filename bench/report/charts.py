@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -56,7 +57,7 @@ class Chart:
 def chart_svg(chart: Chart) -> str:
     """The chart as an `<svg>` element for a page, in the colour of the text around it."""
     with drawing_settings(chart.id, PAGE.font_size):
-        return inline_svg(chart.draw(PAGE), title=f"{chart.title}. {chart.about}")
+        return inline_svg(chart.draw(PAGE), title=chart.title, about=chart.about)
 
 
 def save_chart(chart: Chart, stream: BinaryIO, format_: str) -> None:
@@ -101,7 +102,7 @@ def frame(
         figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(left / look.width, 1 - 0.3 * em / height),
+            bbox_to_anchor=(0.4 * em / look.width, 1 - 0.3 * em / height),
             ncols=legend,
             frameon=False,
             labelcolor=look.ink,
@@ -147,12 +148,12 @@ def stroke(dashes: Dashes) -> tuple[float, Dashes | None]:
 
 
 def _legend_columns(look: Look, handles: Sequence[Line2D]) -> int:
-    """As many as fit side by side; DejaVu Sans takes about 0.57 of its size per character."""
-    room = look.width * 72 / look.font_size - 5.4
-    lengths = [0.57 * len(str(handle.get_label())) + _handle_length(handles) + 2.2 for handle in handles]
+    """As many as fit side by side; DejaVu Sans takes about 0.55 of its size per character."""
+    room = look.width * 72 / look.font_size - 1.0
+    lengths = [0.55 * len(str(handle.get_label())) + _handle_length(handles) + 2.2 for handle in handles]
     for columns in range(len(handles), 1, -1):
-        rows = math.ceil(len(lengths) / columns)
-        if sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows)) <= room:
+        # As Matplotlib spreads them.
+        if sum(max(column) for column in np.array_split(lengths, columns)) <= room:
             return columns
     return 1
 

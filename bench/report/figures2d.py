@@ -54,21 +54,22 @@ class FilledFigure:
     """Which trials it shows, at which budget."""
 
 
-def choose_figures(names: str) -> list[str]:
-    """Ids from a comma-separated list, or all of them for `all`.
+def choose_figures(names: str, known: Sequence[str] = ()) -> list[str]:
+    """Ids from a comma-separated list, or all of them for `all`; `known`: by default those of FIGURES.
 
     Raises
     ------
     BenchError : a name is unknown, or none is given.
     """
+    known = known or tuple(FIGURES)
     if names.strip() == "all":
-        return list(FIGURES)
+        return list(known)
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not chosen:
-        raise BenchError(f"no figure named in {names!r}", "", f"Known: {', '.join(FIGURES)}, or all.")
+        raise BenchError(f"no figure named in {names!r}", "", f"Known: {', '.join(known)}, or all.")
     for name in chosen:
-        if name not in FIGURES:
-            raise unknown_name("figure", name, FIGURES, "bench report --help")
+        if name not in known:
+            raise unknown_name("figure", name, known, "bench report --help")
     return chosen
 
 

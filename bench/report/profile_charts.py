@@ -33,8 +33,8 @@ def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | 
     if not series:
         return None
     what = (
-        "Share of runs (seeds of all tasks, tasks weighing the same) whose final evaluation scores above τ; "
-        f"further right is better. Band: pointwise {100 * LEVEL:.0f} % bootstrap over seeds within tasks."
+        "Share of runs (seeds of all tasks, tasks weighing the same) whose final evaluation scores above a "
+        f"threshold; further right is better. Band: pointwise {100 * LEVEL:.0f} % bootstrap over seeds within tasks."
     )
     title = f"Performance profile, {name}"
     return Chart(
@@ -122,6 +122,7 @@ def _drawn_aggregates(look: Look, series: Cells) -> Figure:
         plain_axes(axes, look, "normalised score", "", title)
         _draw_intervals(axes, list(series), intervals)
         axes.set_yticks(range(len(series)), list(labels.values()) if axes is panels[0] else [])
+    panels[0].sharex(panels[1])
     return figure
 
 

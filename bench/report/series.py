@@ -139,7 +139,8 @@ def coverage(series: Mapping[Series, Mapping[str, Measured]]) -> str:
     """On how many tasks the series were measured; a warning where not all on the same."""
     tasks = {frozenset(by_task) for by_task in series.values()}
     if len(tasks) == 1:
-        return f"{task_count(len(next(iter(tasks))))} each."
+        count = len(next(iter(tasks)))
+        return f"Every method on {task_count(count)}." if count > 1 else ""
     return "Not all methods cover the same tasks, which moves their means."
 
 

@@ -33,10 +33,10 @@ def drawing_settings(salt: str, font_size: float = 9) -> AbstractContextManager[
     )
 
 
-def inline_svg(figure: Figure, dpi: int = 100, title: str = "") -> str:
+def inline_svg(figure: Figure, dpi: int = 100, title: str = "", about: str = "") -> str:
     """The `<svg>` element alone, scaling with its box, in the colour of the text around it.
 
-    `dpi` is the resolution of the parts that are drawn as pixels; `title` is what a screen reader says.
+    `dpi` is the resolution of the parts that are drawn as pixels; `title` and `about` are for screen readers.
     """
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, dpi=dpi, metadata={"Date": None, "Creator": None})
@@ -48,7 +48,7 @@ def inline_svg(figure: Figure, dpi: int = 100, title: str = "") -> str:
     # Groups are called the same in every figure; on one page a name may occur once.
     element = re.sub(r'<g id="[^"]*"', "<g", element)
     element = _PATH.sub(_short_path, element).replace(TEXT_COLOUR, "currentColor")
-    return _titled(element, title) if title else element
+    return _titled(element, title, about) if title else element
 
 
 def _short_path(path: re.Match[str]) -> str:
@@ -57,6 +57,7 @@ def _short_path(path: re.Match[str]) -> str:
     return f' d="{" ".join(shorter.split())}"'
 
 
-def _titled(element: str, title: str) -> str:
+def _titled(element: str, title: str, about: str) -> str:
     end = element.index(">")
-    return f'{element[:end]} role="img">\n <title>{escape(title)}</title>{element[end + 1 :]}'
+    said = f"<title>{escape(title)}</title>\n <desc>{escape(about)}</desc>"
+    return f'{element[:end]} role="img">\n {said}{element[end + 1 :]}'

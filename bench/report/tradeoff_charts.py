@@ -62,10 +62,10 @@ def _chart(
         return None
     points = [*measured, *printed_points(printed, domain)]
     entries = [entry for by_task in series.values() for entry in by_task.values()]
-    what = "mean over the tasks of the suite" if len(tasks) > 1 else "final evaluation"
+    over = ", mean over tasks" if len(tasks) > 1 else ""
     sentences = (
-        f"Score of the final evaluation, {what}; bars: {100 * LEVEL:.0f} % t-interval (none with one seed).",
-        coverage(series) if len(tasks) > 1 else "",
+        f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none with one seed).",
+        coverage(series),
         *_marks(points, section, costs.circumstances, printed),
         doubts(entries),
     )
