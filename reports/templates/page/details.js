@@ -28,14 +28,20 @@
     }
   };
 
+  // Below the number or above it, where there is more room; on a phone at the foot, the number scrolled clear of it.
   const place = (link) => {
-    if (few.matches) { card.style.left = card.style.top = ""; return; }
     const at = link.getBoundingClientRect();
+    card.style.cssText = "";
+    if (few.matches) {
+      scrollBy(0, Math.max(0, at.bottom + 12 - (innerHeight - card.offsetHeight)));
+      return;
+    }
+    const [above, below] = [at.top - 14, innerHeight - at.bottom - 14];
+    const under = below >= Math.min(card.offsetHeight, above);
+    card.style.maxHeight = `${Math.min(under ? below : above, innerHeight * 0.7)}px`;
     const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - card.offsetWidth - 8));
-    const below = at.bottom + 6;
-    const fits = below + card.offsetHeight <= innerHeight || at.top < card.offsetHeight + 6;
     card.style.left = `${left + scrollX}px`;
-    card.style.top = `${(fits ? below : at.top - card.offsetHeight - 6) + scrollY}px`;
+    card.style.top = `${(under ? at.bottom + 6 : at.top - card.offsetHeight - 6) + scrollY}px`;
   };
 
   const hide = () => {

@@ -34,7 +34,7 @@ MEANINGS: dict[Outcome, str] = {
     "reproduced": "no difference that matters: the 90 % interval of the difference lies inside the margin",
     "below": "clearly lower than printed, by more than the margin",
     "above": "clearly higher than printed, by more than the margin",
-    "inconclusive": "the seeds at hand cannot tell; the list says how many more would",
+    "inconclusive": "too few seeds to tell; how many more would decide stands beside it",
     "not comparable": "measured under other conditions than printed; the reason stands beside it",
 }
 BY_WORDS: dict[str, Outcome] = {words: outcome for outcome, words in WORDS.items()}
