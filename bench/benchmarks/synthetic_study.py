@@ -30,8 +30,8 @@ from bench.records import hash_of
 from bench.report.judgement import Key, Outcome, SuiteVerdict
 from bench.report.margins import Margins
 from bench.report.measured import Measured, ReportData, SeedScore
+from bench.report.own_numbers import Printed, own_numbers
 from bench.report.paper import PaperCell
-from bench.report.verdicts import Printed, own_numbers
 
 Array = NDArray[np.float64]
 Spread = Literal["std over seeds", "pooled SE", "none"]

@@ -64,7 +64,7 @@ def examined(
         return replace(verdict, reasons=("the paper does not say what its ± means",))
     floor = success_floor(cell, entry.n, entry.mean)
     if not floor and max(entry.scores) - min(entry.scores) <= SAME_SCORE:
-        # An oracle or a kitchen often scores 100 with every seed; a standard error of 0 would settle anything.
+        # In a kitchen, or by an oracle, every seed may score 100; an error of 0 would settle anything.
         return replace(verdict, reasons=(f"all {entry.n} seeds score the same: no spread to judge by",))
     ours = Sample.of(entry.scores, entry.n * floor)
     lost = tuple(reason for reason in entry.shortfalls())

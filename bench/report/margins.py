@@ -8,10 +8,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown_name
+from bench.report.own_numbers import own_numbers
 from bench.report.paper import PaperCell
 from bench.resources import resource
-from bench.yaml_lines import load_yaml, validated
+from bench.yaml_lines import LinedYaml, load_yaml, validated
 
 Points = Annotated[float, Field(gt=0, le=100)]
 
@@ -57,11 +58,25 @@ def load_margins(path: Path | None = None) -> Margins:
 
     Raises
     ------
-    BenchError : no such file, or something in it is wrong (line and field are named).
+    BenchError : no such file, or something in it is wrong (line and field are named), or an exception is of a
+        number that no paper prints.
     """
     chosen = path or resource("margins.yaml")
     if not chosen.is_file():
         raise BenchError(
             f"no file of margins at {str(chosen)!r}", "", "Without --margins the project's are used."
         )
-    return validated(Margins, load_yaml(chosen))
+    document = load_yaml(chosen)
+    margins = validated(Margins, document)
+    if margins.exceptions:
+        _check_names(margins, document)
+    return margins
+
+
+def _check_names(margins: Margins, document: LinedYaml) -> None:
+    """Every exception is of a number that can be judged; a slip of the pen would leave the default margin."""
+    known = {"/".join(key[1:]) for key in own_numbers()}
+    for name in margins.exceptions:
+        if name not in known:
+            error = unknown_name("number", name, known, "bench report --tables all")
+            raise document.error(("exceptions", name), error.what, error.do_this)

@@ -9,24 +9,16 @@ both sides of everything judged, so that in at most 5 % of checks any such verdi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from bench.report.cell_verdicts import Tested, decided, examined
-from bench.report.judgement import CellVerdict, Judgement, Key
+from bench.report.judgement import CellVerdict, Judgement
 from bench.report.margins import Margins
 from bench.report.matching import matched
 from bench.report.measured import Measured, ReportData
-from bench.report.methods import algorithm_of
-from bench.report.paper import PaperCell, load_paper_table, paper_tables
-from bench.report.score_table import AGGREGATES
+from bench.report.own_numbers import Printed, own_numbers
 from bench.report.suite_verdicts import suite_verdicts
-
-SCORE = "d4rl_normalized_score"
-
-
-Printed = Mapping[Key, tuple[str, PaperCell]]
-"""Numbers that may be judged, each with the id of its table."""
 
 
 def judge(data: ReportData, margins: Margins, printed: Printed | None = None) -> Judgement:
@@ -45,23 +37,6 @@ def judge(data: ReportData, margins: Margins, printed: Printed | None = None) ->
     judged = [chosen[printed[test.verdict.key][1]] for test in tested]
     suites = suite_verdicts(data.suites, list(printed), cells, tested, margins)
     return Judgement(cells, suites, _statements(margins, judged))
-
-
-def own_numbers() -> Printed:
-    """Every score that a paper prints of its own method, with its table: of two the first without erratum.
-
-    Aggregates, quoted numbers and ablations are not judged.
-    """
-    found: dict[Key, tuple[str, PaperCell]] = {}
-    for table_id in paper_tables():
-        for cell in load_paper_table(table_id).rows:
-            aggregate = cell.task in AGGREGATES or cell.metric != SCORE
-            if aggregate or not cell.accepts_variants or cell.mean is None:
-                continue
-            key = (cell.paper, algorithm_of(cell.method, cell.domain), cell.task, cell.protocol)
-            if key not in found or (found[key][1].errata and not cell.errata):
-                found[key] = (table_id, cell)
-    return found
 
 
 def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]:
