@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from bench.report.aggregates import AGGREGATES, measured_aggregate
+from bench.report.further import further_blocks, left_over
 from bench.report.judgement import Judgement
 from bench.report.matching import kind_of, matched, scored_as
 from bench.report.measured import Measured
@@ -51,15 +52,20 @@ _NOTES = (
 
 
 def combined_table(
-    papers: Mapping[str, PaperTable], measured: Sequence[Measured], judgement: Judgement | None = None
+    papers: Mapping[str, PaperTable],
+    measured: Sequence[Measured],
+    judgement: Judgement | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Table:
     """All methods on all tasks that any of their papers prints.
 
-    Methods that no paper puts forward (baselines, ablations) have a measured column where they were measured.
+    What its own paper does not print (baselines, ablations, tasks of another version) has a measured cell
+    where it was measured, and blocks for twins and further configurations.
 
     Parameters
     ----------
     papers : the tables that `SOURCES` names, by id.
+    elsewhere : algorithms whose twins and further configurations stand below their own main table.
     """
     cells = {
         source.method: [
@@ -78,7 +84,12 @@ def combined_table(
             if cell.task_meant not in tasks:
                 tasks.append(cell.task_meant)
     order = sorted(groups, key=lambda name: list(_HEADINGS.values()).index(name.partition("-")[0]))
-    blocks = [_Group(name, groups[name], cells, chosen, measured, judgement).block() for name in order]
+    built = [_Group(name, groups[name], cells, chosen, measured, judgement) for name in order]
+    placed = [*chosen.values(), *(entry for group in built for entry in group.others.values())]
+    rest = [entry for entry in measured if entry.algorithm not in elsewhere]
+    further = left_over(rest, {task for tasks in groups.values() for task in tasks}, placed)
+    blocks = [group.block() for group in built]
+    blocks += further_blocks(further, [cell for own in cells.values() for cell in own])
     return counted_table(COMBINED, "All methods, measured beside their own papers", blocks, _NOTES)
 
 
@@ -116,23 +127,24 @@ class _Group:
 
     @cached_property
     def others(self) -> Mapping[tuple[str, str], Measured]:
-        """What stands for a task and a method that no paper puts forward."""
-        papers = {algorithm_of(method, "") for method in self.cells}
+        """What was measured by task and column where the method's own paper prints nothing."""
+        names = {algorithm_of(method, ""): method for method in self.cells}
         found: dict[tuple[str, str], Measured] = {}
         for entry in sorted(self.measured, key=_rank):
-            if entry.task in self.tasks and entry.algorithm not in papers and not kind_of(entry)[1]:
-                found[entry.task, entry.algorithm] = scored_as(entry, None)
+            place = entry.task, names.get(entry.algorithm, entry.algorithm)
+            if entry.task in self.tasks and place not in self.printed and not kind_of(entry)[1]:
+                found[place] = scored_as(entry, None)
         return found
 
     def block(self) -> Block:
         columns = [Column("task", self.heading, "label")]
-        for method in dict.fromkeys(method for _, method in self.printed):
-            columns.append(Column(f"{method} printed", method, "printed", method))
-            columns.append(Column(f"{method} measured", f"{method} measured", "measured", method))
-        columns += [
-            Column(f"{algorithm} measured", f"{algorithm} measured", "measured", algorithm)
-            for algorithm in sorted({algorithm for _, algorithm in self.others})
-        ]
+        printed = {method for _, method in self.printed}
+        measured = {method for _, method in self.others}
+        for method in (*self.cells, *sorted(measured - self.cells.keys())):
+            if method in printed:
+                columns.append(Column(f"{method} printed", method, "printed", method))
+            if method in printed | measured:
+                columns.append(Column(f"{method} measured", f"{method} measured", "measured", method))
         rows = [self._row(task, columns) for task in self.tasks]
         return Block(self.heading, tuple(columns), (*rows, self._averages(columns)))
 

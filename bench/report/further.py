@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
-from bench.report.matching import scored_as
+from bench.report.matching import identity, scored_as
 from bench.report.measured import Measured
 from bench.report.methods import algorithm_of, column_of
 from bench.report.paper import PaperCell
@@ -13,9 +13,29 @@ from bench.report.tables import Block, Cell, Column, Row
 from bench.report.typography import Digits, digits_of
 
 
-def further_blocks(
-    title: str, beside: str, entries: Sequence[Measured], cells: Sequence[PaperCell]
-) -> list[Block]:
+def left_over(
+    measured: Iterable[Measured], tasks: Container[str | None], placed: Iterable[Measured]
+) -> list[Measured]:
+    """What was measured on the tasks or on their twins and has no place in the paper's cells."""
+    names = {identity(entry) for entry in placed}
+    return [
+        entry
+        for entry in measured
+        if (entry.task in tasks or entry.twin_of in tasks) and identity(entry) not in names
+    ]
+
+
+def further_blocks(entries: Sequence[Measured], cells: Sequence[PaperCell]) -> list[Block]:
+    """Blocks of collected twins, then of further configurations of the paper's tasks."""
+    twins = [entry for entry in entries if entry.twin_of]
+    others = [entry for entry in entries if not entry.twin_of]
+    return [
+        *_blocks("Collected twins, other data than the paper's", "Twin of", twins, cells),
+        *_blocks("Further configurations", "Variant", others, cells),
+    ]
+
+
+def _blocks(title: str, beside: str, entries: Sequence[Measured], cells: Sequence[PaperCell]) -> list[Block]:
     """One block per column of the paper (per method, where it prints none of it).
 
     Rows hold the task, what it stands beside (`beside`), the printed number, the measured one, conditions.

@@ -39,6 +39,7 @@ EDP_AVERAGES = AveragesLayout(
     bold=HIGHEST,
 )
 _ALL: tuple[Layout, ...] = (*SCORE_LAYOUTS, *SPEED_LAYOUTS, DTQL_WALL_TIME, EDP_AVERAGES)
+_FURTHER = {algorithm for layout in SCORE_LAYOUTS for algorithm in layout.further}
 LAYOUTS: dict[str, Layout] = {layout.id: layout for layout in _ALL}
 
 
@@ -79,7 +80,8 @@ def _built(table_id: str, data: ReportData, judgement: Judgement | None) -> Tabl
         return table_2d(data.illustrations)
     if table_id == COMBINED:
         ids = {table for source in SOURCES for table in source.tables}
-        return combined_table({table: load_paper_table(table) for table in ids}, data.measured, judgement)
+        papers = {table: load_paper_table(table) for table in ids}
+        return combined_table(papers, data.measured, judgement, elsewhere=_FURTHER)
     layout, paper = LAYOUTS[table_id], load_paper_table(table_id)
     if isinstance(layout, ScoreLayout):
         return score_table(layout, paper, data.measured, judgement)

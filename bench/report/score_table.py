@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.report.aggregates import AGGREGATES, measured_aggregate
-from bench.report.further import further_blocks
+from bench.report.further import further_blocks, left_over
 from bench.report.judgement import Judgement
-from bench.report.matching import identity, kind_meant, kind_of, matched
+from bench.report.matching import matched
 from bench.report.measured import Measured
 from bench.report.methods import column_of
 from bench.report.paper import PaperCell, PaperTable
@@ -29,8 +29,8 @@ class ScoreLayout:
     """Domain in the CSV -> (heading of its block, name of its average)."""
     notes: tuple[str, ...] = ()
     bold: Bold | None = None
-    takes_all: bool = False
-    """Whether what was measured of methods that the paper does not print stands below the table, too."""
+    further: tuple[str, ...] = ()
+    """Algorithms whose twins and further configurations stand below: the table is the main one of theirs."""
 
 
 def score_table(
@@ -39,33 +39,21 @@ def score_table(
     measured: Sequence[Measured],
     judgement: Judgement | None = None,
 ) -> Table:
-    """The table of `layout`, with what was measured on its tasks or on their collected twins.
+    """The table of `layout`, filled with what was measured on its tasks.
 
     A paper's cell takes the configuration that comes closest to it (`bench.report.matching`), scored by the
-    cell's protocol where the evaluations allow it. Everything else that was measured of the table's methods
-    on these tasks stands in further blocks, so that nothing stored is hidden.
+    cell's protocol where the evaluations allow it. Everything else that was measured on these tasks or on
+    their twins, of the methods that this is the main table of, stands in further blocks.
     """
     cells = paper.rows
-    kinds = {kind_meant(cell) for cell in cells}
+    chosen = matched(cells, measured)
+    domains: dict[str, list[PaperCell]] = {}
+    for cell in cells:
+        domains.setdefault(cell.domain, []).append(cell)
+    blocks = [_DomainBlock(layout, domain, own, chosen, judgement).block() for domain, own in domains.items()]
     tasks = {task for cell in cells for task in (cell.task, cell.task_meant)}
-    here = [
-        entry
-        for entry in measured
-        if (entry.task in tasks or entry.twin_of in tasks) and (layout.takes_all or kind_of(entry) in kinds)
-    ]
-    chosen = matched(cells, here)
-    blocks = [
-        _DomainBlock(
-            layout, domain, [cell for cell in cells if cell.domain == domain], chosen, judgement
-        ).block()
-        for domain in dict.fromkeys(cell.domain for cell in cells)
-    ]
-    placed = {identity(entry) for entry in chosen.values()}
-    rest = [entry for entry in here if identity(entry) not in placed]
-    twins = [entry for entry in rest if entry.twin_of]
-    others = [entry for entry in rest if not entry.twin_of]
-    blocks += further_blocks("Collected twins, other data than the paper's", "Twin of", twins, cells)
-    blocks += further_blocks("Further configurations", "Variant", others, cells)
+    own = [entry for entry in measured if entry.algorithm in layout.further]
+    blocks += further_blocks(left_over(own, tasks, chosen.values()), cells)
     bold = (layout.bold.sentence,) if layout.bold else ()
     notes = (*layout.notes, *bold, *paper.info.remarks)
     return counted_table(paper.id, paper.full_title, blocks, notes)

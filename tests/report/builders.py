@@ -17,7 +17,7 @@ LAYOUT = ScoreLayout(
     own={"DTQL": "DTQL (Ours)"},
     headings={"toys": ("Toys", "Toy Average")},
     bold=Bold(),
-    takes_all=True,
+    further=("dtql",),
 )
 
 

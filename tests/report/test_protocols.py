@@ -95,15 +95,6 @@ def test_sums_are_of_the_tasks_that_the_paper_prints():
     assert cells("srpo-1", *entries, block=1, task="Average (AntMaze)")["SRPO measured"].text == "30.0"
 
 
-def test_methods_that_a_paper_does_not_print_stand_below_the_main_table_only():
-    titles = {
-        name: [block.title for block in build_table(name, ReportData(measured=(edp(),))).blocks]
-        for name in ("dtql-1", "srpo-1")
-    }
-    assert titles["dtql-1"][-1] == "Further configurations: edp-td3"
-    assert not any("edp" in title for title in titles["srpo-1"])
-
-
 @pytest.mark.parametrize(
     ("printed", "domain", "name"),
     [
