@@ -29,9 +29,9 @@ FiguresOption = Annotated[
     str,
     typer.Option(
         metavar="IDS",
-        help=f"Figures to write as files: {', '.join(CHARTS)}, those of the 2D problems "
-        "(dtql-fig3,bdpo-fig11), or all. The page (html) holds all of them anyway; --format figures writes them "
-        "alone.",
+        help=f"Figures to write as files: {', '.join(CHARTS)}, "
+        "those of the 2D problems (dtql-fig3,bdpo-fig11), or all. The page (html) holds them anyway; "
+        "--format figures writes only them.",
     ),
 ]
 FigureFormatOption = Annotated[

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.styles import Dashes
+from bench.report.styles import Dashes, Style
 from bench.report.svg import TEXT_COLOUR, drawing_settings, inline_svg
 
 Section = Literal["learning-curves", "score-time", "score-latency", "profiles"]
@@ -137,14 +137,14 @@ def say(axes: Axes, look: Look, text: str) -> None:
     axes.text(0.5, 0.5, text, color=look.ink, ha="center", va="center", transform=axes.transAxes, alpha=0.7)
 
 
-def line_handle(colour: str, dashes: Dashes, label: str, width: float) -> Line2D:
-    """What a line looks like, for the legend."""
-    return Line2D([], [], color=colour, linewidth=width, linestyle=stroke(dashes), label=label)
+def line_handle(style: Style, label: str, width: float, **marker: Any) -> Line2D:  # noqa: ANN401
+    """What a line looks like, for the legend; `marker`: Matplotlib's settings of its markers, if any."""
+    return Line2D([], [], color=style.colour, linewidth=width, linestyle=stroke(style), label=label, **marker)
 
 
-def stroke(dashes: Dashes) -> tuple[float, Dashes | None]:
+def stroke(style: Style) -> tuple[float, Dashes | None]:
     """Matplotlib's name of a line style."""
-    return (0, dashes or None)
+    return (0, style.dashes or None)
 
 
 def _legend_columns(look: Look, handles: Sequence[Line2D]) -> int:

@@ -12,16 +12,21 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
-from bench.report.mean_curves import LEVEL, MeanCurve, newest
+from bench.report.mean_curves import LEAST_SEEDS, LEVEL, MeanCurve, newest
 from bench.report.measured import Measured
-from bench.report.series import Series, count_text, dashes_of, doubts, in_order, names_of
-from bench.report.styles import style_of
+from bench.report.series import Series, count_text, doubts, in_order, names_of, styles_of
+from bench.report.styles import Style, style_of
 
 Curves = Mapping[Series, MeanCurve]
 
 _X, _Y = "training iterations", "normalised score"
-_BAND = f"band: {100 * LEVEL:.0f} % t-interval of the mean at each evaluation (none with one seed)"
-_LINE, _BAND_ALPHA = 1.2, 0.16
+_BAND = (
+    f"band: {100 * LEVEL:.0f} % t-interval of the mean at each evaluation, none with fewer than "
+    f"{LEAST_SEEDS} seeds"
+)
+_LINE, _MARKER, _BAND_ALPHA = 1.2, 3.2, 0.16
+_MARKERS = 5
+"""On a line of many evaluations."""
 
 
 def task_chart(task: str, curves: Curves, measured: Sequence[Measured]) -> Chart:
@@ -85,7 +90,7 @@ def _methods(curves: Iterable[Series]) -> tuple[str, ...]:
 
 def _sheet(look: Look, by_task: Mapping[str, Curves], titled: bool) -> Figure:
     series = in_order({one for curves in by_task.values() for one in curves})
-    dashes = dashes_of(series)
+    styles = styles_of(series)
     across = _across(len(by_task))
     rows = math.ceil(len(by_task) / across)
     height = 0.52 * look.width if across == 1 else 0.66 * look.width / across
@@ -95,7 +100,7 @@ def _sheet(look: Look, by_task: Mapping[str, Curves], titled: bool) -> Figure:
         below = place + across >= len(by_task)
         plain_axes(axes, look, _X if below else "", _Y if place % across == 0 else "", task if titled else "")
         for one, curve in curves.items():
-            _draw(axes, curve, one.style.colour, stroke(dashes[one]))
+            _draw(axes, curve, styles[one], series.index(one) / len(series))
         _scale(axes, look, curves.values())
     for axes in panels[len(by_task) :]:
         axes.set_visible(False)
@@ -108,32 +113,47 @@ def _across(panels: int) -> int:
 
 
 def _handles(series: Sequence[Series], by_task: Mapping[str, Curves]) -> list[Line2D]:
-    names, dashes = names_of(series), dashes_of(series)
+    names, styles = names_of(series), styles_of(series)
     handles = []
     for one in series:
         drawn = [curves[one] for curves in by_task.values() if one in curves]
         running = "" if all(curve.finished for curve in drawn) else ", running"
         label = f"{names[one]} ({count_text(curve.seeds for curve in drawn)}{running})"
-        handles.append(line_handle(one.style.colour, dashes[one], label, _LINE))
+        marker = {"marker": styles[one].marker, "markersize": _MARKER}
+        handles.append(line_handle(styles[one], label, _LINE, **marker))
     return handles
 
 
-def _draw(axes: Axes, curve: MeanCurve, colour: str, style: object) -> None:
-    finite = np.isfinite(curve.mean)
-    beside = np.pad(finite, 1)
-    # A point between gaps has no line.
-    lone = np.flatnonzero(finite & ~beside[:-2] & ~beside[2:])
+def _draw(axes: Axes, curve: MeanCurve, style: Style, shift: float) -> None:
     axes.plot(
-        curve.steps, curve.mean, color=colour, linestyle=style, linewidth=_LINE,
-        marker="o", markersize=3, markevery=lone.tolist(),
-    )  # fmt: skip
+        curve.steps,
+        curve.mean,
+        color=style.colour,
+        linestyle=stroke(style),
+        linewidth=_LINE,
+        marker=style.marker,
+        markersize=_MARKER,
+        markevery=_marked(curve, shift),
+    )
     if np.isfinite(curve.half_width).any():
         low, high = curve.mean - curve.half_width, curve.mean + curve.half_width
-        axes.fill_between(curve.steps, low, high, color=colour, alpha=_BAND_ALPHA, linewidth=0)
+        axes.fill_between(curve.steps, low, high, color=style.colour, alpha=_BAND_ALPHA, linewidth=0)
+
+
+def _marked(curve: MeanCurve, shift: float) -> list[int]:
+    """Evaluations with a marker: a few, at places of each line's own by `shift` (0 to 1), and lone ones.
+
+    A point between gaps has no line and would be lost.
+    """
+    finite = np.isfinite(curve.mean)
+    beside = np.pad(finite, 1)
+    lone = np.flatnonzero(finite & ~beside[:-2] & ~beside[2:])
+    few = (np.arange(_MARKERS) + shift) * len(finite) / _MARKERS
+    return sorted({*lone.tolist(), *few.astype(int).tolist()})
 
 
 def _scale(axes: Axes, look: Look, curves: Iterable[MeanCurve]) -> None:
-    """Heights that show every seed; the band of two seeds, six times as wide, is cut off there."""
+    """Heights that show every seed, and of bands what lies there."""
     finite = [curve for curve in curves if math.isfinite(curve.lowest)]
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2.5, 5, 10]))

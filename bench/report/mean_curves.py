@@ -17,6 +17,8 @@ from bench.report.series import Series, in_order, series_of
 
 LEVEL = 0.95
 """Of the band: Student's interval of the mean over seeds, at each evaluation by itself."""
+LEAST_SEEDS = 3
+"""For a band. That of two seeds is nine standard deviations wide to either side and hides all others."""
 
 Array = NDArray[np.float64]
 
@@ -30,7 +32,7 @@ class MeanCurve:
     mean: Array
     """(E,)"""
     half_width: Array
-    """(E,) of the band; NaN with one seed."""
+    """(E,) of the band; NaN with fewer seeds than a band needs."""
     lowest: float
     """Of all seeds and evaluations; NaN where none is finite."""
     highest: float
@@ -83,7 +85,7 @@ def _mean(curves: Sequence[LearningCurve], finished: bool, finished_at: float) -
     scores = np.where(np.isfinite(scores), scores, np.nan)
     seeds, known = len(curves), scores[np.isfinite(scores)]
     half_width = np.full(len(steps), np.nan)
-    if seeds > 1:
+    if seeds >= LEAST_SEEDS:
         half_width = stdtrit(seeds - 1, (1 + LEVEL) / 2) * scores.std(axis=0, ddof=1) / math.sqrt(seeds)
     return MeanCurve(
         np.array(steps, dtype=float),

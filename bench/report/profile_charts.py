@@ -19,7 +19,7 @@ from bench.report.profiles import (
     profile_of,
     thresholds_of,
 )
-from bench.report.series import Series, by_series, coverage, dashes_of, doubts, labels_of
+from bench.report.series import Series, by_series, coverage, doubts, labels_of, styles_of
 from bench.report.statistics import Interval, bootstrap_caveat
 
 _LINE, _BAND_ALPHA = 1.3, 0.15
@@ -33,8 +33,8 @@ def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | 
     if not series:
         return None
     what = (
-        "Share of runs (seeds of all tasks, tasks weighing the same) whose final evaluation scores above a "
-        f"threshold; further right is better. Band: pointwise {100 * LEVEL:.0f} % bootstrap over seeds within tasks."
+        "Share of runs (seeds of all tasks, tasks weighing the same) whose final evaluation scores above "
+        f"a threshold; further right is better. Band: {100 * LEVEL:.0f} % bootstrap over seeds, pointwise."
     )
     title = f"Performance profile, {name}"
     return Chart(
@@ -90,14 +90,14 @@ def _tasks(series: Cells, tasks: Sequence[str]) -> tuple[str, ...]:
 
 
 def _drawn_profiles(look: Look, series: Cells) -> Figure:
-    labels, dashes = labels_of(series), dashes_of(list(series))
-    handles = [line_handle(one.style.colour, dashes[one], labels[one], _LINE) for one in series]
+    labels, styles = labels_of(series), styles_of(list(series))
+    handles = [line_handle(styles[one], labels[one], _LINE) for one in series]
     figure, (axes,) = frame(look, handles, 1, 1, 0.56 * look.width, titled=False)
     plain_axes(axes, look, "normalised score τ", "runs scoring above τ")
     thresholds = thresholds_of(series)
     for one, by_task in series.items():
         profile = profile_of(list(by_task.values()), thresholds)
-        drawn = {"color": one.style.colour, "linestyle": stroke(dashes[one]), "linewidth": _LINE}
+        drawn = {"color": one.style.colour, "linestyle": stroke(styles[one]), "linewidth": _LINE}
         axes.plot(thresholds, profile.share, drawstyle="steps-post", **drawn)
         if np.any(profile.high > profile.low):
             band = {"color": one.style.colour, "alpha": _BAND_ALPHA, "linewidth": 0}
@@ -127,10 +127,11 @@ def _drawn_aggregates(look: Look, series: Cells) -> Figure:
 
 
 def _draw_intervals(axes: Axes, series: Sequence[Series], intervals: Sequence[Interval]) -> None:
+    styles = styles_of(series)
     for place, (one, interval) in enumerate(zip(series, intervals, strict=True)):
         if bounded(interval):
             axes.plot([interval.low, interval.high], [place] * 2, color=one.style.colour, linewidth=1.4)
-        axes.plot(interval.estimate, place, one.style.marker, color=one.style.colour, markersize=4.5)
+        axes.plot(interval.estimate, place, styles[one].marker, color=one.style.colour, markersize=4.5)
     axes.set_ylim(len(series) - 0.3, -0.7)
     axes.margins(x=0.08)
     axes.tick_params(axis="y", length=0)

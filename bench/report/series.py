@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.report.measured import Measured
-from bench.report.styles import FURTHER_DASHES, STYLES, Dashes, Style, style_of
+from bench.report.styles import FURTHER_DASHES, FURTHER_MARKERS, STYLES, Style, style_of
 
 PROTOCOL = "last"
 """Every method is scored alike where methods are held against each other, whatever its paper reports."""
@@ -83,13 +83,14 @@ def names_of(series: Sequence[Series]) -> dict[Series, str]:
     }
 
 
-def dashes_of(series: Sequence[Series]) -> dict[Series, Dashes]:
-    """Line styles: a method's own for the first of its series, others for the rest."""
-    found: dict[Series, Dashes] = {}
+def styles_of(series: Sequence[Series]) -> dict[Series, Style]:
+    """Looks: a method's own for the first of its series; then its colour with other dashes and markers."""
+    found: dict[Series, Style] = {}
     for one in series:
         before = sum(other.algorithm == one.algorithm for other in found)
-        own = one.style.dashes
-        found[one] = own if before == 0 else FURTHER_DASHES[(before - 1) % len(FURTHER_DASHES)]
+        place = (before - 1) % len(FURTHER_DASHES)
+        further = replace(one.style, dashes=FURTHER_DASHES[place], marker=FURTHER_MARKERS[place])
+        found[one] = further if before else one.style
     return found
 
 

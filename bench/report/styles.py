@@ -54,6 +54,7 @@ STYLES: dict[str, Style] = {
 
 FURTHER_DASHES: tuple[Dashes, ...] = ((1, 1.2), (3.5, 1.2, 1, 1.2), (1, 2.4), (3.5, 1.2, 1, 1.2, 1, 1.2))
 """Of a method's second and later configuration on the same axes."""
+FURTHER_MARKERS = ("P", "X", "*", "8")
 
 _SPARE = tuple(
     (colour, dashes) for dashes in (SOLID, DASHED, DASH_DOTTED) for colour in (BROWN, VIOLET, OLIVE, GREY)

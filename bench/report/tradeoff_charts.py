@@ -64,7 +64,7 @@ def _chart(
     entries = [entry for by_task in series.values() for entry in by_task.values()]
     over = ", mean over tasks" if len(tasks) > 1 else ""
     sentences = (
-        f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none with one seed).",
+        f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none over few seeds).",
         coverage(series),
         *_marks(points, section, costs.circumstances, printed),
         doubts(entries),

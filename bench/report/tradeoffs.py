@@ -12,7 +12,7 @@ from bench.report.costs import Costs
 from bench.report.measured import Measured
 from bench.report.methods import algorithm_of
 from bench.report.printed_costs import PrintedCost
-from bench.report.series import Series, labels_of
+from bench.report.series import Series, labels_of, styles_of
 from bench.report.statistics import stratified_t_interval
 from bench.report.styles import Style, style_of
 
@@ -39,8 +39,10 @@ class Point:
 
 def measured_points(series: Mapping[Series, Mapping[str, Measured]], costs: Costs) -> list[Point]:
     """A point for each series that has costs: alone where they are known for every task, else shared."""
-    labels = labels_of(series)
-    found = (_point(labels[one], one, list(by_task.values()), costs) for one, by_task in series.items())
+    labels, styles = labels_of(series), styles_of(list(series))
+    found = (
+        _point(labels[one], styles[one], list(by_task.values()), costs) for one, by_task in series.items()
+    )
     return [point for point in found if point is not None]
 
 
@@ -60,7 +62,7 @@ def printed_points(costs: Iterable[PrintedCost], domain: str) -> list[Point]:
     ]
 
 
-def _point(name: str, series: Series, entries: Sequence[Measured], costs: Costs) -> Point | None:
+def _point(name: str, style: Style, entries: Sequence[Measured], costs: Costs) -> Point | None:
     mark: Mark = "alone"
     priced = [(entry, costs.alone(entry)) for entry in entries]
     if any(cost is None for _, cost in priced):
@@ -71,10 +73,11 @@ def _point(name: str, series: Series, entries: Sequence[Measured], costs: Costs)
         return None
     scores = [entry.scores for entry, _ in known]
     interval = stratified_t_interval(scores, LEVEL)
-    bounded = math.isfinite(interval.low) and math.isfinite(interval.high)
+    # As for the bands of curves: one degree of freedom makes an interval that dwarfs everything.
+    bounded = math.isfinite(interval.low) and sum(len(task) - 1 for task in scores) > 1
     return Point(
         name,
-        series.style,
+        style,
         statistics.fmean(cost for _, cost in known),
         interval.estimate,
         interval.low if bounded else math.nan,

@@ -48,9 +48,10 @@ def test_the_line_lies_where_the_mean_does():
     assert (y0 - y2) / (y0 - y1) == pytest.approx(20 / 50, abs=0.01)
 
 
-def test_a_single_seed_has_a_line_and_no_band_two_have_both():
-    assert "fill-opacity" not in figure_of([curve(0, (1.0, 2.0))]).svg
-    assert "fill-opacity" in figure_of([curve(0, (1.0, 2.0)), curve(1, (2.0, 4.0))]).svg
+def test_few_seeds_have_a_line_and_no_band_three_have_both():
+    three = [curve(seed, (1.0 + seed, 2.0)) for seed in range(3)]
+    assert "fill-opacity" not in figure_of(three[:2]).svg
+    assert "fill-opacity" in figure_of(three).svg
 
 
 def test_the_page_learns_what_is_shown():

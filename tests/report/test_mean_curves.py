@@ -43,9 +43,10 @@ def test_mean_and_band_are_students_at_every_evaluation():
     assert (found.lowest, found.highest, found.seeds, found.finished) == (0.0, 80.0, 3, True)
 
 
-def test_one_seed_has_no_band_and_evaluations_that_a_seed_lacks_are_left_out():
+def test_two_seeds_have_no_band_and_evaluations_that_a_seed_lacks_are_left_out():
     alone = only([measured(TASK, trials=trials("finished"))], [curve(0, (1.0, 2.0))])
-    assert np.isnan(alone.half_width).all()
+    pair = only([measured(TASK)], [curve(0, (1.0, 2.0)), curve(1, (2.0, 5.0))])
+    assert np.isnan([alone.half_width, pair.half_width]).all()
     shorter = only([measured(TASK)], [curve(0, (1.0, 2.0, 3.0)), curve(1, (1.0, 4.0))])
     assert shorter.mean.tolist() == [1.0, 3.0]
 
