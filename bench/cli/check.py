@@ -14,6 +14,7 @@ import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.tables import aligned, print_table
+from bench.cli.words import count
 from bench.errors import BenchError, unknown_name
 from bench.store.location import DEFAULT_STORE, locate
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 REFERENCES = ("paper", "baseline")
 FORMATS = ("text", "json", "junit")
-_NUMBERS = ("tasks", "measured", "printed", "d", "90 % interval", "margin", "n", "further seeds", "cells")
 
 
 def check(
@@ -119,7 +119,10 @@ def _suites(names: str, data: ReportData) -> list[str]:
 
 def _deliver(found: Check, format_: str, out: Path | None, *, everything: bool) -> None:
     if out is None and format_ == "text":
-        for section in _sections(found, everything=everything, whole_names=not sys.stdout.isatty()):
+        whole_names = not sys.stdout.isatty()
+        for number, section in enumerate(_sections(found, everything=everything, whole_names=whole_names)):
+            if number:
+                typer.echo()
             _show(section)
     elif out is None:
         typer.echo(_rendered(found, format_, everything=everything), nl=False)
@@ -149,17 +152,20 @@ def _sections(found: Check, *, everything: bool, whole_names: bool) -> list[Sect
 
 
 def _show(section: Section) -> None:
+    from bench.report.renderers.check_text import NUMBERS
+
     _print_lines([section.heading])
     if section.rows:
-        print_table(section.columns, section.rows, right=_NUMBERS)
+        print_table(section.columns, section.rows, right=NUMBERS)
     _print_lines(section.remarks, "  ")
-    typer.echo()
 
 
 def _lines(section: Section) -> Iterable[str]:
+    from bench.report.renderers.check_text import NUMBERS
+
     yield section.heading
     if section.rows:
-        yield from aligned(section.columns, section.rows, _NUMBERS)
+        yield from aligned(section.columns, section.rows, NUMBERS)
     yield from (f"  {remark}" for remark in section.remarks)
 
 
@@ -167,7 +173,15 @@ def _print_lines(lines: Iterable[str], indent: str = "") -> None:
     """Lines folded to the terminal's width; in a pipe as they are."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for line in lines:
-        typer.echo(textwrap.fill(line, width, initial_indent=indent, subsequent_indent=f"{indent}  "))
+        text = textwrap.fill(
+            line,
+            width,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        typer.echo(text)
 
 
 def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
@@ -187,7 +201,7 @@ def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
 def _failed(found: Check) -> str:
     cells = sum(cell.outcome == "below" for cell in found.judgement.cells)
     suites = sum(suite.outcome == "below" for suite in found.judgement.suites)
-    return f"not reproduced, below: {cells} cells, {suites} means over suites"
+    return f"not reproduced, below: {count(cells, 'cell')}, {count(suites, 'mean')} over suites"
 
 
 def _write(path: Path, text: str) -> None:

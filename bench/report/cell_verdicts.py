@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.report.conditions import comparable
 from bench.report.equivalence import ERROR_RATE, LEVEL, compared, lines, outcome_of, raw_p_values
-from bench.report.judgement import CellVerdict, Comparison, Key, Outcome
+from bench.report.judgement import CellVerdict, Comparison, Key
 from bench.report.margins import Margins
 from bench.report.measured import FinalEpisodes, Measured
 from bench.report.paper import PaperCell
@@ -123,7 +123,7 @@ def _decided(test: Tested, comparison: Comparison, tests: int) -> CellVerdict:
         reasons=reasons,
         comparison=comparison,
         further_seeds=None if outcome != "inconclusive" or reasons else further_seeds(test, tests),
-        arithmetic=_arithmetic(test, comparison, tests, outcome),
+        arithmetic=(*_arithmetic(test, comparison, tests), *(f"but {reason}" for reason in reasons)),
     )
 
 
@@ -146,7 +146,7 @@ def _first(condition: Callable[[int], bool]) -> int | None:
     return next((number for number in range(1, MOST_FURTHER_SEEDS + 1) if condition(number)), None)
 
 
-def _arithmetic(test: Tested, comparison: Comparison, tests: int, outcome: Outcome) -> tuple[str, ...]:
+def _arithmetic(test: Tested, comparison: Comparison, tests: int) -> tuple[str, ...]:
     verdict, ours = test.verdict, test.ours
     own = ours.variance / ours.n
     rest = comparison.standard_error**2 - own
@@ -157,5 +157,5 @@ def _arithmetic(test: Tested, comparison: Comparison, tests: int, outcome: Outco
         f"d = {ours.mean:.2f} - {test.published.mean:g} = {comparison.difference:.2f}, standard error"
         f" sqrt({ours.variance:.3g} / {ours.n} + {rest:.3g}) = {comparison.standard_error:.3g},"
         f" {comparison.degrees_of_freedom:.1f} degrees of freedom, margin m = {test.margin:g}",
-        *lines(comparison, tests, outcome),
+        *lines(comparison, tests),
     )

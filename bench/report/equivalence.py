@@ -46,11 +46,11 @@ def outcome_of(comparison: Comparison) -> Outcome:
     return "inconclusive"
 
 
-def lines(comparison: Comparison, tests: int, outcome: Outcome) -> list[str]:
-    """The arithmetic from the difference to the outcome; `tests`: how many were corrected together."""
+def lines(comparison: Comparison, tests: int) -> list[str]:
+    """The arithmetic from the difference to what it says; `tests`: how many were corrected together."""
     c = comparison
     interval = f"90 % interval of d: [{c.low:.2f}, {c.high:.2f}]"
-    if outcome == "reproduced":
+    if outcome_of(comparison) == "reproduced":
         return [f"{interval} lies within [-{c.margin:g}, {c.margin:g}]"]
     found = [f"{interval} does not lie within [-{c.margin:g}, {c.margin:g}]"]
     side, raw, adjusted = ("d >= -m", c.p_below, c.adjusted_below)

@@ -96,7 +96,8 @@ def _decided(
 
 def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteVerdict:
     outcome = outcome_of(comparison)
-    if verdict.reasons and outcome in ("reproduced", "above"):
+    withheld = verdict.reasons and outcome in ("reproduced", "above")
+    if withheld:
         # Seeds without a score are missing from the means, which are then too good.
         outcome = "inconclusive"
     arithmetic = (
@@ -105,6 +106,7 @@ def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteV
         f"standard error {comparison.standard_error:.3g} (root of the sum of the tasks' squared ones,"
         f" / {verdict.judged}), {comparison.degrees_of_freedom:.1f} degrees of freedom,"
         f" margin m = {comparison.margin:g}",
-        *lines(comparison, tests, outcome),
+        *lines(comparison, tests),
+        *(f"but {reason}: the mean of the others says too much" for reason in verdict.reasons if withheld),
     )
     return replace(verdict, outcome=outcome, comparison=comparison, arithmetic=arithmetic)

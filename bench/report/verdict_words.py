@@ -19,18 +19,8 @@ def sentence(verdict: CellVerdict | SuiteVerdict) -> str:
 
 def numbers(comparison: Comparison) -> str:
     """`d = -3.20, 90 % interval [-6.10, -0.30], margin 5`."""
-    d, margin = signed(comparison.difference), f"{comparison.margin:g}"
-    return f"d = {d}, 90 % interval {interval(comparison)}, margin {margin}"
-
-
-def signed(value: float) -> str:
-    """A difference in points: `+1.20`."""
-    return f"{value:+z.2f}"
-
-
-def interval(comparison: Comparison) -> str:
-    """The 90 % interval of the difference: `[-6.10, -0.30]`."""
-    return f"[{signed(comparison.low)}, {signed(comparison.high)}]"
+    low, high, margin = comparison.low, comparison.high, f"{comparison.margin:g}"
+    return f"d = {comparison.difference:+z.2f}, 90 % interval [{low:+z.2f}, {high:+z.2f}], margin {margin}"
 
 
 def further(verdict: CellVerdict) -> str:
@@ -38,7 +28,7 @@ def further(verdict: CellVerdict) -> str:
     open_ = verdict.outcome == "inconclusive" and verdict.comparison is not None and not verdict.reasons
     if not open_:
         return ""
-    return f"over {MOST_FURTHER_SEEDS}" if verdict.further_seeds is None else str(verdict.further_seeds)
+    return f">{MOST_FURTHER_SEEDS}" if verdict.further_seeds is None else str(verdict.further_seeds)
 
 
 def replay_words(replay: str) -> str:
@@ -47,3 +37,8 @@ def replay_words(replay: str) -> str:
         return "simulator not confirmed by a replay of the data"
     found = "confirmed the simulator" if replay == "d4rl" else f"found physics {replay}, not D4RL's"
     return f"a replay of the data {found}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

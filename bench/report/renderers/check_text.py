@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from bench.report.check import Check, Reason, by_reason
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
-from bench.report.verdict_words import further, interval, replay_words, signed
+from bench.report.verdict_words import count, further, replay_words
 
 FEW = 3
 """Names given for a reason unless all are asked for."""
-NUMBERS = ("d", "90 % interval", "margin", "n", "further seeds")
-SUITE_COLUMNS = ("mean over a suite", "verdict", "tasks", "measured", "printed", *NUMBERS[:3])
-CELL_COLUMNS = ("cell", "verdict", *NUMBERS)
+D = "d (90 %)"
+SUITE_COLUMNS = ("mean over a suite", "verdict", "tasks", "ours", "paper", D)
+CELL_COLUMNS = ("cell", "verdict", D, "m", "n", "more")
+NUMBERS = (*SUITE_COLUMNS[2:], *CELL_COLUMNS[2:], "cells")
+"""Columns aligned to the right. All are narrow, so that a cell takes one line of a terminal of 80 columns."""
+_LEGEND = (
+    "d: measured minus printed, with half its 90 % interval; m: margin; n: our seeds; more: further seeds"
+    " that would decide"
+)
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,21 @@ def _nothing(check: Check) -> Section:
 def _suites(judgement: Judgement, everything: bool) -> Iterator[Section]:
     if judgement.suites:
         rows = [_suite_row(verdict) for verdict in judgement.suites]
+        margins = {verdict.comparison.margin for verdict in judgement.suites if verdict.comparison}
+        heading = f"Suites{''.join(f', margin {margin:g}' for margin in margins)}"
         remarks = [
             f"{verdict.id}: {text}"
             for verdict in judgement.suites
             for text in _suite_remarks(verdict, everything)
         ]
-        yield Section("Suites", SUITE_COLUMNS, rows, remarks)
+        yield Section(heading, SUITE_COLUMNS, rows, remarks)
 
 
 def _suite_row(verdict: SuiteVerdict) -> tuple[str, ...]:
     # Means over some of the tasks would look like the suite's.
     means = ("", "") if verdict.comparison is None else (_mean(verdict.measured), _mean(verdict.printed))
-    tasks = f"{verdict.judged} of {verdict.tasks}"
-    return (verdict.id, WORDS[verdict.outcome], tasks, *means, *_numbers(verdict.comparison))
+    tasks = f"{verdict.judged}/{verdict.tasks}"
+    return (verdict.id, WORDS[verdict.outcome], tasks, *means, _difference(verdict.comparison))
 
 
 def _suite_remarks(verdict: SuiteVerdict, everything: bool) -> Iterator[str]:
@@ -95,8 +103,16 @@ def _cells(judgement: Judgement, whole_names: bool) -> Iterator[Section]:
 
 
 def _cell_row(verdict: CellVerdict, name: str) -> tuple[str, ...]:
-    numbers = _numbers(verdict.comparison)
-    return (name, WORDS[verdict.outcome], *numbers, str(verdict.n), further(verdict))
+    comparison = verdict.comparison
+    margin = "" if comparison is None else f"{comparison.margin:.3g}"
+    return (
+        name,
+        WORDS[verdict.outcome],
+        _difference(comparison),
+        margin,
+        str(verdict.n),
+        further(verdict),
+    )
 
 
 def _cell_remarks(group: Sequence[CellVerdict]) -> Iterator[str]:
@@ -107,20 +123,24 @@ def _cell_remarks(group: Sequence[CellVerdict]) -> Iterator[str]:
         yield f"{reason.text}: every cell" if every else _named(reason, everything=True)
 
 
-def _numbers(comparison: Comparison | None) -> tuple[str, str, str]:
+def _difference(comparison: Comparison | None) -> str:
     if comparison is None:
-        return "", "", ""
-    return signed(comparison.difference), interval(comparison), f"{comparison.margin:g}"
+        return ""
+    # Student's interval is symmetric.
+    return f"{comparison.difference:+z.1f} ± {(comparison.high - comparison.low) / 2:.1f}"
 
 
 def _mean(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return "" if value is None else f"{value:.1f}"
 
 
 def _counts(check: Check) -> Section:
     counts = check.judgement.counts()
     only = f" of {', '.join(check.suites)} alone" if check.restricted else ""
-    together = f"Judged together: {check.judged} cells{only}, {check.judged_suites} means over suites"
+    together = (
+        f"Judged together: {count(check.judged, 'cell')}{only},"
+        f" {count(check.judged_suites, 'mean')} over suites"
+    )
     rows = [(str(counts[outcome]), words) for outcome, words in WORDS.items()]
     return Section(
         "Cells by verdict", ("cells", "verdict"), rows, [f"{together} (Holm over both sides of each)."]
@@ -131,7 +151,7 @@ def _without_verdict(check: Check, everything: bool) -> Iterator[Section]:
     cells = [verdict for verdict in check.judgement.cells if verdict.outcome == "not comparable"]
     for heading, reasons in (
         (
-            f"Not comparable with the printed number, {len(cells)} cells (a cell may have several reasons)",
+            f"Not comparable with the printed number, {count(len(cells), 'cell')} (some for several reasons)",
             by_reason((text, verdict.id) for verdict in cells for text in verdict.reasons),
         ),
         ("Measured beside the printed numbers", check.beside),
@@ -152,5 +172,7 @@ def _meaning(check: Check) -> list[str]:
     """Margins and rates, then every assumption once, with how many of the judged cells rest on it."""
     judged = [verdict for verdict in check.judgement.cells if verdict.comparison is not None]
     found = Counter((verdict.key[0], text) for verdict in judged for text in verdict.assumptions)
-    assumed = [f"Assumed of {paper} ({number} cells): {text}." for (paper, text), number in found.items()]
-    return [*check.judgement.statements, *assumed]
+    assumed = [
+        f"Assumed of {paper} ({count(number, 'cell')}): {text}." for (paper, text), number in found.items()
+    ]
+    return [f"{_LEGEND}.", *check.judgement.statements, *assumed]

@@ -30,7 +30,7 @@ def render(check: Check) -> str:
     )
     made_at = check.made_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for (paper, suite), verdicts in groups.items():
-        name = _clean(f"{paper} {suite}")
+        name = clean(f"{paper} {suite}")
         of_suite = ElementTree.SubElement(
             root, "testsuite", name=name, timestamp=made_at, skipped=_skipped(verdicts), **_totals(verdicts)
         )
@@ -42,15 +42,15 @@ def render(check: Check) -> str:
 
 def _add_case(parent: ElementTree.Element, classname: str, verdict: Verdict) -> None:
     name = verdict.id if isinstance(verdict, CellVerdict) else f"{verdict.id} (mean over tasks)"
-    case = ElementTree.SubElement(parent, "testcase", classname=classname, name=_clean(name), time="0")
-    message = _clean(sentence(verdict))
+    case = ElementTree.SubElement(parent, "testcase", classname=classname, name=clean(name), time="0")
+    message = clean(sentence(verdict))
     if verdict.outcome == "below":
         failure = ElementTree.SubElement(case, "failure", type="below", message=message)
-        failure.text = _clean("\n".join(verdict.arithmetic))
+        failure.text = clean("\n".join(verdict.arithmetic))
     elif verdict.outcome in ("inconclusive", "not comparable"):
         ElementTree.SubElement(case, "skipped", message=message)
     elif verdict.outcome == "above":
-        ElementTree.SubElement(case, "system-out").text = _clean("\n".join((message, *verdict.arithmetic)))
+        ElementTree.SubElement(case, "system-out").text = clean("\n".join((message, *verdict.arithmetic)))
 
 
 def _all(groups: Sequence[Sequence[Verdict]]) -> list[Verdict]:
@@ -66,5 +66,6 @@ def _skipped(verdicts: Sequence[Verdict]) -> str:
     return str(sum(verdict.outcome in ("inconclusive", "not comparable") for verdict in verdicts))
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """The text with what XML cannot hold replaced."""
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
