@@ -21,8 +21,7 @@ from bench.envs import PHYSICS
 from bench.envs.locomotion import ROBOTS
 from bench.files import sha256_of
 from bench.hardware import cpu_model
-from bench.nightly.recordings import Recording, record_losses, record_simulator
-from bench.presets import variants_of
+from bench.nightly.recordings import Recording, record_losses, record_simulator, short_trainings
 from bench.provenance import package_versions
 
 Layer = Literal["losses", "datasets", "simulators"]
@@ -49,7 +48,7 @@ class Fingerprints:
     machine: Mapping[str, str]
     """Processor, instruction set and versions that the last digits depend on."""
     losses: Mapping[str, Recording]
-    """By method, variant and precision: `dtql released float64`."""
+    """By method, variant, task whose preset is followed, and precision."""
     datasets: Mapping[str, str | None]
     """SHA-256 by task; None where the file is not there."""
     simulators: Mapping[str, Recording]
@@ -80,7 +79,7 @@ class ExactFinding:
 
     layer: Layer
     name: str
-    """`dtql released float64`, `collected-hopper-medium`, `hopper d4rl`."""
+    """`dtql released hopper-medium-v2 float64`, `collected-hopper-medium`, `hopper d4rl`."""
     sentence: str
     fails: bool
     """False where it is only told: what is new, or machines whose last digits need not agree."""
@@ -97,17 +96,14 @@ def fingerprints(
     Parameters
     ----------
     tasks : whose data files are hashed.
-    methods : default all that are registered, each in all its variants.
+    methods : default all that are registered, each under every set of rules that its presets know.
     on_step : told the name of each part before it is made.
     """
     catalog = load_catalog()
     losses, simulators = {}, {}
-    for method in METHODS if methods is None else methods:
-        for variant in variants_of(method):
-            for precision in ("float64", "float32"):
-                name = f"{method} {variant} {precision}"
-                on_step(name)
-                losses[name] = record_losses(method, variant, precision, catalog)
+    for training in short_trainings(METHODS if methods is None else methods, catalog):
+        on_step(training.name)
+        losses[training.name] = record_losses(training)
     for environment in ROBOTS:
         for physics in PHYSICS:
             on_step(f"{environment} {physics}")

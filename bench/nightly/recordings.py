@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ from algorithms.base import Algorithm, Dimensions
 from algorithms.registry import build
 from bench.catalog import Catalog, Physics
 from bench.envs import make_simulator
-from bench.presets import load_preset, tasks_of
+from bench.presets import Preset, PresetFiles, preset_of, variants_of
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
 from bench.training.trainer import Trainer
@@ -59,17 +59,59 @@ class Recording:
     """Step -> name -> value, of several numbers their sum; what is not finite is left out."""
 
 
-def record_losses(method: str, variant: str, precision: Precision, catalog: Catalog) -> Recording:
+@dataclass(frozen=True)
+class Short:
+    """A short training of one method."""
+
+    method: str
+    preset: Preset
+    precision: Precision
+
+    @property
+    def name(self) -> str:
+        """`dtql released hopper-medium-v2 float64`."""
+        return f"{self.method} {self.preset.variant} {self.preset.task} {self.precision}"
+
+
+def short_trainings(methods: Iterable[str], catalog: Catalog) -> list[Short]:
+    """In float64 one for every set of rules among a method's presets, in float32 one for each method.
+
+    Presets whose numbers alone differ follow the same rules: the same switches are on, the same terms are
+    weighted with 0. Of these the first represents all, hopper-medium-v2 before others.
+    """
+    files, chosen = PresetFiles(), []
+    for method in methods:
+        tasks = [name for name in files[method].file.tasks if name in catalog.tasks]
+        tasks.sort(key=lambda name: name != PREFERRED_TASK)
+        by_rules: dict[tuple[object, ...], Preset] = {}
+        for variant in variants_of(method):
+            for task in tasks:
+                preset = preset_of(files[method], catalog.task(task), variant)
+                by_rules.setdefault(_rules(preset), preset)
+        presets = list(by_rules.values())
+        chosen += [Short(method, preset, "float64") for preset in presets]
+        chosen.append(Short(method, presets[0], "float32"))
+    return chosen
+
+
+def _rules(preset: Preset) -> tuple[object, ...]:
+    values = preset.values
+    return tuple(
+        values[name] if isinstance(values[name], bool | str) else values[name] == 0 for name in sorted(values)
+    )
+
+
+def record_losses(training: Short) -> Recording:
     """Train tiny networks of a method for about 200 iterations on made-up data, then choose actions.
 
     On one CPU thread, operation by operation. Hyper-parameters other than sizes and step counts are those of
-    the preset for hopper-medium-v2 (or of the first task that has one), so a changed preset shows as well.
+    the preset, so a changed preset shows as well.
     """
     with _one_thread():
-        algorithm = _tiny(method, variant, catalog)
-        if precision == "float64":
+        algorithm, dtype = _tiny(training.preset), getattr(torch, training.precision)
+        if dtype is torch.float64:
             _double(algorithm)
-        trainer = Trainer(algorithm, _transitions(getattr(torch, precision)), runner="eager")
+        trainer = Trainer(algorithm, _transitions(dtype), runner="eager")
         numbers = _Numbers()
         step = 0
         while trainer.phase is not None:
@@ -78,7 +120,7 @@ def record_losses(method: str, variant: str, precision: Precision, catalog: Cata
             per_seed = trainer.read_metrics()
             for name in sorted(per_seed[0]):
                 numbers.add(step, name, *(metrics[name] for metrics in per_seed))
-        numbers.add(KEPT[-1], "actions", *_actions(algorithm, getattr(torch, precision)))
+        numbers.add(KEPT[-1], "actions", *_actions(algorithm, dtype))
         return numbers.recording()
 
 
@@ -131,14 +173,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _tiny(method: str, variant: str, catalog: Catalog) -> Algorithm:
-    tasks = tasks_of(method)
-    task = catalog.task(PREFERRED_TASK if PREFERRED_TASK in tasks else tasks[0])
-    preset = load_preset(method, task, variant)
-
+def _tiny(preset: Preset) -> Algorithm:
     def sized(values: Mapping[str, object]) -> Algorithm:
         small = {name: size for name, size in TINY.items() if name in values}
-        return build(method, DIMENSIONS, {**values, **small}, SEEDS)
+        return build(preset.algorithm, DIMENSIONS, {**values, **small}, SEEDS)
 
     total = sum(phase.iterations for phase in sized(preset.values).phases)
     return sized(preset.scaled(ITERATIONS / total).values)
