@@ -86,11 +86,13 @@ def names_of(series: Sequence[Series]) -> dict[Series, str]:
 def styles_of(series: Sequence[Series]) -> dict[Series, Style]:
     """Looks: a method's own for the first of its series; then its colour with other dashes and markers."""
     found: dict[Series, Style] = {}
+    further = 0
     for one in series:
-        before = sum(other.algorithm == one.algorithm for other in found)
-        place = (before - 1) % len(FURTHER_DASHES)
-        further = replace(one.style, dashes=FURTHER_DASHES[place], marker=FURTHER_MARKERS[place])
-        found[one] = further if before else one.style
+        found_before = any(other.algorithm == one.algorithm for other in found)
+        place = further % len(FURTHER_DASHES)
+        other_look = replace(one.style, dashes=FURTHER_DASHES[place], marker=FURTHER_MARKERS[place])
+        found[one] = other_look if found_before else one.style
+        further += found_before
     return found
 
 

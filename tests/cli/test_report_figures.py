@@ -74,3 +74,37 @@ def test_wrong_requests_say_what_to_type(folder, capsys, arguments, said):
     assert _bench(*arguments) == 2
     err = capsys.readouterr().err
     assert all(text in err for text in said)
+
+
+def test_all_charts_go_to_files_for_papers(folder, capsys):
+    assert _bench("--format", "figures", "--out", "made") == 0
+    names = {path.name for path in (folder / "made").iterdir()}
+    of_2d = {"dtql-fig3", "dtql-fig6", "bdpo-fig4", "bdpo-fig5", "bdpo-fig11", "policies"}
+    assert names == {f"{name}.pdf" for name in {"curves-bandit2d", *of_2d}} | {"figures.tex"}
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Wrote made/curves-bandit2d.pdf" in output.err
+    assert "Nothing measured yet for score-time, score-latency, profiles, dtql-fig1" in output.err
+    floats = (folder / "made" / "figures.tex").read_text()
+    assert "\\includegraphics{curves-bandit2d.pdf}" in floats
+    assert "$\\dagger$ Below the preset" in floats
+    assert floats.isascii()
+    assert "?" not in floats
+
+
+def test_charts_are_asked_for_by_name_beside_a_report(folder, capsys):
+    asked = ("--figures", "learning-curves,profiles", "--figure-format", "svg")
+    assert _bench("--tables", "bandit2d", "--format", "json", *asked, "--out", "made") == 0
+    assert {path.name for path in (folder / "made").iterdir()} == {"report.json", "curves-bandit2d.svg"}
+    assert "profiles: nothing measured yet. bench run --suite SUITE" in capsys.readouterr().err
+
+
+def test_figures_of_an_empty_store_say_how_to_fill_it(folder, capsys):
+    (folder / "results" / "bench.sqlite").rename(folder / "elsewhere.sqlite")
+    assert _bench("--format", "figures") == 0
+    assert "bench run --suite quickstart" in capsys.readouterr().err
+
+
+def test_names_of_charts_have_a_nearest_one(capsys):
+    assert _bench("--format", "figures", "--figures", "learning-curve") == 2
+    assert "Did you mean learning-curves" in capsys.readouterr().err
