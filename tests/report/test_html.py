@@ -163,6 +163,8 @@ def test_intervals_are_drawn_in_margins_and_end_at_the_edge():
     assert drawn == pytest.approx([middle + margin * value / 5 for value in (8, 7, 9)], abs=0.05)
     far = strip_of(comparison(0.0, 99.0))
     assert 0 < far.low < far.high < far.width
+    assert (strip.beyond, far.beyond) == (0, 0)
+    assert strip_of(comparison(-40.0, 1.0)).beyond == -1
     assert strip_of(None) is None
 
 

@@ -19,7 +19,7 @@ from bench.report.renderers.page.figures import figure_sections
 from bench.report.renderers.page.making import Making, makings, seeds_text
 from bench.report.renderers.page.numbers import ids_of
 from bench.report.renderers.page.tables import PageTable, page_tables
-from bench.report.renderers.page.verdicts import headline, strip_of, verdict_rows
+from bench.report.renderers.page.verdicts import headline, ordered_suites, strip_of, to_decide, verdict_rows
 from bench.report.tables import Table
 from bench.resources import resource
 
@@ -55,6 +55,7 @@ def render(
         made_at=made_at,
         judgement=judgement,
         answer=headline(judgement),
+        suites=ordered_suites(judgement),
         judged=[row for row in rows if row.verdict.outcome != "not comparable"],
         others=[row for row in rows if row.verdict.outcome == "not comparable"],
         tables=shown,
@@ -79,7 +80,12 @@ def _environment() -> Environment:
     )
     for function in (words.minute, words.machine, words.points, words.signed, words.hours):
         environment.filters[function.__name__] = function
-    environment.filters |= {"strip": strip_of, "slug": words.slug, "seeds_text": seeds_text}
+    environment.filters |= {
+        "strip": strip_of,
+        "slug": words.slug,
+        "seeds_text": seeds_text,
+        "to_decide": to_decide,
+    }
     environment.globals |= {"WORDS": WORDS, "MARKS": words.MARKS, "MEANINGS": words.MEANINGS}
     environment.globals["interval"] = words.interval
     return environment

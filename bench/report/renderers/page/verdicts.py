@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome
+from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.renderers.page.numbers import home_of
 from bench.report.renderers.page.words import count
 
@@ -23,6 +23,8 @@ class Strip:
     dot: float
     low: float
     high: float
+    beyond: int
+    """-1 or 1 where the difference itself lies farther to that side than is drawn."""
     band: tuple[float, float] = (_WIDTH / 2 - _UNIT, 2 * _UNIT)
     """Left end and width of the margin."""
     width: int = _WIDTH
@@ -43,8 +45,11 @@ def strip_of(test: Comparison | None) -> Strip | None:
     if test is None or not test.margin > 0:
         return None
     places = (test.difference, test.low, test.high)
+    off = _UNIT * abs(test.difference) / test.margin > _EDGE
     dot, low, high = (_WIDTH / 2 + max(-_EDGE, min(_EDGE, _UNIT * value / test.margin)) for value in places)
-    return Strip(round(dot, 1), round(low, 1), round(high, 1))
+    return Strip(
+        round(dot, 1), round(low, 1), round(high, 1), (1 if test.difference > 0 else -1) if off else 0
+    )
 
 
 def verdict_rows(verdicts: Iterable[CellVerdict]) -> list[VerdictRow]:
@@ -58,6 +63,21 @@ def verdict_rows(verdicts: Iterable[CellVerdict]) -> list[VerdictRow]:
         )
         for verdict in ordered
     ]
+
+
+def ordered_suites(judgement: Judgement) -> list[SuiteVerdict]:
+    """The suites, those first that could be tested."""
+    return sorted(judgement.suites, key=lambda suite: suite.comparison is None)
+
+
+def to_decide(verdict: CellVerdict) -> str:
+    """What is open about a judged cell, and how many seeds would close it."""
+    parts = list(verdict.reasons)
+    if verdict.further_seeds:
+        parts.append(f"{count(verdict.further_seeds, 'further seed')} would decide")
+    elif verdict.outcome == "inconclusive":
+        parts.append("no number of further seeds would decide, if mean and spread stay")
+    return "; ".join(parts)
 
 
 def headline(judgement: Judgement) -> str:
