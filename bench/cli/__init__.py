@@ -10,6 +10,7 @@ from typer import exceptions
 
 from bench import __version__
 from bench.cli import (
+    baseline,
     check,
     data,
     data_collect,
@@ -18,6 +19,7 @@ from bench.cli import (
     evaluate,
     explain,
     listing,
+    nightly,
     query,
     report,
     run,
@@ -51,6 +53,8 @@ app.command()(query.query)
 app.add_typer(db.app, name="db")
 app.command()(report.report)
 app.command()(check.check)
+app.command()(nightly.nightly)
+app.add_typer(baseline.app, name="baseline")
 app.command()(serve.serve)
 
 

@@ -87,7 +87,7 @@ def run(
         suite, tasks, algos, seeds, variant, budget, evals, episodes, physics, tuple(set_ or ()), executor
     )
     request, executor = request_of(options)
-    settings = _settings(
+    settings = settings_of(
         executor,
         seeds_per_stack=seeds_per_stack,
         cpus_per_stack=cpus_per_stack,
@@ -117,11 +117,11 @@ def _run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store:
 
     command = typed_command()
     with watching() as watcher:
-        summary = run_grid(cells, seeds, settings, store, command, watcher, _obtained)
+        summary = run_grid(cells, seeds, settings, store, command, watcher, obtained)
     _conclude(summary, store)
 
 
-def _obtained(task: Task) -> Path:
+def obtained(task: Task) -> Path:
     """Path of a task's dataset; where it is missing it is fetched or collected before a person's eyes."""
     from bench.cli.progress import shown_progress
     from bench.data.fetch import ensure_dataset
@@ -152,7 +152,13 @@ def _conclude(summary: Summary, store: str) -> None:
         raise typer.Exit(1)
 
 
-def _settings(executor: str, *, retry: str | None, **values: object) -> Settings:
+def settings_of(executor: str, *, retry: str | None, **values: object) -> Settings:
+    """How the grid is worked off, from the options as typed.
+
+    Raises
+    ------
+    BenchError : an option has no such choice.
+    """
     from bench.execute.driver import Settings
 
     if executor not in ("ray", "local"):

@@ -77,7 +77,7 @@ def id_of(connection: Connection, name: str) -> int:
     """
     ids = _ids(connection)
     if name not in ids:
-        raise _unknown(name, list(ids))
+        raise unknown_name("baseline", name, ids, LISTING)
     return ids[name]
 
 
@@ -98,9 +98,10 @@ def find_baseline(store: Store, name: str | None = None) -> BaselineRecord:
     with store.connect() as connection:
         if name is None:
             name = connection.scalar(select(Baseline.name).order_by(Baseline.frozen_at.desc()).limit(1))
-        names = list(_ids(connection))
-        if name not in names:
-            raise _unknown(name, names)
+        if name is None or not (ids := _ids(connection)):
+            raise none_yet(str(store.location))
+        if name not in ids:
+            raise unknown_name("baseline", name, ids, LISTING)
         return _baseline(connection, name)
 
 
@@ -146,11 +147,10 @@ def _ids(connection: Connection) -> dict[str, int]:
     return {row.name: row.id for row in connection.execute(select(Baseline.name, Baseline.id))}
 
 
-def _unknown(name: str | None, names: list[str]) -> BenchError:
-    if not names:
-        return BenchError(
-            "there is no baseline in the store",
-            "A night is held against a frozen one.",
-            'Freeze one: bench baseline freeze NAME --reason "..."',
-        )
-    return unknown_name("baseline", name or "", names, LISTING)
+def none_yet(place: str) -> BenchError:
+    """The error for a store without any baseline."""
+    return BenchError(
+        f"there is no baseline in the store {place}",
+        "A night is held against a frozen one.",
+        'Freeze one: bench baseline freeze NAME --reason "..."',
+    )

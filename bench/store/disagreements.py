@@ -18,9 +18,14 @@ def compare_facts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     ------
     DisagreementError : names the first difference.
     """
-    one, other = _without_sources(ours), _without_sources(theirs)
+    one, other = ({**facts, "config": _without_sources(facts["config"])} for facts in (ours, theirs))
     if one != other:
         raise DisagreementError(*_first_difference("", one, other))
+
+
+def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, object, object]:
+    """Where two different configurations differ first (`hyperparameters.discount`), and both values there."""
+    return _first_difference("", _without_sources(ours), _without_sources(theirs))
 
 
 def compare_results(ours: Attempt, theirs: Attempt) -> None:
@@ -47,10 +52,9 @@ def compare_results(ours: Attempt, theirs: Attempt) -> None:
             raise DisagreementError(f"SHA-256 of the weights {role!r}", first, second)
 
 
-def _without_sources(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_sources(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where values come from changes no number."""
-    config = {name: value for name, value in facts["config"].items() if name != SOURCES}
-    return {**facts, "config": config}
+    return {name: value for name, value in config.items() if name != SOURCES}
 
 
 def _first_difference(path: str, ours: object, theirs: object) -> tuple[str, object, object]:

@@ -51,6 +51,28 @@ def trial_states(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, str]:
         return stored_states(connection, keys)
 
 
+def stored_scores(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, tuple[str, float | None]]:
+    """State and score of those trials that the store knows; a score may be NaN."""
+    wanted = set(keys)
+    chosen = select(*KEY_COLUMNS, Trial.state, Trial.score, Trial.score_is_nan).where(
+        Trial.config_hash.in_({key.config_hash for key in keys})
+    )
+    with store.connect() as connection:
+        rows = [(key_of(row), row) for row in connection.execute(chosen).mappings()]
+    return {
+        key: (row["state"], number_from(row["score"], row["score_is_nan"]))
+        for key, row in rows
+        if key in wanted
+    }
+
+
+def configurations(store: Store, hashes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Configurations by their hash, of those that some trial has."""
+    chosen = select(Trial.config_hash, Trial.config).where(Trial.config_hash.in_(set(hashes)))
+    with store.connect() as connection:
+        return {row.config_hash: row.config for row in connection.execute(chosen)}
+
+
 def trials(store: Store, *, states: Sequence[str] = (), tasks: Sequence[str] = ()) -> list[StoredTrial]:
     """Trials in the order of planning; empty filters choose all."""
     chosen = _select_trials()

@@ -1,0 +1,216 @@
+"""One night: exact layers, the canary grid, alarms and their confirmation, drift, speed, the papers.
+
+The cheapest and surest comes first, and where it differs nothing else is done. All state is in the store, so
+a night that was cut off goes on where it was when it is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from bench.catalog import Catalog, Task, load_catalog
+from bench.execute.driver import Summary
+from bench.execute.grid import Cell
+from bench.nightly.alarms import NightComparison, confirm_night
+from bench.nightly.as_records import ended
+from bench.nightly.canary import (
+    CanaryCell,
+    Obtain,
+    canary_cells,
+    confirmation_seeds,
+    night_seeds,
+    scores_of_seeds,
+)
+from bench.nightly.comparison import changed_cells, compare_with_baseline, paired
+from bench.nightly.config import NightlyFile
+from bench.nightly.exact import Fingerprints, differences, fingerprints
+from bench.nightly.findings import Excused, Findings
+from bench.nightly.history import drift_after, turned
+from bench.nightly.pace import Pace, PaceComparison, compare_pace
+from bench.nightly.papers import verdicts_of
+from bench.nightly.timing import pace_from_json, time_methods
+from bench.nightly_records import BaselineRecord, NightRecord, NoteRecord
+from bench.provenance import describe_run
+from bench.records import hash_of
+from bench.store.baselines import find_baseline, none_yet, notes
+from bench.store.database import Store, open_store, opened_if_made
+from bench.store.nights import nights
+from bench.store.writer import Writer
+
+
+@dataclass(frozen=True)
+class Work:
+    """How work gets done, which is the caller's business."""
+
+    run: Callable[[Sequence[Cell], Sequence[int]], Summary]
+    """Runs what is left of cells x seeds."""
+    obtain: Obtain
+    device: str
+    """That training is timed on."""
+    say: Callable[[str], None] = lambda text: None
+    """Told what is begun."""
+
+
+@dataclass(frozen=True)
+class NightRequest:
+    """Which night is asked for."""
+
+    file: NightlyFile
+    date: date
+    store: str
+    command: str
+    baseline: str | None = None
+    """None: the latest."""
+    options: str = ""
+    """What was typed to name configuration and store, for commands that are told."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds of this night."""
+        return night_seeds(self.date, self.file.settings.seeds.per_night)
+
+
+def hold_night(request: NightRequest, work: Work) -> Findings | None:
+    """Hold a night and store what it found; None where it was interrupted, and can be gone on with.
+
+    Raises
+    ------
+    BenchError : there is no store or no baseline yet, data cannot be had, or what `run_grid` raises.
+    """
+    with opened_if_made(request.store) as made:
+        if made is None:
+            raise none_yet(request.store)
+    with open_store(request.store) as store, Writer(store) as writer:
+        baseline = find_baseline(store, request.baseline)
+        run = describe_run(request.command)
+        writer.begin_run(run)
+        begun = NightRecord(
+            run_id=run.run_id,
+            date=request.date,
+            baseline=baseline.name,
+            configuration_hash=hash_of(request.file.settings.model_dump(mode="json")),
+            seeds=request.seeds,
+            started_at=run.started_at,
+        )
+        writer.begin_night(begun)
+        try:
+            found = _hold(request, work, store, baseline)
+            if found is not None:
+                writer.end_night(ended(begun, found, baseline))
+        finally:
+            writer.end_run(run.run_id)
+    return found
+
+
+def take_fingerprints(file: NightlyFile, work: Work) -> Fingerprints:
+    """Those of the code, the canary's data and the simulators as they are now."""
+    tasks = canary_tasks(file)
+    for task in tasks:
+        work.obtain(task)
+    work.say("Exact layers: short trainings of every method, hashes of data, replays of simulators")
+    return fingerprints(tasks)
+
+
+def take_pace(file: NightlyFile, work: Work, catalog: Catalog) -> tuple[Pace, ...]:
+    """Timings of the canary's methods; none where speed is not watched."""
+    rates = file.settings.speed
+    if rates is None:
+        return ()
+    methods = dict.fromkeys((cell.algorithm, cell.variant) for cell in file.cells)
+    work.say(f"Speed of {len(methods)} methods, {rates.repeats} times")
+    return time_methods(tuple(methods), catalog.task(rates.task), rates, device=work.device)
+
+
+def canary_tasks(file: NightlyFile) -> tuple[Task, ...]:
+    """The canary's tasks, each once."""
+    return tuple({cell.task.name: cell.task for cell in file.cells}.values())
+
+
+def _hold(request: NightRequest, work: Work, store: Store, baseline: BaselineRecord) -> Findings | None:
+    found = _exact(request, work, store, baseline)
+    if found.stopped:
+        return found
+    cells = canary_cells(request.file, work.obtain)
+    found = replace(found, changed_cells=tuple(changed_cells(store, baseline, cells)))
+    if found.stopped:
+        return found
+    catalog = load_catalog()
+    found = replace(found, pace=_pace(request.file, work, baseline, catalog))
+    work.say(f"The canary: {len(cells)} cells with seeds {', '.join(map(str, request.seeds))}")
+    if work.run(request.file.cells, request.seeds).left:
+        return None
+    rates = request.file.settings.scores
+    comparison = compare_with_baseline(store, baseline, request.seeds, rates.family_rate)
+    confirmation = None
+    if comparison.alarms:
+        confirmation = _confirmed(request, work, store, baseline, cells, comparison)
+        if confirmation is None:
+            return None
+    work.say("Drift over the nights, and the papers")
+    verdicts = verdicts_of(store, catalog, request.file)
+    earlier = [night for night in nights(store) if night.date < request.date]
+    since = [night for night in earlier if night.baseline == baseline.name]
+    return replace(
+        found,
+        comparison=comparison,
+        confirmation=confirmation,
+        drift=drift_after(since, comparison, request.file.settings),
+        verdicts=verdicts,
+        changes=turned(earlier, verdicts),
+    )
+
+
+def _exact(request: NightRequest, work: Work, store: Store, baseline: BaselineRecord) -> Findings:
+    """The exact layers, less what notes excuse."""
+    now = take_fingerprints(request.file, work)
+    written = [note for note in notes(store, baseline.name) if note.fingerprints is not None]
+    exact, excused = [], []
+    for finding in differences(Fingerprints.from_json(baseline.fingerprints), now):
+        note = _excuse(finding.layer, finding.name, written, now) if finding.fails else None
+        if note is None:
+            exact.append(finding)
+        else:
+            excused.append(Excused(finding, note))
+    return Findings(
+        request.date, baseline.name, request.seeds, tuple(exact), tuple(excused), options=request.options
+    )
+
+
+def _excuse(layer: str, name: str, written: Sequence[NoteRecord], now: Fingerprints) -> NoteRecord | None:
+    """The latest note whose fingerprints do not differ there from what was found."""
+    for note in reversed(written):
+        accepted = differences(Fingerprints.from_json(note.fingerprints or {}), now)
+        if not any(other.fails and (other.layer, other.name) == (layer, name) for other in accepted):
+            return note
+    return None
+
+
+def _pace(
+    file: NightlyFile, work: Work, baseline: BaselineRecord, catalog: Catalog
+) -> tuple[PaceComparison, ...]:
+    rates = file.settings.speed
+    if rates is None:
+        return ()
+    timed = take_pace(file, work, catalog)
+    return compare_pace(pace_from_json(baseline.pace), timed, rate=rates.rate, slack=rates.slack)
+
+
+def _confirmed(
+    request: NightRequest,
+    work: Work,
+    store: Store,
+    baseline: BaselineRecord,
+    cells: Sequence[CanaryCell],
+    comparison: NightComparison,
+) -> NightComparison | None:
+    """The cells that alarmed, with fresh seeds; None where that was interrupted."""
+    settings = request.file.settings
+    seeds = confirmation_seeds(request.date, settings.seeds.confirmation)
+    fired = [cell for cell in cells if cell.name in comparison.alarms]
+    work.say(f"{', '.join(comparison.alarms)} below the baseline: once more, with {len(seeds)} fresh seeds")
+    if work.run([cell.cell for cell in fired], seeds).left:
+        return None
+    scores = scores_of_seeds(store, [cell.key for cell in fired], seeds)
+    return confirm_night(comparison, paired(baseline, scores), settings.scores.confirmation_rate)

@@ -1,0 +1,84 @@
+"""Training speed of the canary's methods, timed several times over with nothing else running."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from bench.catalog import Task
+from bench.device import device_name
+from bench.evaluation.idle import machine_is_idle
+from bench.execute.speed import TRAINING
+from bench.hardware import cpu_model
+from bench.machine import precision_settings
+from bench.nightly.config import SpeedRates
+from bench.nightly.pace import Circumstances, Pace
+from bench.presets import load_preset
+from bench.training.runners import chosen_runner
+from bench.training.speed import time_training
+
+
+def time_methods(
+    methods: Sequence[tuple[str, str]],
+    task: Task,
+    rates: SpeedRates,
+    *,
+    device: str,
+    on_step: Callable[[str], None] = lambda name: None,
+) -> tuple[Pace, ...]:
+    """Seconds per 1,000 iterations of every phase of each method and variant, `rates.repeats` times.
+
+    All cores are used, on synthetic data of the task's dimensions; the repeats go round the methods, so that
+    a disturbance of a minute does not fall on one of them alone.
+    """
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    idle = machine_is_idle()
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for repeat in range(rates.repeats):
+        for method, variant in methods:
+            on_step(f"speed of {method}, {repeat + 1} of {rates.repeats}")
+            preset = load_preset(method, task, variant)
+            for speed in time_training(task, preset, device=device, iterations=rates.iterations):
+                quantity = TRAINING if speed.evaluated else f"{TRAINING}:{speed.phase}"
+                key = (method if variant == "released" else f"{method} {variant}", quantity)
+                seconds.setdefault(key, []).append(speed.seconds_per_1k_iterations)
+    idle = idle and machine_is_idle()
+    here = circumstances(device)
+    return tuple(Pace(*key, tuple(times), here, idle) for key, times in seconds.items())
+
+
+def circumstances(device: str) -> Circumstances:
+    """Where and how this process times."""
+    return Circumstances(
+        hostname=socket.gethostname(),
+        cpu=cpu_model(),
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        runner=chosen_runner("auto", device),
+        precision=json.dumps(precision_settings(), sort_keys=True),
+    )
+
+
+def pace_as_json(paces: Sequence[Pace]) -> tuple[dict[str, Any], ...]:
+    """Plain values, for the store."""
+    return tuple({**asdict(pace), "seconds": list(pace.seconds)} for pace in paces)
+
+
+def pace_from_json(content: Sequence[Mapping[str, Any]]) -> tuple[Pace, ...]:
+    """What `pace_as_json` gave."""
+    return tuple(
+        Pace(
+            **{
+                **pace,
+                "seconds": tuple(pace["seconds"]),
+                "circumstances": Circumstances(**pace["circumstances"]),
+            }
+        )
+        for pace in content
+    )
