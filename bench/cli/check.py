@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
+from bench.cli.common import MarginsOption, StoreOption
 from bench.cli.tables import aligned, print_table
 from bench.cli.words import count
 from bench.errors import BenchError, unknown_name
@@ -43,10 +43,7 @@ def check(
         str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
     ] = "text",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
-    margins: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Margins, declared before the run, instead of the project's."),
-    ] = None,
+    margins: MarginsOption = None,
     explain: Annotated[
         str,
         typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,11 @@ from bench.store.location import without_password
 
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
+]
+
+MarginsOption = Annotated[
+    Path | None,
+    typer.Option("--margins", metavar="FILE", help="Margins of the verdicts, instead of the project's."),
 ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.common import MarginsOption
 from bench.cli.figures import (
     FigureFormatOption,
     FiguresOption,
@@ -21,6 +22,7 @@ from bench.errors import BenchError, unknown_name
 from bench.store.location import DEFAULT_STORE, locate
 
 if TYPE_CHECKING:
+    from bench.report.judgement import Judgement
     from bench.report.measured import ReportData
     from bench.report.tables import Table
 
@@ -57,9 +59,10 @@ def report(
             "were measured. Files and other formats always hold everything.",
         ),
     ] = False,
+    margins: MarginsOption = None,
     store: Annotated[str, typer.Option(metavar="URL", help="Results database.")] = DEFAULT_STORE,
 ) -> None:
-    """Print the papers' tables with the measured numbers beside the printed ones.
+    """Print the papers' tables with the measured numbers beside the printed ones, and the verdicts on them.
 
     A cell that must not be held against the printed number is marked with a dagger and the reason. What was
     not measured is blank, and counted.
@@ -71,25 +74,28 @@ def report(
         _write_figures_only(figures, figure_format, out, store)
         return
     from bench.report.layouts import build_table, choose_tables
+    from bench.report.margins import load_margins
     from bench.report.table2d import TABLE_2D
     from bench.report.tables import compact
+    from bench.report.verdicts import judge
 
-    chosen, drawn = choose_tables(tables), chosen_figures(figures)
+    chosen, drawn, declared = choose_tables(tables), chosen_figures(figures), load_margins(margins)
     data = _load(store)
+    judgement = judge(data, declared)
     if tables.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
         chosen.remove(TABLE_2D)
-    built = [build_table(table, data) for table in chosen]
+    built = [build_table(table, data, judgement) for table in chosen]
     if out is None and format_ != "html":
         short = format_ == "markdown" and not full
         # Tables asked for by name are shown even where nothing was measured.
         chosen_tables = _measured(built) if short and tables == "all" else built
         shown = [compact(table) for table in chosen_tables] if short else built
-        typer.echo(_files(format_, shown, data)[0][1], nl=False)
+        typer.echo(_files(format_, shown, data, judgement)[0][1], nl=False)
         missing = [table.id for table in built if table not in chosen_tables]
         if missing:
             typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
     else:
-        _write(out or DEFAULT_FOLDER, _files(format_, built, data))
+        _write(out or DEFAULT_FOLDER, _files(format_, built, data, judgement))
     if drawn:
         write_figures(drawn, data, out or DEFAULT_FOLDER, figure_format or "png")
     _hint_if_empty(data, store)
@@ -128,12 +134,14 @@ def _load(store: str) -> ReportData:
         return load_report_data(opened, load_catalog())
 
 
-def _files(format_: str, tables: Sequence[Table], data: ReportData) -> list[tuple[str, str]]:
+def _files(
+    format_: str, tables: Sequence[Table], data: ReportData, judgement: Judgement
+) -> list[tuple[str, str]]:
     """(file name, text) of a format; the first is what a terminal shows."""
     if format_ == "html":
         from bench.report.renderers import html
 
-        return [("report.html", html.render(tables, data, datetime.now(UTC)))]
+        return [("report.html", html.render(tables, data, datetime.now(UTC), judgement))]
     if format_ == "latex":
         from bench.report.renderers import latex
 

@@ -359,3 +359,18 @@ def _plain(line):
 def test_the_command_is_light_before_it_checks(tmp_path):
     code = "import sys, bench.cli.check; assert not {'scipy', 'pandas', 'sqlalchemy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_report_says_the_same_as_the_check(bench, failing, tmp_path):
+    _, out, _ = bench("report", "--store", failing, "--format", "json", "--tables", "dtql-1,srpo-1")
+    found = [
+        (row["label"], cell["verdict"])
+        for table in strict(out)["tables"]
+        for block in table["blocks"]
+        for row in block["rows"]
+        for cell in row["cells"].values()
+        if cell.get("verdict") and not cell["not_comparable"]
+    ]
+    # Quoted in DTQL's table SRPO's number is not judged; in its own it is.
+    assert sorted(found) == [(CHEETAH, "not reproduced, below"), (HOPPER, "reproduced")]
+    assert bench("report", "--store", failing, "--margins", tmp_path / "none.yaml")[0] == 2
