@@ -42,7 +42,8 @@ def judge(data: ReportData, margins: Margins, printed: Printed | None = None) ->
 def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]:
     """What must stand with the verdicts: margins, when they were declared, and the error rates."""
     cell, suite = margins.cell, margins.suite
-    exceptions = f", {len(margins.exceptions)} exceptions" if margins.exceptions else ""
+    count = len(margins.exceptions)
+    exceptions = f", {count} exception{'' if count == 1 else 's'}" if count else ""
     return (
         f"Margin of a cell: the larger of {cell.points:g} points and {cell.deviations:g} printed standard"
         f" deviations over seeds{exceptions}; of a suite's mean {suite.points:g} points."

@@ -1,0 +1,145 @@
+"""What is judged at all, what stands for it, and what is said with the verdicts."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from bench.report.measured import ReportData
+from bench.report.own_numbers import own_numbers
+from bench.report.paper import Erratum, load_paper_table
+from bench.report.verdicts import judge
+from tests.report.builders import measured
+from tests.report.judging import MARGINS, TASK, key_of, numbers, own, seeds
+
+AT = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+def around(mean, **other):
+    return seeds(*(mean + one for one in AT), **other)
+
+
+# Which numbers
+
+
+def test_each_number_is_judged_once_in_however_many_tables_it_stands():
+    table, cell = own_numbers()["DTQL", "dtql", "hopper-medium-v2", "last"]
+    again = [c for c in load_paper_table("dtql-3").rows if c.task == cell.task and c.accepts_variants]
+    assert (table, cell.mean, cell.spread) == ("dtql-1", 99.6, 0.87)
+    assert [one.mean for one in again] == [99.6]
+    judgement = judge(ReportData((around(99.6, episodes=10),)), MARGINS)
+    assert [(verdict.table, verdict.id) for verdict in judgement.cells] == [
+        ("dtql-1", "dtql/hopper-medium-v2/last")
+    ]
+
+
+def test_quoted_numbers_aggregates_times_and_ablations_are_not_judged():
+    found = own_numbers()
+    assert Counter(paper for paper, *_ in found) == {"DTQL": 26, "SRPO": 15, "EDP": 142, "BDPO": 15}
+    methods = {cell.method for _, cell in found.values()}
+    assert not methods & {"TD3+BC", "IQL", "DQL", "DTQL with KL regulariser (DQL_KL)"}
+    assert all(cell.metric == "d4rl_normalized_score" and cell.accepts_variants for _, cell in found.values())
+    assert not {"average", "sum"} & {task for _, _, task, _ in found}
+
+
+def test_of_two_prints_of_a_number_the_one_without_erratum_is_judged():
+    """EDP Table 5's best scores of EDP+TD3 stand in the wrong rows; Table 4 has them right."""
+    key = ("EDP", "edp-td3", "kitchen-complete-v0", "oms")
+    table, cell = own_numbers()[key]
+    wrong = [c for c in load_paper_table("edp-5").rows if c.task == key[2] and c.method == "EDP+TD3"]
+    assert (table, cell.mean, cell.errata) == ("edp-4", 97.0, ())
+    assert [c.mean for c in wrong if c.protocol == "oms"] == [93.4]
+
+
+def test_a_number_that_has_only_misprints_is_never_comparable():
+    table, cell = own_numbers()["EDP", "edp-td3", "antmaze-umaze-v0", "oms"]
+    assert cell.errata
+    curve = (93.0, *[90.0] * 10)
+    entry = around(90.0, task=cell.task, algorithm="edp-td3", protocol="rat", episodes=10)
+    entry = replace(entry, trials=tuple(replace(trial, evaluations=curve) for trial in entry.trials))
+    verdict = judge(ReportData((entry,)), MARGINS).by_key["EDP", "edp-td3", cell.task, "oms"]
+    assert (verdict.outcome, verdict.table, verdict.comparison) == ("not comparable", table, None)
+
+
+def test_one_trial_is_judged_by_each_protocol_that_the_paper_prints():
+    rat = own(80.0, protocol="rat")
+    best = own(90.0, protocol="oms")
+    curve = [[70.0 + one, *[80.0 + one] * 9, 100.0 + one] for one in AT]
+    entry = around(0.0, protocol="rat")
+    trials = tuple(replace(t, evaluations=tuple(c)) for t, c in zip(entry.trials, curve, strict=True))
+    entry = replace(entry.under("rat"), trials=tuple(t.under("rat") for t in trials))
+    found = judge(ReportData((entry,)), MARGINS, numbers(rat, best)).by_key
+    assert found[key_of(rat)].measured == pytest.approx(82.0)
+    assert found[key_of(best)].measured == pytest.approx(100.0)
+
+
+# What stands for them
+
+
+def test_nothing_measured_gives_no_verdicts():
+    for data in (ReportData(), ReportData((measured("elsewhere"),))):
+        judgement = judge(data, MARGINS)
+        assert (judgement.cells, judgement.suites, judgement.failed()) == ((), (), False)
+
+
+def test_of_two_variants_the_one_that_may_stand_is_judged():
+    released, paper = around(80.0), around(20.0, variant="paper", config_hash="1" * 64)
+    only_paper = own(80.0, accepts_variants=("paper",))
+    for given in ((released, paper), (paper, released)):
+        (verdict,) = judge(ReportData(given), MARGINS, numbers(only_paper)).cells
+        assert (verdict.variant, verdict.outcome) == ("paper", "below")
+
+
+def test_of_two_that_may_stand_the_one_with_more_seeds_is_judged_whatever_they_score():
+    few, many = around(80.0), seeds(*[20.0 + one for one in (*AT, *AT)], config_hash="1" * 64)
+    (verdict,) = judge(ReportData((few, many)), MARGINS, numbers(own(80.0))).cells
+    assert (verdict.n, verdict.outcome) == (10, "below")
+
+
+# What is said with them
+
+
+def told(*begun):
+    tasks = ("hopper-medium-v2", "walker2d-medium-v2", "halfcheetah-medium-v2")[: len(begun)]
+    entries = [around(80.0, task=task, started_at=at) for task, at in zip(tasks, begun, strict=True)]
+    judgement = judge(ReportData(tuple(entries)), MARGINS, numbers(*(own(80.0, task=task) for task in tasks)))
+    return judgement.statements[0]
+
+
+EVE, DAY = datetime(2024, 12, 31, 23, 59, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def test_when_the_margins_were_declared_is_held_against_when_the_trials_began():
+    assert told(DAY, DAY).endswith("Declared 2025-01-01, before what is judged was run.")
+    assert told(EVE, DAY, EVE).endswith("Declared 2025-01-01, AFTER 2 of 3 judged cells had been begun.")
+
+
+def test_margins_and_exceptions_are_told():
+    assert told(DAY).startswith(
+        "Margin of a cell: the larger of 5 points and 2 printed standard deviations over seeds; of a suite's"
+        " mean 2.5 points."
+    )
+    excepted = MARGINS.model_copy(update={"exceptions": {"dtql/hopper-medium-v2/last": 8.0}})
+    judgement = judge(ReportData((around(86.0),)), excepted, numbers(own(80.0, task=TASK)))
+    assert judgement.cells[0].outcome == "reproduced"
+    assert "seeds, 1 exception;" in judgement.statements[0]
+
+
+def test_only_what_lies_below_fails():
+    for mean, outcome, failed in (
+        (20.0, "below", True),
+        (140.0, "above", False),
+        (80.0, "reproduced", False),
+    ):
+        judgement = judge(ReportData((around(mean),)), MARGINS, numbers(own(80.0)))
+        assert (judgement.cells[0].outcome, judgement.failed()) == (outcome, failed)
+        assert judgement.counts()[outcome] == 1 and sum(judgement.counts().values()) == 1
+
+
+def test_misprints_do_not_weigh_on_the_rest():
+    wrong = own(8.0, task="walker2d-medium-v2", errata=(Erratum("mean", "80.0", "A digit is missing."),))
+    entries = (around(71.0), around(80.0, task="walker2d-medium-v2"))
+    good, bad = judge(ReportData(entries), MARGINS, numbers(own(80.0), wrong)).cells
+    assert (good.outcome, bad.outcome) == ("below", "not comparable")
+    assert good.comparison.adjusted_below == pytest.approx(2 * good.comparison.p_below)
