@@ -181,10 +181,8 @@ def _recording_findings(
         else:
             agreeing += 1
     if agreeing:
-        sentence = (
-            f"{agreeing} of {len(old)} differ in their last digits, as another machine's may ({changed})"
-        )
-        yield ExactFinding(layer, "all", sentence, False)
+        rounding = "differ, in float64 no more than by rounding; float32 is not compared across machines"
+        yield ExactFinding(layer, "all", f"{agreeing} of {len(old)} {rounding} ({changed})", False)
 
 
 def _first_difference(old: Recording, new: Recording, tolerances: Mapping[int, float]) -> str:

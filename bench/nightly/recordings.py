@@ -47,6 +47,8 @@ TINY = {
 
 PREFERRED_TASK = "hopper-medium-v2"
 ENVIRONMENTS = 4
+OBSERVATIONS = 64
+"""At which trained policies choose: enough that another rule of choosing among candidates shows."""
 
 
 @dataclass(frozen=True)
@@ -202,14 +204,14 @@ def _transitions(dtype: torch.dtype) -> PackedDataset:
 
 
 def _actions(algorithm: Algorithm, dtype: torch.dtype) -> list[float]:
-    """Every number of the actions (S, N, A) that the trained policies choose at a few observations."""
-    observations = _transitions(dtype).observations[:ENVIRONMENTS].expand(len(SEEDS), -1, -1)
+    """Every number of the actions (S, N, A) that the trained policies choose at some observations."""
+    observations = _transitions(dtype).observations[:OBSERVATIONS].expand(len(SEEDS), -1, -1)
     draws = DrawStream(
-        [(seed, episode) for seed in SEEDS for episode in range(ENVIRONMENTS)],
+        [(seed, episode) for seed in SEEDS for episode in range(OBSERVATIONS)],
         "fingerprint",
         algorithm.act_draws,
         dtype=dtype,
     ).at(0)
-    stacked = {name: draw.unflatten(0, (len(SEEDS), ENVIRONMENTS)) for name, draw in draws.items()}
+    stacked = {name: draw.unflatten(0, (len(SEEDS), OBSERVATIONS)) for name, draw in draws.items()}
     with torch.no_grad():
         return algorithm.act(observations, stacked).double().flatten().tolist()

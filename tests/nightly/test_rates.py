@@ -1,0 +1,128 @@
+"""The stated rates hold where nothing changed, and drops are found: the whole procedure, simulated."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.benchmarks.nightly_rates import (
+    Procedure,
+    detection,
+    false_alarms,
+    first_nights,
+    rejected,
+    simulate,
+)
+from bench.nightly.alarms import CellScores, compare_night, confirmed_rate, probability_below
+from bench.nightly.chance import Baselines
+from bench.nightly.config import load_nightly
+
+NIGHTS = 100
+
+
+@pytest.fixture(scope="module")
+def procedure():
+    file = load_nightly()
+    return Procedure.of(file.settings, len(file.cells))
+
+
+@pytest.fixture(scope="module")
+def quiet(procedure):
+    return simulate(procedure, np.random.default_rng(2), families=600, nights=NIGHTS)
+
+
+def shares_of_families(events):
+    """Mean share of nights and its standard error over families: nights of one family share a baseline."""
+    shares = events.mean(axis=1)
+    return shares.mean(), shares.std(ddof=1) / np.sqrt(len(shares))
+
+
+def test_alarms_before_confirmation_come_at_the_family_rate(procedure, quiet):
+    share, error = shares_of_families(quiet.alarmed)
+    # Holm's bound is all but attained by independent cells: 1 - (1 - 0.01 / 12)^12.
+    assert share == pytest.approx(0.01, abs=4 * error)
+    assert error < 0.001
+
+
+def test_confirmed_alarms_come_at_the_rate_that_is_stated(procedure, quiet):
+    share, error = shares_of_families(quiet.confirmed)
+    stated = confirmed_rate(
+        cells=procedure.cells,
+        baseline_seeds=procedure.baseline_seeds,
+        seeds=procedure.seeds,
+        fresh_seeds=procedure.fresh_seeds,
+        family_rate=procedure.family_rate,
+        confirmation_rate=procedure.confirmation_rate,
+    )
+    assert share == pytest.approx(stated, abs=4 * error)
+    assert stated < 0.0025
+
+
+def test_drift_alarms_within_the_stated_nights_are_as_rare_as_stated(quiet):
+    families = len(quiet.drifting)
+    stated = 1 - (1 - 0.001) ** NIGHTS
+    # 5 % for the limit's own simulation, then binomial bounds at 1 in 1,000.
+    low = stats.binom(families, stated * 0.95).ppf(0.001)
+    high = stats.binom(families, stated * 1.05).ppf(0.999)
+    assert low <= quiet.drifting.any(axis=1).sum() <= high
+
+
+def test_all_together_a_night_fails_by_chance_less_than_once_in_three_hundred(quiet):
+    assert false_alarms(quiet, "normal").failed < 1 / 300
+
+
+@pytest.mark.parametrize(("drop", "cells"), [(3.0, 1), (4.0, 1), (2.0, 3)])
+def test_large_drops_are_found_within_a_week(procedure, drop, cells):
+    nights = simulate(
+        procedure, np.random.default_rng(3), families=200, nights=10, drop=drop, dropped_cells=cells
+    )
+    found = detection(nights, drop, cells)
+    assert found.failed <= 2
+    assert found.nine_in_ten <= 7
+
+
+def test_the_first_night_finds_a_drop_with_the_power_of_both_stages(procedure):
+    nights = simulate(procedure, np.random.default_rng(4), families=1000, nights=1, drop=3.0, dropped_cells=1)
+    stages = ((procedure.seeds, 0.01 / 12), (procedure.fresh_seeds, 0.05))
+    power = probability_below(stages, procedure.baseline_seeds, drop=3.0)
+    low, high = stats.binom(1000, power).ppf([0.001, 0.999])
+    assert low <= nights.confirmed.sum() <= high
+
+
+def test_a_drop_that_no_night_shows_is_found_by_the_sums(procedure):
+    nights = simulate(procedure, np.random.default_rng(5), families=200, nights=60, drop=1.0, dropped_cells=3)
+    found = detection(nights, 1.0, 3)
+    assert found.first_night < 0.2
+    assert found.failed < 20
+
+
+def test_the_simulated_decisions_are_those_of_a_night():
+    rng = np.random.default_rng(6)
+    rate = 0.3
+    for _ in range(50):
+        baseline, tonight = rng.normal(50, 5, (4, 6)), rng.normal(47, 5, (4, 2))
+        cells = [
+            CellScores(name, tuple(old), tuple(new))
+            for name, old, new in zip("abcd", baseline, tonight, strict=True)
+        ]
+        p = [one.p_below for one in compare_night(cells, rate).cells]
+        fired = np.array(list("abcd"))[rejected(np.array([p]), rate)[0]]
+        assert tuple(fired) == compare_night(cells, rate).alarms
+
+
+def test_cells_that_did_not_alarm_are_no_members_of_the_confirmation():
+    p = np.array([[0.04, np.inf, np.inf], [0.04, 0.9, np.inf], [np.inf, np.inf, np.inf], [0.01, 0.02, 0.06]])
+    expected = [[True, False, False], [False, False, False], [False] * 3, [True, True, False]]
+    assert rejected(p, 0.05).tolist() == expected
+
+
+def test_baselines_of_chance_have_the_spread_that_they_should():
+    made = Baselines.drawn(np.random.default_rng(7), (50_000,), 5)
+    assert made.mean.std() == pytest.approx(1 / np.sqrt(5), rel=0.02)
+    assert np.square(made.deviation).mean() == pytest.approx(1, rel=0.02)
+    t = made.night(np.random.default_rng(8), 2)
+    assert (t < stats.t(4).ppf(0.01)).mean() == pytest.approx(0.01, abs=0.002)
+
+
+def test_a_night_without_an_event_counts_as_never():
+    events = np.array([[False, False], [False, True], [True, False]])
+    assert first_nights(events).tolist() == [np.inf, 2.0, 1.0]
