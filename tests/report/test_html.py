@@ -178,7 +178,9 @@ def test_no_verdict_is_told_by_colour_alone(page):
 def test_an_empty_store_says_what_to_type():
     text = render([toy_table()], ReportData(), WHEN)
     assert "bench run --suite quickstart" in text
-    assert "Nothing has been measured that a paper prints a number for." in text
+    assert "Nothing has been measured yet." in text
+    unjudged = render([toy_table()], toy_data(), WHEN)
+    assert "Nothing has been measured that a paper prints a number for." in unjudged
 
 
 def test_no_nan_is_shown():

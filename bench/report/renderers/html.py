@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.report.figures2d import FilledFigure, fill_figures
-from bench.report.illustrations import Illustrations
+from bench.report.illustrations import Illustration, Illustrations
 from bench.report.judgement import WORDS, Judgement
 from bench.report.measured import ReportData
 from bench.report.panels2d import page_svg
@@ -54,7 +54,7 @@ def render(
     return environment.get_template("report.html.j2").render(
         made_at=made_at,
         judgement=judgement,
-        answer=headline(judgement),
+        answer=headline(judgement, data),
         suites=ordered_suites(judgement),
         judged=[row for row in rows if row.verdict.outcome != "not comparable"],
         others=[row for row in rows if row.verdict.outcome == "not comparable"],
@@ -112,7 +112,14 @@ def _filters(data: ReportData, judgement: Judgement) -> Filters:
     return Filters(tuple(sorted({*methods, *timed})), tuple(sorted(set(tasks))))
 
 
-def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, Markup]]:
-    filled = fill_figures(illustrations.items)
-    # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
-    return [(figure, Markup(page_svg(figure.sheet, figure.layout.id))) for figure in filled]
+def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, list[Illustration], Markup]]:
+    """Each figure with the trials in it and its drawing."""
+    return [
+        # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
+        (
+            figure,
+            figure.layout.cells(illustrations.items),
+            Markup(page_svg(figure.sheet, figure.layout.id)),
+        )
+        for figure in fill_figures(illustrations.items)
+    ]

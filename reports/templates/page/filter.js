@@ -97,7 +97,7 @@
     goTo(link.hash.slice(1));
   });
   addEventListener("popstate", () => { read(); apply(); goTo(anchorOf()); });
-  form.hidden = false;
+  form.hidden = !form.querySelector("[data-filter=method]");
   read();
   apply();
   // After a reload the browser itself goes back to where the reader was.

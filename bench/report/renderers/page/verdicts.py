@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
+from bench.report.measured import ReportData
 from bench.report.renderers.page.numbers import home_of
 from bench.report.renderers.page.words import count
 
@@ -80,10 +81,12 @@ def to_decide(verdict: CellVerdict) -> str:
     return "; ".join(parts)
 
 
-def headline(judgement: Judgement) -> str:
+def headline(judgement: Judgement, data: ReportData) -> str:
     """The answer in a sentence."""
     counts = judgement.counts()
     judged = sum(number for outcome, number in counts.items() if outcome != "not comparable")
+    if not data.measured:
+        return "Nothing has been measured yet."
     if not judgement.cells:
         return "Nothing has been measured that a paper prints a number for."
     if not judged:
