@@ -10,7 +10,7 @@ from bench.report.judgement import Judgement
 from bench.report.matching import matched
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell, PaperTable
-from bench.report.score_cells import printed_cell
+from bench.report.score_cells import measured_header, printed_cell
 from bench.report.tables import Block, Cell, Column, Row, Table, counted_table
 from bench.report.typography import Bold, digits_of, emboldened
 
@@ -45,9 +45,10 @@ def averages_table(
             tasks.setdefault((cell.domain, cell.method), []).append(cell)
     columns = [Column("domain", layout.heading, "label")]
     for method in paper.methods:
-        columns.append(Column(f"{method} printed", layout.own.get(method, method), "printed", method))
+        header = layout.own.get(method, method)
+        columns.append(Column(f"{method} printed", header, "printed", method))
         if method in layout.own or any(cell.method == method for cell in chosen):
-            columns.append(Column(f"{method} measured", f"{method} measured", "measured", method))
+            columns.append(Column(f"{method} measured", measured_header(header), "measured", method))
     decimals = digits_of(paper.rows).mean
     rows = []
     for domain in dict.fromkeys(cell.domain for cell in paper.rows):

@@ -38,7 +38,7 @@ def _data_reasons(measured: Measured) -> list[str]:
 
 
 def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
-    if cell is None:
+    if cell is None or cell.mean is None:
         return ["the paper prints no number here"]
     if not cell.accepts_variants:
         quoted = cell.seeds is None and cell.episodes is None

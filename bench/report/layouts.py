@@ -22,7 +22,7 @@ Layout = ScoreLayout | SpeedLayout | AveragesLayout | WallTimeLayout
 
 DTQL_WALL_TIME = WallTimeLayout(
     id="dtql-7",
-    headings={"locomotion": "Gym", "antmaze": "Antmaze", "adroit": "Adroit", "kitchen": "Kitchen"},
+    heading="Tasks",
     hardware="8 RTX-A5000 GPU servers",
     notes=(
         "Measured: training and all evaluations of full trials that were trained one seed at a time with no "
@@ -72,7 +72,7 @@ def build_table(table_id: str, data: ReportData, judgement: Judgement | None = N
     table = _built(table_id, data, judgement)
     if judgement is None or not any(cell.verdict for cell in table.cells()):
         return table
-    return replace(table, notes=(*table.notes, *judgement.statements))
+    return replace(table, statements=judgement.statements)
 
 
 def _built(table_id: str, data: ReportData, judgement: Judgement | None) -> Table:

@@ -20,6 +20,11 @@ CONDITIONS = (
 )
 
 
+def measured_header(printed: str) -> str:
+    """Header of the measured column beside the one with the header `printed`."""
+    return f"{printed.removesuffix(' (Ours)')} measured"
+
+
 def printed_cell(cell: PaperCell | None) -> Cell:
     """A number as the paper prints it; a known misprint carries its correction as a footnote."""
     if cell is None or cell.mean is None:

@@ -14,7 +14,7 @@ _POOLED = (
 )
 _RAT = "Printed and, where there are ten evaluations, measured: the mean of the last ten (RAT)."
 OMS = "OMS: the best evaluation over training, an oracle that no deployment has."
-_SET = "Measured by `bench run`{}: shown, never judged."
+_SET = "Measured by bench run{}: shown, never judged."
 
 HIGHEST = Bold()
 _SRPO_BOLD = Bold(0.05, averages=False, stated="Numbers within 5 % of the maximum in every individual task")

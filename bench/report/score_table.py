@@ -13,7 +13,13 @@ from bench.report.matching import matched
 from bench.report.measured import Measured
 from bench.report.methods import column_of
 from bench.report.paper import PaperCell, PaperTable
-from bench.report.score_cells import CONDITIONS, condition_cells, measured_cell, printed_cell
+from bench.report.score_cells import (
+    CONDITIONS,
+    condition_cells,
+    measured_cell,
+    measured_header,
+    printed_cell,
+)
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table
 from bench.report.typography import Bold, Digits, digits_of, emboldened
 
@@ -110,7 +116,7 @@ class _DomainBlock:
             header = name.replace(method, self.layout.own.get(method, method))
             columns.append(Column(f"{name} printed", header, "printed", name))
             if method in self.layout.own or any(cell in self.chosen for cell in cells):
-                columns.append(Column(f"{name} measured", f"{name} measured", "measured", name))
+                columns.append(Column(f"{name} measured", measured_header(header), "measured", name))
         rows = dict.fromkeys(row for row, _ in self.printed)
         tasks = [row for row in rows if row not in AGGREGATES]
         aggregates = [row for row in rows if row in AGGREGATES]

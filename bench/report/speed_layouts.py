@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.report.speed_table import LATENCY, SECONDS_PER_1K, SpeedBlock, SpeedLayout, SpeedRow
 
-_MEASURED = "Measured: median over single-seed measurements of `bench speed` with nothing else running"
+_MEASURED = "Measured: median over single-seed measurements of bench speed with nothing else running"
 
 
 def _milliseconds(seconds: float) -> float:

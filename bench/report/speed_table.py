@@ -10,7 +10,7 @@ from bench.records import TimingRecord
 from bench.report.measured import Schedules
 from bench.report.methods import algorithm_of
 from bench.report.paper import PaperCell, PaperTable
-from bench.report.score_cells import printed_cell
+from bench.report.score_cells import measured_header, printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, finite, number_text
 
 SECONDS_PER_1K = "training_seconds_per_1k_iterations"
@@ -95,9 +95,10 @@ def _block(
     }
     columns = [Column("quantity", block.title, "label")]
     for method in names:
-        columns.append(Column(f"{method} printed", layout.own.get(method, method), "printed", method))
+        header = layout.own.get(method, method)
+        columns.append(Column(f"{method} printed", header, "printed", method))
         if method in layout.own or usable[method]:
-            columns.append(Column(f"{method} measured", f"{method} measured", "measured", method))
+            columns.append(Column(f"{method} measured", measured_header(header), "measured", method))
     printed = {(cell.metric, cell.method): cell for cell in cells}
     rows = []
     for row in block.rows:

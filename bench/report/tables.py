@@ -131,6 +131,8 @@ class Table:
     """Counted when the table is made (`counted_table`): a shortened table still says how much there is."""
     rows_are_tasks: bool
     """Rows of tasks may be left out where nothing was measured; rows of quantities stay."""
+    statements: tuple[str, ...] = ()
+    """Margins and error rates of the verdicts in its cells, the same in every table of a report."""
 
     def cells(self) -> Iterator[Cell]:
         """All cells, in reading order."""

@@ -21,8 +21,8 @@ class WallTimeLayout:
     """What the CSV of a table of wall times does not say."""
 
     id: str
-    headings: Mapping[str, str]
-    """Domain in the CSV -> heading of its block."""
+    heading: str
+    """Above the tasks."""
     hardware: str
     notes: tuple[str, ...] = ()
 
@@ -32,16 +32,15 @@ def wall_time_table(layout: WallTimeLayout, paper: PaperTable, durations: Sequen
     by_place: dict[tuple[str, str], list[TrialDuration]] = {}
     for duration in durations:
         by_place.setdefault((duration.algorithm, duration.task), []).append(duration)
-    blocks = []
-    for domain, heading in layout.headings.items():
-        cells = [cell for cell in paper.rows if cell.domain == domain]
-        printed = {(cell.task, cell.metric): cell for cell in cells}
-        rows = [
-            _row(task, printed, by_place.get((algorithm_of(method, domain), task), []), layout)
-            for task, method in dict.fromkeys((cell.task, cell.method) for cell in cells)
-        ]
-        blocks.append(Block(heading, _columns(heading, cells[0].method), tuple(rows)))
-    return counted_table(paper.id, paper.full_title, blocks, (*layout.notes, *paper.info.remarks))
+    printed = {(cell.task, cell.metric): cell for cell in paper.rows}
+    rows = [
+        _row(task, printed, by_place.get((algorithm_of(method, domain), task), []), layout)
+        for task, method, domain in dict.fromkeys(
+            (cell.task, cell.method, cell.domain) for cell in paper.rows
+        )
+    ]
+    block = Block("", _columns(layout.heading, paper.methods[0]), tuple(rows))
+    return counted_table(paper.id, paper.full_title, [block], (*layout.notes, *paper.info.remarks))
 
 
 def _columns(heading: str, method: str) -> tuple[Column, ...]:

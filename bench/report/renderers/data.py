@@ -84,6 +84,7 @@ def _table_record(table: Table) -> dict[str, Any]:
         "measured": coverage.measured,
         "comparable": coverage.comparable,
         "notes": list(table.notes),
+        "statements": list(table.statements),
         "blocks": [_block_record(block) for block in table.blocks],
     }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from bench.report.tables import Block, Cell, Table, legend, note_labels
+from bench.report.condensed import condensed
+from bench.report.renderers.latex_setting import Setting, header_lines, setting_of, spread
+from bench.report.tables import Block, Cell, Column, Table, legend, note_labels
 
-HEADER = "% In the preamble: \\usepackage{booktabs,graphicx}\n"
+HEADER = "% In the preamble: \\usepackage{booktabs,graphicx,rotating}\n"
 
 _MATHS = {"†": r"\dagger", "≈": r"\approx", "↓": r"\downarrow", "↑": r"\uparrow"}
 """Marks as pdflatex sets them in formulas."""
@@ -39,7 +41,8 @@ _SPECIAL = {
 
 def render(tables: Sequence[Table]) -> str:
     """All tables as floats; what they need stands in a comment."""
-    return HEADER + "\n".join(_table(table) for table in tables)
+    judged = [table.id for table in tables if table.statements]
+    return HEADER + "\n".join(_table(table, judged[0] if judged else "") for table in tables)
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -48,27 +51,65 @@ def document(tables: Sequence[Table]) -> str:
         "\\documentclass[10pt]{article}\n"
         "\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{lmodern}\n"
         "\\usepackage[a4paper,margin=1.5cm]{geometry}\n"
-        "\\usepackage{booktabs,graphicx}\n"
+        "\\usepackage{booktabs,graphicx,rotating}\n\\extrafloats{64}\n"
         f"\\begin{{document}}\n{render(tables)}\\end{{document}}\n"
     )
 
 
-def _table(table: Table) -> str:
-    labels = note_labels(table)
-    notes = [f"{label}: {text}" for text, label in labels.items()]
-    notes = [*legend(table), *notes]
-    sentences = [*(f"{note}." if not note.endswith(".") else note for note in notes), *table.notes]
-    # Blocks of one shape share a tabular, as in the papers: equal columns under equal headers.
-    tabulars = [_tabular(shape, blocks, labels) for shape, blocks in groupby(table.blocks, key=_alignment)]
-    body = "\n\n\\medskip\n".join(tabulars)
-    return (
-        "\\begin{table*}[p]\n\\centering\n"
-        f"\\caption{{{escape(table.title)}; {escape(str(table.coverage))}.}}\n"
-        f"\\label{{tab:{table.id}}}\n\\setlength{{\\tabcolsep}}{{4pt}}\n"
-        f"{body}\n\n\\medskip\n"
-        f"\\parbox{{\\textwidth}}{{\\scriptsize {escape(' '.join(sentences))}}}\n"
-        "\\end{table*}\n"
+def _table(table: Table, first_judged: str) -> str:
+    """One float, or several where the rows do not fit onto a page.
+
+    Parameters
+    ----------
+    first_judged : id of the table that states margins and error rates for all others.
+    """
+    short = condensed(table)
+    labels = note_labels(short)
+    notes = _notes(short, labels, first_judged)
+    setting = setting_of(short.blocks)
+    pages = spread(short.blocks, setting, notes)
+    caption = f"{escape(table.title)}; {escape(str(table.coverage))}."
+    floats = []
+    for number, blocks in enumerate(pages):
+        first, last = number == 0, number == len(pages) - 1
+        heading = f"\\caption{{{caption}}}\n\\label{{tab:{table.id}}}\n" if first else _continued(table)
+        floats.append(_float(heading, _body(blocks, labels), notes if last else "", setting))
+    return "\n".join(floats)
+
+
+def _notes(table: Table, labels: Mapping[str, str], first_judged: str) -> str:
+    """What stands below a table, as LaTeX: marks, footnotes, notes, and where the verdicts come from."""
+    marked = [*legend(table), *(f"{label}: {text}" for text, label in labels.items())]
+    sentences = [*(text if text.endswith(".") else f"{text}." for text in marked), *table.notes]
+    stated = table.id == first_judged
+    text = escape(" ".join([*sentences, *(table.statements if stated else ())]))
+    return text + (
+        "" if stated or not table.statements else f" Verdicts: see Table~\\ref{{tab:{first_judged}}}."
     )
+
+
+def _continued(table: Table) -> str:
+    return f"\\addtocounter{{table}}{{-1}}\n\\caption{{{escape(table.title)} (continued).}}\n"
+
+
+def _float(heading: str, body: str, notes: str, setting: Setting) -> str:
+    environment = "sidewaystable*" if setting.sideways else "table*"
+    place = "" if setting.sideways else "[p]"
+    parts = [body] if body else []
+    if notes:
+        parts.append(f"\\parbox{{\\linewidth}}{{\\scriptsize {notes}}}")
+    return (
+        f"\\begin{{{environment}}}{place}\n\\centering\n\\setlength{{\\belowcaptionskip}}{{5pt}}\n{heading}"
+        f"{setting.size.command}\n\\setlength{{\\tabcolsep}}{{3pt}}\n"
+        + "\n\n\\medskip\n".join(parts)
+        + f"\n\\end{{{environment}}}\n"
+    )
+
+
+def _body(blocks: Sequence[Block], labels: Mapping[str, str]) -> str:
+    # Blocks of one shape share a tabular, as in the papers: equal columns under equal headers.
+    tabulars = [_tabular(shape, same, labels) for shape, same in groupby(blocks, key=_alignment)]
+    return "\n\n\\medskip\n".join(tabulars)
 
 
 def _tabular(alignment: str, blocks: Iterable[Block], labels: Mapping[str, str]) -> str:
@@ -78,7 +119,7 @@ def _tabular(alignment: str, blocks: Iterable[Block], labels: Mapping[str, str])
         lines += _block(block, labels)
     body = "\n".join([*lines, "\\bottomrule"])
     # Wide tables shrink to the page; narrow ones keep their size.
-    width = "\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi"
+    width = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"
     tabular = f"\\begin{{tabular}}{{{alignment}}}\n{body}\n\\end{{tabular}}"
     return f"\\resizebox{{{width}}}{{!}}{{%\n{tabular}}}"
 
@@ -87,12 +128,18 @@ def _block(block: Block, labels: Mapping[str, str]) -> list[str]:
     lines = []
     if not block.of_paper:
         lines.append(f"\\multicolumn{{{len(block.columns)}}}{{l}}{{{escape(block.title)}}} \\\\")
-    lines += [_line(escape(column.header) for column in block.columns), "\\midrule"]
+    lines += [_line(_header(column) for column in block.columns), "\\midrule"]
     for place, row in enumerate(block.rows):
         if row.aggregate and place:
             lines.append("\\midrule")
         lines.append(_line(_cell(cell, labels) for cell in row.cells))
     return lines
+
+
+def _header(column: Column) -> str:
+    """A header, its lines on top of each other."""
+    lines = [escape(line) for line in header_lines(column)]
+    return lines[0] if len(lines) == 1 else "\\shortstack[r]{" + r"\\".join(lines) + "}"
 
 
 def _alignment(block: Block) -> str:

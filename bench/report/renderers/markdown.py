@@ -8,8 +8,12 @@ from bench.report.tables import Block, Cell, Table, legend, note_labels
 
 
 def render(tables: Sequence[Table]) -> str:
-    """All tables, each with its counts and notes."""
-    return "\n".join(_table(table) for table in tables)
+    """All tables, each with its counts and notes; what is stated about their verdicts, once at the end."""
+    parts = [_table(table) for table in tables]
+    statements = dict.fromkeys(text for table in tables for text in table.statements)
+    if statements:
+        parts.append("## Verdicts\n\n" + "\n".join(f"- {escape(text)}" for text in statements) + "\n")
+    return "\n".join(parts)
 
 
 def _table(table: Table) -> str:
