@@ -106,7 +106,7 @@ def compare_night(cells: Sequence[CellScores], family_rate: float) -> NightCompa
 
     Cells without a P-value stay members of the family: a failure makes no other cell's test easier.
     """
-    found = [_compared(one, family_rate / len(cells)) for one in cells]
+    found = [_compared(one, family_rate / max(1, len(cells))) for one in cells]
     below = holm([1.0 if one.p_below is None else one.p_below for one in found]) <= family_rate
     above = holm([1.0 if one.p_above is None else one.p_above for one in found]) <= family_rate
     judged = [

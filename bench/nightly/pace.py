@@ -84,7 +84,7 @@ def compare_pace(
     """
     before, now = _by_quantity(baseline), _by_quantity(tonight)
     keys = list(dict.fromkeys([*before, *now]))
-    found = [_compared(key, before.get(key), now.get(key), rate / len(keys), slack) for key in keys]
+    found = [_compared(key, before.get(key), now.get(key), rate / max(1, len(keys)), slack) for key in keys]
     slower = holm([1.0 if one.p_slower is None else one.p_slower for one in found]) <= rate
     faster = holm([1.0 if one.p_faster is None else one.p_faster for one in found]) <= rate
     return tuple(
