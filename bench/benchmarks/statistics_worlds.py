@@ -180,12 +180,22 @@ class SuccessWorld:
         ----------
         rule : `pooled` (the paper prints the standard error over its rollouts) or `deviation` (over seeds).
         """
+        outward, errors = self._differences(draws, count, rule)
+        margin = abs(self.rate - self.printed)
+        return _rate((outward - margin > errors.critical(level)).astype(float))
+
+    def false_equivalence(self, draws: np.random.Generator, count: int, rule: str) -> Rate:
+        """How often the 90 % interval lies within that same margin."""
+        outward, errors = self._differences(draws, count, rule)
+        room = abs(self.rate - self.printed) - errors.critical(0.05)
+        return _rate((np.abs(outward) <= room).astype(float))
+
+    def _differences(self, draws: np.random.Generator, count: int, rule: str) -> tuple[Array, Errors]:
+        """Differences `(R,)`, positive in the direction of the true one, and their errors."""
         ours = self._successes(draws, (count, self.n), self.rate)
         theirs = self._successes(draws, (count, self.n0), self.printed)
-        errors = self.errors(ours, theirs, rule)
-        beyond = ours.mean(axis=1) - theirs.mean(axis=1) - (self.rate - self.printed)
-        outward = beyond * np.sign(self.rate - self.printed)
-        return _rate((outward > errors.critical(level)).astype(float))
+        outward = (ours.mean(axis=1) - theirs.mean(axis=1)) * np.sign(self.rate - self.printed)
+        return outward, self.errors(ours, theirs, rule)
 
     def errors(self, ours: Array, theirs: Array, rule: str) -> Errors:
         """What the rule makes of the seeds' success rates `(R, n)` and `(R, n0)`."""
