@@ -26,9 +26,8 @@ class Circumstances:
     runner: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.device.partition(': ')[2] or self.device}, {self.threads} threads, runner {self.runner}"
-        )
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.device.partition(': ')[2] or self.device}, {threads}, runner {self.runner}"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def aggregate_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart 
     if max(map(len, series.values()), default=0) < 2:
         return None
     what = (
-        "Final evaluations over all seeds and tasks. Mean: "
+        "Normalised scores of the final evaluation over all seeds and tasks. Mean: "
         f"{100 * LEVEL:.0f} % t-interval. IQM: interquartile mean, that of the middle half of the runs; "
         f"{100 * LEVEL:.0f} % bootstrap interval over seeds within tasks."
     )
@@ -112,14 +112,14 @@ def _drawn_aggregates(look: Look, series: Cells) -> Figure:
     labels = labels_of(series)
     row = 1.9 * look.font_size / 72
     figure, panels = frame(look, [], 1, 2, row * (len(series) + 0.4), titled=True)
-    _make_room(figure, panels, look, 0.36)
+    _make_room(panels, look, max(map(len, labels.values())))
     aggregates = [aggregates_of(list(by_task.values())) for by_task in series.values()]
     columns: tuple[tuple[str, list[Interval]], ...] = (
         ("mean", [both.mean for both in aggregates]),
         ("IQM", [both.interquartile_mean for both in aggregates]),
     )
     for axes, (title, intervals) in zip(panels, columns, strict=True):
-        plain_axes(axes, look, "normalised score", "", title)
+        plain_axes(axes, look, "score", "", title)
         _draw_intervals(axes, list(series), intervals)
         axes.set_yticks(range(len(series)), list(labels.values()) if axes is panels[0] else [])
     panels[0].sharex(panels[1])
@@ -139,10 +139,11 @@ def _draw_intervals(axes: Axes, series: Sequence[Series], intervals: Sequence[In
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _make_room(figure: Figure, panels: Sequence[Axes], look: Look, share: float) -> None:
-    """Shift the panels to the right: names of methods stand to the left of the first."""
-    gap, right = 0.06, 1 - 0.8 * look.font_size / 72 / look.width
-    width = (right - share - gap) / len(panels)
+def _make_room(panels: Sequence[Axes], look: Look, letters: int) -> None:
+    """Shift the panels to the right: names of methods, up to so many letters, stand left of the first."""
+    em = look.font_size / 72 / look.width
+    left, right, gap = min((0.5 * letters + 1) * em, 0.55), 1 - 0.8 * em, 1.8 * em
+    width = (right - left - gap) / len(panels)
     for place, axes in enumerate(panels):
         box = axes.get_position()
-        axes.set_position((share + place * (width + gap), box.y0, width, box.height))
+        axes.set_position((left + place * (width + gap), box.y0, width, box.height))
