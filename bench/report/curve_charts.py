@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -27,13 +28,14 @@ _BAND = (
 _LINE, _MARKER, _BAND_ALPHA = 1.2, 3.2, 0.16
 _MARKERS = 5
 """On a line of many evaluations."""
+_NOT_IN_IDS = re.compile(r"[^\w-]+")
 
 
 def task_chart(task: str, curves: Curves, measured: Sequence[Measured]) -> Chart:
     """The learning curves of one task; `measured` are its cells."""
     return Chart(
         "learning-curves",
-        f"curves-{task}",
+        f"curves-{_NOT_IN_IDS.sub('-', task)}",
         task,
         _about(list(curves.items()), measured),
         _methods(curves),

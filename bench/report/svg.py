@@ -29,6 +29,8 @@ def drawing_settings(salt: str, font_size: float = 9) -> AbstractContextManager[
             "pdf.fonttype": 42,
             "font.family": "sans-serif",
             "font.size": font_size,
+            # A dollar sign in a name is a dollar sign.
+            "text.parse_math": False,
         }
     )
 

@@ -110,6 +110,18 @@ def test_names_and_missing_scores_do_no_harm():
     assert "no finite score" in figure.svg
 
 
+def test_a_name_is_no_formula_and_an_id_has_no_spaces_or_quotes():
+    name = 'a $\\frac{$ "b" &c'
+    cells = (measured(name), measured("another"))
+    curves = [curve(0, (1.0, 2.0), task=name), curve(0, (1.0, 2.0), task="another")]
+    data = ReportData(measured=cells, curves=tuple(curves))
+    assert [figure.id for figure in page_figures(data)] == ["curves-a-frac-b-c", "curves-another"]
+    stream = io.BytesIO()
+    save_chart(paper_charts(data, ["learning-curves"])[0], stream, "svg")
+    (title, *_) = [text for text in ElementTree.fromstring(stream.getvalue()).itertext() if "frac" in text]
+    assert title == name
+
+
 def test_same_data_same_bytes_and_nothing_of_nothing():
     assert page_figures(toy_data()) == page_figures(toy_data())
     assert page_figures(ReportData()) == []
