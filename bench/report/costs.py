@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from bench.records import FINISHED, TimingRecord
 from bench.report.measured import Measured, ReportData
-from bench.report.speed_table import SECONDS_PER_1K, alone
+from bench.report.speed_table import LATENCY, SECONDS_PER_1K, alone
 
-LATENCY = "action_latency_median_seconds"
 EVALUATED = ("train", "policy")
 """Phases in which evaluations fall: their pace is stored without a phase's name."""
 _SECONDS_PER_HOUR = 3600.0

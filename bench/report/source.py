@@ -13,14 +13,13 @@ from bench.presets import Preset, PresetFiles, preset_of
 from bench.records import TimingRecord
 from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
 from bench.report.origins import load_configurations, load_origins
+from bench.report.speed_table import LATENCY
 from bench.report.stored_durations import trial_durations
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.progress import failures
 from bench.store.queries import StoredTrial, final_episodes, learning_curves, timings_frame, trials
 from bench.store.runs import runs
-
-LATENCY = "action_latency_median_seconds"
 
 
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
