@@ -23,6 +23,7 @@ def test_every_line_of_a_block_is_equally_wide():
 
 def test_names_cannot_open_cells_markup_or_html():
     assert escape("a|b*c`d<e>&\\\n f") == "a\\|b\\*c\\`d&lt;e>&amp;\\\\ f"
+    assert escape("[x](y) _z_ a_b ~~c~~") == "\\[x](y) \\_z\\_ a_b \\~\\~c\\~\\~"
 
 
 def test_a_compact_table_of_a_collected_task_fits_a_terminal():

@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from bench.report.conditions import comparable
 from bench.report.matching import matched
 from bench.report.measured import SeedScore
+from bench.report.paper import Erratum
 from tests.report.builders import AWKWARD, WHEN, measured, printed
 
 OWN = printed(AWKWARD, "DTQL", 99.6)
@@ -49,3 +51,21 @@ def test_every_cell_is_scored_by_its_own_protocol():
 def test_cells_of_which_nothing_was_measured_are_left_out():
     others = (measured("elsewhere"), measured(algorithm="srpo"))
     assert matched([OWN], others) == {}
+
+
+def test_an_ablation_takes_only_what_was_run_with_its_changes():
+    plain = printed("hopper-medium-v2", "DTQL (50-epoch pretrain)", 99.6)
+    without = printed("hopper-medium-v2", "DTQL (no pretrain)", 87.6, accepts_variants=())
+    changed = measured("hopper-medium-v2", reduced=("pretrain_iterations set to 1",), config_hash="1" * 64)
+    other = measured("hopper-medium-v2", reduced=("discount set to 0.9",), config_hash="2" * 64)
+    assert matched([plain, without], [changed]) == {without: changed}
+    # Any other change is no ablation of the papers: it may stand in the cell, with its reason.
+    assert matched([plain, without], [changed, other]) == {plain: other, without: changed}
+    assert matched([plain, without], [measured("hopper-medium-v2"), other])[plain].reduced == ()
+
+
+def test_a_number_is_of_the_task_that_an_erratum_names():
+    wrong = printed("pen-human-v0", "DTQL", 48.2, errata=(Erratum("task", "pen-human-v1", "Printed -v0."),))
+    right, other = measured("pen-human-v1"), measured("pen-human-v0")
+    assert matched([wrong], [other, right]) == {wrong: right}
+    assert comparable(right, wrong) == ["the printed task name is in doubt"]

@@ -113,6 +113,62 @@ def test_misprints_stay_printed_and_carry_their_correction():
     assert cell("edp-2", "pen-human-v0", "EDP+TD3").errata[0].field == "task"
 
 
+def test_a_cell_may_carry_several_errata():
+    pen = cell("edp-5", "pen-human-v0", "EDP+TD3", protocol="oms")
+    assert {(erratum.field, erratum.corrected) for erratum in pen.errata} == {
+        ("task", "pen-human-v1"),
+        ("mean", "98.3"),
+    }
+    assert pen.task_meant == "pen-human-v1"
+    assert cell("edp-5", "hopper-medium-v2", "EDP+TD3", protocol="oms").task_meant == "hopper-medium-v2"
+
+
+MISPRINTS = [
+    # Listed anew from the reference: table, domain, task, method, protocol, field.
+    ("dtql-1", "antmaze", "average", "SRPO", "", "mean"),
+    ("dtql-1", "locomotion", "average", "BC", "", "mean"),
+    ("dtql-1", "antmaze", "antmaze-medium-play-v0", "Onestep RL", "", "mean"),
+    ("dtql-6", "antmaze", "antmaze-umaze-v2", "DTQL", "last", "spread"),
+    ("dtql-6", "antmaze", "average", "SRPO", "", "mean"),
+    ("srpo-1", "antmaze", "average", "SRPO", "last", "mean"),
+    ("srpo-1", "locomotion", "average", "BEAR", "", "mean"),
+    ("srpo-1", "locomotion", "hopper-medium-replay-v2", "Diffuser", "", "mean"),
+    ("edp-2", "kitchen", "kitchen-mixed-v0", "CRR (FF)", "", "mean"),
+    ("edp-2", "adroit", "pen-cloned-v0", "EDP+IQL", "rat", "task"),
+    ("edp-4", "antmaze", "antmaze-umaze-v0", "EDP+TD3", "oms", "mean"),
+    ("edp-5", "kitchen", "average", "EDP+TD3", "oms", "mean"),
+    ("edp-5", "adroit", "pen-cloned-v0", "EDP+CRR", "rat", "task"),
+    ("edp-5", "antmaze", "average", "EDP+IQL", "oms", "mean"),
+    ("edp-5", "locomotion", "hopper-medium-expert-v2", "EDP+IQL", "oms", "mean"),
+    ("edp-figure-2", "locomotion", "walker2d-medium-expert-v2", "EDP+TD3", "", "mean"),
+    ("bdpo-1", "locomotion", "sum", "IQL", "", "mean"),
+    ("bdpo-1", "antmaze", "antmaze-umaze-v0", "DTQL", "", "mean"),
+    ("bdpo-1", "antmaze", "antmaze-large-diverse-v0", "DTQL", "", "mean"),
+    ("bdpo-1", "antmaze", "antmaze-medium-play-v0", "IDQL-A", "", "mean"),
+]
+
+
+@pytest.mark.parametrize("misprint", MISPRINTS, ids="/".join)
+def test_known_misprints_have_their_erratum(misprint):
+    table, domain, task, method, protocol, field = misprint
+    found = [
+        one
+        for one in TABLES[table].rows
+        if (one.domain, one.task, one.method, one.protocol) == (domain, task, method, protocol)
+        and correction(one, field)
+    ]
+    assert len(found) == 1
+
+
+def test_three_hours_contradict_the_speed_not_the_speed_the_hours():
+    hours = cell("edp-figure-2", "walker2d-medium-expert-v2", "TD3+BC (FF)", metric="total_training_time_h")
+    pace = cell(
+        "edp-figure-2", "walker2d-medium-expert-v2", "TD3+BC (FF)", metric="train_iterations_per_second"
+    )
+    assert (hours.mean, len(hours.errata)) == (3.0, 1)
+    assert (pace.mean, pace.errata) == (689.0, ())
+
+
 def test_only_own_scores_of_single_tasks_may_be_judged():
     judged = defaultdict(set)
     for table_id, table in TABLES.items():

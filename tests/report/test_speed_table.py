@@ -6,6 +6,7 @@ from bench.report.layouts import build_table
 from bench.report.measured import ReportData, TrainingSchedule
 from tests.report.builders import timing
 
+WALKER = "walker2d-medium-expert-v2"
 PACE = "training_seconds_per_1k_iterations"
 SCHEDULES = {("dtql", "released", "antmaze-umaze-v0"): TrainingSchedule(50_000, 500_000)}
 
@@ -61,3 +62,34 @@ def test_devices_are_never_mixed():
     earlier = timing(PACE, 1.0, device="cuda: Fast", measured_at=timing("", 0).measured_at.replace(year=2024))
     _, cells = _measured(timing(PACE, 30.0), earlier, timing(PACE, 40.0))
     assert cells["Training time (s per 1k steps)"].text == "35.00"
+
+
+def _figure_2(*timings):
+    schedules = {("edp-td3", "released", WALKER): TrainingSchedule(0, 2_000_000)}
+    table = build_table("edp-figure-2", ReportData(timings=timings, schedules=schedules))
+    return [
+        {
+            (row.cells[0].text.split(" (")[0], column.key): cell.text
+            for row in block.rows
+            for column, cell in zip(block.columns[1:], row.cells[1:], strict=True)
+        }
+        for block in table.blocks
+    ]
+
+
+def test_edps_speed_figures_as_printed():
+    bars, text = _figure_2()
+    training = [value for (row, _), value in bars.items() if row == "Training" and value]
+    sampling = [value for (row, _), value in bars.items() if row == "Sampling" and value]
+    assert training == ["4.66", "22.30", "50.94", "38.4", "116.21"]
+    assert sampling == ["18.67", "123.70", "123.06", "411.0", "411.79"]
+    assert text["Training", "TD3+BC (FF) printed"] == "689"
+    assert text["Training time", "EDP+TD3 printed"] == "5"
+
+
+def test_edps_speed_is_measured_as_rates_and_hours():
+    own = {"algorithm": "edp-td3", "task": WALKER}
+    bars, text = _figure_2(timing(PACE, 8.0, **own), timing("action_latency_median_seconds", 0.004, **own))
+    assert bars["Training", "EDP measured"] == "125.00"  # 1000 / 8 s
+    assert bars["Sampling", "EDP measured"] == "250.00"  # 1 / 4 ms
+    assert text["Training time", "EDP+TD3 measured"] == "4.4"  # 2,000 * 8 s

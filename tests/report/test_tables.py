@@ -1,7 +1,15 @@
 """The table model: labels of notes, counts, and the short form for a terminal."""
 
+from dataclasses import replace
+
+import pytest
+
+from bench.errors import BenchError
+from bench.report.layouts import build_table, choose_tables
+from bench.report.measured import ReportData, SeedScore
 from bench.report.tables import Block, Cell, Column, Row, compact, counted_table, note_labels, number_text
-from tests.report.builders import AWKWARD, measured, toy_table
+from tests.report.builders import AWKWARD, measured, timing, toy_table
+from tests.report.filled import filled_data
 
 
 def _table_with_notes(count):
@@ -59,3 +67,37 @@ def test_compact_drops_blocks_without_a_measurement():
 def test_numbers_that_are_not_finite_have_no_text():
     assert number_text(float("nan"), 1) == number_text(None, 1) == number_text(float("inf"), 1) == ""
     assert number_text(12.345, 1, "1.2") == "12.3 ± 1.2"
+
+
+def test_every_table_of_the_papers_can_be_reported_with_the_combined_one():
+    wanted = (
+        *(f"dtql-{number}" for number in (1, 2, 3, 5, 6, 7)),
+        "srpo-1",
+        *(f"edp-{number}" for number in (1, 2, 4, 5, 6, 7)),
+        "edp-figure-2",
+        "bdpo-1",
+        "combined",
+        "bandit2d",
+    )
+    assert tuple(choose_tables("all")) == wanted
+    for name in wanted:
+        assert build_table(name, ReportData()).id == name
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("dtql1", "dtql-1"), ("combind", "combined"), ("edp-figur-2", "edp-figure-2")]
+)
+def test_unknown_tables_get_the_nearest(typed, meant):
+    with pytest.raises(BenchError, match=f"unknown table '{typed}'\nDid you mean {meant}"):
+        choose_tables(f"dtql-1,{typed}")
+
+
+def test_nothing_that_is_not_a_number_is_shown():
+    broken = tuple(SeedScore(seed, seed, "finished", float("nan"), (float("nan"),) * 12) for seed in range(2))
+    entries = [replace(entry, trials=broken) for entry in filled_data().measured]
+    timings = (timing("training_seconds_per_1k_iterations", float("nan")),)
+    for name in choose_tables("all"):
+        table = build_table(name, ReportData(measured=tuple(entries), timings=timings))
+        texts = [cell.text for cell in table.cells()]
+        assert not [text for text in texts if "nan" in text.split() or "inf" in text.split()]
+        assert table.coverage.measured == 0

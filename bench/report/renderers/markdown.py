@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from bench.report.tables import Block, Cell, Table, legend, note_labels
@@ -59,7 +60,10 @@ def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
 def escape(text: str) -> str:
     """Text that Markdown shows as it is: no cell borders, emphasis or HTML from a name."""
     for character, safe in (
-        ("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("`", "\\`"),
+        ("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("`", "\\`"), ("[", "\\["),
+        ("~", "\\~"),
     ):  # fmt: skip
         text = text.replace(character, safe)
+    # Within a word an underscore is just that.
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
     return " ".join(text.split())
