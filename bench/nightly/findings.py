@@ -103,7 +103,7 @@ class Findings:
         """All that is red, with what to do about it."""
         return [
             *self._exact_problems(),
-            *self.score_problems(),
+            *(problem for cell in self._cells(self.comparison) for problem in self.score_problems(cell.cell)),
             *self._drift_problems(),
             *self._pace_problems(),
             *self._verdict_problems(),
@@ -120,27 +120,29 @@ class Findings:
         anew = f"{self._freeze} --run"
         return problems + [Problem(sentence, anew) for sentence in self.changed_cells]
 
-    def score_problems(self) -> list[Problem]:
-        """Cells without a score, without an interval, or below it twice."""
+    def score_problems(self, name: str) -> list[Problem]:
+        """What is red about a cell's scores: none, no interval to hold them against, or below it twice."""
+        first, fresh = (
+            next((cell for cell in cells if cell.cell == name), None)
+            for cells in (self._cells(self.comparison), self._cells(self.confirmation))
+        )
         problems = []
-        for stage, of in (("", self.comparison), ("with fresh seeds ", self.confirmation)):
-            for cell in () if of is None else of.cells:
-                if cell.status == "missing":
-                    night = f"bench nightly --date {self.date} --retry failed{self.options}"
-                    again = f"`bench status` says why; then: {night}"
-                    problems.append(Problem(f"{cell.cell}: {stage}{cell.reason}", again))
-                elif cell.status == "unjudged":
-                    problems.append(
-                        Problem(f"{cell.cell}: {cell.reason}", "Freeze a baseline with more seeds.")
-                    )
-        if self.comparison is not None and self.confirmation is not None:
-            first = {cell.cell: cell for cell in self.comparison.cells}
-            problems += [
-                Problem(dropped(first[cell.cell], cell), "Look at what changed since the last green night.")
-                for cell in self.confirmation.cells
-                if cell.status == "below"
-            ]
+        for stage, cell in (("", first), ("with fresh seeds ", fresh)):
+            if cell is not None and cell.status == "missing":
+                night = f"bench nightly --date {self.date} --retry failed{self.options}"
+                again = f"`bench status` says why; then: {night}"
+                problems.append(Problem(f"{name}: {stage}{cell.reason}", again))
+            elif cell is not None and cell.status == "unjudged":
+                problems.append(Problem(f"{name}: {cell.reason}", "Freeze a baseline with more seeds."))
+        if first is not None and fresh is not None and fresh.status == "below":
+            problems.append(
+                Problem(dropped(first, fresh), "Look at what changed since the last green night.")
+            )
         return problems
+
+    @staticmethod
+    def _cells(comparison: NightComparison | None) -> tuple[CellComparison, ...]:
+        return () if comparison is None else comparison.cells
 
     @property
     def _freeze(self) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from xml.etree import ElementTree
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -13,7 +12,7 @@ from bench.files import write_text
 from bench.nightly.as_records import as_json
 from bench.nightly.findings import Findings, number, slower
 from bench.nightly.summary import summary
-from bench.report.renderers.junit import clean
+from bench.report.renderers.junit import Case, document
 from bench.resources import resource
 
 TEMPLATE = "night.html.j2"
@@ -29,7 +28,7 @@ def write_report(found: Findings, folder: Path) -> list[Path]:
     contents = {
         "report.html": html(found),
         "report.json": json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        "junit.xml": junit(found),
+        "junit.xml": junit(found, datetime.now(UTC)),
     }
     for name, text in contents.items():
         write_text(folder / name, text)
@@ -56,42 +55,53 @@ def html(found: Findings) -> str:
     )
 
 
-def junit(found: Findings) -> str:
+def junit(found: Findings, made_at: datetime) -> str:
     """A test per exact difference, canary cell, timing and verdict that turned."""
-    cases = list(_cases(found))
-    failures = sum(failure is not None for _, _, failure in cases)
-    counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "time": "0"}
-    root = ElementTree.Element("testsuites", name="bench nightly", **counts)
-    suite = ElementTree.SubElement(root, "testsuite", name=f"night of {found.date}", **counts)
-    for group, name, failure in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=group, name=clean(name), time="0")
-        if failure is not None:
-            ElementTree.SubElement(case, "failure", type=group, message=clean(failure))
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    groups = {
+        "exact": _exact_cases(found),
+        "scores": _score_cases(found),
+        "drift": _drift_cases(found),
+        "speed": _speed_cases(found),
+        "papers": [_case("/".join(change.key), change.sentence, change.fails) for change in found.changes],
+    }
+    held = {name: cases for name, cases in groups.items() if cases}
+    return document(f"bench nightly, {found.date}", held, made_at)
 
 
-def _cases(found: Findings) -> Iterator[tuple[str, str, str | None]]:
-    """Group, name, and why it fails."""
-    if not found.stopped:
-        yield "exact", "losses, data and simulators", None
-    for finding in found.exact:
-        if finding.fails:
-            yield "exact", f"{finding.layer}, {finding.name}", finding.sentence
-    for sentence in found.changed_cells:
-        yield "exact", "canary", sentence
-    second = {} if found.confirmation is None else {cell.cell: cell for cell in found.confirmation.cells}
+def _case(name: str, message: str, failed: bool) -> Case:
+    return Case(name, "failed" if failed else "passed", "regression", message)
+
+
+def _exact_cases(found: Findings) -> list[Case]:
+    differing = [
+        _case(f"{finding.layer}, {finding.name}", finding.sentence, finding.fails) for finding in found.exact
+    ]
+    differing += [_case("canary", sentence, True) for sentence in found.changed_cells]
+    return differing if found.stopped else [_case("losses, data and simulators", "", False), *differing]
+
+
+def _score_cases(found: Findings) -> list[Case]:
+    cases = []
     for cell in () if found.comparison is None else found.comparison.cells:
-        problems = [
-            problem.what for problem in found.score_problems() if problem.what.startswith(f"{cell.cell}:")
-        ]
-        assert cell.status != "below" or cell.cell in second, "every alarm was looked at again"
-        yield "scores", cell.cell, "; ".join(problems) or None
-        if found.drift.limit is not None:
-            drifts = cell.cell in found.drift.cells
-            yield "drift", cell.cell, "the cumulative sum is at its limit" if drifts else None
-    for timed in found.pace:
-        failing = timed.status in ("slower", "missing")
-        yield "speed", f"{timed.method}, {timed.quantity}", slower(timed) if failing else None
-    for change in found.changes:
-        yield "papers", "/".join(change.key), change.sentence if change.fails else None
+        red = [problem.what for problem in found.score_problems(cell.cell)]
+        cases.append(_case(cell.cell, "; ".join(red) or cell.status, bool(red)))
+    return cases
+
+
+def _drift_cases(found: Findings) -> list[Case]:
+    return [
+        _case(name, f"cumulative sum {total:.1f} of {found.drift.limit:.1f}", name in found.drift.cells)
+        for name, total in found.drift.sums.items()
+        if found.drift.limit is not None
+    ]
+
+
+def _speed_cases(found: Findings) -> list[Case]:
+    return [
+        _case(
+            f"{timed.method}, {timed.quantity}",
+            timed.reason or slower(timed),
+            timed.status in ("slower", "missing"),
+        )
+        for timed in found.pace
+    ]

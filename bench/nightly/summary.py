@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 
 from bench.nightly.alarms import CellComparison, NightComparison
 from bench.nightly.findings import Findings, number, slower
@@ -21,10 +20,11 @@ def summary(found: Findings) -> str:
     if not problems:
         return "\n".join([*lines, "", "GREEN."])
     lines += ["", f"RED: {len(problems)} problem{'s' * (len(problems) > 1)}"]
-    # Problems of one kind stand together, and are mended alike.
-    for do_this, alike in groupby(problems, key=lambda problem: problem.do_this):
-        lines += [f"  {line}" for line in _some([problem.what for problem in alike])]
-        lines.append(f"    {do_this}")
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        alike.setdefault(problem.do_this, []).append(problem.what)
+    for do_this, what in alike.items():
+        lines += [f"  {line}" for line in (*_some(what), f"  {do_this}")]
     return "\n".join(lines)
 
 

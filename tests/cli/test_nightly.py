@@ -120,8 +120,9 @@ def test_a_regression_fails_the_night_once_fresh_seeds_confirm_it(nightly, worse
         *fresh,
     }
     assert rows(f"SELECT COUNT(*) FROM trials WHERE algorithm = 'bc' AND seed IN {tuple(fresh)}") == [(0,)]
-    failures = ElementTree.parse(tmp_path / "nights/2026-11-21/junit.xml").getroot().iter("failure")
-    assert [failure.get("type") for failure in failures] == ["scores"]
+    cases = ElementTree.parse(tmp_path / "nights/2026-11-21/junit.xml").getroot().iter("testcase")
+    failing = [(case.get("classname"), case.get("name")) for case in cases if case.find("failure") is not None]
+    assert failing == [("scores", f"dtql {TASK}")]
 
 
 def test_an_alarm_that_fresh_seeds_do_not_confirm_is_told_and_fails_nothing(nightly, worse):
