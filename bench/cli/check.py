@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import MarginsOption, StoreOption
+from bench.cli.check_baseline import check_baseline
+from bench.cli.check_output import print_lines, write_output
+from bench.cli.common import MarginsOption
 from bench.cli.tables import aligned, print_table
 from bench.cli.words import count
 from bench.errors import BenchError, unknown_name
@@ -55,28 +55,33 @@ def check(
     everything: Annotated[
         bool, typer.Option("--all", help="Text: name everything that has no verdict, not only counts.")
     ] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help=f"Results database. Default: {DEFAULT_STORE}; against the baseline, that of nightly.yaml.",
+        ),
+    ] = None,
 ) -> None:
     """Say which printed numbers the stored seeds reproduce, per cell and per suite, with stated error rates.
 
     Exit code 1 where a number or the mean of a suite is *not reproduced, below*; numbers above are reported.
-    With --explain it is 0.
+    With --explain it is 0. Against the baseline: 1 where a cell of the last night is below, and its fresh
+    seeds did not clear it, or lacks scores.
     """
     _require("format", format_, FORMATS)
     _require("reference", against, REFERENCES)
+    chosen = _suites(suite)
     if against == "baseline":
-        raise BenchError(
-            "--against baseline is not there yet",
-            "Baselines are frozen by the nightly job.",
-            "Type: --against paper",
-        )
+        _refuse_paper_options(margins, explain)
+        check_baseline(store, chosen, format_, out)
+        return
     from bench.report.check import check
     from bench.report.margins import load_margins
 
-    declared = load_margins(margins)
-    data = _load(store)
-    suites = _suites(suite, data)
-    found = check(data, declared, str(locate(store)), datetime.now(UTC), suites)
+    declared, place = load_margins(margins), store or DEFAULT_STORE
+    data = _load(place)
+    found = check(data, declared, str(locate(place)), datetime.now(UTC), chosen)
     if explain:
         _explain(explain, found, data, format_)
         return
@@ -84,6 +89,14 @@ def check(
     if found.judgement.failed():
         print(f"bench: {_failed(found)}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _refuse_paper_options(margins: Path | None, explain: str) -> None:
+    for option, value in (("--margins", margins), ("--explain", explain)):
+        if value:
+            raise BenchError(
+                f"{option} with --against baseline", "It is about printed numbers.", "Leave it out."
+            )
 
 
 def _require(kind: str, name: str, known: Sequence[str]) -> None:
@@ -104,13 +117,16 @@ def _load(store: str) -> ReportData:
     return data
 
 
-def _suites(names: str, data: ReportData) -> list[str]:
+def _suites(names: str) -> list[str]:
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if names and not chosen:
         raise BenchError(f"no suite named in {names!r}", "", "`bench list suites` shows all.")
-    for name in chosen:
-        if name not in data.suites:
-            raise unknown_name("suite", name, data.suites, "bench list suites")
+    if chosen:
+        from bench.catalog import load_catalog
+
+        catalog = load_catalog()
+        for name in chosen:
+            catalog.suite(name)
     return chosen
 
 
@@ -121,12 +137,9 @@ def _deliver(found: Check, format_: str, out: Path | None, *, everything: bool) 
             if number:
                 typer.echo()
             _show(section)
-    elif out is None:
-        typer.echo(_rendered(found, format_, everything=everything), nl=False)
     else:
-        _write(out, _rendered(found, format_, everything=everything))
         counts = ", ".join(f"{number} {outcome}" for outcome, number in found.judgement.counts().items())
-        typer.echo(f"Wrote {out} (cells: {counts})")
+        write_output(_rendered(found, format_, everything=everything), out, f" (cells: {counts})")
 
 
 def _rendered(found: Check, format_: str, *, everything: bool) -> str:
@@ -151,10 +164,10 @@ def _sections(found: Check, *, everything: bool, whole_names: bool) -> list[Sect
 def _show(section: Section) -> None:
     from bench.report.renderers.check_text import NUMBERS
 
-    _print_lines([section.heading])
+    print_lines([section.heading])
     if section.rows:
         print_table(section.columns, section.rows, right=NUMBERS)
-    _print_lines(section.remarks, "  ")
+    print_lines(section.remarks, "  ")
 
 
 def _lines(section: Section) -> Iterable[str]:
@@ -166,46 +179,18 @@ def _lines(section: Section) -> Iterable[str]:
     yield from (f"  {remark}" for remark in section.remarks)
 
 
-def _print_lines(lines: Iterable[str], indent: str = "") -> None:
-    """Lines folded to the terminal's width; in a pipe as they are."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    for line in lines:
-        text = textwrap.fill(
-            line,
-            width,
-            initial_indent=indent,
-            subsequent_indent=f"{indent}  ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-        typer.echo(text)
-
-
 def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
     if format_ != "text":
-        raise BenchError(
-            f"--explain with --format {format_}",
-            "It explains to people.",
-            f"--format {format_} alone has it all.",
-        )
+        what = f"--explain with --format {format_}"
+        raise BenchError(what, "It explains to people.", f"--format {format_} alone has it all.")
     from bench.report.renderers.check_explain import explained
     from bench.report.verdict_names import find_verdict
 
     verdict = find_verdict(name, found.judgement)
-    _print_lines(explained(verdict, found.judgement, data.measured, found.suites))
+    print_lines(explained(verdict, found.judgement, data.measured, found.suites))
 
 
 def _failed(found: Check) -> str:
     cells = sum(cell.outcome == "below" for cell in found.judgement.cells)
     suites = sum(suite.outcome == "below" for suite in found.judgement.suites)
     return f"not reproduced, below: {count(cells, 'cell')}, {count(suites, 'mean')} over suites"
-
-
-def _write(path: Path, text: str) -> None:
-    from bench.files import write_text
-
-    try:
-        write_text(path, text)
-    except OSError as error:
-        what = f"cannot write {str(path)!r}"
-        raise BenchError(what, f"{error.strerror}.", "Name another file with --out FILE.") from error

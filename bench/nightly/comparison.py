@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.errors import BenchError
 from bench.nightly.alarms import CellScores, NightComparison, compare_night
 from bench.nightly.canary import CanaryCell, scores_of_seeds
-from bench.nightly_records import BaselineRecord
+from bench.nightly_records import BaselineRecord, NightRecord
 from bench.records import CellKey
 from bench.store.database import Store
 from bench.store.disagreements import first_difference
@@ -26,8 +26,8 @@ def compare_with_baseline(
     return compare_night(paired(baseline, scores), family_rate)
 
 
-def latest_seeds(store: Store, baseline: BaselineRecord) -> tuple[int, ...]:
-    """Seeds of the last night that was held against a baseline.
+def latest_night(store: Store, baseline: BaselineRecord) -> NightRecord:
+    """The last night that was held against a baseline.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def latest_seeds(store: Store, baseline: BaselineRecord) -> tuple[int, ...]:
             "So there are no scores to compare.",
             "Type: bench nightly",
         )
-    return held[-1].seeds
+    return held[-1]
 
 
 def paired(baseline: BaselineRecord, scores: Mapping[CellKey, Sequence[float | None]]) -> list[CellScores]:
