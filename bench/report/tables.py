@@ -192,10 +192,10 @@ def number_text(value: float | None, decimals: int, spread_text: str = "") -> st
 
 
 def compact(table: Table) -> Table:
-    """Only what was measured: methods with a measured column, and tasks with a measured number.
+    """Only what was measured: methods and tasks with a measured number.
 
-    Averages stay in the blocks that stay. A table without any measured number keeps its rows, so that it
-    shows what could be measured.
+    Averages stay in the blocks that stay. A table without any measured number keeps its rows and the methods
+    that could be measured.
     """
     rows_too = table.rows_are_tasks and any(row.measured() for block in table.blocks for row in block.rows)
     blocks = [_compact_block(block, rows_too) for block in table.blocks]
@@ -203,23 +203,34 @@ def compact(table: Table) -> Table:
     hidden = sum(len(block.rows) for block in table.blocks) - sum(len(block.rows) for block in kept)
     left_out = [f"{hidden} row{'s' if hidden > 1 else ''} without a measurement"] if hidden else []
     if any(column.kind == "printed" for block in table.blocks for column in block.columns):
-        left_out.append("the methods that the paper quotes")
+        left_out.append("methods without one" if hidden else "methods without a measurement")
     note = (f"Left out here: {' and '.join(left_out)}. --full shows them.",) if left_out else ()
     return replace(table, blocks=kept, notes=(*table.notes, *note))
 
 
 def _compact_block(block: Block, rows_too: bool) -> Block:
-    own = {column.method for column in block.columns if column.kind == "measured"}
-    keep = [
-        place
-        for place, column in enumerate(block.columns)
-        if column.kind != "printed" or column.method in own
-    ]
     if rows_too and not any(row.measured() for row in block.rows):
         return replace(block, rows=())
+    keep = _compact_columns(block)
     rows = [
         replace(row, cells=tuple(row.cells[place] for place in keep))
         for row in block.rows
         if not rows_too or row.aggregate or row.measured()
     ]
     return replace(block, columns=tuple(block.columns[place] for place in keep), rows=tuple(rows))
+
+
+def _compact_columns(block: Block) -> list[int]:
+    """Places of the columns of methods with a measured number; of all that could have one where none has."""
+    could, has = set(), set()
+    for place, column in enumerate(block.columns):
+        if column.kind == "measured":
+            could.add(column.method)
+            if any(row.cells[place].text for row in block.rows):
+                has.add(column.method)
+    shown = has or could
+    return [
+        place
+        for place, column in enumerate(block.columns)
+        if column.kind in ("label", "condition") or column.method in shown
+    ]

@@ -89,7 +89,7 @@ def test_a_terminal_shows_what_was_measured_and_counts_the_rest():
     assert "KL covers all best modes" in text
     assert "SRPO Fig. 3" not in text
     assert f"{len(EXPECTATIONS) - 1} rows without a measurement. --full shows them." in text
-    assert "methods that the paper quotes" not in text
+    assert "methods without" not in text
 
 
 def test_unreadable_files_are_told():

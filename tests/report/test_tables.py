@@ -101,3 +101,12 @@ def test_nothing_that_is_not_a_number_is_shown():
         texts = [cell.text for cell in table.cells()]
         assert not [text for text in texts if "nan" in text.split() or "inf" in text.split()]
         assert table.coverage.measured == 0
+
+
+def test_compact_keeps_the_methods_that_have_a_number():
+    entries = tuple(entry for entry in filled_data().measured if entry.algorithm == "edp-td3")
+    short = compact(build_table("combined", ReportData(measured=entries)))
+    assert [block.title for block in short.blocks] == ["Gym", "AntMaze-v0", "Adroit", "Kitchen"]
+    headers = {tuple(column.header for column in block.columns[1:]) for block in short.blocks}
+    assert headers == {("EDP+TD3", "EDP+TD3 measured")}
+    assert short.notes[-1].startswith("Left out here: 7 rows without a measurement and methods without one.")
