@@ -144,10 +144,10 @@ def test_a_cut_table_says_so_until_it_is_scrolled_to_its_end(opened):
     expect(frame.locator(".more")).to_be_hidden()
 
 
-def test_methods_are_filtered_in_tables_verdicts_and_figures_and_the_address_keeps_it(opened):
+def test_methods_are_filtered_in_tables_verdicts_and_figures_and_the_address_keeps_it(opened, address):
     page = opened()
     page.get_by_role("button", name="srpo", exact=True).click()
-    assert page.url.endswith("#?method=srpo")
+    expect(page).to_have_url(address + "#?method=srpo")
     for again in (False, True):
         if again:
             page.reload()
@@ -160,15 +160,15 @@ def test_methods_are_filtered_in_tables_verdicts_and_figures_and_the_address_kee
         expect(page.locator("figure[data-methods='dtql']:visible")).to_have_count(0)
         assert page.get_by_role("button", name="srpo", exact=True).get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="Show all").click()
-    assert "method" not in page.url
+    expect(page).to_have_url(address)
     expect(page.locator("#verdicts tr[data-verdict]:visible")).to_have_count(4)
     expect(page.locator("#toy-1")).to_be_visible()
 
 
-def test_tasks_are_filtered_by_any_words_of_their_name(opened):
+def test_tasks_are_filtered_by_any_words_of_their_name(opened, address):
     page = opened()
     page.get_by_label("Task", exact=True).fill("MEDIUM hopper")
-    assert page.url.endswith("#?task=MEDIUM%20hopper")
+    expect(page).to_have_url(address + "#?task=MEDIUM%20hopper")
     assert _column(page, "#dtql-1 .block:first-of-type", "Gym") == [
         "hopper-medium-v2", "hopper-medium-replay-v2", "hopper-medium-expert-v2",
     ]  # fmt: skip
@@ -178,7 +178,7 @@ def test_tasks_are_filtered_by_any_words_of_their_name(opened):
     expect(page.locator("#tables details.table:visible table tr[data-task]:visible")).to_have_count(0)
 
 
-def test_verdicts_are_filtered_from_an_address_too(opened):
+def test_verdicts_are_filtered_from_an_address_too(opened, address):
     page = opened(hash_="#tables?verdict=below,inconclusive")
     shown = page.locator("#verdicts tr[data-verdict]:visible .verdict").all_inner_texts()
     assert [re.sub(r"^\W+", "", text) for text in shown] == ["not reproduced, below", "inconclusive"]
@@ -186,7 +186,7 @@ def test_verdicts_are_filtered_from_an_address_too(opened):
     expect(page.locator("#shown")).to_have_text("Shows 2 of 5 verdicts.")
     assert page.locator("#tables").evaluate("(section) => section.getBoundingClientRect().top") < 200
     page.get_by_role("link", name="Learning curves").click()
-    assert page.url.endswith("#learning-curves?verdict=below,inconclusive")
+    expect(page).to_have_url(address + "#learning-curves?verdict=below,inconclusive")
 
 
 def test_columns_sort_by_mouse_and_keyboard_and_averages_stay_last(opened):
