@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bench.report import own_numbers as module
 from bench.report.measured import ReportData
 from bench.report.own_numbers import own_numbers
 from bench.report.paper import Erratum, load_paper_table
@@ -50,6 +51,13 @@ def test_of_two_prints_of_a_number_the_one_without_erratum_is_judged():
     wrong = [c for c in load_paper_table("edp-5").rows if c.task == key[2] and c.method == "EDP+TD3"]
     assert (table, cell.mean, cell.errata) == ("edp-4", 97.0, ())
     assert [c.mean for c in wrong if c.protocol == "oms"] == [93.4]
+
+
+def test_whichever_of_the_tables_comes_first(monkeypatch):
+    backwards = dict(reversed(module.paper_tables().items()))
+    monkeypatch.setattr(module, "paper_tables", lambda: backwards)
+    table, cell = own_numbers()["EDP", "edp-td3", "kitchen-complete-v0", "oms"]
+    assert (table, cell.mean) == ("edp-4", 97.0)
 
 
 def test_a_number_that_has_only_misprints_is_never_comparable():
