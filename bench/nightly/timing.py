@@ -37,8 +37,26 @@ def time_methods(
     All cores are used, on synthetic data of the task's dimensions; the repeats go round the methods, so that
     a disturbance of a minute does not fall on one of them alone.
     """
+    before = torch.get_num_threads()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    idle = machine_is_idle()
+    try:
+        idle = machine_is_idle()
+        seconds = _timed(methods, task, rates, device, on_step)
+        idle = idle and machine_is_idle()
+        here = circumstances(device)
+    finally:
+        torch.set_num_threads(before)
+    return tuple(Pace(*key, tuple(times), here, idle) for key, times in seconds.items())
+
+
+def _timed(
+    methods: Sequence[tuple[str, str]],
+    task: Task,
+    rates: SpeedRates,
+    device: str,
+    on_step: Callable[[str], None],
+) -> dict[tuple[str, str], list[float]]:
+    """Seconds by method and quantity."""
     seconds: dict[tuple[str, str], list[float]] = {}
     for repeat in range(rates.repeats):
         for method, variant in methods:
@@ -48,9 +66,7 @@ def time_methods(
                 quantity = TRAINING if speed.evaluated else f"{TRAINING}:{speed.phase}"
                 key = (method if variant == "released" else f"{method} {variant}", quantity)
                 seconds.setdefault(key, []).append(speed.seconds_per_1k_iterations)
-    idle = idle and machine_is_idle()
-    here = circumstances(device)
-    return tuple(Pace(*key, tuple(times), here, idle) for key, times in seconds.items())
+    return seconds
 
 
 def circumstances(device: str) -> Circumstances:

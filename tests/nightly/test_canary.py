@@ -1,0 +1,125 @@
+"""Seeds of nights and baselines; the command that makes a baseline's trials; timings that are stored."""
+
+import itertools
+import json
+import os
+from datetime import date, timedelta
+
+import pytest
+import torch
+
+from bench.catalog import load_catalog
+from bench.cli.requests import Options, parse_seeds, request_of
+from bench.execute.grid import plan_cells
+from bench.nightly import timing
+from bench.nightly.baseline import run_command, seeds_text
+from bench.nightly.canary import MOST_SEEDS, baseline_seeds, confirmation_seeds, night_seeds
+from bench.nightly.config import Canary, SpeedRates, load_nightly
+from bench.nightly.timing import pace_as_json, pace_from_json, time_methods
+from bench.training.speed import PhaseSpeed
+from tests.nightly.tiny_nights import write_canary
+
+
+def test_no_two_nights_share_a_seed_with_each_other_or_with_a_baseline():
+    days = [date(2026, 2, 27) + timedelta(days=number) for number in range(400)]
+    seeds = [
+        set(of(day, MOST_SEEDS))
+        for day in (*days, date(2099, 12, 31))
+        for of in (night_seeds, confirmation_seeds)
+    ]
+    assert sum(map(len, seeds)) == len(set().union(*seeds)) == len(seeds) * MOST_SEEDS
+    assert min(itertools.chain(*seeds)) > 10**9
+    assert baseline_seeds(load_nightly()) == tuple(range(20))
+    assert night_seeds(date(2026, 11, 21), 2) == (20261121000, 20261121001)
+    assert confirmation_seeds(date(2026, 11, 21), 1) == (20261121500,)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2), (0, 2, 3, 7), (5, 4, 9)])
+def test_seeds_are_written_as_they_are_typed(seeds):
+    assert parse_seeds(seeds_text(seeds)) == tuple(sorted(seeds))
+
+
+def parsed(command):
+    """The cells and seeds that `bench run` would make of a command."""
+    words = command.split()[2:]
+    typed, changes = {}, []
+    while words:
+        word = words.pop(0)
+        if word.startswith("--set="):
+            changes.append(word.removeprefix("--set="))
+        else:
+            typed[word.removeprefix("--")] = words.pop(0)
+    request, _ = request_of(
+        Options(
+            suite=typed.get("suite"),
+            tasks=typed.get("tasks"),
+            algos=typed["algos"],
+            seeds=typed["seeds"],
+            variant=typed.get("variant", "released"),
+            budget=float(typed["budget"]) if "budget" in typed else None,
+            evals=int(typed["evals"]) if "evals" in typed else None,
+            episodes=int(typed["episodes"]) if "episodes" in typed else None,
+            physics=typed.get("physics"),
+            changes=tuple(changes),
+            executor=None,
+        )
+    )
+    return plan_cells(request), request.seeds
+
+
+@pytest.mark.parametrize(
+    "canary",
+    [
+        None,
+        {"tasks": ["hopper-medium-v2"], "algorithms": ["dtql"], "variant": "paper", "physics": "modern"},
+        {"suite": "collected-locomotion", "algorithms": ["dtql", "bc"], "budget": 0.5, "episodes": 3},
+        # A suite whose own defaults are another grid.
+        {"suite": "quickstart", "algorithms": ["dtql"]},
+    ],
+)
+def test_the_command_that_is_told_makes_the_canarys_own_cells(tmp_path, canary):
+    file = load_nightly(None if canary is None else write_canary(tmp_path, canary=[canary]))
+    cells = []
+    for grid in file.settings.canary:
+        made, seeds = parsed(run_command(grid, (0, 1, 2), "some.sqlite"))
+        cells += made
+        assert seeds == (0, 1, 2)
+    assert tuple(cells) == file.cells
+
+
+def test_a_command_names_its_store_and_asks_for_another_attempt_where_told():
+    grid = Canary(tasks=("hopper-medium-v2",), algorithms=("bc",))
+    command = run_command(grid, range(3), "my store.sqlite", retry=True)
+    assert command.endswith("--retry failed --store 'my store.sqlite'")
+
+
+def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
+    times = itertools.count(1.0)
+
+    def time_training(task, preset, **_):
+        phases = ("pretrain", "train") if preset.algorithm == "dtql" else ("train",)
+        return [PhaseSpeed(phase, next(times), phase == "train") for phase in phases]
+
+    monkeypatch.setattr(timing, "time_training", time_training)
+    monkeypatch.setattr(timing, "machine_is_idle", lambda: True)
+    task = load_catalog().task("hopper-medium-v2")
+    timed = time_methods([("bc", "released"), ("dtql", "paper")], task, SpeedRates(repeats=2), device="cpu")
+    training = "training_seconds_per_1k_iterations"
+    # So that a disturbance of a minute does not fall on one method alone.
+    assert [(pace.method, pace.quantity, pace.seconds) for pace in timed] == [
+        ("bc", training, (1.0, 4.0)),
+        ("dtql paper", f"{training}:pretrain", (2.0, 5.0)),
+        ("dtql paper", training, (3.0, 6.0)),
+    ]
+    assert all(pace.exclusive for pace in timed)
+    assert pace_from_json(json.loads(json.dumps(pace_as_json(timed)))) == timed
+
+
+def test_a_real_timing_takes_some_time_and_leaves_the_threads_as_they_were():
+    threads = torch.get_num_threads()
+    rates = SpeedRates(repeats=2, iterations=2)
+    (pace,) = time_methods([("bc", "released")], load_catalog().task("hopper-medium-v2"), rates, device="cpu")
+    assert len(pace.seconds) == 2
+    assert min(pace.seconds) > 0
+    assert pace.circumstances.threads == len(os.sched_getaffinity(0))
+    assert torch.get_num_threads() == threads
