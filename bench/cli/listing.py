@@ -66,13 +66,15 @@ def suites() -> None:
 
 @app.command()
 def tables() -> None:
-    """List the papers' tables: printed numbers, and whether `bench report` lays the table out."""
-    from bench.report.layouts import LAYOUTS
+    """List the tables that `bench report` makes, with the numbers that a paper prints in them."""
+    from bench.report.combined_table import COMBINED
+    from bench.report.combined_table import TITLE as COMBINED_TITLE
     from bench.report.paper import load_paper_table, paper_tables
+    from bench.report.table2d import TABLE_2D, TITLE
 
     rows = []
     for table_id, info in paper_tables().items():
         printed = sum(cell.mean is not None for cell in load_paper_table(table_id).rows)
-        report = "yes" if table_id in LAYOUTS else "no"
-        rows.append((table_id, f"{info.paper}, {info.label}", info.title, str(printed), report))
-    print_table(("table", "printed as", "what", "numbers", "report"), rows, right=("numbers",))
+        rows.append((table_id, f"{info.paper}, {info.label}", info.title, str(printed)))
+    rows += [(COMBINED, "", COMBINED_TITLE, ""), (TABLE_2D, "", TITLE, "")]
+    print_table(("table", "printed as", "what", "numbers"), rows, right=("numbers",))

@@ -19,6 +19,7 @@ from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_
 from bench.report.typography import Bold, Digits, digits_of, emboldened
 
 COMBINED = "combined"
+TITLE = "All methods, measured beside their own papers"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def combined_table(
     further = left_over(rest, {task for tasks in groups.values() for task in tasks}, placed)
     blocks = [group.block() for group in built]
     blocks += further_blocks(further, [cell for own in cells.values() for cell in own])
-    return counted_table(COMBINED, "All methods, measured beside their own papers", blocks, _NOTES)
+    return counted_table(COMBINED, TITLE, blocks, _NOTES)
 
 
 def _group(cell: PaperCell) -> str:

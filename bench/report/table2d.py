@@ -12,6 +12,7 @@ from bench.report.illustrations import Illustration, Illustrations
 from bench.report.tables import BLANK, Block, Cell, Column, Coverage, Row, Table, finite, number_text
 
 TABLE_2D = "bandit2d"
+TITLE = "The papers' 2D problems in numbers"
 LARGE = 1000
 """From here on (a policy that left the plane) decimals say nothing."""
 Seeds = Sequence[Illustration]
@@ -64,7 +65,7 @@ def table_2d(illustrations: Illustrations) -> Table:
     findings = check_claims(illustrations.items)
     return Table(
         id=TABLE_2D,
-        title="The papers' 2D problems in numbers",
+        title=TITLE,
         blocks=(_numbers(groups), _expectations(findings)),
         notes=(*NOTES, *illustrations.unreadable),
         coverage=Coverage(0, 0, 0, sentence=_summary(groups, findings)),
