@@ -11,16 +11,13 @@ from typing import Any
 from bench.catalog import Task
 from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
-from bench.nightly.config import NightlyFile
+from bench.nightly.config import MOST_SEEDS, NightlyFile
 from bench.records import FINISHED, CellKey
 from bench.store.database import Store
 from bench.store.queries import stored_scores
 
 Obtain = Callable[[Task], Path]
 """Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
-
-MOST_SEEDS = 500
-"""Seeds of one night, and again as many to confirm with."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +58,12 @@ def night_seeds(day: date, count: int) -> tuple[int, ...]:
     20261121000 and 20261121001 for two seeds of 21 November 2026. The same night asked for again has the
     same seeds, so that the store knows what of it is left to run.
     """
-    assert 0 < count <= MOST_SEEDS
     first = int(f"{day:%Y%m%d}") * 2 * MOST_SEEDS
     return tuple(range(first, first + count))
 
 
 def confirmation_seeds(day: date, count: int) -> tuple[int, ...]:
     """Fresh seeds of the same night, for cells that alarmed."""
-    assert 0 < count <= MOST_SEEDS
     first = night_seeds(day, 1)[0] + MOST_SEEDS
     return tuple(range(first, first + count))
 

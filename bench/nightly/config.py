@@ -24,6 +24,12 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 """A probability, neither certain nor impossible."""
 
 
+MOST_SEEDS = 500
+"""Of one night, and again as many to confirm with; what a date's seeds have room for."""
+
+SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS, strict=True)]
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -56,8 +62,8 @@ class Seeds(_Entry):
 
     baseline: Annotated[int, Field(ge=2, strict=True)] = 20
     """Of the frozen baseline: the seeds from 0 on. A spread needs two."""
-    per_night: PositiveInt = 2
-    confirmation: PositiveInt = 6
+    per_night: SeedCount = 2
+    confirmation: SeedCount = 6
     """Fresh ones, run only for the cells that alarmed."""
 
 

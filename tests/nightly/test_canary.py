@@ -13,8 +13,8 @@ from bench.cli.requests import Options, parse_seeds, request_of
 from bench.execute.grid import plan_cells
 from bench.nightly import timing
 from bench.nightly.baseline import run_command, seeds_text
-from bench.nightly.canary import MOST_SEEDS, baseline_seeds, confirmation_seeds, night_seeds
-from bench.nightly.config import Canary, SpeedRates, load_nightly
+from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds
+from bench.nightly.config import MOST_SEEDS, Canary, SpeedRates, load_nightly
 from bench.nightly.timing import pace_as_json, pace_from_json, time_methods
 from bench.training.speed import PhaseSpeed
 from tests.nightly.tiny_nights import write_canary
