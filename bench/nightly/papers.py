@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bench.catalog import Catalog
 from bench.nightly.config import NightlyFile
+from bench.report.gathering import load_judged_data
 from bench.report.judgement import Key, Outcome
 from bench.report.margins import load_margins
-from bench.report.source import load_judged_data
 from bench.report.verdicts import judge
 from bench.store.database import Store
 

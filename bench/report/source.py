@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import pandas as pd
@@ -11,14 +11,16 @@ from bench.catalog import Catalog
 from bench.errors import BenchError
 from bench.presets import Preset, PresetFiles, preset_of
 from bench.records import TimingRecord
-from bench.report.measured import LearningCurve, Measured, ReportData, Schedules, SeedScore, TrainingSchedule
+from bench.report.gathering import gather, tasks_of_suites
+from bench.report.measured import LearningCurve, ReportData, Schedules, TrainingSchedule
 from bench.report.origins import load_configurations, load_origins
 from bench.report.speed_table import LATENCY
 from bench.report.stored_durations import trial_durations
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
+from bench.store.frames import learning_curves, timings_frame
 from bench.store.progress import failures
-from bench.store.queries import StoredTrial, final_episodes, learning_curves, timings_frame, trials
+from bench.store.queries import final_episodes, trials
 from bench.store.runs import runs
 
 
@@ -43,75 +45,8 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         phase_iterations={key: _phase_iterations(preset) for key, preset in presets.items()},
         latencies=_latencies(durations),
         final_episodes=final_episodes(store),
-        suites=_suites(catalog),
+        suites=tasks_of_suites(catalog),
     )
-
-
-def load_judged_data(store: Store, catalog: Catalog) -> ReportData:
-    """What verdicts need of `store`, and nothing that only a report shows."""
-    evaluations = {trial_id: curve.scores for trial_id, curve in _curves(learning_curves(store)).items()}
-    return ReportData(
-        measured=tuple(gather(trials(store), catalog, evaluations)),
-        final_episodes=final_episodes(store),
-        suites=_suites(catalog),
-    )
-
-
-def gather(
-    stored: Iterable[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
-) -> list[Measured]:
-    """Cells from trials: those that differ in the seed alone belong together.
-
-    `evaluations` holds the mean scores of the evaluations during training, by number of the trial.
-    """
-    groups: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
-    for trial in stored:
-        key = trial.record.key
-        groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
-    return [_measured(group, catalog, evaluations) for group in groups.values()]
-
-
-def _measured(
-    group: Sequence[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
-) -> Measured:
-    record = group[0].record
-    task = catalog.tasks.get(record.key.task)
-    seeds = (
-        SeedScore(
-            trial.trial_id,
-            trial.record.key.seed,
-            trial.state,
-            trial.score,
-            evaluations.get(trial.trial_id, ()),
-        )
-        for trial in group
-    )
-    started = [trial.started_at for trial in group if trial.started_at is not None]
-    finished = [trial.finished_at for trial in group if trial.finished_at is not None]
-    return Measured(
-        algorithm=record.key.algorithm,
-        variant=record.key.variant,
-        task=record.key.task,
-        config_hash=record.key.config_hash,
-        task_version=record.task_version,
-        physics=record.physics,
-        budget=record.budget,
-        protocol=record.protocol,
-        episodes=record.episodes,
-        reduced=record.reduced,
-        dataset=record.dataset.name,
-        verification=record.dataset.verification,
-        replay=record.dataset.replay,
-        trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
-        twin_of=task.twin_of if task else None,
-        current_task_version=task.version if task else None,
-        started_at=min(started, default=None),
-        finished_at=max(finished, default=None),
-    )
-
-
-def _suites(catalog: Catalog) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(task.name for task in suite.tasks) for name, suite in catalog.suites.items()}
 
 
 def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:

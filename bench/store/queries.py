@@ -1,16 +1,15 @@
-"""Reading the store: plain dataclasses for code, data frames for reports. Nothing here writes."""
+"""Reading the store as plain values; as data frames: `bench.store.frames`. Nothing here writes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from sqlalchemy import Case, Integer, RowMapping, Select, and_, case, func, select
+from sqlalchemy import Case, RowMapping, Select, and_, case, func, select
 
 from bench.errors import BenchError
 from bench.records import FINISHED, DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
@@ -18,10 +17,6 @@ from bench.store.columns import metrics_from_json, number_from
 from bench.store.database import Store
 from bench.store.models import Dataset, Episode, Evaluation, Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of, stored_states
-from bench.store.views import SCORES, TIMINGS
-
-_PORTION = 100
-"""Rows that are turned into columns at a time."""
 
 
 @dataclass(frozen=True)
@@ -158,30 +153,17 @@ def next_judgement(store: Store, trial_id: int) -> int:
     return 0 if lowest is None else lowest - 1
 
 
-def scores_frame(store: Store) -> pd.DataFrame:
-    """The view `scores`, one row per trial; `score_is_nan` tells a NaN from a score that is missing."""
-    frame = _frame(store, select(SCORES).order_by(SCORES.c.trial_id))
-    frame["score"] = _numbers(frame["score"], frame["score_is_nan"])
-    return frame
+def evaluation_means(store: Store) -> dict[int, tuple[float, ...]]:
+    """Mean normalised scores of the evaluations made during training, in order, by number of the trial.
 
-
-def timings_frame(store: Store) -> pd.DataFrame:
-    """The view `timings`, one row per measured duration (s)."""
-    return _frame(store, select(TIMINGS).order_by(TIMINGS.c.measured_at))
-
-
-def learning_curves(store: Store) -> pd.DataFrame:
-    """Mean return and normalised score over the episodes of every evaluation made during training.
-
-    Columns: trial_id, algorithm, variant, task, physics, seed, budget, config_hash, number, step, episodes,
-    mean_return, mean_score; ordered by trial and number. Of several attempts at a trial the latest counts.
+    Of several attempts at a trial the latest counts.
     """
-    points = _frame(store, _select_points())
-    for name in ("return", "score"):
-        points[f"mean_{name}"] = _numbers(points[f"mean_{name}"], points.pop(f"{name}_is_nan"))
-    latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns="attempt")
-    # Joined here: with the names of its trial in every row the answer of the database would be far larger.
-    return _frame(store, _select_names()).merge(latest, on="trial_id")
+    found: dict[int, dict[int, float]] = {}
+    with store.connect() as connection:
+        for row in connection.execute(select_points()):
+            score = math.nan if row.score_is_nan else float(row.mean_score)
+            found.setdefault(row.trial_id, {})[row.number] = score
+    return {trial_id: tuple(scores.values()) for trial_id, scores in found.items()}
 
 
 def final_episodes(store: Store) -> dict[int, tuple[float, ...]]:
@@ -214,12 +196,8 @@ def _select_trials() -> Select[Any]:
     return select(Trial.__table__, *dataset).join(Dataset, Dataset.id == Trial.dataset_id).order_by(Trial.id)
 
 
-def _select_names() -> Select[Any]:
-    names = ("algorithm", "variant", "task", "physics", "seed", "budget", "config_hash")
-    return select(Trial.id.label("trial_id"), *(getattr(Trial, name) for name in names)).order_by(Trial.id)
-
-
-def _select_points() -> Select[Any]:
+def select_points() -> Select[Any]:
+    """Evaluations made during training with the means of their episodes, by trial, number and attempt."""
     means = (
         select(
             Episode.evaluation_id,
@@ -248,30 +226,6 @@ def _select_points() -> Select[Any]:
 
 def _one_where(flag: Any) -> Case[int]:  # noqa: ANN401 (a mapped column)
     return case((flag, 1), else_=0)
-
-
-def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
-    with store.connect() as connection:
-        rows = connection.execute(chosen)
-        names = list(rows.keys())
-        columns: list[list[Any]] = [[] for _ in names]
-        # Column by column, because pandas asks every row what it is; in small portions, because collecting
-        # garbage among many row objects takes long. Either costs more than the query itself.
-        for portion in rows.partitions(_PORTION):
-            for column, values in zip(columns, zip(*portion, strict=True), strict=True):
-                column.extend(values)
-    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
-    # A missing number would make floats of whole ones.
-    whole = [
-        column.name
-        for column in chosen.selected_columns
-        if isinstance(column.type, Integer) and frame[column.name].isna().any()
-    ]
-    return frame.astype(dict.fromkeys(whole, "Int64"))
-
-
-def _numbers(values: pd.Series, is_nan: pd.Series) -> pd.Series:
-    return values.astype(float).mask(is_nan.astype(bool), np.nan)
 
 
 def _stored_trial(row: RowMapping) -> StoredTrial:

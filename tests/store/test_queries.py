@@ -10,14 +10,12 @@ import pytest
 from bench.errors import BenchError
 from bench.store.contents import describe
 from bench.store.database import Store
+from bench.store.frames import learning_curves, scores_frame, timings_frame
 from bench.store.progress import Cell, cells, commands_left, failures
 from bench.store.queries import (
     evaluations,
     find_trial,
-    learning_curves,
     next_judgement,
-    scores_frame,
-    timings_frame,
     trial_states,
     trials,
     weights_of,

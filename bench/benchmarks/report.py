@@ -1,0 +1,104 @@
+"""`bench check` and `bench report` on a full store, each command in a process of its own, beside its imports.
+
+The store: four methods on 20 tasks, 5 seeds, 100 evaluations of 10 episodes, scores made up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.benchmarks.full_store import Size, make_store
+from bench.benchmarks.measuring import Comparison, Figure, compare, write_record
+
+_READS = "import bench.cli, bench.report.source, bench.report.verdicts"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, and what it loads before it begins."""
+
+    words: tuple[str, ...]
+    imports: str
+    limit: float
+    """Seconds in all."""
+    below: bool = False
+    """What it found lies below what is printed, as made-up scores do: exit code 1."""
+
+    @property
+    def name(self) -> str:
+        """As typed."""
+        return " ".join(("bench", *self.words))
+
+
+COMMANDS = (
+    Command(("check",), f"{_READS}, bench.report.check, bench.report.renderers.check_text", 2.0, below=True),
+    Command(("report",), f"{_READS}, bench.report.layouts, bench.report.renderers.markdown", 10.0),
+    Command(
+        ("report", "--format", "html"), f"{_READS}, bench.report.layouts, bench.report.renderers.html", 10.0
+    ),
+    Command(("report", "--format", "figures"), f"{_READS}, bench.report.figures", 10.0),
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print two lines per command."""
+    options = _options(arguments)
+    size = Size(options.tasks, options.seeds, options.evaluations, options.episodes)
+    comparisons, figures = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.sqlite"
+        make_store(path, size)
+        print(f"Store: {size.trials:,} trials, {size.all_episodes:,} episodes", flush=True)
+        for command in COMMANDS:
+            comparison = _compared(command, path, options.repeats)
+            figure = Figure(command.name, "seconds", comparison.rates[command.name], command.limit)
+            comparisons.append(comparison)
+            figures.append(figure)
+            print(comparison.as_line(), figure.as_line(), sep="\n", flush=True)
+    if options.json:
+        told = [asdict(figure) | {"median": figure.median} for figure in figures]
+        write_record(options.json, comparisons, asdict(size), {"figures": told})
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=20, help="of each method (default 20)")
+    parser.add_argument("--seeds", type=int, default=5, help="of each task (default 5)")
+    parser.add_argument("--evaluations", type=int, default=100, help="of each trial (default 100)")
+    parser.add_argument("--episodes", type=int, default=10, help="of each evaluation (default 10)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default 5)")
+    parser.add_argument("--json", type=Path, help="file for the record, with the machine named")
+    return parser.parse_args(arguments)
+
+
+def _compared(command: Command, store: Path, repeats: int) -> Comparison:
+    words = ["-m", "bench", *command.words, "--store", str(store)]
+    if "--format" in words:
+        words += ["--out", str(store.parent)]
+    ways = {
+        command.name: _seconds(words, expected=1 if command.below else 0),
+        "imports": _seconds(["-c", command.imports], expected=0),
+    }
+    return compare(command.name, "seconds", None, ways, repeats)
+
+
+def _seconds(arguments: list[str], expected: int) -> Callable[[], float]:
+    def measure() -> float:
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != expected:
+            raise RuntimeError(f"{arguments} ended with {done.returncode}: {done.stderr}")
+        return time.perf_counter() - started
+
+    return measure
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What verdicts need of a store, read without data frames, is what a whole report reads."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench.benchmarks.full_store import Size, make_store
+from bench.catalog import load_catalog
+from bench.report.gathering import load_judged_data
+from bench.report.source import load_report_data
+from bench.store.database import open_store
+from bench.store.queries import evaluation_means
+from bench.store.writer import Writer
+from tests.store.samples import evaluation_record, failure_record, finished_record, run_record, trial_record
+
+
+def test_verdicts_see_the_same_cells_as_the_report(tmp_path):
+    make_store(tmp_path / "s.sqlite", Size(tasks=3, seeds=2, evaluations=11, episodes=3))
+    catalog = load_catalog()
+    with open_store(tmp_path / "s.sqlite", read_only=True) as store:
+        judged, whole = load_judged_data(store, catalog), load_report_data(store, catalog)
+    assert len(judged.measured) == 12
+    assert {len(trial.evaluations) for entry in judged.measured for trial in entry.trials} == {11}
+    assert judged.measured == whole.measured
+    assert (judged.final_episodes, judged.suites) == (whole.final_episodes, whole.suites)
+
+
+def test_evaluations_in_order_of_the_latest_attempt_and_nan_as_nan(tmp_path):
+    trial = trial_record(0)
+    with open_store(tmp_path / "s.sqlite") as store:
+        with Writer(store) as writer:
+            writer.begin_run(run_record())
+            writer.plan([trial])
+            writer.claim(trial.key.cell, {0}, 1)
+            for number in (1, 2):
+                writer.record(evaluation_record(trial.key, number))
+            writer.record(failure_record(trial.key))
+            writer.retry([trial.key])
+            writer.claim(trial.key.cell, {0}, 1)
+            writer.record(evaluation_record(trial.key, 1, (30.0, 60.0, 90.0)))
+            broken = evaluation_record(trial.key, 2, (30.0, 60.0, 90.0))
+            writer.record(replace(broken, scores=(1.0, math.nan, 3.0)))
+            # Made later by `bench evaluate`: no part of training.
+            writer.record(evaluation_record(trial.key, 0, (3000.0, 3000.0, 3000.0)))
+            writer.record(finished_record(trial.key))
+        ((trial_id, means),) = evaluation_means(store).items()
+    assert (trial_id, means[0]) == (1, pytest.approx(2.0))
+    assert len(means) == 2
+    assert math.isnan(means[1])
