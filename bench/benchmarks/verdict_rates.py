@@ -123,8 +123,9 @@ def count(tally: Tally, setting: Setting, study: Study, judgement: Judgement) ->
     for cell in setting.cells:
         outcome = judgement.by_key[cell.key].outcome
         if study.within(cell.key):
-            tally.note(REPRODUCED, cell.spread, outcome == "reproduced")
-            tally.note(NOT_REPRODUCED, cell.spread, outcome in DEVIATES)
+            for kind in (cell.spread, cell.id):
+                tally.note(REPRODUCED, kind, outcome == "reproduced")
+                tally.note(NOT_REPRODUCED, kind, outcome in DEVIATES)
         else:
             side = "below" if study.differences[cell.key] < 0 else "above"
             tally.note(FOUND, cell.spread, outcome == side)
