@@ -52,7 +52,7 @@ def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]
         " wrong in at most 5 % of the cells that truly lie beyond it).",
         "Not reproduced: beyond the margin, Holm-corrected over both sides of all judged cells, so that any"
         " such verdict is wrong in at most 5 % of checks; likewise over the suites' means. Checks repeated"
-        " while seeds come in are not corrected for.",
+        " while seeds come in are not corrected for. All rates rest on what is assumed of the papers.",
         "Inconclusive says nothing for or against.",
     )
 
@@ -60,7 +60,11 @@ def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]
 def _declared(margins: Margins, judged: Sequence[Measured]) -> str:
     begun = [entry.started_at for entry in judged if entry.started_at is not None]
     day = datetime(margins.declared.year, margins.declared.month, margins.declared.day, tzinfo=UTC)
-    early = sum(moment < day for moment in begun)
-    if not early:
-        return f"Declared {margins.declared}, before what is judged was run."
-    return f"Declared {margins.declared}, AFTER {early} of {len(judged)} judged cells had been begun."
+    early, unknown = sum(moment < day for moment in begun), len(judged) - len(begun)
+    if early:
+        when = f", AFTER {early} of {len(judged)} judged cells had been begun."
+    elif unknown:
+        when = f"; when {unknown} of {len(judged)} judged cells were begun is unknown."
+    else:
+        when = ", before what is judged was run."
+    return f"Declared {margins.declared}{when}"
