@@ -1,0 +1,68 @@
+"""What is written about running nights is what the commands take."""
+
+import configparser
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import typer
+import yaml
+
+from bench.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = ROOT / ".github" / "workflows" / "nightly.yml"
+EXAMPLES = ROOT / "docs" / "nightly"
+TEXTS = {
+    path.name: path.read_text() for path in (ROOT / "docs" / "nightly.md", WORKFLOW, *EXAMPLES.iterdir())
+}
+
+
+def options_of(words):
+    """Options of the command that the words begin with."""
+    command = typer.main.get_command(app)
+    words = list(words)
+    while isinstance(command, click.Group) or hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_commands_have_the_options_that_are_written(name):
+    text = re.sub(r"\\\n\s*", "", TEXTS[name])
+    commands = re.findall(
+        r'(?:\bbench|"\$BENCH_BIN"|"\$bin") ((?:nightly|baseline \w+|check|db merge)\b[^\n`]*)', text
+    )
+    assert commands or name.endswith(".timer")
+    for command in commands:
+        options = re.findall(r"(?<!\S)--[a-z-]+", command.partition("#")[0])
+        assert set(options) <= options_of(command.split()), command
+
+
+def test_the_workflow_keeps_and_restores_the_same_places():
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["night"]["steps"]
+    kept = {step["uses"].split("@")[0]: step["with"] for step in steps if "cache/" in step.get("uses", "")}
+    saved, restored = kept["actions/cache/save"], kept["actions/cache/restore"]
+    assert saved["path"] == restored["path"]
+    assert saved["key"] == restored["key"]
+    # Inputs and variables reach the shell as variables of its own: nothing typed elsewhere is run as code.
+    assert not any("${{" in step.get("run", "") for step in steps)
+
+
+def test_the_units_name_each_other_and_one_file_of_variables():
+    units = {}
+    for path in EXAMPLES.glob("bench-nightly.*"):
+        units[path.suffix] = configparser.ConfigParser(interpolation=None)
+        units[path.suffix].optionxform = str
+        units[path.suffix].read_string(path.read_text())
+    assert units.keys() == {".service", ".timer"}
+    service = units[".service"]["Service"]
+    words = shlex.split(service["ExecStart"])
+    assert words[:2] == ["/bin/sh", "-c"]
+    variables = set(re.findall(r"\$(\w+)", words[2]))
+    assert variables == set(
+        re.findall(r"^#   (\w+)=", (EXAMPLES / "bench-nightly.service").read_text(), re.MULTILINE)
+    )
+    assert service["KillSignal"] == "SIGINT"
