@@ -23,7 +23,7 @@ from bench.cli.nightly_work import (
     work_settings,
 )
 from bench.errors import BenchError, WorkFailedError
-from bench.store.location import locate
+from bench.store.location import locate, without_password
 
 if TYPE_CHECKING:
     from datetime import date
@@ -99,7 +99,9 @@ def nightly(
 def _again(config: Path | None, store: str | None) -> str:
     """The options that name configuration and store, as typed."""
     options = (("--config", config), ("--store", store))
-    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options if value is not None)
+    return "".join(
+        f" {name} {shlex.quote(without_password(str(value)))}" for name, value in options if value is not None
+    )
 
 
 def _date(text: str) -> date:

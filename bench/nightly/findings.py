@@ -82,7 +82,9 @@ class Findings:
     verdicts: Mapping[Key, VerdictOutcome] = field(default_factory=dict)
     changes: tuple[VerdictChange, ...] = ()
     options: str = ""
-    """What was typed to name configuration and store, for commands that are told."""
+    """What was typed to name configuration and store, for commands of the nightly job that are told."""
+    store: str = ""
+    """Of the nights, for other commands that are told."""
 
     @property
     def stopped(self) -> bool:
@@ -130,7 +132,7 @@ class Findings:
         for stage, cell in (("", first), ("with fresh seeds ", fresh)):
             if cell is not None and cell.status == "missing":
                 night = f"bench nightly --date {self.date} --retry failed{self.options}"
-                again = f"`bench status` says why; then: {night}"
+                again = f"`bench status{self._at}` says why; then: {night}"
                 problems.append(Problem(f"{name}: {stage}{cell.reason}", again))
             elif cell is not None and cell.status == "unjudged":
                 problems.append(Problem(f"{name}: {cell.reason}", "Freeze a baseline with more seeds."))
@@ -143,6 +145,10 @@ class Findings:
     @staticmethod
     def _cells(comparison: NightComparison | None) -> tuple[CellComparison, ...]:
         return () if comparison is None else comparison.cells
+
+    @property
+    def _at(self) -> str:
+        return f" --store {shlex.quote(self.store)}" if self.store else ""
 
     @property
     def _freeze(self) -> str:
@@ -166,7 +172,9 @@ class Findings:
 
     def _verdict_problems(self) -> list[Problem]:
         return [
-            Problem(change.sentence, f"Look at it: bench check --explain {'/'.join(change.key[1:])}")
+            Problem(
+                change.sentence, f"Look at it: bench check --explain {'/'.join(change.key[1:])}{self._at}"
+            )
             for change in self.changes
             if change.fails
         ]

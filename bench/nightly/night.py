@@ -36,6 +36,7 @@ from bench.provenance import describe_run
 from bench.records import hash_of
 from bench.store.baselines import find_baseline, none_yet, notes
 from bench.store.database import Store, open_store, opened_if_made
+from bench.store.location import without_password
 from bench.store.nights import nights
 from bench.store.writer import Writer
 
@@ -174,7 +175,13 @@ def _exact(request: NightRequest, work: Work, store: Store, baseline: BaselineRe
         else:
             excused.append(Excused(finding, note))
     return Findings(
-        request.date, baseline.name, request.seeds, tuple(exact), tuple(excused), options=request.options
+        request.date,
+        baseline.name,
+        request.seeds,
+        tuple(exact),
+        tuple(excused),
+        options=request.options,
+        store=without_password(request.store),
     )
 
 

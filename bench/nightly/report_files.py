@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench.files import write_text
 from bench.nightly.as_records import as_json
 from bench.nightly.findings import Findings, number, slower
-from bench.nightly.summary import summary
+from bench.nightly.summary import course
 from bench.report.renderers.junit import Case, document
 from bench.resources import resource
 
@@ -51,7 +51,7 @@ def html(found: Findings) -> str:
         cells=() if found.comparison is None else found.comparison.cells,
         fresh={cell.cell: cell for cell in confirmation},
         problems=found.problems(),
-        summary=summary(found),
+        course="\n".join(course(found)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bench.nightly.alarms import CellComparison, NightComparison
 from bench.nightly.findings import Findings, number, slower
+from bench.report.judgement import WORDS
 
 FEW = 8
 """Of one kind, at most named; the report has all."""
@@ -14,8 +15,7 @@ FEW = 8
 
 def summary(found: Findings) -> str:
     """The whole of it, a few lines; problems come last, each with what to do."""
-    lines = [f"Night of {found.date} against baseline {found.baseline!r}"]
-    lines += [*_exact(found), *_speed(found), *_scores(found), *_drift(found), *_papers(found)]
+    lines = [f"Night of {found.date} against baseline {found.baseline!r}", *course(found)]
     problems = found.problems()
     if not problems:
         return "\n".join([*lines, "", "GREEN."])
@@ -26,6 +26,11 @@ def summary(found: Findings) -> str:
     for do_this, what in alike.items():
         lines += [f"  {line}" for line in (*_some(what), f"  {do_this}")]
     return "\n".join(lines)
+
+
+def course(found: Findings) -> list[str]:
+    """What was compared, and what came of it."""
+    return [*_exact(found), *_speed(found), *_scores(found), *_drift(found), *_papers(found)]
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -99,7 +104,7 @@ def _papers(found: Findings) -> list[str]:
         return []
     if not found.verdicts:
         return ["  papers    nothing in the store is comparable with a printed number"]
-    counts = Counter(found.verdicts.values())
+    counts = Counter(WORDS[outcome] for outcome in found.verdicts.values())
     turned = f"{len(found.changes)} turned since the last night" if found.changes else "none turned"
     lines = [f"  papers    {_counted(counts)} of {len(found.verdicts)} printed numbers; {turned}"]
     return lines + [f"            {line}" for line in _some([change.sentence for change in found.changes])]
