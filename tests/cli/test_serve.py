@@ -1,0 +1,97 @@
+"""`bench serve`: a real server, a real browser's requests, and what it refuses."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from bench.store.database import open_store
+from bench.store.writer import Writer
+from tests.store import samples
+
+
+@pytest.fixture
+def store(tmp_path):
+    path = tmp_path / "bench.sqlite"
+    with open_store(path) as opened, Writer(opened) as writer:
+        writer.begin_run(samples.run_record("run-1"))
+        writer.plan([samples.trial_record(0)])
+    return path
+
+
+@pytest.fixture
+def served(store):
+    """(address, process) of a server of the store on a free port."""
+    command = [sys.executable, "-m", "bench", "serve", "--port", "0", "--store", str(store)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    address = next(found[0] for line in process.stdout if (found := re.findall(r"http://\S+/", line)))
+    yield address, process
+    process.kill()
+    process.communicate()
+
+
+def got(address, host=None):
+    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_the_page_follows_the_store_and_only_reads(served, store):
+    address, process = served
+    first = json.loads(got(f"{address}stand"))
+    assert first["working"] == []
+    assert "hopper-medium-v2" in got(address)
+    assert f'data-version="{first["version"]}"' in got(address)
+    trial = samples.trial_record(0)
+    with open_store(store) as opened, Writer(opened) as writer:
+        writer.begin_run(samples.run_record("run-2"))
+        writer.claim(trial.key.cell, [0], 1)
+        writer.begin_execution([trial.key], samples.execution_record((0,)))
+        working = json.loads(got(f"{address}stand"))["working"]
+        assert working == ["dtql on hopper-medium-v2, seed 0: starting"]
+        writer.record(samples.failure_record(trial.key))
+        for _ in range(300):
+            time.sleep(0.1)
+            if json.loads(got(f"{address}stand"))["version"] != first["version"]:
+                break
+        else:
+            pytest.fail("the page stayed as it was")
+    assert samples.failure_record(trial.key).message in got(address)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_request_by_another_name_is_refused(served):
+    address, _ = served
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        got(address, host="evil.example")
+
+
+def test_listening_elsewhere_must_be_said(bench, store):
+    code, _, errors = bench("serve", "--host", "0.0.0.0", "--store", store)
+    assert code == 2
+    assert "--public" in errors
+    assert "password" in errors
+
+
+def test_a_taken_port_is_said(bench, store):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, _, errors = bench("serve", "--port", taken.getsockname()[1], "--store", store)
+    assert code == 2
+    assert "cannot listen" in errors
+    assert "--port" in errors
+
+
+def test_without_a_store_it_says_how_to_make_one(bench, tmp_path):
+    code, _, errors = bench("serve", "--store", tmp_path / "absent.sqlite")
+    assert code == 2
+    assert "bench run" in errors
