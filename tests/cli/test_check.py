@@ -374,3 +374,12 @@ def test_the_report_says_the_same_as_the_check(bench, failing, tmp_path):
     # Quoted in DTQL's table SRPO's number is not judged; in its own it is.
     assert sorted(found) == [(CHEETAH, "not reproduced, below"), (HOPPER, "reproduced")]
     assert bench("report", "--store", failing, "--margins", tmp_path / "none.yaml")[0] == 2
+
+
+def test_the_documents_example_is_what_is_printed(bench, failing):
+    text = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    command, *shown = re.search(r"^    \$ bench (check --explain .+\n(?:    .+\n)+)", text, re.M)[
+        1
+    ].splitlines()
+    _, out, _ = bench(*command.split(), "--store", failing)
+    assert out.splitlines() == [line.removeprefix("    ") for line in shown]
