@@ -73,18 +73,15 @@ def report(
     if format_ == "figures":
         _write_figures_only(figures, figure_format, out, store)
         return
-    from bench.report.layouts import build_table, choose_tables
+    from bench.report.assembly import assembled
+    from bench.report.layouts import choose_tables
     from bench.report.margins import load_margins
-    from bench.report.table2d import TABLE_2D
     from bench.report.tables import compact
-    from bench.report.verdicts import judge
 
-    chosen, drawn, declared = choose_tables(tables), chosen_figures(figures), load_margins(margins)
+    choose_tables(tables)  # a slip of the pen is told before a large store is read
+    drawn, declared = chosen_figures(figures), load_margins(margins)
     data = _load(store)
-    judgement = judge(data, declared)
-    if tables.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
-        chosen.remove(TABLE_2D)
-    built = [build_table(table, data, judgement) for table in chosen]
+    built, judgement = assembled(tables, data, declared)
     if out is None and format_ != "html":
         short = format_ == "markdown" and not full
         # Tables asked for by name are shown even where nothing was measured.

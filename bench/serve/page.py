@@ -8,12 +8,10 @@ from pathlib import Path
 from jinja2 import Template
 
 from bench.catalog import Catalog
-from bench.report.layouts import build_table, choose_tables
+from bench.report.assembly import assembled
 from bench.report.margins import Margins
 from bench.report.renderers import html
 from bench.report.source import load_report_data
-from bench.report.table2d import TABLE_2D
-from bench.report.verdicts import judge
 from bench.resources import resource
 from bench.store.database import Store
 from bench.store.working import StackAtWork, stacks_at_work
@@ -22,10 +20,7 @@ from bench.store.working import StackAtWork, stacks_at_work
 def page_of(store: Store, catalog: Catalog, margins: Margins) -> str:
     """The whole page, as `bench report --format html` writes it."""
     data = load_report_data(store, catalog)
-    judgement = judge(data, margins)
-    tables = [build_table(table, data, judgement) for table in choose_tables("all")]
-    if not (data.illustrations.items or data.illustrations.unreadable):
-        tables = [table for table in tables if table.id != TABLE_2D]
+    tables, judgement = assembled("all", data, margins)
     return html.render(tables, data, datetime.now(UTC), judgement)
 
 
