@@ -121,7 +121,9 @@ def test_a_regression_fails_the_night_once_fresh_seeds_confirm_it(nightly, worse
     }
     assert rows(f"SELECT COUNT(*) FROM trials WHERE algorithm = 'bc' AND seed IN {tuple(fresh)}") == [(0,)]
     cases = ElementTree.parse(tmp_path / "nights/2026-11-21/junit.xml").getroot().iter("testcase")
-    failing = [(case.get("classname"), case.get("name")) for case in cases if case.find("failure") is not None]
+    failing = [
+        (case.get("classname"), case.get("name")) for case in cases if case.find("failure") is not None
+    ]
     assert failing == [("scores", f"dtql {TASK}")]
 
 
