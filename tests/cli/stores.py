@@ -23,6 +23,7 @@ STORE, OTHER = "STORE", "OTHER"
 READING = {
     "status": ["status", "--store", STORE],
     "report": ["report", "--store", STORE],
+    "check": ["check", "--store", STORE],
     "query": ["query", "SELECT COUNT(*) FROM scores", "--store", STORE],
     "explain": ["explain", "1", "--store", STORE],
     "info": ["db", "info", "--store", STORE],
