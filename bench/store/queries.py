@@ -161,7 +161,9 @@ def evaluation_means(store: Store) -> dict[int, tuple[float, ...]]:
     found: dict[int, dict[int, float]] = {}
     with store.connect() as connection:
         for row in connection.execute(select_points()):
-            score = math.nan if row.score_is_nan else float(row.mean_score)
+            # Infinities of both signs have no mean: SQLite answers NULL, PostgreSQL NaN.
+            known = not row.score_is_nan and row.mean_score is not None
+            score = float(row.mean_score) if known else math.nan
             found.setdefault(row.trial_id, {})[row.number] = score
     return {trial_id: tuple(scores.values()) for trial_id, scores in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from bench.store.database import Store
 from bench.store.frames import learning_curves, scores_frame, timings_frame
 from bench.store.progress import Cell, cells, commands_left, failures
 from bench.store.queries import (
+    evaluation_means,
     evaluations,
     find_trial,
     next_judgement,
@@ -129,6 +131,18 @@ def test_learning_curves_are_means_over_episodes(filled: Store) -> None:
     assert list(curve["episodes"]) == [3, 2]
     assert curve["mean_return"].tolist() == pytest.approx([(300 + 250.5 + 275.25) / 3, 60])
     assert curve["mean_score"].tolist() == pytest.approx([(300 + 250.5 + 275.25) / 90, 2])
+
+
+def test_infinite_scores_of_both_signs_have_no_mean(store: Store, writer: Writer) -> None:
+    key = HOPPER[0].key
+    writer.plan(HOPPER[:1])
+    writer.claim(key.cell, {0}, 1)
+    writer.record(samples.evaluation_record(key, 1, (math.inf, -math.inf, 3.0)))
+    writer.record(samples.evaluation_record(key, 2, (30.0, math.nan)))
+    writer.record(samples.evaluation_record(key, 3, (30.0, 90.0)))
+    (means,) = evaluation_means(store).values()
+    assert [math.isnan(mean) for mean in means] == [True, True, False]
+    assert learning_curves(store)["mean_score"].isna().tolist() == [True, True, False]
 
 
 def test_cells_count_their_trials(filled: Store) -> None:
