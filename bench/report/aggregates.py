@@ -48,11 +48,16 @@ def _verdict_on(
     chosen: Mapping[PaperCell, Measured],
     judgement: Judgement | None,
 ) -> SuiteVerdict | None:
-    """The verdict on the mean of exactly these cells, where a suite's mean is theirs."""
+    """The verdict on the mean of exactly these cells, where a suite's mean is theirs.
+
+    Not where the column prints other numbers than were judged: EDP misprints a whole block in Table 5.
+    """
     entry, cell = chosen[cells[0]], cells[0]
-    wanted = (cell.paper, entry.algorithm, entry.protocol, len(cells))
+    wanted = (cell.paper, entry.algorithm, entry.protocol, len(cells), len(cells))
+    printed = [cell.mean for cell in cells if cell.mean is not None]
     for verdict in judgement.suites if judgement else ():
-        found = (verdict.paper, verdict.algorithm, verdict.protocol, verdict.judged)
-        if found == wanted and verdict.measured is not None and math.isclose(verdict.measured, average):
+        found = (verdict.paper, verdict.algorithm, verdict.protocol, verdict.tasks, verdict.judged)
+        means = (average, verdict.measured), (math.fsum(printed) / len(cells), verdict.printed)
+        if found == wanted and all(b is not None and math.isclose(a, b, abs_tol=1e-9) for a, b in means):
             return verdict
     return None

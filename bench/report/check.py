@@ -76,7 +76,7 @@ def of_suites(data: ReportData, suites: Sequence[str]) -> ReportData:
 def beside(measured: Iterable[Measured], judgement: Judgement) -> tuple[Reason, ...]:
     """What was measured but stands for no printed number, by reason."""
     used = {trial for cell in judgement.cells for trial in cell.trials}
-    printed = {(algorithm, cell.task_meant) for (_, algorithm, _, _), (_, cell) in own_numbers().items()}
+    printed = {(algorithm, task) for _, algorithm, task, _ in own_numbers()}
     return by_reason(
         (_why_beside(entry, printed), f"{entry.algorithm}/{entry.task}")
         for entry in measured

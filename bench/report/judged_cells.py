@@ -19,7 +19,7 @@ def verdict_on(entry: Measured, printed: PaperCell | None, judgement: Judgement 
     if judgement is None or printed is None:
         return None
     algorithm = algorithm_of(printed.method, printed.domain)
-    verdict = judgement.by_key.get((printed.paper, algorithm, printed.task, printed.protocol))
+    verdict = judgement.by_key.get((printed.paper, algorithm, printed.task_meant, printed.protocol))
     if verdict is None or verdict.printed.partition(" ")[0] != printed.printed:
         return None
     same = (verdict.variant, verdict.config_hash) == (entry.variant, entry.config_hash)

@@ -19,7 +19,7 @@ WORDS: Mapping[Outcome, str] = {
 """How outcomes are written for a reader."""
 
 Key = tuple[str, str, str, str]
-"""Paper, algorithm, task and protocol: one number, in however many tables the paper prints it."""
+"""Paper, algorithm, task (`PaperCell.task_meant`) and protocol: one number, in however many tables."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ Printed = Mapping[Key, tuple[str, PaperCell]]
 def own_numbers() -> Printed:
     """Every score that a paper prints of its own method, with its table: of two the first without erratum.
 
-    Aggregates, quoted numbers and ablations are not judged.
+    Aggregates, quoted numbers and ablations are not judged. EDP names its pen tasks once as -v0, once as -v1:
+    a number is known by the task that it is of, so that these are one.
     """
     found: dict[Key, tuple[str, PaperCell]] = {}
     for table_id in paper_tables():
@@ -26,7 +27,7 @@ def own_numbers() -> Printed:
             aggregate = cell.task in AGGREGATES or cell.metric != SCORE
             if aggregate or not cell.accepts_variants or cell.mean is None:
                 continue
-            key = (cell.paper, algorithm_of(cell.method, cell.domain), cell.task, cell.protocol)
+            key = (cell.paper, algorithm_of(cell.method, cell.domain), cell.task_meant, cell.protocol)
             if key not in found or (found[key][1].errata and not cell.errata):
                 found[key] = (table_id, cell)
     return found

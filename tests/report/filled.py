@@ -82,7 +82,7 @@ def filled_judgement() -> Judgement:
         spread = f" ± {cell.printed_spread}" if cell.printed_spread else ""
         cells.append(
             CellVerdict(
-                key=(cell.paper, algorithm, cell.task, cell.protocol),
+                key=(cell.paper, algorithm, cell.task_meant, cell.protocol),
                 table="",
                 method=cell.method,
                 outcome=OUTCOMES[number % 4],

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.judgement import CellVerdict, Judgement
+from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
 from bench.report.layouts import build_table
-from bench.report.measured import ReportData
+from bench.report.measured import ReportData, SeedScore
 from bench.report.renderers import markdown
 from bench.report.renderers.data import render_csv, render_json
 from bench.report.tables import legend
@@ -97,6 +97,35 @@ def test_an_average_carries_its_suites_verdict():
     assert shown["Gym"].value == pytest.approx(gym_mean())
     assert (shown["Gym"].verdict, shown["Gym"].interval) == ("reproduced", (-1.05, 2.05))
     assert shown["Antmaze"].verdict == ""
+
+
+def averages_verdict(table, title, column, suite, entries, **stated):
+    """The word on the measured average of a block, with one made-up verdict on a suite's mean."""
+    verdict = SuiteVerdict(suite, "EDP", "edp-td3", "oms", "below", **stated)
+    built = build_table(table, ReportData(measured=entries), Judgement(suites=(verdict,)))
+    block = next(block for block in built.blocks if title in block.title)
+    row = next(row for row in block.rows if row.aggregate)
+    return dict(zip((c.key for c in block.columns), row.cells, strict=True))[column].verdict
+
+
+def kitchens():
+    best = {"complete": 60.0, "partial": 50.0, "mixed": 40.0}
+    trials = {name: (SeedScore(1, 0, "finished", score, (score,)),) for name, score in best.items()}
+    return tuple(
+        measured(f"kitchen-{name}-v0", algorithm="edp-td3", protocol="oms", trials=kept)
+        for name, kept in trials.items()
+    )
+
+
+def test_an_average_of_misprints_takes_no_verdict():
+    """EDP Table 4 averages to 80.5 on Kitchen; Table 5 prints other rows there, which average to 82.47."""
+    stated = {"tasks": 3, "judged": 3, "measured": 50.0, "printed": (97.0 + 71.5 + 73.0) / 3}
+    place = ("Kitchen", "EDP+TD3 (OMS) measured", "d4rl-kitchen", kitchens())
+    assert averages_verdict("edp-5", *place, **stated) == ""
+    place = ("Kitchen", "EDP+TD3 measured", "d4rl-kitchen", kitchens())
+    assert averages_verdict("edp-4", *place, **stated) == "not reproduced, below"
+    # Of a larger suite, of which these are all that was judged.
+    assert averages_verdict("edp-4", *place, **stated | {"tasks": 5}) == ""
 
 
 def test_every_format_carries_verdict_and_numbers():
