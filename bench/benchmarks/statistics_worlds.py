@@ -74,7 +74,8 @@ def pooled_rule(
     ratio = np.divide(printed**2 * n0 * episodes, total, out=np.ones_like(total), where=total > 0)
     theirs = (between / n0 + within / (n0 * episodes)) * np.maximum(ratio, 1.0)
     theirs = np.minimum(np.maximum(theirs, printed**2), episodes * printed**2)
-    return Errors(np.sqrt(np.asarray(variance) / n + theirs), min(n, n0) - 1)
+    degrees = np.where(ratio > 1, min(n, n0) - 1, n - 1)
+    return Errors(np.sqrt(np.asarray(variance) / n + theirs), degrees)
 
 
 def binomial_floor(rate: Array, rollouts: int) -> Array:

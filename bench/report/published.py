@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from bench.report.statistics import (
     against_deviation,
     against_mean,
     against_pooled_error,
+    pooled_growth,
     pooled_variance,
     success_variance,
 )
@@ -97,9 +99,16 @@ class PooledError:
             return self.episodes * self.standard_error**2
         return pooled_variance(self.components, self.standard_error, self.n, self.episodes)
 
+    @property
+    def growth(self) -> float:
+        """How many times as much the paper's rollouts vary as ours; infinite where ours are not known."""
+        if self.components is None:
+            return math.inf
+        return pooled_growth(self.components, self.standard_error, self.n, self.episodes)
+
     def against(self, ours: Sample) -> Difference:
         """With the variance between seeds that our episodes show."""
-        return against_pooled_error(ours, self.mean, self.variance, self.n)
+        return against_pooled_error(ours, self.mean, self.variance, self.n, grown=self.growth > 1)
 
     def lines(self, ours: Sample) -> list[str]:
         """How its variance comes about."""

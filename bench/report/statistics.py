@@ -240,17 +240,26 @@ def pooled_variance(components: Components, standard_error: float, n: int, episo
     Kept between `standard_error**2` (seeds do not differ) and `episodes * standard_error**2` (episodes of a
     seed do not).
     """
-    printed = standard_error**2 * n * episodes
-    total = components.between + components.within
-    growth = max(1.0, printed / total) if total > 0 else 1.0
-    variance = components.of_mean(n, episodes) * growth
+    variance = components.of_mean(n, episodes) * pooled_growth(components, standard_error, n, episodes)
     return min(max(variance, standard_error**2), episodes * standard_error**2)
 
 
-def against_pooled_error(ours: Sample, mean: float, variance: float, n: int) -> Difference:
+def pooled_growth(components: Components, standard_error: float, n: int, episodes: int) -> float:
+    """How many times as much the paper's pooled rollouts vary as ours; 1 where they vary less."""
+    total = components.between + components.within
+    return max(1.0, standard_error**2 * n * episodes / total) if total > 0 else 1.0
+
+
+def against_pooled_error(
+    ours: Sample, mean: float, variance: float, n: int, *, grown: bool = True
+) -> Difference:
     """Difference to a published mean of `n` seeds whose variance came from `pooled_variance`.
 
-    Degrees of freedom of the smaller set of seeds, since the two variances are not independent.
+    Parameters
+    ----------
+    grown : whether that variance is larger than our episodes alone make it. Then the paper's few seeds count,
+        and the degrees of freedom are those of the smaller set of seeds, since the two variances are not
+        independent; otherwise both variances are ours, and so are the degrees of freedom.
 
     On success rates near 1 our spread is too small whenever our mean is high. With 0.2 of an episode's
     variance between seeds (some fail altogether) *above* is found up to sixteen times as often as stated and,
@@ -258,7 +267,7 @@ def against_pooled_error(ours: Sample, mean: float, variance: float, n: int) -> 
     times. *Below* holds.
     """
     standard_error = math.sqrt(ours.variance / ours.n + variance)
-    return Difference(ours.mean - mean, standard_error, min(ours.n, n) - 1)
+    return Difference(ours.mean - mean, standard_error, (min(ours.n, n) if grown else ours.n) - 1)
 
 
 def success_variance(rate: float, rollouts: int) -> float:

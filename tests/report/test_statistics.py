@@ -323,6 +323,8 @@ def test_variance_behind_a_pooled_error_keeps_its_bounds(between, within, error,
 def test_difference_under_a_pooled_error_by_hand():
     difference = against_pooled_error(Sample(70.0, 10.0, 5), 76.0, 2.0, 3)
     assert difference == Difference(-6.0, 2.0, 2)
+    ours_alone = against_pooled_error(Sample(70.0, 10.0, 5), 76.0, 2.0, 3, grown=False)
+    assert ours_alone == Difference(-6.0, 2.0, 4)
 
 
 def test_success_variance_by_hand_and_never_zero():

@@ -73,7 +73,8 @@ def test_rules_in_arrays_are_those_of_the_module(n, n0):
         same(against_deviation(ours, 0.0, deviation[i], n0, floor[i]), welch, i)
         same(against_mean(ours, 0.0, n0), alone, i)
         their_variance = pooled_variance(Components(between[i], within[i]), printed[i], n0, 10)
-        same(against_pooled_error(ours, 0.0, their_variance, n0), pooled, i)
+        grown = printed[i] ** 2 * n0 * 10 > between[i] + within[i]
+        same(against_pooled_error(ours, 0.0, their_variance, n0, grown=grown), pooled, i)
 
 
 @pytest.mark.parametrize("rule", ["pooled", "deviation"])
@@ -91,8 +92,10 @@ def test_success_rates_are_judged_as_the_module_judges_them(rule):
             difference = against_deviation(sample, mean, theirs[i].mean(axis=1).std(), 4, floor)
         else:
             printed = theirs[i].std() / math.sqrt(40)
-            variance = pooled_variance(Components.of(ours[i]), printed, 4, 10)
-            difference = against_pooled_error(sample, mean, variance, 4)
+            components = Components.of(ours[i])
+            variance = pooled_variance(components, printed, 4, 10)
+            grown = theirs[i].var() > components.between + components.within
+            difference = against_pooled_error(sample, mean, variance, 4, grown=grown)
         same(difference, errors, i)
 
 
