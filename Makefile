@@ -1,13 +1,14 @@
 # make demo       install, collect a small dataset, train, report: a first result in minutes
 # make test       what continuous integration runs; no root, no system packages
 # make test-slow  the rest; run `make system-deps` (as root) first
+# make pictures   the README's pictures, after make demo
 # make soak       ten minutes of killed workers and drivers; every number must come out the same
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow soak lint system-deps clean
+.PHONY: demo test test-slow soak pictures lint system-deps clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -43,6 +44,9 @@ test-slow: $(INSTALLED)
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.soak --minutes 10
 
+pictures: $(INSTALLED)
+	$(BIN)/python -m tests.pictures --store demo/bench.sqlite --out docs/images
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,7 +54,7 @@ lint: $(INSTALLED)
 system-deps:
 	apt-get update
 	apt-get install --yes --no-install-recommends \
-		chromium texlive-latex-base texlive-latex-recommended lmodern postgresql sshfs openssh-sftp-server
+		chromium texlive-latex-base texlive-latex-recommended lmodern poppler-utils postgresql sshfs openssh-sftp-server
 
 clean:
 	rm -rf $(VENV) demo

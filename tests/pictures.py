@@ -1,6 +1,7 @@
 """The README's pictures: `python -m tests.pictures --store demo/bench.sqlite --out docs/images`.
 
-The page as Chromium shows it, and a table as pdflatex sets it. Both come from `bench report` alone.
+The page as Chromium shows it, once of the store and once of made-up scores with known truth, and a table as
+pdflatex sets it. All come from `bench report` alone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,21 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from matplotlib import image
 from playwright.sync_api import sync_playwright
+
+from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
+from bench.catalog import load_catalog
+from bench.report.margins import load_margins
+from tests.report.synthetic import write_store
 
 PROGRAMS = ("chromium", "pdflatex", "pdftoppm")
 DOTS_PER_INCH = 140
 
 
 def main() -> None:
-    """Make both pictures."""
+    """Make the pictures."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--store", default="demo/bench.sqlite")
     options.add_argument("--table", default="dtql-1")
@@ -31,8 +39,24 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         picture_page(_reported(chosen.store, "html", Path(folder)) / "report.html", chosen.out / "page.png")
+        made_up = str(make_up_store(Path(folder) / "made-up.sqlite"))
+        picture_page(_reported(made_up, "html", Path(folder)) / "report.html", chosen.out / "verdicts.png")
         shown = _reported(chosen.store, "latex", Path(folder), "--tables", chosen.table)
         picture_table(shown, chosen.out / "table.png")
+
+
+def make_up_store(path: Path) -> Path:
+    """A grid of the papers' main tables that reproduces them but for three planted deviations."""
+    catalog = load_catalog()
+    cells = [cell for cell in study_cells(catalog) if cell.printed.domain == "locomotion"]
+    planted = {
+        ("SRPO", "srpo", "hopper-medium-v2", "last"): -12.0,
+        ("BDPO", "bdpo", "walker2d-medium-replay-v2", "last"): -12.0,
+        ("DTQL", "dtql", "halfcheetah-medium-expert-v2", "last"): 12.0,
+    }
+    design = Design(printed_anew=False, planted=planted)
+    study = draw_study(tuple(cells), design, load_margins(), catalog, np.random.default_rng(1))
+    return write_store(path, study, catalog)
 
 
 def _reported(store: str, format_: str, folder: Path, *more: str) -> Path:
@@ -77,9 +101,6 @@ def picture_table(folder: Path, picture: Path) -> None:
 
 def _trimmed(source: Path, target: Path, edge: int = 20) -> None:
     """Without margins and page number: from the first printed line to the first wide gap."""
-    import numpy as np
-    from matplotlib import image
-
     pixels = image.imread(source)[..., :3]
     inked = pixels.min(axis=2) < 0.99
     rows, columns = np.nonzero(inked.any(axis=1))[0], np.nonzero(inked.any(axis=0))[0]
