@@ -10,7 +10,7 @@ both sides of everything judged, so that in at most 5 % of checks any such verdi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from bench.report.cell_verdicts import Tested, decided, examined
 from bench.report.judgement import CellVerdict, Judgement
@@ -59,10 +59,13 @@ def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]
 
 def _declared(margins: Margins, judged: Sequence[Measured]) -> str:
     begun = [entry.started_at for entry in judged if entry.started_at is not None]
-    day = datetime(margins.declared.year, margins.declared.month, margins.declared.day, tzinfo=UTC)
-    early, unknown = sum(moment < day for moment in begun), len(judged) - len(begun)
+    days = [moment.astimezone(UTC).date() for moment in begun]
+    early, unknown = sum(day < margins.declared for day in days), len(judged) - len(days)
     if early:
         when = f", AFTER {early} of {len(judged)} judged cells had been begun."
+    elif margins.declared in days:
+        # A day has no hour: which of the two came first is not known.
+        when = f", the day on which {days.count(margins.declared)} of {len(judged)} judged cells were begun."
     elif unknown:
         when = f"; when {unknown} of {len(judged)} judged cells were begun is unknown."
     else:

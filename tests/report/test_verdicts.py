@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -125,7 +125,7 @@ def told(*begun):
     return judgement.statements[0]
 
 
-EVE, DAY = datetime(2024, 12, 31, 23, 59, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+EVE, DAY = datetime(2024, 12, 31, 23, 59, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC)
 
 
 def test_when_the_margins_were_declared_is_held_against_when_the_trials_began():
@@ -134,6 +134,16 @@ def test_when_the_margins_were_declared_is_held_against_when_the_trials_began():
     # A store that does not know is not taken for one that was begun later.
     unknown = "Declared 2025-01-01; when 1 of 2 judged cells were begun is unknown."
     assert told(None, DAY).endswith(unknown)
+
+
+@pytest.mark.parametrize("hour", [0, 23])
+def test_of_the_day_itself_nobody_knows_which_came_first(hour):
+    same = datetime(2025, 1, 1, hour, 59, tzinfo=UTC)
+    expected = "Declared 2025-01-01, the day on which 1 of 2 judged cells were begun."
+    assert told(same, DAY).endswith(expected)
+    # Wherever the clock stood: still the first of January in UTC.
+    assert told(same.astimezone(timezone(timedelta(hours=14))), DAY).endswith(expected)
+    assert told(same, EVE).endswith("AFTER 1 of 2 judged cells had been begun.")
 
 
 def test_margins_and_exceptions_are_told():
