@@ -8,9 +8,9 @@ import pytest
 
 from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.renderers.html import render
-from bench.report.renderers.page.verdicts import strip_of
+from bench.report.renderers.page.verdicts import strip_of, to_decide
 from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
-from tests.report.verdicts import comparison, judged_table, toy_judgement
+from tests.report.verdicts import cell_verdict, comparison, judged_table, toy_judgement
 
 VOID = frozenset(("meta", "link", "br", "use", "input"))
 LOADS = ("src", "srcset", "data", "action", "poster", "background")
@@ -153,6 +153,21 @@ def test_the_list_begins_with_what_needs_attention(page):
         "hopper-medium-v2", "walker2d-medium-v2", "halfcheetah-medium-v2", AWKWARD, "antmaze-umaze-v0",
     ]  # fmt: skip
     assert "few seeds; 7 further seeds would decide" in page.text
+
+
+def test_what_would_decide_is_said_only_where_seeds_would():
+    def said(**changes):
+        return to_decide(cell_verdict("inconclusive", AWKWARD, **changes))
+
+    tested = comparison(4.5, 1.0)
+    assert said(test=tested, further_seeds=1) == "1 further seed would decide"
+    assert said(test=tested) == "100 further seeds would not decide, if mean and spread stay"
+    # More seeds are just what these lack.
+    for reason in ("1 seed: no spread to judge by", "2 of 5 seeds have not finished"):
+        assert said(reasons=(reason,)) == reason
+    lost = ("1 of 5 seeds failed: the mean of the others says too much",)
+    assert said(test=tested, reasons=lost) == lost[0]
+    assert to_decide(cell_verdict("below", AWKWARD, comparison(-9.0, 1.0))) == ""
 
 
 def test_intervals_are_drawn_in_margins_and_end_at_the_edge():

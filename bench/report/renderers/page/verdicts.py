@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bench.report.cell_verdicts import MOST_FURTHER_SEEDS
 from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.measured import ReportData
 from bench.report.renderers.page.numbers import home_of
 from bench.report.renderers.page.words import count
+from bench.report.verdict_words import further
 
 ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
 """What needs attention first."""
@@ -73,11 +75,12 @@ def ordered_suites(judgement: Judgement) -> list[SuiteVerdict]:
 
 def to_decide(verdict: CellVerdict) -> str:
     """What is open about a judged cell, and how many seeds would close it."""
-    parts = list(verdict.reasons)
-    if verdict.further_seeds:
-        parts.append(f"{count(verdict.further_seeds, 'further seed')} would decide")
-    elif verdict.outcome == "inconclusive":
-        parts.append("no number of further seeds would decide, if mean and spread stay")
+    if verdict.further_seeds is not None:
+        parts = (*verdict.reasons, f"{count(verdict.further_seeds, 'further seed')} would decide")
+    elif further(verdict):
+        parts = (f"{MOST_FURTHER_SEEDS} further seeds would not decide, if mean and spread stay",)
+    else:
+        parts = verdict.reasons
     return "; ".join(parts)
 
 
