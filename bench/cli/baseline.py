@@ -91,16 +91,22 @@ def freeze(
         f"Frozen {name!r}: {len(cells)} cells, {len(baseline.scores)} scores, exact layers{speed}. "
         "From now on: bench nightly"
     )
+    if other := _of_other_code(baseline, place):
+        from bench.nightly.summary import of_other_code
+
+        print(f"Note: {of_other_code(other)}; nights compare theirs with the scores as they are.")
 
 
 @app.command("list")
 def list_(store: StoreOption = None, config: ConfigOption = None) -> None:
     """Show the baselines of a store with their notes, the latest first."""
     from bench.store.baselines import baselines, notes
-    from bench.store.database import opened_if_made
+    from bench.store.database import open_store, opened_if_made
 
     _, place = loaded(config, store)
-    with opened_if_made(place) as opened:
+    # A store that was named is there, or its name is a slip of the pen.
+    opening = opened_if_made(place) if store is None else open_store(place, read_only=True)
+    with opening as opened:
         found = [] if opened is None else baselines(opened)
         written = [note for baseline in found for note in notes(opened, baseline.name)]
     if not found:
@@ -227,6 +233,15 @@ def _freeze(
     with _writing(store) as writer:
         writer.freeze(baseline)
     return baseline
+
+
+def _of_other_code(baseline: BaselineRecord, store: str) -> int:
+    from bench.nightly.canary import of_other_code
+    from bench.store.database import open_store
+
+    seeds = sorted({score.trial.seed for score in baseline.scores})
+    with open_store(store, read_only=True) as opened:
+        return of_other_code(opened, baseline.cells, seeds)
 
 
 @contextmanager

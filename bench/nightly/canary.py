@@ -13,8 +13,9 @@ from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
 from bench.nightly.config import MOST_SEEDS, NightlyFile
 from bench.records import FINISHED, CellKey
+from bench.source_code import code_fingerprint
 from bench.store.database import Store
-from bench.store.queries import stored_scores
+from bench.store.queries import codes_of, stored_scores
 
 Obtain = Callable[[Task], Path]
 """Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
@@ -81,3 +82,13 @@ def scores_of_seeds(
         )
         for cell in cells
     }
+
+
+def of_other_code(store: Store, cells: Sequence[CellKey], seeds: Sequence[int]) -> int:
+    """How many of these trials went through other code than is here now, for a while at least.
+
+    A trial is never run twice, so a night that is held again after a change shows the scores of before.
+    """
+    now = {code_fingerprint()}
+    keys = [cell.trial(seed) for cell in cells for seed in seeds]
+    return sum(codes != now for codes in codes_of(store, keys).values())

@@ -77,6 +77,8 @@ class Findings:
     comparison: NightComparison | None = None
     confirmation: NightComparison | None = None
     """With fresh seeds, of the cells that alarmed; None where none did."""
+    other_code: int = 0
+    """Trials of this night that were made by other code than held it."""
     drift: Drift = Drift()
     pace: tuple[PaceComparison, ...] = ()
     verdicts: Mapping[Key, VerdictOutcome] = field(default_factory=dict)

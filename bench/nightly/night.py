@@ -21,6 +21,7 @@ from bench.nightly.canary import (
     canary_cells,
     confirmation_seeds,
     night_seeds,
+    of_other_code,
     scores_of_seeds,
 )
 from bench.nightly.comparison import changed_cells, compare_with_baseline, paired
@@ -71,6 +72,11 @@ class NightRequest:
     def seeds(self) -> tuple[int, ...]:
         """Training seeds of this night."""
         return night_seeds(self.date, self.file.settings.seeds.per_night)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """Those that confirm its alarms."""
+        return confirmation_seeds(self.date, self.file.settings.seeds.confirmation)
 
 
 def hold_night(request: NightRequest, work: Work) -> Findings | None:
@@ -157,6 +163,7 @@ def _hold(request: NightRequest, work: Work, store: Store, baseline: BaselineRec
         found,
         comparison=comparison,
         confirmation=confirmation,
+        other_code=of_other_code(store, baseline.cells, (*request.seeds, *request.fresh_seeds)),
         drift=drift_after(since, comparison, request.file.settings),
         verdicts=verdicts,
         changes=turned(earlier, verdicts),
@@ -213,11 +220,10 @@ def _confirmed(
     comparison: NightComparison,
 ) -> NightComparison | None:
     """The cells that alarmed, with fresh seeds; None where that was interrupted."""
-    settings = request.file.settings
-    seeds = confirmation_seeds(request.date, settings.seeds.confirmation)
+    seeds = request.fresh_seeds
     fired = [cell for cell in cells if cell.name in comparison.alarms]
     work.say(f"{', '.join(comparison.alarms)} below the baseline: once more, with {len(seeds)} fresh seeds")
     if work.run([cell.cell for cell in fired], seeds).left:
         return None
     scores = scores_of_seeds(store, [cell.key for cell in fired], seeds)
-    return confirm_night(comparison, paired(baseline, scores), settings.scores.confirmation_rate)
+    return confirm_night(comparison, paired(baseline, scores), request.file.settings.scores.confirmation_rate)

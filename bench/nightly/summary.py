@@ -33,6 +33,11 @@ def course(found: Findings) -> list[str]:
     return [*_exact(found), *_speed(found), *_scores(found), *_drift(found), *_papers(found)]
 
 
+def of_other_code(trials: int) -> str:
+    """`3 trials were made by other code than is here now`."""
+    return f"{trials} trial{'s were' if trials > 1 else ' was'} made by other code than is here now"
+
+
 def _some(lines: Sequence[str]) -> list[str]:
     more = len(lines) - FEW
     return list(lines) if more <= 1 else [*lines[:FEW], f"and {more} more, in the report"]
@@ -81,6 +86,9 @@ def _scores(found: Findings) -> list[str]:
         f"  scores    {_counted(counts)} of {len(cells)} cells with {len(found.seeds)} fresh seeds each "
         f"(a false alarm in {found.comparison.family_rate:.1%} of nights, before confirmation)"
     ]
+    if found.other_code:
+        # What was trained is not trained again, so a night held anew says nothing of a change since.
+        lines.append(f"            {of_other_code(found.other_code)}: tonight's scores do not judge it")
     lines += [f"            {_described(cell)}" for cell in cells if cell.status != "as expected"]
     return lines + _confirmation(found.confirmation)
 

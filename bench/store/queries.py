@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.records import FINISHED, DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
 from bench.store.columns import metrics_from_json, number_from
 from bench.store.database import Store
-from bench.store.models import Dataset, Episode, Evaluation, Trial, Weights
+from bench.store.models import Dataset, Episode, Evaluation, Execution, Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of, stored_states
 
 
@@ -59,6 +59,28 @@ def stored_scores(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, tupl
         for key, row in rows
         if key in wanted
     }
+
+
+def codes_of(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, frozenset[str]]:
+    """Hashes of the code that each trial went through, of those that anything has worked on.
+
+    One that was cut off and continued may have several; what began anew leaves the earlier ones behind.
+    """
+    wanted = set(keys)
+    codes: dict[TrialKey, frozenset[str]] = {}
+    chosen = (
+        select(*KEY_COLUMNS, Execution.from_iteration, Execution.code_sha256)
+        .join(Trial, Trial.id == Execution.trial_id)
+        .where(Trial.config_hash.in_({key.config_hash for key in keys}))
+        .order_by(Execution.attempt, Execution.started_at)
+    )
+    with store.connect() as connection:
+        for row in connection.execute(chosen).mappings():
+            key = key_of(row)
+            if key in wanted:
+                earlier = codes.get(key, frozenset()) if row["from_iteration"] else frozenset()
+                codes[key] = earlier | {row["code_sha256"]}
+    return codes
 
 
 def configurations(store: Store, hashes: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from bench.nightly import canary as canary_module
 from bench.nightly import night as night_module
 from tests.execute.tiny import TASK
 from tests.nightly.tiny_nights import STORE, few_fingerprints, write_canary
@@ -47,6 +48,14 @@ def test_missing_trials_are_named_with_the_command_that_makes_them(bench, tmp_pa
     )
 
 
+def test_scores_that_older_code_made_are_told(bench, monkeypatch):
+    out = bench(*FREEZE, "--run", *LOCAL)[1]
+    assert "other code" not in out
+    monkeypatch.setattr(canary_module, "code_fingerprint", lambda: "f" * 64)
+    code, out, _ = bench("baseline", "freeze", "second", *FREEZE[3:])
+    assert (code, "8 trials were made by other code than is here now" in out) == (0, True), out
+
+
 def test_a_trial_that_failed_must_be_run_again_first(bench):
     bench(*FREEZE, "--run", *LOCAL)
     with sqlite3.connect(STORE) as connection:
@@ -62,7 +71,8 @@ def test_a_trial_that_failed_must_be_run_again_first(bench):
 
 
 def test_baselines_are_listed_with_their_notes(bench):
-    assert "No baseline yet" in bench("baseline", "list", "--store", STORE)[1]
+    code, _, errors = bench("baseline", "list", "--store", STORE)
+    assert (code, "there is no results database" in errors) == (2, True)
     bench(*FREEZE, "--run", "--by", "Ada", *LOCAL)
     assert (
         bench("baseline", "annotate", "first", "a new mujoco since", "--by", "Ben", "--store", STORE)[0] == 0

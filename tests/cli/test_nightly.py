@@ -13,6 +13,7 @@ import pytest
 
 from bench.cli import main
 from bench.execute import stack as stack_module
+from bench.nightly import canary as canary_module
 from bench.nightly import night as night_module
 from bench.nightly.canary import confirmation_seeds, night_seeds
 from bench.nightly.pace import Circumstances, Pace
@@ -100,6 +101,15 @@ def test_an_unchanged_night_is_green_and_leaves_its_report(nightly, tmp_path):
     assert (code, again.split("Night of")[1]) == (0, out.split("Night of")[1])
     assert rows("SELECT COUNT(*) FROM trials WHERE seed > 1000") == [(4,)]
     assert rows("SELECT COUNT(*) FROM nights") == [(2,)]
+
+
+def test_scores_of_other_code_are_not_passed_off_as_those_of_the_code_at_hand(nightly, monkeypatch):
+    assert "other code" not in nightly()[1]
+    monkeypatch.setattr(canary_module, "code_fingerprint", lambda: "f" * 64)
+    code, out, _ = nightly()
+    assert code == 0
+    assert "4 trials were made by other code than is here now" in out
+    assert json.loads(rows("SELECT report FROM nights ORDER BY id DESC")[0][0])["other_code"] == 4
 
 
 def test_a_regression_fails_the_night_once_fresh_seeds_confirm_it(nightly, worse, tmp_path):

@@ -14,6 +14,7 @@ from bench.store.database import Store
 from bench.store.frames import learning_curves, scores_frame, timings_frame
 from bench.store.progress import Cell, cells, commands_left, failures
 from bench.store.queries import (
+    codes_of,
     evaluation_means,
     evaluations,
     find_trial,
@@ -185,3 +186,20 @@ def test_an_empty_store_answers_everything(store: Store) -> None:
     assert contents.dialect == ("sqlite" if store.location.path else "postgresql")
     assert contents.revision == head_revision()
     assert {table.rows for table in contents.tables} == {0}
+
+
+def test_codes_are_those_that_a_trials_numbers_went_through(store: Store, writer: Writer) -> None:
+    writer.plan(HOPPER[:3])
+    continued, anew, untouched = (trial.key for trial in HOPPER[:3])
+    for key, starts in ((continued, (0, 500)), (anew, (0, 0))):
+        writer.claim(key.cell, {key.seed}, 1)
+        for number, iteration in enumerate(starts):
+            begun = samples.NOON + timedelta(minutes=number)
+            code = "ab"[number] * 64
+            record = samples.execution_record((key.seed,), iteration, started_at=begun, code_sha256=code)
+            writer.begin_execution([key], record)
+    assert codes_of(store, [continued, anew, untouched]) == {
+        continued: {"a" * 64, "b" * 64},
+        anew: {"b" * 64},
+    }
+    assert codes_of(store, []) == {}
