@@ -61,13 +61,18 @@ class Measured:
     """When the last of its trials finished."""
 
     @property
-    def scores(self) -> tuple[float, ...]:
-        """Finite scores of the finished trials, in order of seed."""
+    def scored(self) -> tuple[SeedScore, ...]:
+        """The finished trials with a finite score, in order of seed."""
         return tuple(
-            trial.score
+            trial
             for trial in sorted(self.trials, key=lambda trial: trial.seed)
             if trial.state == "finished" and trial.score is not None and math.isfinite(trial.score)
         )
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Scores of these trials."""
+        return tuple(trial.score for trial in self.scored if trial.score is not None)
 
     @property
     def n(self) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from bench.records import FINISHED
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
-from bench.report.measured import Measured
+from bench.report.measured import Measured, SeedScore
 from bench.report.verdict_words import replay_words, sentence
 
 
@@ -32,17 +33,21 @@ def explained(
 
 
 def _seeds(verdict: CellVerdict, measured: Iterable[Measured]) -> Iterator[str]:
-    """Every seed's score under the verdict's protocol, and the trial that `bench explain` tells more of."""
-    protocol = verdict.key[3]
+    """Every seed's score under the protocol that it was held by, and the trial that `bench explain` knows."""
     for entry in measured:
         if tuple(trial.trial_id for trial in entry.trials) == verdict.trials:
+            shown = entry.under(verdict.key[3], entry.protocol, "last")
             scores = []
-            for trial in entry.under(protocol).trials:
-                score = trial.state if trial.score is None else f"{trial.score:.2f}"
+            for trial in shown.trials:
+                score = f"{trial.score:z.2f}" if trial in shown.scored else _without_score(trial)
                 scores.append(f"seed {trial.seed} {score} (trial {trial.trial_id})")
             what = f"variant {verdict.variant}, configuration {verdict.config_hash[:12]}"
-            yield f"protocol {protocol}, {what}"
+            yield f"protocol {shown.protocol}, {what}"
             yield f"our seeds: {', '.join(scores)}"
+
+
+def _without_score(trial: SeedScore) -> str:
+    return "finished without a score" if trial.state == FINISHED else trial.state
 
 
 def _tasks(verdict: SuiteVerdict, judgement: Judgement, tasks: Sequence[str]) -> Iterator[str]:
