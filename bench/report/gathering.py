@@ -60,7 +60,8 @@ def _measured(
         budget=record.budget,
         protocol=record.protocol,
         episodes=record.episodes,
-        reduced=record.reduced,
+        # Against the preset of the day on which each was planned.
+        reduced=tuple(dict.fromkeys(text for trial in group for text in trial.record.reduced)),
         dataset=record.dataset.name,
         verification=record.dataset.verification,
         replay=record.dataset.replay,

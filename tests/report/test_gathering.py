@@ -48,3 +48,18 @@ def test_evaluations_in_order_of_the_latest_attempt_and_nan_as_nan(tmp_path):
     assert (trial_id, means[0]) == (1, pytest.approx(2.0))
     assert len(means) == 2
     assert math.isnan(means[1])
+
+
+def test_what_any_seed_was_below_its_preset_holds_of_the_cell(tmp_path):
+    """Ten episodes were the preset's when the first seed was planned, and fewer than that for the second."""
+    whole, fewer = (
+        replace(trial_record(0), reduced=()),
+        replace(trial_record(1), reduced=("10 of 100 episodes",)),
+    )
+    assert whole.key.config_hash == fewer.key.config_hash
+    with open_store(tmp_path / "s.sqlite") as store:
+        with Writer(store) as writer:
+            writer.begin_run(run_record())
+            writer.plan([whole, fewer])
+        (cell,) = load_judged_data(store, load_catalog()).measured
+    assert (len(cell.trials), cell.reduced) == (2, ("10 of 100 episodes",))
