@@ -188,7 +188,7 @@ def number_text(value: float | None, decimals: int, spread_text: str = "") -> st
     """`12.3 ± 1.2`; empty where there is no finite value."""
     if finite(value) is None:
         return ""
-    return f"{value:.{decimals}f}" + (f" ± {spread_text}" if spread_text else "")
+    return f"{value:z.{decimals}f}" + (f" ± {spread_text}" if spread_text else "")
 
 
 def compact(table: Table) -> Table:

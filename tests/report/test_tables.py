@@ -7,6 +7,7 @@ import pytest
 from bench.errors import BenchError
 from bench.report.layouts import build_table, choose_tables
 from bench.report.measured import ReportData, SeedScore
+from bench.report.renderers.page.words import points, signed
 from bench.report.tables import Block, Cell, Column, Row, compact, counted_table, note_labels, number_text
 from tests.report.builders import AWKWARD, measured, timing, toy_table
 from tests.report.filled import filled_data
@@ -67,6 +68,16 @@ def test_compact_drops_blocks_without_a_measurement():
 def test_numbers_that_are_not_finite_have_no_text():
     assert number_text(float("nan"), 1) == number_text(None, 1) == number_text(float("inf"), 1) == ""
     assert number_text(12.345, 1, "1.2") == "12.3 ± 1.2"
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert [number_text(value, 1) for value in (-0.04, -0.0, 0.04, -0.06)] == ["0.0", "0.0", "0.0", "-0.1"]
+    assert (points(-0.04), signed(-0.04), signed(0.04), signed(-0.06)) == (
+        "0.0",
+        "+0.0",
+        "+0.0",
+        "\N{MINUS SIGN}0.1",
+    )
 
 
 def test_every_table_of_the_papers_can_be_reported_with_the_combined_one():

@@ -47,12 +47,12 @@ def slug(text: str) -> str:
 
 def points(value: float | None, decimals: int = 1) -> str:
     """A score, with a minus sign that is as wide as a plus; empty where there is none."""
-    return "" if value is None else f"{value:.{decimals}f}".replace("-", MINUS)
+    return "" if value is None else f"{value:z.{decimals}f}".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
     """A difference: `+1.2`."""
-    return f"{value:+.1f}".replace("-", MINUS)
+    return f"{value:+z.1f}".replace("-", MINUS)
 
 
 def interval(low: float, high: float) -> str:
