@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.renderers.html import render
 from bench.report.renderers.page.verdicts import strip_of, to_decide
@@ -145,6 +146,15 @@ def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
     for number, words in ((1, "reproduced"), (1, "not reproduced, below"), (1, "not comparable")):
         assert re.search(rf"\b{number} \S {words}", page.text)
     assert "7 trials stored: 7 finished, 0 failed." in page.text
+
+
+def test_means_over_some_of_the_tasks_are_not_passed_off_as_the_suites():
+    suite = SuiteVerdict(
+        "toys", "DTQL", "dtql", "last", "not comparable", 2, 1, 33.3, 44.4, reasons=("a: not measured",)
+    )
+    text = _Page(render([toy_table()], toy_data(), WHEN, Judgement((), (suite,)))).text
+    assert "1 of 2 tasks judged. a: not measured" in text
+    assert "33.3" not in text
 
 
 def test_the_list_begins_with_what_needs_attention(page):
