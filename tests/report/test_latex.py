@@ -22,6 +22,8 @@ def test_every_special_character_is_escaped():
         r"a\_b\&c\%d\$e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k"
     )
     assert escape("1 ± 2 † <x>") == r"1 $\pm$ 2 $\dagger$ \textless{}x\textgreater{}"
+    # A bracket or a star behind the end of a row would be read as its argument.
+    assert escape("[1] *x*") == "{[}1] {*}x{*}"
     assert escape("--full\nok") == "-{}-full ok"
     assert escape("漢") == "?"
 

@@ -23,6 +23,9 @@ _SPECIAL = {
     "_": r"\_",
     "{": r"\{",
     "}": r"\}",
+    # At the beginning of a row these two would belong to the end of the one before.
+    "[": "{[}",
+    "*": "{*}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
