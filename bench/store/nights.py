@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, exists, insert, select, update
 
 from bench.nightly_records import NightCellRecord, NightRecord, NightVerdict
 from bench.records import CellKey
@@ -56,18 +56,24 @@ def end_night(connection: Connection, record: NightRecord) -> None:
 
 
 def nights(store: Store, baseline: str | None = None) -> list[NightRecord]:
-    """Nights that have ended, in the order of their dates; of several of one date the last to end counts."""
+    """Nights that have ended, in the order of their dates.
+
+    Of several goes at one the last to end counts, of those that compared scores if there are any: what was
+    found is not forgotten because a later go stopped at the exact layers.
+    """
+    compared = exists().where(NightCell.night_id == Night.id)
     chosen = (
         select(Night.__table__, Baseline.name.label("baseline"))
         .join(Baseline, Baseline.id == Night.baseline_id)
         .where(Night.outcome.is_not(None))
-        .order_by(Night.date, Night.ended_at)
+        .order_by(compared, Night.ended_at)
     )
     if baseline is not None:
         chosen = chosen.where(Baseline.name == baseline)
     with store.connect() as connection:
         latest = {(row["date"], row["baseline"]): row for row in connection.execute(chosen).mappings()}
-        return [_night(connection, row) for row in latest.values()]
+        in_order = sorted(latest.values(), key=lambda row: (row["date"], row["ended_at"]))
+        return [_night(connection, row) for row in in_order]
 
 
 def _cell_columns(cell: NightCellRecord) -> dict[str, Any]:
