@@ -20,7 +20,7 @@ class BaselineScore:
 
     trial: TrialKey
     score: float
-    """May be NaN: a seed that ended without a usable score is part of what the code does."""
+    """Frozen from trials it is finite; a store may hold NaN, and no interval is made of it."""
 
 
 @dataclass(frozen=True)

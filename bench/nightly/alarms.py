@@ -214,7 +214,7 @@ def _obstacle(
         return "missing", f"{finished} of {planned} seeds have a score"
     if centre is None or deviation is None:
         known = sum(math.isfinite(score) for score in scores.baseline)
-        return "unjudged", f"the baseline has {known} scores in {seeds} seeds; an interval needs two or more"
+        return "unjudged", f"the baseline has {known} scores in {seeds} seeds; an interval needs all, and two"
     rounding = NO_SPREAD * max(1.0, abs(centre))
     if deviation <= rounding and mean < centre - rounding:
         same = f"all {seeds} seeds of the baseline have the score {centre:.4g}"

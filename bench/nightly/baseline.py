@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bench.nightly.timing import pace_as_json
 from bench.nightly_records import BaselineRecord, BaselineScore
 from bench.records import FAILED, FINISHED, TrialKey
 from bench.store.database import Store
+from bench.store.location import without_password
 from bench.store.queries import stored_scores
 
 FEW = 5
@@ -30,7 +32,8 @@ class Gathered:
     scores: tuple[BaselineScore, ...]
     failed: tuple[TrialKey, ...]
     without_score: tuple[TrialKey, ...]
-    """Finished, but the protocol gives no score (`rat` with fewer than ten evaluations)."""
+    """Finished, but the protocol gives no score (`rat` with fewer than ten evaluations), or one that is not
+    finite: against such a baseline every night would be red."""
     left: tuple[TrialKey, ...]
     """Not run, or not to their end."""
 
@@ -51,7 +54,7 @@ def gather(store: Store | None, cells: Sequence[CanaryCell], seeds: Sequence[int
             failed.append(key)
         elif state != FINISHED:
             left.append(key)
-        elif score is None:
+        elif score is None or not math.isfinite(score):
             without_score.append(key)
         else:
             scores.append(BaselineScore(key, score))
@@ -76,7 +79,7 @@ def require_complete(gathered: Gathered, file: NightlyFile, store: str) -> None:
         for keys, what in (
             (gathered.left, "have not been run to their end"),
             (gathered.failed, "failed (`bench status` says why)"),
-            (gathered.without_score, "have no score under their protocol"),
+            (gathered.without_score, "have no score under their protocol, or none that is finite"),
         )
         if keys
     ]
@@ -126,7 +129,7 @@ def run_command(grid: Canary, seeds: Sequence[int], store: str, *, retry: bool =
             words += [option, str(value)]
     for algorithm, settings in grid.settings.items():
         words += [f"--set={algorithm}.{name}={value}" for name, value in settings.items()]
-    return shlex.join([*words, *(["--retry", "failed"] if retry else []), "--store", store])
+    return shlex.join([*words, *(["--retry", "failed"] if retry else []), "--store", without_password(store)])
 
 
 def _tasks(grid: Canary) -> list[str]:

@@ -11,6 +11,7 @@ from bench.nightly_records import BaselineRecord, BaselineScore, NoteRecord
 from bench.records import TrialKey, hash_of
 from bench.store.columns import number_columns, number_from, storable
 from bench.store.database import Store
+from bench.store.location import without_password
 from bench.store.models import Baseline, Note
 from bench.store.models import BaselineScore as ScoreRow
 from bench.store.recording import ConflictError
@@ -150,7 +151,7 @@ def _ids(connection: Connection) -> dict[str, int]:
 def none_yet(place: str) -> BenchError:
     """The error for a store without any baseline."""
     return BenchError(
-        f"there is no baseline in the store {place}",
+        f"there is no baseline in the store {without_password(place)}",
         "A night is held against a frozen one.",
         'Freeze one: bench baseline freeze NAME --reason "..."',
     )
