@@ -28,7 +28,7 @@ Status = Literal["as expected", "slower", "faster", "missing", "not compared"]
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Where and how something was timed; seconds are comparable only where all of it is equal."""
+    """Where and how what was timed; seconds are comparable only where all of it is equal."""
 
     hostname: str
     cpu: str
@@ -39,6 +39,8 @@ class Circumstances:
     """`eager` or `graph`."""
     precision: str
     """`float32`, with torch's settings where they differ from its defaults."""
+    work: str
+    """What is timed: `hopper-medium-v2, 20 iterations`."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def time_methods(
         idle = machine_is_idle()
         seconds = _timed(methods, task, rates, device, on_step)
         idle = idle and machine_is_idle()
-        here = circumstances(device)
+        here = circumstances(device, f"{task.name}, {rates.iterations} iterations")
     finally:
         torch.set_num_threads(before)
     return tuple(Pace(*key, tuple(times), here, idle) for key, times in seconds.items())
@@ -69,8 +69,8 @@ def _timed(
     return seconds
 
 
-def circumstances(device: str) -> Circumstances:
-    """Where and how this process times."""
+def circumstances(device: str, work: str) -> Circumstances:
+    """Where and how this process times what."""
     return Circumstances(
         hostname=socket.gethostname(),
         cpu=cpu_model(),
@@ -78,6 +78,7 @@ def circumstances(device: str) -> Circumstances:
         threads=torch.get_num_threads(),
         runner=chosen_runner("auto", device),
         precision=json.dumps(precision_settings(), sort_keys=True),
+        work=work,
     )
 
 

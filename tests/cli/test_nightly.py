@@ -262,7 +262,7 @@ def test_a_verdict_that_turns_fails_the_night_even_by_way_of_inconclusive(nightl
 
 
 def test_a_method_that_became_slower_on_the_same_machine_is_red(nightly, tmp_path, monkeypatch):
-    here = Circumstances("a-machine", "a processor", "cpu: a processor", 2, "eager", "float32")
+    here = Circumstances("a-machine", "a processor", "cpu: a processor", 2, "eager", "float32", "hopper")
 
     def timed(factor, where=here):
         seconds = tuple(factor * (1 + number / 1000) for number in range(8))

@@ -16,6 +16,7 @@ from bench.nightly.baseline import run_command, seeds_text
 from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds
 from bench.nightly.config import MOST_SEEDS, Canary, SpeedRates, load_nightly
 from bench.nightly.timing import pace_as_json, pace_from_json, time_methods
+from bench.store.baselines import none_yet
 from bench.training.speed import PhaseSpeed
 from tests.nightly.tiny_nights import write_canary
 
@@ -93,6 +94,13 @@ def test_a_command_names_its_store_and_asks_for_another_attempt_where_told():
     assert command.endswith("--retry failed --store 'my store.sqlite'")
 
 
+def test_what_is_told_about_a_server_has_no_password_in_it():
+    place = "postgresql://me:s3cret@host/name"
+    grid = Canary(tasks=("hopper-medium-v2",), algorithms=("bc",))
+    assert "s3cret" not in run_command(grid, (0,), place)
+    assert "s3cret" not in str(none_yet(place).what)
+
+
 def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
     times = itertools.count(1.0)
 
@@ -112,6 +120,8 @@ def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
         ("dtql paper", training, (3.0, 6.0)),
     ]
     assert all(pace.exclusive for pace in timed)
+    # Another task or number of iterations is other work, whose seconds say nothing.
+    assert {pace.circumstances.work for pace in timed} == {"hopper-medium-v2, 20 iterations"}
     assert pace_from_json(json.loads(json.dumps(pace_as_json(timed)))) == timed
 
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from bench.nightly.pace import Circumstances, Pace, compare_pace, repeats_needed, smallest_p
 
-HERE = Circumstances("vm", "Xeon", "cpu: Xeon", 2, "eager", "float32")
+HERE = Circumstances("vm", "Xeon", "cpu: Xeon", 2, "eager", "float32", "hopper, 20 iterations")
 STEADY = tuple(20 + 0.01 * number for number in range(8))
 
 
@@ -89,6 +89,7 @@ def test_repeats_needed(quantities, rate, needed):
         ("threads", 4),
         ("runner", "graph"),
         ("precision", "tf32"),
+        ("work", "hopper, 1000 iterations"),
     ],
 )
 def test_different_machines_or_settings_are_never_compared(field, value):
