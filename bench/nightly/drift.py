@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from bench.nightly.alarms import NightComparison
 from bench.nightly.chance import Baselines
 
 LARGEST_SCORE = 3.0
@@ -85,8 +84,11 @@ def drift_rule(*, cells: int, baseline_seeds: int, seeds: int, rate: float, nigh
 
 def normal_score(t: ArrayLike, baseline_seeds: int) -> NDArray[np.float64]:
     """The standard normal quantile of t's probability, any shape, cut at +-3."""
-    score = special.ndtri(special.stdtr(baseline_seeds - 1, t))
-    return np.clip(score, -LARGEST_SCORE, LARGEST_SCORE)
+    return _score_of(special.stdtr(baseline_seeds - 1, t))
+
+
+def _score_of(probability: ArrayLike) -> NDArray[np.float64]:
+    return np.clip(special.ndtri(probability), -LARGEST_SCORE, LARGEST_SCORE)
 
 
 def next_sums(sums: ArrayLike, scores: ArrayLike, slack: ArrayLike) -> NDArray[np.float64]:
@@ -94,13 +96,13 @@ def next_sums(sums: ArrayLike, scores: ArrayLike, slack: ArrayLike) -> NDArray[n
     return np.maximum(0.0, np.asarray(sums) - scores - slack)
 
 
-def after_night(state: DriftState, night: NightComparison, rule: DriftRule) -> DriftState:
-    """The state after one more night; cells without a t tonight keep their sums."""
+def after_night(state: DriftState, p_below: Mapping[str, float | None], rule: DriftRule) -> DriftState:
+    """The state after one more night, from each cell's P-value; cells without one keep their sums."""
     sums = dict(state.sums)
-    for cell in night.cells:
-        if cell.t is not None:
-            score = normal_score(cell.t, cell.baseline_seeds)
-            sums[cell.cell] = min(rule.limit, float(next_sums(sums.get(cell.cell, 0.0), score, rule.slack)))
+    for cell, probability in p_below.items():
+        if probability is not None:
+            total = next_sums(sums.get(cell, 0.0), _score_of(probability), rule.slack)
+            sums[cell] = min(rule.limit, float(total))
     return DriftState(sums)
 
 

@@ -26,10 +26,11 @@ def drift_after(earlier: Sequence[NightRecord], comparison: NightComparison, set
         rate=settings.drift.rate,
         nights=settings.drift.nights,
     )
-    held = [night for night in earlier if night.cells]
-    before = held[-1].cells if held else ()
-    sums = {cell_name(cell.cell): cell.drift for cell in before if cell.drift is not None}
-    state = after_night(DriftState(sums), comparison, rule)
+    # From the first night on, so that one that was finished after its successor counts as well.
+    held = [{cell_name(cell.cell): cell.p_below for cell in night.cells} for night in earlier]
+    state = DriftState()
+    for p_below in (*held, {cell.cell: cell.p_below for cell in comparison.cells}):
+        state = after_night(state, p_below, rule)
     return Drift(state.sums, rule.limit, drifting(state, rule))
 
 

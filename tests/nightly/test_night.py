@@ -70,13 +70,31 @@ def test_the_sums_go_on_from_the_last_night_and_the_limit_is_red(tmp_path):
     assert drift_after([history[0], stopped], low, settings) == drift_after(history[:1], low, settings)
 
 
+def test_a_night_that_ends_after_the_next_one_counts_in_the_sums(tmp_path):
+    settings = load_nightly(write_canary(tmp_path, drift={"nights": 5, "rate": 0.01})).settings
+
+    def held(number, comparison, earlier):
+        findings = found(comparison, drift=drift_after(earlier, comparison, settings))
+        begun = samples.begun(samples.night_record(f"night-{number}", date(2026, 11, 1 + number)))
+        return ended(begun, findings, baseline_of())
+
+    low, lower = compared(48.6, 48.7), compared(48.4, 48.5)
+    first = held(0, low, [])
+    second = held(1, lower, [first])
+    hurried = held(2, low, [first])
+    in_order = held(2, low, [first, second])
+    assert hurried.cells[0].drift < in_order.cells[0].drift
+    fourth = [drift_after([first, second, third], low, settings) for third in (hurried, in_order)]
+    assert fourth[0] == fourth[1]
+
+
 def test_the_record_of_a_night_says_what_fired_and_what_was_confirmed():
     first = compared(20.0, 21.0)
     second = confirm_night(first, [CellScores(NAME, BASELINE, (20.5, None, 19.5))], 0.05)
     begun = samples.begun(samples.night_record())
     (cell,) = ended(begun, found(first, confirmation=second), baseline_of()).cells
     assert (cell.cell, cell.status, cell.n, cell.lost, cell.mean) == (CELL, "below", 2, 0, 20.5)
-    assert (cell.confirmation_n, cell.confirmation_mean, cell.confirmed) == (2, 20.0, False)
+    assert (cell.confirmation_n, cell.confirmation_mean, cell.confirmed) == (2, 20.0, None)
     # A fresh seed that failed settles nothing, so it is red too.
     assert found(first, confirmation=second).outcome == "red"
     whole = confirm_night(first, [CellScores(NAME, BASELINE, (20.5, 20.0, 19.5))], 0.05)
