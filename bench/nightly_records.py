@@ -87,7 +87,7 @@ class NightCellRecord:
     """Scores of the fresh seeds that were run because of the alarm."""
     confirmation_mean: float | None
     confirmed: bool | None
-    """Whether the fresh seeds fired too; None where there was no alarm."""
+    """Whether the fresh seeds fired too; None where there was no alarm, or where some of them were lost."""
     drift: float | None
     """Cumulative sum over the nights since the baseline (standard deviations)."""
     drifting: bool

@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from bench.nightly.alarms import CellComparison
 from bench.nightly.comparison import cell_name
 from bench.nightly.findings import Findings
 from bench.nightly_records import BaselineRecord, NightCellRecord, NightRecord, NightVerdict
@@ -57,11 +58,16 @@ def _cells(found: Findings, baseline: BaselineRecord) -> Iterator[NightCellRecor
             p_below=cell.p_below,
             confirmation_n=0 if second is None else second.seeds,
             confirmation_mean=None if second is None else second.mean,
-            confirmed=None if second is None else second.status == "below",
+            confirmed=_confirmed(second),
             drift=found.drift.sums.get(cell.cell),
             drifting=cell.cell in found.drift.cells,
             remark=cell.reason,
         )
+
+
+def _confirmed(fresh: CellComparison | None) -> bool | None:
+    """Whether an alarm stands; fresh seeds of which some were lost settle nothing."""
+    return None if fresh is None or fresh.status == "missing" else fresh.status == "below"
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 (whatever JSON has)

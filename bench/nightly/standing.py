@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bench.nightly.alarms import CellComparison, NightComparison
 from bench.nightly.comparison import cell_name, compare_with_baseline, latest_night
-from bench.nightly.config import ScoreRates, Seeds
+from bench.nightly.config import ScoreRates
 from bench.nightly.findings import number
 from bench.nightly_records import BaselineRecord
 from bench.report.renderers import junit
@@ -61,13 +61,7 @@ def standing(store: Store, made_at: datetime, tasks: Sequence[str] | None = None
     kept = tuple(score for score in baseline.scores if tasks is None or score.trial.task in tasks)
     chosen = replace(baseline, scores=kept)
     comparison = compare_with_baseline(store, chosen, night.seeds, rates.family_rate)
-    # With fewer fresh seeds than were to be run nothing is cleared: some were lost.
-    wanted = Seeds.model_validate(baseline.configuration.get("seeds", {})).confirmation
-    cleared = frozenset(
-        cell_name(cell.cell)
-        for cell in night.cells
-        if cell.confirmed is False and cell.confirmation_n >= wanted
-    )
+    cleared = frozenset(cell_name(cell.cell) for cell in night.cells if cell.confirmed is False)
     return Standing(chosen, night.seeds, comparison, cleared, made_at)
 
 

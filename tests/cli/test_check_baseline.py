@@ -58,7 +58,9 @@ def against_baseline(bench, path, *arguments):
         ((40.0, 41.0), {"confirmed": True, "confirmation_n": 6}, "below", 1),
         ((40.0, 41.0), {"confirmed": False, "confirmation_n": 6}, "below, cleared by fresh seeds", 0),
         # Fresh seeds that were lost clear nothing.
-        ((40.0, 41.0), {"confirmed": False, "confirmation_n": 5}, "below", 1),
+        ((40.0, 41.0), {"confirmed": None, "confirmation_n": 5}, "below", 1),
+        # That night was configured to have fewer of them than nights had when the baseline was frozen.
+        ((40.0, 41.0), {"confirmed": False, "confirmation_n": 3}, "below, cleared by fresh seeds", 0),
         ((50.0, None), {}, "missing", 1),
     ],
 )
