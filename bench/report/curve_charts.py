@@ -15,8 +15,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
 from bench.report.mean_curves import LEAST_SEEDS, LEVEL, MeanCurve, newest
 from bench.report.measured import Measured
-from bench.report.series import Series, count_text, doubts, in_order, names_of, styles_of
-from bench.report.styles import Style, style_of
+from bench.report.series import Series, count_text, doubts, failures, in_order, names_of, styles_of
+from bench.report.styles import Style
 
 Curves = Mapping[Series, MeanCurve]
 
@@ -66,24 +66,10 @@ def _about(curves: Sequence[tuple[Series, MeanCurve]], measured: Sequence[Measur
         f"Mean over training seeds ({count_text(curve.seeds for _, curve in curves)}); {_BAND}. "
         "Score 0 is a random policy, 100 an expert.",
         f"Still running, seeds so far: {', '.join(sorted(running))}." if running else "",
-        _failed(measured),
+        failures(measured),
         doubts(measured),
     )
     return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _failed(measured: Iterable[Measured]) -> str:
-    counts: dict[str, tuple[int, int]] = {}
-    for entry in measured:
-        failed = sum(trial.state == "failed" for trial in entry.trials)
-        before, total = counts.get(entry.algorithm, (0, 0))
-        counts[entry.algorithm] = (before + failed, total + len(entry.trials))
-    parts = [
-        f"{style_of(algorithm).label} {failed} of {total}"
-        for algorithm, (failed, total) in sorted(counts.items())
-        if failed
-    ]
-    return f"Failed trials are left out: {', '.join(parts)}." if parts else ""
 
 
 def _methods(curves: Iterable[Series]) -> tuple[str, ...]:

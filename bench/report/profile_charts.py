@@ -19,7 +19,7 @@ from bench.report.profiles import (
     profile_of,
     thresholds_of,
 )
-from bench.report.series import Series, by_series, coverage, doubts, labels_of, styles_of
+from bench.report.series import Series, by_series, coverage, doubts, failures, labels_of, styles_of
 from bench.report.statistics import Interval, bootstrap_caveat
 
 _LINE, _BAND_ALPHA = 1.3, 0.15
@@ -41,7 +41,7 @@ def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | 
         "profiles",
         f"profile-{name}",
         title,
-        _about(what, series),
+        _about(what, series, data, tasks),
         _methods(series),
         _tasks(series, tasks),
         lambda look: _drawn_profiles(look, series),
@@ -62,20 +62,21 @@ def aggregate_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart 
         "profiles",
         f"aggregate-{name}",
         f"Aggregate scores, {name}",
-        _about(what, series),
+        _about(what, series, data, tasks),
         _methods(series),
         _tasks(series, tasks),
         lambda look: _drawn_aggregates(look, series),
     )
 
 
-def _about(what: str, series: Cells) -> str:
+def _about(what: str, series: Cells, data: ReportData, tasks: Sequence[str]) -> str:
     caveat = bootstrap_caveat(fewest_seeds(series))
     entries = [entry for by_task in series.values() for entry in by_task.values()]
     sentences = (
         what,
         f"{caveat[0].upper()}{caveat[1:]}." if caveat else "",
         coverage(series),
+        failures(entry for entry in data.measured if entry.task in tasks),
         doubts(entries),
     )
     return " ".join(sentence for sentence in sentences if sentence)

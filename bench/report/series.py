@@ -138,6 +138,21 @@ def doubts(entries: Iterable[Measured]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def failures(measured: Iterable[Measured]) -> str:
+    """A sentence on the trials that failed, and so are in no mean; often empty."""
+    counts: dict[str, tuple[int, int]] = {}
+    for entry in measured:
+        failed = sum(trial.state == "failed" for trial in entry.trials)
+        before, total = counts.get(entry.algorithm, (0, 0))
+        counts[entry.algorithm] = (before + failed, total + len(entry.trials))
+    parts = [
+        f"{style_of(algorithm).label} {failed} of {total}"
+        for algorithm, (failed, total) in sorted(counts.items())
+        if failed
+    ]
+    return f"Failed trials are left out: {', '.join(parts)}." if parts else ""
+
+
 def coverage(series: Mapping[Series, Mapping[str, Measured]]) -> str:
     """On how many tasks the series were measured; a warning where not all on the same."""
     tasks = {frozenset(by_task) for by_task in series.values()}

@@ -15,8 +15,8 @@ from bench.report.charts import Chart, Look, Section, frame, plain_axes
 from bench.report.costs import Circumstances, Costs, action_milliseconds, training_hours
 from bench.report.measured import ReportData
 from bench.report.printed_costs import CostSource, PrintedCost, printed_costs
-from bench.report.series import by_series, coverage, doubts
-from bench.report.tradeoffs import LEVEL, Mark, Point, measured_points, printed_points
+from bench.report.series import by_series, coverage, doubts, failures
+from bench.report.tradeoffs import LEVEL, Mark, Point, measured_points, printed_points, with_costs
 
 _COSTS: dict[Section, tuple[str, str]] = {
     "score-time": ("training time", "training time per seed (hours)"),
@@ -56,7 +56,7 @@ def _chart(
     printed: Sequence[PrintedCost] = (),
     domain: str = "",
 ) -> Chart | None:
-    series = by_series(data.measured, tasks)
+    series = with_costs(by_series(data.measured, tasks), costs)
     measured = measured_points(series, costs)
     if not measured:
         return None
@@ -67,6 +67,7 @@ def _chart(
         f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none over few seeds).",
         coverage(series),
         *_marks(points, section, costs.circumstances, printed),
+        failures(entry for entry in data.measured if entry.task in tasks),
         doubts(entries),
     )
     cost, label = _COSTS[section]

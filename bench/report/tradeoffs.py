@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,11 +39,19 @@ class Point:
 
 def measured_points(series: Mapping[Series, Mapping[str, Measured]], costs: Costs) -> list[Point]:
     """A point for each series that has costs: alone where they are known for every task, else shared."""
+    series = with_costs(series, costs)
     labels, styles = labels_of(series), styles_of(list(series))
-    found = (
-        _point(labels[one], styles[one], list(by_task.values()), costs) for one, by_task in series.items()
-    )
-    return [point for point in found if point is not None]
+    return [_point(labels[one], styles[one], by_task, costs) for one, by_task in series.items()]
+
+
+def with_costs(
+    series: Mapping[Series, Mapping[str, Measured]], costs: Costs
+) -> dict[Series, dict[str, Measured]]:
+    """The cells whose cost is known: a point's name must not promise tasks that are not in it."""
+    known = {
+        one: {task: by_task[task] for task in _known(by_task, costs)[1]} for one, by_task in series.items()
+    }
+    return {one: by_task for one, by_task in known.items() if by_task}
 
 
 def printed_points(costs: Iterable[PrintedCost], domain: str) -> list[Point]:
@@ -62,23 +70,27 @@ def printed_points(costs: Iterable[PrintedCost], domain: str) -> list[Point]:
     ]
 
 
-def _point(name: str, style: Style, entries: Sequence[Measured], costs: Costs) -> Point | None:
-    mark: Mark = "alone"
-    priced = [(entry, costs.alone(entry)) for entry in entries]
-    if any(cost is None for _, cost in priced):
-        mark = "shared"
-        priced = [(entry, costs.shared(entry)) for entry in entries]
-    known = [(entry, cost) for entry, cost in priced if cost is not None]
-    if not known:
-        return None
-    scores = [entry.scores for entry, _ in known]
+def _known(by_task: Mapping[str, Measured], costs: Costs) -> tuple[Mark, dict[str, float]]:
+    """How costs came about, and those that are known, by task."""
+    alone = _prices(by_task, costs.alone)
+    return ("alone", alone) if len(alone) == len(by_task) else ("shared", _prices(by_task, costs.shared))
+
+
+def _prices(by_task: Mapping[str, Measured], cost_of: Callable[[Measured], float | None]) -> dict[str, float]:
+    costs = {task: cost_of(entry) for task, entry in by_task.items()}
+    return {task: cost for task, cost in costs.items() if cost is not None}
+
+
+def _point(name: str, style: Style, by_task: Mapping[str, Measured], costs: Costs) -> Point:
+    mark, prices = _known(by_task, costs)
+    scores = [entry.scores for entry in by_task.values()]
     interval = stratified_t_interval(scores, LEVEL)
     # As for the bands of curves: one degree of freedom makes an interval that dwarfs everything.
     bounded = math.isfinite(interval.low) and sum(len(task) - 1 for task in scores) > 1
     return Point(
         name,
         style,
-        statistics.fmean(cost for _, cost in known),
+        statistics.fmean(prices.values()),
         interval.estimate,
         interval.low if bounded else math.nan,
         interval.high if bounded else math.nan,

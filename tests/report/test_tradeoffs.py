@@ -10,7 +10,7 @@ from scipy import stats
 from bench.catalog import load_catalog
 from bench.report.costs import action_milliseconds, training_hours
 from bench.report.figures import page_figures
-from bench.report.measured import Origin, ReportData
+from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.printed_costs import load_cost_sources, printed_costs
 from bench.report.series import by_series
 from bench.report.tradeoffs import measured_points
@@ -97,6 +97,33 @@ def test_a_point_is_the_mean_over_tasks_with_its_interval():
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 1)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts)) / 2
     assert (point.low, point.high) == (pytest.approx(45 - half), pytest.approx(45 + half))
+
+
+def test_a_point_promises_no_tasks_whose_cost_is_unknown():
+    other, tasks = "walker2d-medium-v2", [TASK, "walker2d-medium-v2"]
+    more = tuple(SeedScore(trial, trial, "finished", 70.0) for trial in (20, 21, 22))
+    most = tuple(SeedScore(trial, trial, "finished", 60.0) for trial in (30, 31))
+    cells = (
+        measured(TASK, (10.0, 20.0)),
+        measured(other, trials=more),
+        measured(TASK, algorithm="srpo", trials=most),
+        measured(other, algorithm="srpo", trials=most),
+    )
+    data = data_of(*cells, latencies=dict.fromkeys((10, 11, 30, 31), 0.001))
+    dtql, srpo = measured_points(by_series(data.measured, tasks), action_milliseconds(data, tasks))
+    assert (dtql.name, dtql.score) == ("DTQL (n = 2, 1 task)", pytest.approx(15.0))
+    assert (srpo.name, srpo.score) == ("SRPO (n = 2, 2 tasks)", pytest.approx(60.0))
+    shown = [figure for figure in page_figures(data) if figure.id == "score-latency-d4rl-locomotion"]
+    assert ["Not all methods cover the same tasks" in figure.about for figure in shown] == [True]
+
+
+@pytest.mark.parametrize("section", ["score-latency", "profiles"])
+def test_failed_trials_are_told_wherever_means_are_shown(section):
+    trials = tuple(SeedScore(seed, seed, state, 50.0) for seed, state in enumerate(("finished", "failed")))
+    data = data_of(measured(TASK, trials=trials), latencies={0: 0.001})
+    figures = [figure for figure in page_figures(data) if figure.section == section]
+    assert figures
+    assert all("Failed trials are left out: DTQL 1 of 2." in figure.about for figure in figures)
 
 
 def test_two_seeds_of_one_task_have_no_interval():
