@@ -104,7 +104,7 @@ def _components(entry: Measured, cell: PaperCell, episodes: FinalEpisodes) -> Co
     """Variance between and within our seeds, of the evaluation that gave the score."""
     if cell.spread_kind != "se_over_rollouts" or entry.protocol != "last":
         return None
-    scored = [episodes.get(trial.trial_id, ()) for trial in entry.trials if trial.score is not None]
+    scored = [episodes.get(trial.trial_id, ()) for trial in entry.scored]
     if len(scored) < 2 or not scored[0] or len({len(scores) for scores in scored}) > 1:
         return None
     values = np.asarray(scored)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.report.cell_verdicts import MOST_FURTHER_SEEDS
-from bench.report.measured import ReportData
+from bench.report.measured import ReportData, SeedScore
 from bench.report.paper import Erratum
 from bench.report.verdicts import judge
 from tests.report.builders import measured
@@ -110,6 +110,17 @@ def test_a_pooled_error_without_our_episodes_is_taken_at_its_widest(kept):
     cell = own(80.0, spread=0.5, spread_kind="se_over_rollouts", episodes=10)
     verdict = verdict_on(cell, around(80.0), final_episodes=kept)
     expect(verdict, 0.0, math.sqrt(0.625 / 5 + 10 * 0.5**2), 4)
+
+
+def test_a_seed_without_a_score_takes_nothing_from_what_the_others_episodes_show():
+    cell = own(80.0, spread=0.5, spread_kind="se_over_rollouts", episodes=4)
+    whole = seeds(*(40.0 + one for one in AT), episodes=4)
+    wobble = (-3.0, -1.0, 1.0, 3.0)
+    kept = {t.trial_id: tuple(t.score + one for one in wobble) for t in whole.trials}
+    lost = SeedScore(99, 9, "finished", math.nan)
+    entry = replace(whole, trials=(*whole.trials, lost))
+    verdict = verdict_on(cell, entry, final_episodes=kept | {99: (math.nan, 1.0, 1.0, 1.0)})
+    assert verdict.comparison == verdict_on(cell, whole, final_episodes=kept).comparison
 
 
 def test_an_unstated_number_of_seeds_is_taken_as_three():
