@@ -9,7 +9,7 @@ import pytest
 from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.renderers.html import render
-from bench.report.renderers.page.verdicts import strip_of, to_decide
+from bench.report.renderers.page.verdicts import headline, strip_of, to_decide
 from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
 from tests.report.verdicts import cell_verdict, comparison, judged_table, toy_judgement
 
@@ -163,6 +163,15 @@ def test_the_list_begins_with_what_needs_attention(page):
         "hopper-medium-v2", "walker2d-medium-v2", "halfcheetah-medium-v2", AWKWARD, "antmaze-umaze-v0",
     ]  # fmt: skip
     assert "few seeds; 7 further seeds would decide" in page.text
+
+
+def test_what_lacks_seeds_is_not_called_judged():
+    one_seed = cell_verdict("inconclusive", "b", reasons=("1 seed: no spread to judge by",))
+    answer = headline(Judgement((one_seed,)), toy_data())
+    assert answer.startswith("No printed number can be judged yet: 1 cell measured, none")
+    tested = cell_verdict("reproduced", AWKWARD, comparison(-0.1, 2.0))
+    answer = headline(Judgement((tested, one_seed)), toy_data())
+    assert answer == "1 of 1 judged cell reproduced, 0 not reproduced, 0 inconclusive."
 
 
 def test_what_would_decide_is_said_only_where_seeds_would():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -86,8 +87,8 @@ def to_decide(verdict: CellVerdict) -> str:
 
 def headline(judgement: Judgement, data: ReportData) -> str:
     """The answer in a sentence."""
-    counts = judgement.counts()
-    judged = sum(number for outcome, number in counts.items() if outcome != "not comparable")
+    counts = Counter(cell.outcome for cell in judgement.cells if cell.comparison is not None)
+    judged = counts.total()
     if not data.measured:
         return "Nothing has been measured yet."
     if not judgement.cells:
@@ -95,7 +96,7 @@ def headline(judgement: Judgement, data: ReportData) -> str:
     if not judged:
         return (
             f"No printed number can be judged yet: {count(len(judgement.cells), 'cell')} measured, none "
-            "under the conditions of its paper."
+            "under the conditions of its paper and with seeds enough."
         )
     suites = [suite.outcome for suite in judgement.suites if suite.comparison is not None]
     of_suites = (
