@@ -117,9 +117,11 @@ def _show(
     file: NightlyFile, seeds: tuple[int, ...], settings: Settings, store: str, baseline: str | None
 ) -> None:
     from bench.cli.dry_run import show_grid
+    from bench.nightly.papers import margins_of
     from bench.store.baselines import find_baseline, none_yet
     from bench.store.database import opened_if_made
 
+    margins_of(file)
     with opened_if_made(store) as opened:
         if opened is None:
             raise none_yet(store)

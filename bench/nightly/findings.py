@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from bench.nightly.alarms import CellComparison, NightComparison
 from bench.nightly.exact import ExactFinding
@@ -83,6 +84,12 @@ class Findings:
     pace: tuple[PaceComparison, ...] = ()
     verdicts: Mapping[Key, VerdictOutcome] = field(default_factory=dict)
     changes: tuple[VerdictChange, ...] = ()
+    margins: Mapping[str, Any] = field(default_factory=dict)
+    """Of these verdicts, as in their file."""
+    margins_before: Mapping[str, Any] | None = None
+    """Of the verdicts of the last night; None where there was none."""
+    margins_file: str = ""
+    """Empty: the installation's."""
     options: str = ""
     """What was typed to name configuration and store, for commands of the nightly job that are told."""
     store: str = ""
@@ -97,6 +104,11 @@ class Findings:
     def confirmed(self) -> tuple[str, ...]:
         """Cells that fired twice."""
         return () if self.confirmation is None else self.confirmation.alarms
+
+    @property
+    def other_margins(self) -> bool:
+        """Whether verdicts may have turned because the margins were changed."""
+        return self.margins_before not in (None, self.margins)
 
     @property
     def outcome(self) -> Outcome:
@@ -158,9 +170,8 @@ class Findings:
 
     def _drift_problems(self) -> list[Problem]:
         what = "has been somewhat below the baseline for too many nights (cumulative sum at its limit)"
-        advice = (
-            "Look at its nights: bench query \"SELECT date, mean, drift FROM nightly WHERE task = '...'\""
-        )
+        nights = "SELECT algorithm, task, date, mean, drift FROM nightly ORDER BY algorithm, task, date"
+        advice = f'Look at its nights: bench query "{nights}"{self._at}'
         return [Problem(f"{cell}: {what}", advice) for cell in self.drift.cells]
 
     def _pace_problems(self) -> list[Problem]:
@@ -173,9 +184,12 @@ class Findings:
         return problems
 
     def _verdict_problems(self) -> list[Problem]:
+        margins = f" --margins {shlex.quote(self.margins_file)}" if self.margins_file else ""
+        since = " (the margins were changed as well)" if self.other_margins else ""
         return [
             Problem(
-                change.sentence, f"Look at it: bench check --explain {'/'.join(change.key[1:])}{self._at}"
+                f"{change.sentence}{since}",
+                f"Look at it: bench check --explain {'/'.join(change.key[1:])}{self._at}{margins}",
             )
             for change in self.changes
             if change.fails

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bench.nightly.alarms import NightComparison
 from bench.nightly.comparison import cell_name
@@ -58,6 +59,12 @@ def turned(
         if before.get(key) != verdicts.get(key)
     ]
     return tuple(sorted(changes, key=lambda change: (not change.fails, change.key)))
+
+
+def margins_before(earlier: Sequence[NightRecord]) -> Mapping[str, Any] | None:
+    """By which the last night that was compared with the papers judged; None where that is not known."""
+    reports = [night.report or {} for night in earlier if night.cells]
+    return reports[-1].get("margins") if reports else None
 
 
 def _last_decided(checked: Sequence[Mapping[Key, str]], key: Key) -> str | None:

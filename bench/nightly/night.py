@@ -28,13 +28,14 @@ from bench.nightly.comparison import changed_cells, compare_with_baseline, paire
 from bench.nightly.config import NightlyFile
 from bench.nightly.exact import Fingerprints, differences, fingerprints
 from bench.nightly.findings import Excused, Findings
-from bench.nightly.history import drift_after, turned
+from bench.nightly.history import drift_after, margins_before, turned
 from bench.nightly.pace import Pace, PaceComparison, compare_pace
-from bench.nightly.papers import verdicts_of
+from bench.nightly.papers import margins_of, margins_path, verdicts_of
 from bench.nightly.timing import pace_from_json, time_methods
 from bench.nightly_records import BaselineRecord, NightRecord, NoteRecord
 from bench.provenance import describe_run
 from bench.records import hash_of
+from bench.report.margins import Margins
 from bench.store.baselines import find_baseline, none_yet, notes
 from bench.store.database import Store, open_store, opened_if_made
 from bench.store.location import without_password
@@ -84,8 +85,10 @@ def hold_night(request: NightRequest, work: Work) -> Findings | None:
 
     Raises
     ------
-    BenchError : there is no store or no baseline yet, data cannot be had, or what `run_grid` raises.
+    BenchError : there is no store or no baseline yet, the margins cannot be read, data cannot be had, or what
+        `run_grid` raises.
     """
+    margins = margins_of(request.file)  # A mistake in them is told before hours of work.
     with opened_if_made(request.store) as made:
         if made is None:
             raise none_yet(request.store)
@@ -103,7 +106,7 @@ def hold_night(request: NightRequest, work: Work) -> Findings | None:
         )
         writer.begin_night(begun)
         try:
-            found = _hold(request, work, store, baseline)
+            found = _hold(request, work, store, baseline, margins)
             if found is not None:
                 writer.end_night(ended(begun, found, baseline))
         finally:
@@ -135,7 +138,9 @@ def canary_tasks(file: NightlyFile) -> tuple[Task, ...]:
     return tuple({cell.task.name: cell.task for cell in file.cells}.values())
 
 
-def _hold(request: NightRequest, work: Work, store: Store, baseline: BaselineRecord) -> Findings | None:
+def _hold(
+    request: NightRequest, work: Work, store: Store, baseline: BaselineRecord, margins: Margins
+) -> Findings | None:
     found = _exact(request, work, store, baseline)
     if found.stopped:
         return found
@@ -156,7 +161,7 @@ def _hold(request: NightRequest, work: Work, store: Store, baseline: BaselineRec
         if confirmation is None:
             return None
     work.say("Drift over the nights, and the papers")
-    verdicts = verdicts_of(store, catalog, request.file)
+    verdicts = verdicts_of(store, catalog, margins)
     earlier = [night for night in nights(store) if night.date < request.date]
     since = [night for night in earlier if night.baseline == baseline.name]
     return replace(
@@ -167,6 +172,8 @@ def _hold(request: NightRequest, work: Work, store: Store, baseline: BaselineRec
         drift=drift_after(since, comparison, request.file.settings),
         verdicts=verdicts,
         changes=turned(earlier, verdicts),
+        margins=margins.model_dump(mode="json"),
+        margins_before=margins_before(earlier),
     )
 
 
@@ -189,6 +196,7 @@ def _exact(request: NightRequest, work: Work, store: Store, baseline: BaselineRe
         tuple(excused),
         options=request.options,
         store=without_password(request.store),
+        margins_file=str(margins_path(request.file) or ""),
     )
 
 

@@ -115,6 +115,8 @@ def _papers(found: Findings) -> list[str]:
     counts = Counter(WORDS[outcome] for outcome in found.verdicts.values())
     turned = f"{len(found.changes)} turned since the last night" if found.changes else "none turned"
     lines = [f"  papers    {_counted(counts)} of {len(found.verdicts)} printed numbers; {turned}"]
+    if found.other_margins:
+        lines.append("            by other margins than on the last night")
     return lines + [f"            {line}" for line in _some([change.sentence for change in found.changes])]
 
 

@@ -261,6 +261,32 @@ def test_a_verdict_that_turns_fails_the_night_even_by_way_of_inconclusive(nightl
     assert rows("SELECT COUNT(*) FROM night_verdicts") == [(8,)]
 
 
+def test_a_verdict_that_turns_under_other_margins_says_so(nightly, tmp_path, monkeypatch):
+    key = ("dtql", "dtql", "hopper-medium-v2", "last")
+    monkeypatch.setattr(night_module, "verdicts_of", lambda *_: {key: "reproduced"})
+    assert "margins" not in nightly()[1]
+    write_canary(tmp_path, margins="own.yaml")
+    (tmp_path / "own.yaml").write_text(
+        "declared: 2026-01-01\ncell: {points: 1, deviations: 0}\nsuite: {points: 1}\n"
+    )
+    monkeypatch.setattr(night_module, "verdicts_of", lambda *_: {key: "below"})
+    code, out, _ = nightly(day=date(2026, 11, 22))
+    assert (code, "by other margins than on the last night" in out) == (1, True), out
+    told = out.split("RED")[1]
+    assert "not reproduced, below (the margins were changed as well)" in told
+    # What is told explains the verdict of the night, by its margins and from its store.
+    assert f"--explain dtql/hopper-medium-v2/last --store {STORE} --margins own.yaml" in told
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_margins_that_cannot_be_read_are_told_before_any_work(nightly, tmp_path, dry):
+    write_canary(tmp_path, margins="none.yaml")
+    code, _, errors = nightly(*dry)
+    assert (code, "none.yaml" in errors) == (2, True), errors
+    assert rows("SELECT COUNT(*) FROM trials WHERE seed > 1000") == [(0,)]
+    assert rows("SELECT COUNT(*) FROM nights") == [(0,)]
+
+
 def test_a_method_that_became_slower_on_the_same_machine_is_red(nightly, tmp_path, monkeypatch):
     here = Circumstances("a-machine", "a processor", "cpu: a processor", 2, "eager", "float32", "hopper")
 

@@ -124,6 +124,12 @@ def test_many_problems_of_one_kind_are_told_in_a_few_lines():
     assert len(as_json(findings)["problems"]) == 40
 
 
+def test_commands_that_are_told_ask_the_nights_own_store():
+    drift = Drift({NAME: 5.0}, 5.0, (NAME,))
+    (problem,) = found(compared(50.0, 51.0), drift=drift, store="my nights.sqlite").problems()
+    assert problem.do_this.endswith("--store 'my nights.sqlite'")
+
+
 def test_names_and_sentences_are_escaped_in_the_page():
     exact = (ExactFinding("losses", "<b>&", 'a "quoted" <script>', True),)
     page = html(Findings(DAY, "first", SEEDS, exact))

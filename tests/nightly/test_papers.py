@@ -7,7 +7,7 @@ from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
 from bench.catalog import load_catalog
 from bench.nightly.config import load_nightly
 from bench.nightly.history import turned
-from bench.nightly.papers import verdicts_of
+from bench.nightly.papers import margins_of, verdicts_of
 from bench.nightly_records import NightVerdict
 from bench.report.margins import load_margins
 from bench.store.database import open_store
@@ -39,12 +39,12 @@ def test_a_fall_in_the_store_turns_its_verdict_and_no_other(tmp_path, cells):
     file = load_nightly(write_canary(tmp_path))
     path = write_store(tmp_path / "bench.sqlite", drawn(cells), CATALOG)
     with open_store(path, read_only=True) as store:
-        before = verdicts_of(store, CATALOG, file)
+        before = verdicts_of(store, CATALOG, margins_of(file))
     assert before == {cell.key: "reproduced" for cell in cells}
     fallen = cells[1].key
     refill(path, drawn(cells, planted={fallen: -10.0}), CATALOG)
     with open_store(path, read_only=True) as store:
-        after = verdicts_of(store, CATALOG, file)
+        after = verdicts_of(store, CATALOG, margins_of(file))
     (change,) = turned([night(before)], after)
     assert (change.key, change.before, change.after, change.fails) == (fallen, "reproduced", "below", True)
 
@@ -56,9 +56,9 @@ def test_margins_are_those_that_the_configuration_names(tmp_path, cells):
     study = drawn(cells, planted={cells[1].key: -10.0})
     path = write_store(tmp_path / "bench.sqlite", study, CATALOG)
     with open_store(path, read_only=True) as store:
-        assert verdicts_of(store, CATALOG, load_nightly(write_canary(tmp_path)))[cells[1].key] == "below"
+        assert verdicts_of(store, CATALOG, load_margins())[cells[1].key] == "below"
         wide = load_nightly(write_canary(tmp_path, margins="wide.yaml"))
-        assert verdicts_of(store, CATALOG, wide)[cells[1].key] == "reproduced"
+        assert verdicts_of(store, CATALOG, margins_of(wide))[cells[1].key] == "reproduced"
 
 
 A, B = ("dtql", "dtql", "a", "last"), ("dtql", "dtql", "b", "last")
