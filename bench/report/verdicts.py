@@ -69,5 +69,5 @@ def _declared(margins: Margins, judged: Sequence[Measured]) -> str:
     elif unknown:
         when = f"; when {unknown} of {len(judged)} judged cells were begun is unknown."
     else:
-        when = ", before what is judged was run."
+        when = ", before what is judged was run." if judged else "."
     return f"Declared {margins.declared}{when}"

@@ -131,6 +131,7 @@ EVE, DAY = datetime(2024, 12, 31, 23, 59, tzinfo=UTC), datetime(2025, 1, 2, tzin
 def test_when_the_margins_were_declared_is_held_against_when_the_trials_began():
     assert told(DAY, DAY).endswith("Declared 2025-01-01, before what is judged was run.")
     assert told(EVE, DAY, EVE).endswith("Declared 2025-01-01, AFTER 2 of 3 judged cells had been begun.")
+    assert told().endswith("Declared 2025-01-01.")
     # A store that does not know is not taken for one that was begun later.
     unknown = "Declared 2025-01-01; when 1 of 2 judged cells were begun is unknown."
     assert told(None, DAY).endswith(unknown)
