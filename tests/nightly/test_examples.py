@@ -1,8 +1,13 @@
 """What is written about running nights is what the commands take."""
 
 import configparser
+import fcntl
+import fnmatch
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
@@ -33,7 +38,8 @@ def options_of(words):
 def test_commands_have_the_options_that_are_written(name):
     text = re.sub(r"\\\n\s*", "", TEXTS[name])
     commands = re.findall(
-        r'(?:\bbench|"\$BENCH_BIN"|"\$bin") ((?:nightly|baseline \w+|check|db merge)\b[^\n`]*)', text
+        r'(?:\bbench|"\$BENCH_BIN"|"\$HOME/\$BENCH_BIN") ((?:nightly|baseline \w+|check|db merge)\b[^\n`]*)',
+        text,
     )
     assert commands or name.endswith(".timer")
     for command in commands:
@@ -49,6 +55,39 @@ def test_the_workflow_keeps_and_restores_the_same_places():
     assert saved["key"] == restored["key"]
     # Inputs and variables reach the shell as variables of its own: nothing typed elsewhere is run as code.
     assert not any("${{" in step.get("run", "") for step in steps)
+
+
+def test_what_the_workflow_leaves_out_is_matched_first():
+    """`folder` and `!folder/part` would archive the whole folder, as patterns do not reach into one."""
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["night"]["steps"]
+    kept = next(step["with"]["path"] for step in steps if "cache/save" in step.get("uses", "")).split()
+    for left_out in (path[1:] for path in kept if path.startswith("!")):
+        assert any(fnmatch.fnmatch(left_out, path) for path in kept)
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
+def test_the_line_for_cron_mails_red_nights_alone_and_leaves_a_running_one_alone(tmp_path):
+    (line,) = re.findall(r"^30 0 \* \* \*\s+(.*)", (EXAMPLES / "crontab").read_text(), re.MULTILINE)
+    command = tmp_path / "bench"
+    command.write_text("#!/bin/sh\necho night\nexit $CODE\n")
+    command.chmod(0o700)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def mailed(code):
+        variables = {"HOME": tmp_path, "BENCH_BIN": "bench", "BENCH_FOLDER": folder, "CODE": code}
+        environment = os.environ | {name: str(value) for name, value in variables.items()}
+        return subprocess.run(
+            ["/bin/sh", "-c", line], capture_output=True, text=True, env=environment, check=False
+        )
+
+    assert [mailed(code).stdout for code in (0, 1)] == ["", "night\n"]
+    (folder / "nightly.log").write_text("of the night that runs")
+    with (folder / "nightly.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = mailed(1)
+    assert (second.stdout, second.stderr) == ("", "")
+    assert (folder / "nightly.log").read_text() == "of the night that runs"
 
 
 def test_the_units_name_each_other_and_one_file_of_variables():
