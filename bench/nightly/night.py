@@ -201,10 +201,13 @@ def _exact(request: NightRequest, work: Work, store: Store, baseline: BaselineRe
 
 
 def _excuse(layer: str, name: str, written: Sequence[NoteRecord], now: Fingerprints) -> NoteRecord | None:
-    """The latest note whose fingerprints do not differ there from what was found."""
+    """The latest note whose fingerprints do not differ there from what was found.
+
+    A part that the note has no recording of differs, too: it was not there to be accepted.
+    """
     for note in reversed(written):
         accepted = differences(Fingerprints.from_json(note.fingerprints or {}), now)
-        if not any(other.fails and (other.layer, other.name) == (layer, name) for other in accepted):
+        if not any((other.layer, other.name) == (layer, name) for other in accepted):
             return note
     return None
 

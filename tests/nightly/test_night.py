@@ -167,6 +167,17 @@ def request_(tmp_path, monkeypatch):
     return NightRequest(load_nightly(write_canary(tmp_path)), DAY, str(path), "bench nightly")
 
 
+def test_a_note_does_not_accept_what_was_not_there_when_it_was_written(request_, monkeypatch):
+    now = few_fingerprints(())
+    gone = replace(now, simulators={})
+    moved = {name: replace(recording, sha256=64 * "f") for name, recording in now.simulators.items()}
+    monkeypatch.setattr(night_module, "fingerprints", lambda *_: replace(now, simulators=moved))
+    with open_store(request_.store) as store, Writer(store) as writer:
+        writer.annotate(samples.note_record(fingerprints=gone.as_json()))
+    found = hold_night(request_, Work(lambda cells, seeds: None, lambda task: None, "cpu"))
+    assert (found.stopped, found.excused) == (True, ())
+
+
 def test_a_night_whose_grid_was_stopped_has_no_outcome(request_):
     class Stopped:
         left = 3
