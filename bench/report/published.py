@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +13,6 @@ from bench.report.statistics import (
     against_deviation,
     against_mean,
     against_pooled_error,
-    pooled_growth,
     pooled_variance,
     success_variance,
 )
@@ -100,15 +98,15 @@ class PooledError:
         return pooled_variance(self.components, self.standard_error, self.n, self.episodes)
 
     @property
-    def growth(self) -> float:
-        """How many times as much the paper's rollouts vary as ours; infinite where ours are not known."""
+    def of_ours_alone(self) -> bool:
+        """Whether the variance is what our episodes say: neither larger nor held by what is printed."""
         if self.components is None:
-            return math.inf
-        return pooled_growth(self.components, self.standard_error, self.n, self.episodes)
+            return False
+        return self.variance == self.components.of_mean(self.n, self.episodes)
 
     def against(self, ours: Sample) -> Difference:
         """With the variance between seeds that our episodes show."""
-        return against_pooled_error(ours, self.mean, self.variance, self.n, grown=self.growth > 1)
+        return against_pooled_error(ours, self.mean, self.variance, self.n, grown=not self.of_ours_alone)
 
     def lines(self, ours: Sample) -> list[str]:
         """How its variance comes about."""

@@ -257,9 +257,9 @@ def against_pooled_error(
 
     Parameters
     ----------
-    grown : whether that variance is larger than our episodes alone make it. Then the paper's few seeds count,
-        and the degrees of freedom are those of the smaller set of seeds, since the two variances are not
-        independent; otherwise both variances are ours, and so are the degrees of freedom.
+    grown : whether that variance is another than our episodes alone make it. Then the paper's few seeds
+        count, and the degrees of freedom are those of the smaller set of seeds, since the two variances are
+        not independent; otherwise both variances are ours, and so are the degrees of freedom.
 
     On success rates near 1 our spread is too small whenever our mean is high. With 0.2 of an episode's
     variance between seeds (some fail altogether) *above* is found up to sixteen times as often as stated and,

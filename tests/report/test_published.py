@@ -46,6 +46,21 @@ def test_variance_behind_a_pooled_error(between, within, error, variance):
     assert error_of(cell, Components(between, within)) == pytest.approx(variance)
 
 
+@pytest.mark.parametrize(
+    ("between", "within", "error", "degrees"),
+    [
+        (4.0, 10.0, 0.5, 9),  # what our episodes say, between 0.5^2 and 10 x 0.5^2: ten seeds of ours
+        (4.0, 10.0, (56 / 50) ** 0.5, 4),  # the paper's rollouts vary more: five seeds of its own
+        (4.0, 10.0, 0.1, 4),  # held to the most that its error allows: the paper's number again
+        (0.0, 0.0, 0.5, 4),  # held to the printed error itself
+    ],
+)
+def test_whose_seeds_make_the_degrees_of_freedom(between, within, error, degrees):
+    cell = own(spread=error, spread_kind="se_over_rollouts")
+    found = published(cell, Components(between, within)).against(Sample(70.0, 5.0, 10))
+    assert found.degrees_of_freedom == degrees
+
+
 def test_a_spread_of_unknown_meaning_is_no_evidence():
     assert published(own(spread=1.0, spread_kind="unknown"), None) is None
     assert published(own(spread=1.0, spread_kind="se_over_rollouts", episodes=None), None) is None
