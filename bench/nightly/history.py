@@ -40,6 +40,8 @@ def turned(
 ) -> tuple[VerdictChange, ...]:
     """Verdicts that differ from those of the last night that was compared with the papers; failures first.
 
+    On the first night nothing can have turned.
+
     A number fails the night that is not reproduced, below or above, and was reproduced when it was last
     decided. On its way it may have been inconclusive for some nights: that it was then not *just* reproduced
     is no reason to overlook it.
@@ -47,7 +49,9 @@ def turned(
     checked = [
         {verdict.key: verdict.outcome for verdict in night.verdicts} for night in earlier if night.cells
     ]
-    before = checked[-1] if checked else {}
+    if not checked:
+        return ()
+    before = checked[-1]
     changes = [
         VerdictChange(
             key,

@@ -144,7 +144,7 @@ def _obstacle(before: Pace | None, now: Pace | None, level: float) -> tuple[Stat
         return "not compared", f"the machine was not idle {busy}"
     repeats = len(before.seconds), len(now.seconds)
     if smallest_p(*repeats) > level:
-        least = f"{smallest_p(*repeats):.2g}, and {level:.2g} is needed"
+        least = f"{smallest_p(*repeats):.2g}, and {level:.2g} is needed: {repeats_needed(1, level)} of each"
         return "not compared", f"{repeats[1]} repeats against {repeats[0]} give no P-value below {least}"
     return "as expected", ""
 

@@ -243,7 +243,7 @@ def test_a_verdict_that_turns_fails_the_night_even_by_way_of_inconclusive(nightl
     key = ("dtql", "dtql", "hopper-medium-v2", "last")
     other = ("dtql", "dtql", "walker2d-medium-v2", "last")
     stands = [
-        ({key: "reproduced", other: "inconclusive"}, 0, "2 turned"),
+        ({key: "reproduced", other: "inconclusive"}, 0, "none turned"),
         ({key: "inconclusive", other: "below"}, 0, "2 turned"),
         (
             {key: "below", other: "below"},

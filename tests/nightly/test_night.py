@@ -97,6 +97,7 @@ def test_the_record_of_a_night_says_what_fired_and_what_was_confirmed():
     assert (cell.confirmation_n, cell.confirmation_mean, cell.confirmed) == (2, 20.0, None)
     # A fresh seed that failed settles nothing, so it is red too.
     assert found(first, confirmation=second).outcome == "red"
+    assert '<td class="red">below, then missing</td>' in html(found(first, confirmation=second))
     whole = confirm_night(first, [CellScores(NAME, BASELINE, (20.5, 20.0, 19.5))], 0.05)
     (cell,) = ended(begun, found(first, confirmation=whole), baseline_of()).cells
     assert cell.confirmed is True

@@ -70,7 +70,7 @@ def test_five_against_five_cannot_go_below_one_in_252():
     assert smallest_p(5, 5) == pytest.approx(best.pvalue)
     (found,) = compare([pace(STEADY[:5])], [pace(slower_by(9)[:5])], rate=0.003)
     assert found.status == "not compared"
-    assert "5 repeats against 5 give no P-value below 0.004" in found.reason
+    assert "5 repeats against 5 give no P-value below 0.004, and 0.003 is needed: 6 of each" in found.reason
     (found,) = compare([pace(STEADY[:5])], [pace(slower_by(9)[:5])], rate=0.004)
     assert found.status == "slower"
 

@@ -75,12 +75,18 @@ A, B = ("dtql", "dtql", "a", "last"), ("dtql", "dtql", "b", "last")
         ([{A: "reproduced"}], {A: "not comparable"}, False),
         ([{A: "reproduced"}, {A: "below"}, {A: "inconclusive"}], {A: "below"}, False),
         ([{A: "inconclusive"}], {A: "below"}, False),
-        ([], {A: "below"}, False),
+        ([{}], {A: "below"}, False),
     ],
 )
 def test_only_what_was_reproduced_when_last_decided_can_fail(history, now, fails):
     (change,) = turned([night(verdicts) for verdicts in history], now)
     assert change.fails == fails
+
+
+def test_on_the_first_night_nothing_has_turned():
+    assert turned([], {A: "below", B: "reproduced"}) == ()
+    stopped = night({}, cells=())
+    assert turned([stopped], {A: "below", B: "reproduced"}) == ()
 
 
 def test_every_change_is_told_and_what_stands_is_not():
