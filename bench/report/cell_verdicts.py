@@ -57,9 +57,8 @@ def examined(
     if unfinished:
         return replace(verdict, reasons=(f"{unfinished} of {len(entry.trials)} seeds have not finished",))
     if entry.n < 2:
-        return replace(
-            verdict, reasons=(f"{entry.n} seed{'' if entry.n == 1 else 's'}: no spread to judge by",)
-        )
+        alone = ("1 seed: no spread to judge by",) if entry.n else ()
+        return replace(verdict, reasons=entry.shortfalls() + alone)
     if evidence is None:
         return replace(verdict, reasons=("the paper does not say what its ± means",))
     floor = success_floor(cell, entry.n, entry.mean)

@@ -198,7 +198,12 @@ def test_only_failed_seeds():
         None,
         0,
     )
-    assert verdict.reasons == ("0 seeds: no spread to judge by",)
+    assert verdict.reasons == ("3 of 3 seeds failed",)
+
+
+def test_one_seed_of_several_is_told_with_what_became_of_the_others():
+    entry = measured("hopper-medium-v2", trials=trials(("finished", 80.0), ("failed", None)))
+    assert verdict_on(own(80.0), entry).reasons == ("1 of 2 seeds failed", "1 seed: no spread to judge by")
 
 
 @pytest.mark.parametrize("state", ["planned", "running"])

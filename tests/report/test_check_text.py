@@ -117,6 +117,20 @@ def test_without_anything_judged_no_rates_are_claimed():
     ]
 
 
+def test_where_nothing_is_judged_open_cells_say_why():
+    open_cell = cell("inconclusive", n=0, trials=(1, 2), comparison=None, reasons=("2 of 2 seeds failed",))
+    lines = text_of(Judgement((open_cell,)))
+    assert lines[0].startswith("Nothing can be judged")
+    assert "bench status" in lines[1]
+    assert "dtql/hopper-medium-v2/last | inconclusive |  |  | 0/2 | " in lines
+    assert "2 of 2 seeds failed: hopper-medium-v2" in lines
+
+
+def test_lost_seeds_stand_beside_those_that_are_left():
+    lines = text_of(Judgement((cell("below", n=4, trials=(1, 2, 3, 4, 5)),)))
+    assert "dtql/hopper-medium-v2/last | not reproduced, below | -3.2 ± 2.8 | 5 | 4/5 | " in lines
+
+
 def test_a_sentence_says_why_an_open_cell_is_open():
     assert sentence(cell("inconclusive", reasons=("1 of 5 seeds failed",))) == (
         "inconclusive: d = -3.25, 90 % interval [-6.00, -0.50], margin 5; 1 of 5 seeds failed"

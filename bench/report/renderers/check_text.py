@@ -18,8 +18,8 @@ CELL_COLUMNS = ("cell", "verdict", D, "m", "n", "more")
 NUMBERS = (*SUITE_COLUMNS[2:], *CELL_COLUMNS[2:], "cells")
 """Columns aligned to the right. All are narrow, so that a cell takes one line of a terminal of 80 columns."""
 _LEGEND = (
-    "d: measured minus printed, with half its 90 % interval; m: margin; n: our seeds; more: further seeds"
-    " that would decide"
+    "d: measured minus printed, with half its 90 % interval; m: margin; n: our seeds, 4/5"
+    " where only four of five have a score; more: further seeds that would decide"
 )
 
 
@@ -44,7 +44,7 @@ def sections(check: Check, *, everything: bool = False, whole_names: bool = True
     """
     judgement = check.judgement
     if not check.judged:
-        found = [_nothing(check)]
+        found = [_nothing(check), *_cells(judgement, whole_names)]
     else:
         found = [*_suites(judgement, everything), *_cells(judgement, whole_names), _counts(check)]
     found += _without_verdict(check, everything)
@@ -58,7 +58,8 @@ def _nothing(check: Check) -> Section:
         return Section(f"Nothing to judge: nothing of {where} is measured.")
     return Section(
         f"Nothing can be judged: of what {where} holds, nothing was measured under a paper's conditions with"
-        " two seeds or more."
+        " two seeds or more.",
+        remarks=("`bench status` says what is left, what failed and why, and which commands go on.",),
     )
 
 
@@ -110,7 +111,7 @@ def _cell_row(verdict: CellVerdict, name: str) -> tuple[str, ...]:
         WORDS[verdict.outcome],
         _difference(comparison),
         margin,
-        str(verdict.n),
+        _seeds(verdict),
         further(verdict),
     )
 
@@ -121,6 +122,11 @@ def _cell_remarks(group: Sequence[CellVerdict]) -> Iterator[str]:
     for reason in by_reason((replay_words(verdict.replay), verdict.key[2]) for verdict in group):
         every = len(reason.names) == len(group)
         yield f"{reason.text}: every cell" if every else _named(reason, everything=True)
+
+
+def _seeds(verdict: CellVerdict) -> str:
+    lost = len(verdict.trials) - verdict.n
+    return f"{verdict.n}/{len(verdict.trials)}" if lost > 0 else str(verdict.n)
 
 
 def _difference(comparison: Comparison | None) -> str:
