@@ -84,11 +84,11 @@ def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -
         address = "127.0.0.1" if host == "localhost" else host
         server = create_server(app, host=address, port=port, ident=None, threads=4)
     except OSError as error:
-        raise BenchError(
-            f"cannot listen at {host}:{port}",
-            f"{error.strerror}.",
-            "Name another --port; 0 takes a free one.",
-        ) from error
+        advice = "Name another --port; 0 takes a free one."
+        raise BenchError(f"cannot listen at {host}:{port}", f"{error.strerror}.", advice) from error
+    except ValueError as error:  # what waitress makes of a name that nobody knows
+        advice = "Name an address of this machine: --host ADDRESS"
+        raise BenchError(f"cannot listen at {host}:{port}", "There is no such host.", advice) from error
     stop = Event()
     with ThreadPoolExecutor(1, "page") as background:
         keeping = background.submit(page.keep_fresh, stop)

@@ -91,6 +91,13 @@ def test_a_taken_port_is_said(bench, store):
     assert "--port" in errors
 
 
+def test_a_host_that_nobody_knows_is_said(bench, store):
+    code, _, errors = bench("serve", "--host", "no.such.host.invalid", "--public", "--store", store)
+    assert code == 2
+    assert "cannot listen at no.such.host.invalid" in errors
+    assert "--host" in errors
+
+
 def test_without_a_store_it_says_how_to_make_one(bench, tmp_path):
     code, _, errors = bench("serve", "--store", tmp_path / "absent.sqlite")
     assert code == 2
