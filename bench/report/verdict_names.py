@@ -72,4 +72,7 @@ def _unknown(name: str, words: Sequence[str], known: Sequence[Verdict]) -> Bench
         if all(word in (paper.lower(), *rest) for word in words):
             what = f"nothing of {'/'.join(rest)} is measured"
             return BenchError(what, "", f"`{_LISTING}` shows what has a verdict.")
+    if not known:
+        why = "Nothing is measured that a paper prints a number of its own for."
+        return BenchError(f"no verdict for {name!r}", why, f"`{_LISTING}` shows what is measured.")
     return unknown_name("cell", name, {verdict.id for verdict in known}, _LISTING)
