@@ -29,6 +29,8 @@ READING = {
     "info": ["db", "info", "--store", STORE],
     "merge from": ["db", "merge", OTHER, STORE, "--dry-run"],
     "export": ["db", "export", "out.parquet", "--force", "--store", STORE],
+    "baselines": ["baseline", "list", "--store", STORE],
+    "report figures": ["report", "--format", "figures", "--store", STORE],
 }
 RUN = typed("--executor", "local", "--seeds", "0", "--store", STORE)
 SPEED = ["speed", "--algos", "dtql", "--task", "hopper-medium-v2", "--iterations", "10", "--threads", "1"]
@@ -44,6 +46,17 @@ WRITING = MAKING | {
     "verify": ["data", "verify", "collected-hopper-quickstart", "--store", STORE],
 }
 ALL = READING | PLANNING | WRITING
+ASKING_MORE = {
+    "serve": ["serve", "--port", "0", "--store", STORE],
+    "check against baseline": ["check", "--against", "baseline", "--store", STORE],
+    "annotate": ["baseline", "annotate", "first", "a note", "--store", STORE],
+}
+"""On a good store these stay until they are stopped, or want a baseline in it."""
+NIGHTS = {
+    "night's dry run": ["nightly", "--dry-run", "--store", STORE],
+    "freeze": ["baseline", "freeze", "first", "--reason", "a release", "--store", STORE],
+}
+"""These take a store that is not made yet; on a good one they want a baseline, or data of the canary."""
 
 
 def aimed(command: list[str], store: Path, other: Path) -> list[str]:

@@ -7,50 +7,51 @@ from pathlib import Path
 import pytest
 
 from tests.cli import stores
-from tests.cli.stores import ALL, MAKING, PLANNING, aimed
+from tests.cli.stores import ALL, ASKING_MORE, MAKING, NIGHTS, PLANNING, aimed
 
 NOT_OURS = "was not made by bench"
 HALF = "is not whole"
 DAMAGED = "is damaged"
 NO_DATABASE = "is no results database"
 
-NOT_MAKING = {name: command for name, command in ALL.items() if name not in MAKING | PLANNING}
+EVERY = ALL | ASKING_MORE | NIGHTS
+NOT_MAKING = {name: command for name, command in EVERY.items() if name not in MAKING | PLANNING | NIGHTS}
 
 # name -> (how it comes to be, words of the message, the commands that refuse it)
 CASES = {
-    "a folder": (lambda folder: folder, "is a folder", ALL),
-    "a text file": (lambda folder: stores.written(folder / "x", b"notes\n" * 9), NO_DATABASE, ALL),
-    "a text file shorter than a header": (lambda f: stores.written(f / "x", b"hi"), NO_DATABASE, ALL),
-    "an archive": (lambda folder: stores.written(folder / "x.zip", b"PK\x03\x04" * 99), NO_DATABASE, ALL),
+    "a folder": (lambda folder: folder, "is a folder", EVERY),
+    "a text file": (lambda folder: stores.written(folder / "x", b"notes\n" * 9), NO_DATABASE, EVERY),
+    "a text file shorter than a header": (lambda f: stores.written(f / "x", b"hi"), NO_DATABASE, EVERY),
+    "an archive": (lambda folder: stores.written(folder / "x.zip", b"PK\x03\x04" * 99), NO_DATABASE, EVERY),
     "another application's": (
         lambda folder: stores.changed(folder / "x", "CREATE TABLE contacts (name)"),
         NOT_OURS,
-        ALL,
+        EVERY,
     ),
     "another application's with Alembic": (
         lambda f: stores.changed(f / "x", "CREATE TABLE alembic_version (version_num)", "CREATE TABLE a (b)"),
         NOT_OURS,
-        ALL,
+        EVERY,
     ),
     "another application's after a crash": (
         lambda folder: stores.left_over_log(folder / "x"),
         NOT_OURS,
-        ALL,
+        EVERY,
     ),
-    "half of one": (lambda folder: stores.cut(stores.store(folder), 40_960), DAMAGED, ALL),
-    "the first page of one": (lambda folder: stores.cut(stores.store(folder), 4096), DAMAGED, ALL),
-    "less than a page of one": (lambda f: stores.cut(stores.store(f), 60), DAMAGED, ALL),
+    "half of one": (lambda folder: stores.cut(stores.store(folder), 40_960), DAMAGED, EVERY),
+    "the first page of one": (lambda folder: stores.cut(stores.store(folder), 4096), DAMAGED, EVERY),
+    "less than a page of one": (lambda f: stores.cut(stores.store(f), 60), DAMAGED, EVERY),
     "nonsense behind a header": (
         lambda folder: stores.written(folder / "x", b"SQLite format 3\x00" + b"nonsense" * 1000),
         "results database",
-        ALL,
+        EVERY,
     ),
     "a table missing": (
         lambda folder: stores.changed(stores.store(folder), "DROP TABLE claims"),
         HALF,
-        ALL,
+        EVERY,
     ),
-    "a view missing": (lambda folder: stores.changed(stores.store(folder), "DROP VIEW scores"), HALF, ALL),
+    "a view missing": (lambda folder: stores.changed(stores.store(folder), "DROP VIEW scores"), HALF, EVERY),
     "a column missing": (
         lambda folder: stores.changed(
             stores.store(folder),
@@ -58,45 +59,45 @@ CASES = {
             *("CREATE VIEW scores AS SELECT 1 AS one", "CREATE VIEW provenance AS SELECT 1 AS one"),
         ),
         HALF,
-        ALL,
+        EVERY,
     ),
     "a first table made by an upgrade, the rest not": (
         lambda f: stores.changed(stores.first_schema(f), "CREATE TABLE claims (trial_id INTEGER)"),
         HALF,
-        {"upgrade": ALL["upgrade"]},
+        {"upgrade": EVERY["upgrade"]},
     ),
     "a first column made by an upgrade, the rest not": (
         lambda f: stores.changed(stores.first_schema(f), "ALTER TABLE trials ADD COLUMN stack JSON"),
         HALF,
-        {"upgrade": ALL["upgrade"]},
+        {"upgrade": EVERY["upgrade"]},
     ),
     "an old one that lacks what no upgrade makes": (
         lambda f: stores.changed(stores.first_schema(f), "DROP TABLE failures"),
         HALF,
-        {"upgrade": ALL["upgrade"]},
+        {"upgrade": EVERY["upgrade"]},
     ),
     "without a revision": (
         lambda folder: stores.changed(stores.store(folder), "DELETE FROM alembic_version"),
         HALF,
-        ALL,
+        EVERY,
     ),
     "of the first schema": (
         stores.first_schema,
         "bench db upgrade --store",
-        {name: command for name, command in ALL.items() if name != "upgrade"},
+        {name: command for name, command in EVERY.items() if name != "upgrade"},
     ),
     "of a newer bench": (
         lambda f: stores.changed(stores.store(f), "UPDATE alembic_version SET version_num = '0999'"),
         "'0999', newer than",
-        ALL,
+        EVERY,
     ),
-    "a link to nowhere": (lambda folder: stores.link(folder / "x", "nowhere/x"), "is a link to", ALL),
-    "a link to nothing in a folder": (lambda folder: stores.link(folder / "x", "y"), "is a link to", ALL),
-    "a link to itself": (lambda folder: stores.link(folder / "x", "x"), "symbolic links", ALL),
-    "below a file": (lambda folder: stores.written(folder / "x", b"") / "bench.sqlite", "results", ALL),
-    "a named pipe": (lambda folder: stores.pipe(folder / "x"), "is no file", ALL),
-    "a device": (lambda _: Path("/dev/null"), "is no file", ALL),
-    "a name too long": (lambda folder: folder / ("x" * 300), "File name too long", ALL),
+    "a link to nowhere": (lambda folder: stores.link(folder / "x", "nowhere/x"), "is a link to", EVERY),
+    "a link to nothing in a folder": (lambda folder: stores.link(folder / "x", "y"), "is a link to", EVERY),
+    "a link to itself": (lambda folder: stores.link(folder / "x", "x"), "symbolic links", EVERY),
+    "below a file": (lambda folder: stores.written(folder / "x", b"") / "bench.sqlite", "results", EVERY),
+    "a named pipe": (lambda folder: stores.pipe(folder / "x"), "is no file", EVERY),
+    "a device": (lambda _: Path("/dev/null"), "is no file", EVERY),
+    "a name too long": (lambda folder: folder / ("x" * 300), "File name too long", EVERY),
     "nothing": (
         lambda folder: folder / "x" / "bench.sqlite",
         "there is no results database",
@@ -138,7 +139,7 @@ def test_a_bad_store_is_refused_untouched(bench, tmp_path, other, case, command)
     make, words, _ = CASES[case]
     store = make(tmp_path / "folder")
     before = stores.everything_in(tmp_path)
-    code, out, err = bench(*aimed(ALL[command], store, other))
+    code, out, err = bench(*aimed(EVERY[command], store, other))
     assert (code, out) == (2, "")
     assert err.startswith("bench: ")
     assert err.count("bench: ") == 1
