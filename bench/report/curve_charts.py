@@ -147,6 +147,7 @@ def _scale(axes: Axes, look: Look, curves: Iterable[MeanCurve]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2.5, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if not finite:
+        axes.set(xticks=[], yticks=[])
         say(axes, look, "no finite score")
         return
     low, high = min(curve.lowest for curve in finite), max(curve.highest for curve in finite)

@@ -104,10 +104,13 @@ class Measured:
         total = len(self.trials)
         failed = sum(trial.state == "failed" for trial in self.trials)
         open_ = sum(trial.state in ("planned", "running") for trial in self.trials)
-        without = total - failed - open_ - self.n
+        ended = [trial.score for trial in self.trials if trial.state == "finished"]
+        diverged = sum(score is not None and not math.isfinite(score) for score in ended)
+        without = total - failed - open_ - diverged - self.n
         counts = (
             (failed, "failed"),
             (open_, "not finished"),
+            (diverged, "with a score that is no finite number"),
             (without, f"without a score under protocol {self.protocol}"),
         )
         return tuple(f"{count} of {total} seeds {what}" for count, what in counts if count)

@@ -108,6 +108,7 @@ def test_names_and_missing_scores_do_no_harm():
         ElementTree.fromstring(figure.svg)
         assert "<script>" not in figure.svg
     assert "no finite score" in figure.svg
+    assert "50m" not in figure.svg  # no scale where there is nothing to read off it
 
 
 def test_a_name_is_no_formula_and_an_id_has_no_spaces_or_quotes():

@@ -96,13 +96,15 @@ def test_seeds_without_a_score_are_said_and_never_averaged():
         SeedScore(2, 1, "finished", float("nan")),
         SeedScore(3, 2, "failed", None),
         SeedScore(4, 3, "running", None),
+        SeedScore(5, 4, "finished", None),
     )
     cell = _cells(toy_table(measured(trials=trials)), 0, 0)["DTQL measured"]
     assert cell.text == "80.0 (n=1)"
     assert cell.footnotes == (
-        "1 of 4 seeds failed",
-        "1 of 4 seeds not finished",
-        "1 of 4 seeds without a score under protocol last",
+        "1 of 5 seeds failed",
+        "1 of 5 seeds not finished",
+        "1 of 5 seeds with a score that is no finite number",
+        "1 of 5 seeds without a score under protocol last",
     )
 
 
