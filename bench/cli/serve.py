@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,17 +90,38 @@ def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -
     except ValueError as error:  # what waitress makes of a name that nobody knows
         advice = "Name an address of this machine: --host ADDRESS"
         raise BenchError(f"cannot listen at {host}:{port}", "There is no such host.", advice) from error
-    stop = Event()
+    typer.echo(f"http://{_shown(host)}:{server.effective_port}/   Ctrl-C ends it.")
+    _until_ctrl_c(server.run, page.keep_fresh)
+
+
+def _until_ctrl_c(serve: Callable[[], object], keep_fresh: Callable[[Event], None]) -> None:
+    """Both in threads of their own; an error of either ends it and is raised.
+
+    The main thread only waits: in the middle of a request a Ctrl-C could be lost. The thread that serves dies
+    with the process, since a browser may keep its connection open for minutes.
+    """
+    stop, serving = Event(), Future[object]()
+    Thread(target=_run, args=(serving, serve), name="server", daemon=True).start()
     with ThreadPoolExecutor(1, "page") as background:
-        keeping = background.submit(page.keep_fresh, stop)
-        # Ends on its own only by an error that waiting does not mend: then the server ends, too.
-        keeping.add_done_callback(lambda _: server.close())
-        typer.echo(f"http://{_shown(host)}:{server.effective_port}/   Ctrl-C ends it.")
+        keeping = background.submit(keep_fresh, stop)
         try:
-            server.run()
+            for work in (serving, keeping):
+                work.add_done_callback(lambda _: stop.set())
+            stop.wait()
+        except KeyboardInterrupt:
+            pass
         finally:
             stop.set()
     keeping.result()
+    if serving.done():
+        serving.result()
+
+
+def _run(told: Future[object], work: Callable[[], object]) -> None:
+    try:
+        told.set_result(work())
+    except BaseException as error:  # noqa: BLE001 (raised again by whoever asks for the result)
+        told.set_exception(error)
 
 
 def _shown(host: str) -> str:
