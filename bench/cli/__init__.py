@@ -36,7 +36,7 @@ app = typer.Typer(
     help="Reproduces the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
