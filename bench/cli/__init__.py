@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -91,7 +93,21 @@ def main(arguments: list[str] | None = None) -> None:
     except exceptions.TyperException as error:
         error.show()
         code = 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        _stop_printing()
+        advice = "Make room where the output goes."
+        show_error(BenchError("cannot write the output", f"{error.strerror}.", advice))
+        code = 2
     except (KeyboardInterrupt, exceptions.Abort):
         print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop_printing() -> None:
+    # What is left in the buffer would be tried once more as Python ends, and its failure told.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
