@@ -37,8 +37,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Be
     `listing` is the command that lists the known names.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = _nearest(name, known) or _nearest(name.lower(), known)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     # A handful is told at once; more are for the listing.
     rest = f"There are: {', '.join(known)}." if len(known) <= FEW else f"`{listing}` shows all {len(known)}."
     return BenchError(f"unknown {kind} {name!r}", "", hint + rest)
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.5)
