@@ -74,6 +74,7 @@ def report(
         _write_figures_only(figures, figure_format, out, store)
         return
     from bench.report.assembly import assembled
+    from bench.report.condensed import condensed
     from bench.report.layouts import choose_tables
     from bench.report.margins import load_margins
     from bench.report.tables import compact
@@ -86,7 +87,7 @@ def report(
         short = format_ == "markdown" and not full
         # Tables asked for by name are shown even where nothing was measured.
         chosen_tables = _measured(built) if short and tables == "all" else built
-        shown = [compact(table) for table in chosen_tables] if short else built
+        shown = [condensed(compact(table)) for table in chosen_tables] if short else built
         typer.echo(_files(format_, shown, data, judgement)[0][1], nl=False)
         missing = [table.id for table in built if table not in chosen_tables]
         if missing:
