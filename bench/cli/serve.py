@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -97,10 +98,12 @@ def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -
 def _until_ctrl_c(serve: Callable[[], object], keep_fresh: Callable[[Event], None]) -> None:
     """Both in threads of their own; an error of either ends it and is raised.
 
-    The main thread only waits: in the middle of a request a Ctrl-C could be lost. The thread that serves dies
-    with the process, since a browser may keep its connection open for minutes.
+    Ctrl-C and SIGTERM end it, also where the shell that started it in the background had SIGINT ignored. The
+    thread that serves dies with the process, since a browser may keep its connection open for minutes.
     """
     stop, serving = Event(), Future[object]()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     Thread(target=_run, args=(serving, serve), name="server", daemon=True).start()
     with ThreadPoolExecutor(1, "page") as background:
         keeping = background.submit(keep_fresh, stop)

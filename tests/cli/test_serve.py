@@ -30,6 +30,8 @@ def store(tmp_path):
 def served(store):
     """(address, process) of a server of the store on a free port."""
     command = [sys.executable, "-m", "bench", "serve", "--port", "0", "--store", str(store)]
+    # As a shell starts what runs in the background: SIGINT is ignored from the beginning.
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     address = next(found[0] for line in process.stdout if (found := re.findall(r"http://\S+/", line)))
     yield address, process
@@ -43,7 +45,8 @@ def got(address, host=None):
         return answer.read().decode()
 
 
-def test_the_page_follows_the_store_and_only_reads(served, store):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_follows_the_store_and_only_reads(served, store, stop):
     address, process = served
     first = json.loads(got(f"{address}stand"))
     assert first["working"] == []
@@ -64,7 +67,7 @@ def test_the_page_follows_the_store_and_only_reads(served, store):
         else:
             pytest.fail("the page stayed as it was")
     assert samples.failure_record(trial.key).message in got(address)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     assert process.wait(timeout=30) == 0
 
 
