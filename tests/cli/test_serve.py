@@ -1,11 +1,8 @@
 """`bench serve`: a real server, a real browser's requests, and what it refuses."""
 
 import json
-import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,29 +11,19 @@ import pytest
 
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from tests.serve.serving import planned_store, serving
 from tests.store import samples
 
 
 @pytest.fixture
 def store(tmp_path):
-    path = tmp_path / "bench.sqlite"
-    with open_store(path) as opened, Writer(opened) as writer:
-        writer.begin_run(samples.run_record("run-1"))
-        writer.plan([samples.trial_record(0)])
-    return path
+    return planned_store(tmp_path / "bench.sqlite")
 
 
 @pytest.fixture
 def served(store):
-    """(address, process) of a server of the store on a free port."""
-    command = [sys.executable, "-m", "bench", "serve", "--port", "0", "--store", str(store)]
-    # As a shell starts what runs in the background: SIGINT is ignored from the beginning.
-    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    address = next(found[0] for line in process.stdout if (found := re.findall(r"http://\S+/", line)))
-    yield address, process
-    process.kill()
-    process.communicate()
+    with serving(store) as address_and_process:
+        yield address_and_process
 
 
 def got(address, host=None):

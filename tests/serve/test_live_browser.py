@@ -1,15 +1,13 @@
 """The live page in a real browser: it fits, tells who works, and loads itself anew by itself."""
 
-import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from tests.serve.serving import planned_store, serving
 from tests.store import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -22,20 +20,13 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 
 @pytest.fixture
 def store(tmp_path):
-    path = tmp_path / "bench.sqlite"
-    with open_store(path) as opened, Writer(opened) as writer:
-        writer.begin_run(samples.run_record("run-1"))
-        writer.plan([samples.trial_record(0)])
-    return path
+    return planned_store(tmp_path / "bench.sqlite")
 
 
 @pytest.fixture
 def address(store):
-    command = [sys.executable, "-m", "bench", "serve", "--port", "0", "--store", str(store)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    yield next(found[0] for line in process.stdout if (found := re.findall(r"http://\S+/", line)))
-    process.kill()
-    process.communicate()
+    with serving(store) as (address, _):
+        yield address
 
 
 @pytest.mark.parametrize("width", [400, 1400])
