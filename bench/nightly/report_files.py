@@ -6,14 +6,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from bench.files import write_text
 from bench.nightly.as_records import as_json
 from bench.nightly.findings import Findings, number, slower
 from bench.nightly.summary import course
 from bench.report.renderers.junit import Case, document
-from bench.resources import resource
+from bench.report.renderers.templates import page_templates
 
 TEMPLATE = "night.html.j2"
 
@@ -37,13 +35,7 @@ def write_report(found: Findings, folder: Path) -> list[Path]:
 
 def html(found: Findings) -> str:
     """One page without reference to any other file."""
-    environment = Environment(
-        loader=FileSystemLoader(resource("reports/templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     environment.filters |= {"number": number, "slower": slower}
     confirmation = () if found.confirmation is None else found.confirmation.cells
     return environment.get_template(TEMPLATE).render(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from bench.report.figures2d import FilledFigure, fill_figures
@@ -20,8 +20,8 @@ from bench.report.renderers.page.making import Making, makings, seeds_text
 from bench.report.renderers.page.numbers import ids_of
 from bench.report.renderers.page.tables import PageTable, page_tables
 from bench.report.renderers.page.verdicts import headline, ordered_suites, strip_of, to_decide, verdict_rows
+from bench.report.renderers.templates import page_templates
 from bench.report.tables import Table
-from bench.resources import resource
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,7 @@ def render(
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(resource("reports/templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     for function in (words.minute, words.machine, words.points, words.signed, words.hours):
         environment.filters[function.__name__] = function
     environment.filters |= {
