@@ -66,8 +66,7 @@ def examined(
         # In a kitchen, or by an oracle, every seed may score 100; an error of 0 would settle anything.
         return replace(verdict, reasons=(f"all {entry.n} seeds score the same: no spread to judge by",))
     ours = Sample.of(entry.scores, entry.n * floor)
-    lost = tuple(reason for reason in entry.shortfalls())
-    return Tested(verdict, evidence, ours, margins.of(verdict.id, cell), lost)
+    return Tested(verdict, evidence, ours, margins.of(verdict.id, cell), entry.shortfalls())
 
 
 def decided(tested: Sequence[Tested]) -> list[CellVerdict]:
