@@ -214,7 +214,7 @@ def test_an_empty_store_says_what_to_type():
     assert "bench run --suite quickstart" in text
     assert "Nothing has been measured yet." in text
     unjudged = render([toy_table()], toy_data(), WHEN)
-    assert "Nothing has been measured that a paper prints a number for." in unjudged
+    assert "measured, none of which a paper prints a number for" in unjudged
 
 
 def test_no_nan_is_shown():

@@ -92,7 +92,8 @@ def headline(judgement: Judgement, data: ReportData) -> str:
     if not data.measured:
         return "Nothing has been measured yet."
     if not judgement.cells:
-        return "Nothing has been measured that a paper prints a number for."
+        cells = count(len(data.measured), "cell")
+        return f"{cells} measured, none of which a paper prints a number for: there is no verdict."
     if not judged:
         return (
             f"No printed number can be judged yet: {count(len(judgement.cells), 'cell')} measured, none "
