@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import update
 
 from bench.benchmarks.full_store import Size, make_store
 from bench.catalog import load_catalog
 from bench.report.gathering import load_judged_data
 from bench.report.source import load_report_data
-from bench.store.database import open_store
+from bench.store.database import open_store, transaction
+from bench.store.models import Trial
 from bench.store.queries import evaluation_means
 from bench.store.writer import Writer
 from tests.store.samples import evaluation_record, failure_record, finished_record, run_record, trial_record
@@ -48,6 +51,20 @@ def test_evaluations_in_order_of_the_latest_attempt_and_nan_as_nan(tmp_path):
     assert (trial_id, means[0]) == (1, pytest.approx(2.0))
     assert len(means) == 2
     assert math.isnan(means[1])
+
+
+def test_a_cell_began_with_its_first_seed_and_ended_with_its_last(tmp_path):
+    """Margins declared between the two did not come before the run."""
+    make_store(tmp_path / "s.sqlite", Size(tasks=1, seeds=3, evaluations=1, episodes=1))
+    with open_store(tmp_path / "s.sqlite") as store:
+        with transaction(store.engine) as connection:
+            for seed in range(3):
+                times = {"started_at": datetime(2026, 1, 3 - seed, tzinfo=UTC),
+                         "finished_at": datetime(2026, 2, 3 - seed, tzinfo=UTC)}  # fmt: skip
+                connection.execute(update(Trial).where(Trial.seed == seed).values(times))
+        for entry in load_judged_data(store, load_catalog()).measured:
+            assert entry.started_at == datetime(2026, 1, 1, tzinfo=UTC)
+            assert entry.finished_at == datetime(2026, 2, 3, tzinfo=UTC)
 
 
 def test_what_any_seed_was_below_its_preset_holds_of_the_cell(tmp_path):
