@@ -95,6 +95,7 @@ class BDPO(BehaviourRegularised):
             members=config.ensemble,
             embedding=config.time_embedding_width,
             embedding_hidden=config.value_time_width,
+            layer_norm_epsilon=config.layer_norm_epsilon,
         )
         return {**super()._learned(), "diffusion_values": values}
 

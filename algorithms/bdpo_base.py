@@ -65,6 +65,8 @@ class RegularisedConfig(Hyperparameters):
     """hidden layers"""
     critic_layer_norm: bool = False
     """LayerNorm in Q; V_n always has it"""
+    layer_norm_epsilon: Positive = 1e-6
+    """added to the variance in every LayerNorm of the critics"""
     actor_width: Count = 256
     """units per hidden layer; actor and behaviour model"""
     actor_layers: Count = 4
@@ -133,7 +135,7 @@ class BehaviourRegularised(Algorithm):
             self.dimensions,
             (config.critic_width,) * config.critic_layers,
             members=config.ensemble,
-            layer_norm=config.critic_layer_norm,
+            layer_norm_epsilon=config.layer_norm_epsilon if config.critic_layer_norm else None,
         )
         policies = {name: self._policy(Initialiser(self.seeds, name)) for name in ("behaviour", "actor")}
         return {**policies, "critics": critics}

@@ -91,7 +91,7 @@ class ActionValues(nn.Module):
         hidden: Sequence[int],
         *,
         members: int,
-        layer_norm: bool,
+        layer_norm_epsilon: float | None,
     ) -> None:
         super().__init__()
         self.mlp = BroadcastMLP(
@@ -99,7 +99,7 @@ class ActionValues(nn.Module):
             (dimensions.observation + dimensions.action, *hidden, 1),
             mish,
             members=members,
-            layer_norm=layer_norm,
+            layer_norm_epsilon=layer_norm_epsilon,
             initialisation=INITIALISATION,
         )
 
@@ -123,6 +123,7 @@ class DiffusionValues(nn.Module):
         members: int,
         embedding: int,
         embedding_hidden: int,
+        layer_norm_epsilon: float,
     ) -> None:
         super().__init__()
         self.embed = StepEmbedding(initialiser, embedding, embedding_hidden, members=members)
@@ -131,7 +132,7 @@ class DiffusionValues(nn.Module):
             (dimensions.observation + dimensions.action + embedding, *hidden, 1),
             mish,
             members=members,
-            layer_norm=True,
+            layer_norm_epsilon=layer_norm_epsilon,
             initialisation=INITIALISATION,
         )
 

@@ -84,6 +84,8 @@ class DiffusionTrustedConfig(Hyperparameters):
     """clamp denoised actions to the action bound"""
     critic_layer_norm: bool = True
     """LayerNorm in Q (not in V); in the released code, not in the paper's text"""
+    layer_norm_epsilon: Positive = 1e-5
+    """added to the variance in that LayerNorm"""
     embedding_activation: bool = False
     """activation after the diffusion network's first layer; missing in the released code"""
     candidates: Count = 1024
@@ -168,7 +170,7 @@ class DiffusionTrusted(Algorithm):
             dimensions.action,
             hidden,
             mish,
-            layer_norm=config.critic_layer_norm,
+            layer_norm_epsilon=config.layer_norm_epsilon if config.critic_layer_norm else None,
         )
         self.networks["value"] = MLP(
             Initialiser(self.seeds, "value"), (dimensions.observation, *hidden, 1), mish

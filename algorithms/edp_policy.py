@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -87,9 +87,7 @@ class SolverSampler:
         self._steps = uniform_steps(log_alpha, fast_orders(calls), 1.0, 1 / schedule.steps)
         labels = [stage.time * schedule.steps - 1 for step in self._steps for stage in step]
         self._labels = torch.tensor(labels, dtype=torch.float64, device=device)
-        # Rounded first: some labels are whole numbers but for the last digit of the times. (In single
-        # precision the released code's 666 and 333 of 1000 fall just short, and drop to 665 and 332.)
-        at_labels = [abar[1 + max(0, math.floor(round(label, 6)))] for label in labels]
+        at_labels = [abar[1 + label] for label in _whole_labels(fast_orders(calls), schedule.steps)]
         self._limits = [(1 / math.sqrt(1 - a), bound * math.sqrt(a / (1 - a))) for a in at_labels]
 
     def __call__(self, policy: NoiseNetwork, observations: Tensor, noise: Tensor) -> Tensor:
@@ -102,6 +100,31 @@ class SolverSampler:
             return network(call, noisy).clamp(centre - reach, centre + reach)
 
         return solve(self._steps, predict, noise[:, 0])
+
+
+def _whole_labels(orders: Sequence[int], steps: int) -> list[int]:
+    """Labels cut to whole numbers, one per call: where the released code looks its clipping limits up.
+
+    It works in single precision, in which some labels that are whole numbers fall just short and are cut to
+    the number below: with 1000 steps and 15 calls, 666 and 333 become 665 and 332. So the times are worked
+    out in single precision here too, and in its order: equally spaced over the run, then within each step.
+    """
+    end = torch.tensor(1 / steps, dtype=torch.float32)
+    ends = _equally_spaced(torch.ones_like(end), end, sum(orders))
+    times, first = [], 0
+    for order in orders:
+        times.append(_equally_spaced(ends[first], ends[first + order], order)[:-1])
+        first += order
+    return ((torch.cat(times) - end) * steps).int().tolist()
+
+
+def _equally_spaced(start: Tensor, end: Tensor, count: int) -> Tensor:
+    """`jax.numpy.linspace`: `count` equal pieces, (count + 1,), in the dtype of its ends.
+
+    Its compiler turns the division by the count into a product with 1 / count; the last digit depends on it.
+    """
+    shares = torch.arange(count, dtype=start.dtype) * (torch.ones_like(start) / count)
+    return torch.cat((start * (1 - shares) + end * shares, end[None]))
 
 
 class AncestralSampler:

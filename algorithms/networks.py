@@ -123,16 +123,22 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """torch.nn.LayerNorm over the last axis with weights of each seed (and member), (S, [E,] 1, width)."""
+    """torch.nn.LayerNorm over the last axis with weights of each seed (and member), (S, [E,] 1, width).
 
-    def __init__(self, seeds: int, width: int, *, members: int | None = None) -> None:
+    `epsilon` is added to the variance. It has no default because the authors' libraries differ in theirs:
+    torch's LayerNorm takes 1e-5, flax's 1e-6.
+    """
+
+    def __init__(self, seeds: int, width: int, *, epsilon: float, members: int | None = None) -> None:
         super().__init__()
+        self.epsilon = epsilon
         shape = (seeds, 1, width) if members is None else (seeds, members, 1, width)
         self.weight = nn.Parameter(torch.ones(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return torch.addcmul(self.bias, functional.layer_norm(inputs, inputs.shape[-1:]), self.weight)
+        normal = functional.layer_norm(inputs, inputs.shape[-1:], eps=self.epsilon)
+        return torch.addcmul(self.bias, normal, self.weight)
 
 
 class MLP(nn.Module):
@@ -141,7 +147,7 @@ class MLP(nn.Module):
     Parameters
     ----------
     sizes : input, hidden ..., output widths.
-    layer_norm : normalise between every hidden layer and its activation.
+    layer_norm_epsilon : of a LayerNorm between every hidden layer and its activation; None: no LayerNorm.
     plain_first : leave the first hidden layer without an activation.
     """
 
@@ -152,7 +158,7 @@ class MLP(nn.Module):
         activation: Activation,
         *,
         members: int | None = None,
-        layer_norm: bool = False,
+        layer_norm_epsilon: float | None = None,
         plain_first: bool = False,
         initialisation: Initialisation = torch_default,
     ) -> None:
@@ -164,7 +170,9 @@ class MLP(nn.Module):
             Linear(initialiser, i, o, members=members, initialisation=initialisation) for i, o in pairs
         )
         self.norms = nn.ModuleList(
-            LayerNorm(len(initialiser.seeds), o, members=members) for _, o in pairs[:-1] if layer_norm
+            LayerNorm(len(initialiser.seeds), o, epsilon=layer_norm_epsilon, members=members)
+            for _, o in pairs[:-1]
+            if layer_norm_epsilon is not None
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -193,7 +201,7 @@ class CriticEnsemble(nn.Module):
         activation: Activation,
         *,
         members: int = 2,
-        layer_norm: bool = False,
+        layer_norm_epsilon: float | None = None,
         initialisation: Initialisation = torch_default,
     ) -> None:
         super().__init__()
@@ -203,7 +211,7 @@ class CriticEnsemble(nn.Module):
             (observation + action, *hidden, 1),
             activation,
             members=members,
-            layer_norm=layer_norm,
+            layer_norm_epsilon=layer_norm_epsilon,
             initialisation=initialisation,
         )
 

@@ -88,12 +88,19 @@ class Adam:
 def clip_norm_per_seed(gradients: Sequence[Tensor], maximum: float) -> Tensor:
     """Scale gradients (S, ...) in place so that each seed's joint norm is at most `maximum`.
 
-    Returns the norms before clipping, (S,). Per seed equal to `torch.nn.utils.clip_grad_norm_`.
+    A seed whose norm is below the maximum keeps its gradients bit for bit; those of another become
+    g / norm * maximum, in this order. Returns the norms before clipping, (S,). Source:
+    optax.clip_by_global_norm, as in the released code of EDP and BDPO; that of DTQL and SRPO clips nothing.
+    (torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6 instead, so it also shrinks gradients whose norm is
+    just below the maximum.)
     """
     norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
-    factors = (maximum / (norms + 1e-6)).clamp(max=1.0)
+    within = norms < maximum
+    divisors = norms.masked_fill(within, 1.0)
+    factors = torch.full_like(norms, maximum).masked_fill(within, 1.0)
     for gradient in gradients:
-        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+        per_seed = (-1, *[1] * (gradient.dim() - 1))
+        gradient.div_(divisors.view(per_seed)).mul_(factors.view(per_seed))
     return norms
 
 

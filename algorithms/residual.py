@@ -44,9 +44,9 @@ class ResidualBlock(nn.Module):
     takes no part in any result, so it is left out.
     """
 
-    def __init__(self, initialiser: Initialiser, width: int) -> None:
+    def __init__(self, initialiser: Initialiser, width: int, layer_norm_epsilon: float) -> None:
         super().__init__()
-        self.norm = LayerNorm(len(initialiser.seeds), width)
+        self.norm = LayerNorm(len(initialiser.seeds), width, epsilon=layer_norm_epsilon)
         self.mlp = MLP(initialiser, (width, EXPANSION * width, width), mish)
 
     def forward(self, inputs: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -65,6 +65,7 @@ class ResidualNoiseNetwork(nn.Module):
         *,
         width: int,
         blocks: int,
+        layer_norm_epsilon: float,
         time_features: int,
         fourier_scale: float,
     ) -> None:
@@ -73,7 +74,9 @@ class ResidualNoiseNetwork(nn.Module):
         self.fourier = FourierFeatures(initialiser, time_features, fourier_scale)
         self.embed = MLP(initialiser, (time_features, embedding, embedding), mish)
         self.first = Linear(initialiser, dimensions.action + dimensions.observation + embedding, width)
-        self.blocks = nn.ModuleList(ResidualBlock(initialiser, width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(initialiser, width, layer_norm_epsilon) for _ in range(blocks)
+        )
         self.last = Linear(initialiser, width, dimensions.action)
 
     def forward(

@@ -46,6 +46,8 @@ class VPBehaviourConfig(Hyperparameters):
     """units between residual blocks; four times as many within"""
     behaviour_blocks: Count = 3
     """residual blocks of the behaviour model"""
+    layer_norm_epsilon: Positive = 1e-5
+    """added to the variance in the LayerNorm of each residual block"""
     dropout: Annotated[float, Interval(0, 1, open_high=True)] = 0.1
     """probability; at the entry of each residual block, only while the behaviour model is trained"""
     time_features: Annotated[int, Multiple(2), Interval(2)] = 64
@@ -74,6 +76,7 @@ class VPBehaviour(Algorithm):
             dimensions,
             width=config.behaviour_width,
             blocks=config.behaviour_blocks,
+            layer_norm_epsilon=config.layer_norm_epsilon,
             time_features=config.time_features,
             fourier_scale=config.fourier_scale,
         ).to(self.device)

@@ -6,8 +6,10 @@ import math
 
 import pytest
 
+from algorithms.base import Dimensions
 from algorithms.dtql import DTQLConfig
-from algorithms.registry import configuration
+from algorithms.networks import LayerNorm
+from algorithms.registry import build, configuration
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.field_docs import config_field_docs
@@ -164,3 +166,29 @@ def test_field_docs_are_the_strings_after_the_fields():
     assert list(docs) == [field.name for field in dataclasses.fields(DTQLConfig)]
     assert config_field_docs("algorithms.there_is_no_such_method", "Config") == {}
     assert config_field_docs("algorithms.dtql", "NoSuchConfig") == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "epsilon", "layers"),
+    [
+        ("dtql", "hopper-medium-v2", 1e-5, 3),
+        ("dtql-kl", "hopper-medium-v2", 1e-5, 3),
+        ("srpo", "hopper-medium-v2", 1e-5, 3),
+        ("srpo-points", "bandit-energy-8gaussians", 1e-5, 3),
+        ("edp-td3", "hopper-medium-v2", None, 0),
+        ("edp-iql", "antmaze-umaze-v0", None, 0),
+        ("bdpo", "hopper-medium-v2", 1e-6, 3),
+        ("bdpo", "antmaze-umaze-v0", 1e-6, 6),
+        ("bdpo-gaussian", "walker2d-medium-v2", 1e-6, 0),
+        ("bc", "hopper-medium-v2", None, 0),
+    ],
+)
+def test_every_method_has_its_authors_epsilon(method, task, epsilon, layers):
+    """flax's for BDPO (V_n always, Q on AntMaze), torch's for DTQL and SRPO; each where a preset says so."""
+    values = load_preset(method, CATALOG.task(task)).values
+    assert values.get("layer_norm_epsilon") == epsilon
+    networks = build(method, Dimensions(11, 3), values, (0,)).networks
+    online = [network for name, network in networks.items() if not name.startswith("target_")]
+    norms = [one for network in online for one in network.modules() if isinstance(one, LayerNorm)]
+    assert len(norms) == layers
+    assert {norm.epsilon for norm in norms} <= {epsilon}

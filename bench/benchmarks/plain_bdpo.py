@@ -13,12 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.bdpo import BDPOConfig
+from bench.benchmarks.plain_edp import clip_by_global_norm
+
+FLAX_EPSILON = 1e-6
 
 
 def _layers(sizes: list[int], norm: bool, final: int | None) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), *([nn.LayerNorm(outputs)] if norm else []), nn.Mish()]
+        normalised = [nn.LayerNorm(outputs, eps=FLAX_EPSILON)] if norm else []
+        layers += [nn.Linear(inputs, outputs), *normalised, nn.Mish()]
     return nn.Sequential(*layers, *([nn.Linear(sizes[-1], final)] if final else []))
 
 
@@ -154,7 +158,7 @@ class PlainBDPO:
     def _step(self, network: nn.Module, loss: Tensor) -> None:
         self.optimisers[network].zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), self.config.gradient_norm)
+        clip_by_global_norm(list(network.parameters()), self.config.gradient_norm)
         self.optimisers[network].step()
 
     def _follow(self, network: nn.Module) -> None:

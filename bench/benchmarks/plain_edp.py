@@ -23,6 +23,15 @@ def _network(inputs: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
+def clip_by_global_norm(parameters: list[nn.Parameter], maximum: float) -> None:
+    """optax's rule, which EDP and BDPO share: gradients whose joint norm is below the maximum stay."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    if norm >= maximum:
+        for gradient in gradients:
+            gradient.div_(norm).mul_(maximum)
+
+
 class _Noise(nn.Module):
     def __init__(self, observation: int, action: int, config: EDPConfig) -> None:
         super().__init__()
@@ -51,6 +60,20 @@ class _Solver:
         self.half_log_snr = (log_alpha - np.log(sigma)).tolist()
         threes, rest = divmod(calls, 3)
         self.orders = [3] * threes + [rest] if rest else [3] * (threes - 1) + [2, 1]
+        self.clipped_at = self._clipped_at(np.float32(1 / self.steps), calls)
+
+    def _clipped_at(self, end: np.float32, calls: int) -> list[int]:
+        """Whole steps in single precision, in which the released code indexes abar to clip a prediction."""
+
+        def linspace(start: np.float32, end: np.float32, count: int) -> np.ndarray:
+            shares = np.arange(count, dtype=np.float32) * (np.float32(1) / np.float32(count))
+            return np.append(start * (1 - shares) + end * shares, end)
+
+        grid, at, times = linspace(np.float32(1), end, calls), 0, []
+        for order in self.orders:
+            times += linspace(grid[at], grid[at + order], order)[:-1].tolist()
+            at += order
+        return ((np.array(times, np.float32) - end) * np.float32(self.steps)).astype(int).tolist()
 
     def sample(self, policy: _Noise, state: Tensor, bound: float) -> Tensor:
         at, point = 0, torch.randn(len(state), policy.body[-1].out_features)
@@ -62,7 +85,7 @@ class _Solver:
     def _noise(self, policy: _Noise, state: Tensor, point: Tensor, at: int, bound: float) -> Tensor:
         label = float(self.labels[at])
         noise = policy(state, point, torch.full((len(state),), label))
-        abar = self.abar[int(label + 1e-6)]
+        abar = self.abar[self.clipped_at[at]]
         scale = (1 / abar - 1).sqrt()
         centre = point / abar.sqrt()
         return torch.clamp(noise, (centre - bound) / scale, (centre + bound) / scale)
@@ -181,7 +204,7 @@ class PlainEDP:
         gradients = torch.autograd.grad(loss, list(network.parameters()))
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(network.parameters(), self.config.gradient_norm)
+        clip_by_global_norm(list(network.parameters()), self.config.gradient_norm)
         optimiser.step()
 
     def _follow_all(self, step: int) -> None:

@@ -95,12 +95,21 @@ def linear(weights, name):
     return module
 
 
-def layer_norm(weights, name):
-    """torch.nn.LayerNorm from entries `name`.weight and `name`.bias, (1, width)."""
-    module = nn.LayerNorm(weights[f"{name}.weight"].shape[-1], dtype=torch.float64)
+def layer_norm(weights, name, epsilon=1e-5):
+    """torch.nn.LayerNorm from entries `name`.weight and `name`.bias, (1, width); torch's own epsilon."""
+    module = nn.LayerNorm(weights[f"{name}.weight"].shape[-1], eps=epsilon, dtype=torch.float64)
     module.weight.data.copy_(weights[f"{name}.weight"][0])
     module.bias.data.copy_(weights[f"{name}.bias"][0])
     return module
+
+
+def clip_by_global_norm(parameters, maximum):
+    """optax's rule on the gradients of one network: kept below the maximum, else g / norm * maximum."""
+    gradients = [parameter.grad for parameter in parameters]
+    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
+    if not norm < maximum:
+        for gradient in gradients:
+            gradient.copy_(gradient / norm * maximum)
 
 
 # The checks.

@@ -8,9 +8,11 @@ import math
 import torch
 from torch import nn
 
-from tests.algorithms.checks import layer_norm, linear, slice_of
+from tests.algorithms.checks import clip_by_global_norm, layer_norm, linear, slice_of
 
 DOUBLE = torch.float64
+FLAX_EPSILON = 1e-6
+"""flax.linen.LayerNorm's, which the authors leave as it is; torch's is 1e-5."""
 
 
 def vp_tables(steps):
@@ -29,7 +31,7 @@ def stack_of_layers(weights, prefix, hidden, norm=False, last=True):
     for i in range(hidden):
         parts.append(linear(weights, f"{prefix}layers.{i}"))
         if norm:
-            parts.append(layer_norm(weights, f"{prefix}norms.{i}"))
+            parts.append(layer_norm(weights, f"{prefix}norms.{i}", FLAX_EPSILON))
         parts.append(nn.Mish())
     parts.append(linear(weights, f"{prefix}layers.{hidden}"))
     return nn.Sequential(*parts, *([] if last else [nn.Mish()]))
@@ -205,7 +207,7 @@ class PlainTrainer:
         for network in self.nets.values():
             network.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.nets[name].parameters(), self.config.gradient_norm)
+        clip_by_global_norm(self.nets[name].parameters(), self.config.gradient_norm)
         self.optimisers[name].step()
         if name in self.schedulers:
             self.schedulers[name].step()

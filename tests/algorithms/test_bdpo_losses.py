@@ -153,10 +153,10 @@ def test_deterministic_path_of_gaussian_data():
     torch.testing.assert_close(path[0], start * deviation / spread.sqrt(), rtol=5e-3, atol=0)
 
 
-@pytest.mark.parametrize(("members", "layer_norm"), [(None, False), (3, True)])
-def test_parts_are_as_their_concatenation(members, layer_norm):
+@pytest.mark.parametrize(("members", "epsilon"), [(None, None), (3, 1e-6)])
+def test_parts_are_as_their_concatenation(members, epsilon):
     """The same network as an MLP on inputs side by side, values and gradients; init of gain sqrt(2)."""
-    arguments = {"members": members, "layer_norm": layer_norm, "initialisation": INITIALISATION}
+    arguments = {"members": members, "layer_norm_epsilon": epsilon, "initialisation": INITIALISATION}
     parts_first, whole = (
         kind(Initialiser((0, 1), "n"), (7, 9, 8, 2), mish, **arguments).double()
         for kind in (BroadcastMLP, MLP)

@@ -17,8 +17,15 @@ from algorithms.edp_losses import (
     temporal_difference_loss,
     value_guidance,
 )
+from algorithms.edp_policy import SolverSampler
 from tests.algorithms import checks
-from tests.algorithms.plain_edp import PlainNetworks, diffusion_terms, log_likelihood, q_values
+from tests.algorithms.plain_edp import (
+    PlainNetworks,
+    diffusion_terms,
+    log_likelihood,
+    q_values,
+    steps_in_single,
+)
 
 SEEDS, BATCH, BOUND = (3, 8), 6, 0.7
 CONFIG = EDPTD3Config(hidden_width=12, diffusion_steps=50)
@@ -193,3 +200,42 @@ def test_initial_weights_are_flaxs():
             deviation = tensor.shape[-2] ** -0.5
             assert tensor.std().item() == pytest.approx(deviation, rel=0.03), name
             assert tensor.abs().max() < 2.3 * deviation, name
+
+
+RELEASED_STEPS = [999, 932, 865, 799, 732, 665, 599, 532, 466, 399, 332, 266, 199, 133, 66]
+"""Where the released diffusion/nets.py indexed its schedule in a run of 15 calls over 1000 steps, under
+jax 0.10.2 on a CPU, operation by operation and compiled; in double precision it would be 666 and 333."""
+
+
+def test_predictions_are_clipped_at_the_steps_of_the_released_single_precision():
+    schedule = linear_schedule(1000)
+    betas = schedule.betas[1:].numpy()
+    assert steps_in_single(betas, 15) == RELEASED_STEPS
+    sampler = SolverSampler(schedule, 15, BOUND, torch.device("cpu"))
+    abar = schedule.abar[1:].double()[torch.tensor(RELEASED_STEPS)]
+    limits = torch.tensor(sampler._limits, dtype=torch.float64)
+    torch.testing.assert_close(limits[:, 0], (1 - abar) ** -0.5, rtol=1e-12, atol=0)
+    torch.testing.assert_close(limits[:, 1], BOUND * (abar / (1 - abar)) ** 0.5, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("steps", [21, 50, 100, 200, 500])
+def test_other_schedules_are_clipped_at_the_same_steps_too(steps):
+    sampler = SolverSampler(linear_schedule(steps), 15, 1.0, torch.device("cpu"))
+    abar = linear_schedule(steps).abar[1:].double()
+    expected = steps_in_single(linear_schedule(steps).betas[1:].numpy(), 15)
+    found = [int((abar - (1 - slope**-2)).abs().argmin()) for slope, _ in sampler._limits]
+    assert found == expected
+
+
+def test_the_last_digit_of_a_label_moves_actions():
+    """What the two steps are worth where predictions are clipped: about a thousandth of the bound."""
+    policy = checks.doubled(EDPTD3(Dimensions(5, 3, 1.0), CONFIG, (0,))).networks["policy"]
+    schedule = linear_schedule(1000, torch.float64)
+    sampler = SolverSampler(schedule, 15, 1.0, torch.device("cpu"))
+    observations, noise = normal(1, 200, 5), normal(1, 1, 200, 3, seed=3)
+    as_released = sampler(policy, observations, noise)
+    for call, step in ((5, 666), (10, 333)):
+        abar = schedule.abar[1 + step].item()
+        sampler._limits[call] = (1 - abar) ** -0.5, (abar / (1 - abar)) ** 0.5
+    difference = (sampler(policy, observations, noise) - as_released).abs().max()
+    assert 1e-4 < difference < 1e-2

@@ -11,6 +11,7 @@ from scipy import stats
 from torch.nn import functional
 
 from algorithms.base import Dimensions
+from algorithms.bdpo import BDPOConfig
 from algorithms.dtql import DTQL, DTQLConfig
 from algorithms.networks import MLP, CriticEnsemble, Initialiser, LayerNorm, sinusoidal_embedding
 from tests.algorithms.checks import doubled
@@ -92,17 +93,26 @@ def test_forward_equals_plain_modules(dimensions, norm, activated):
             torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13, msg=name)
 
 
-def test_layer_norm_and_mish_in_numpy():
-    """One hidden layer by hand: Linear, LayerNorm (epsilon 1e-5, biased variance), Mish, Linear."""
-    network = MLP(Initialiser((3,), "n"), (5, 6, 2), functional.mish, layer_norm=True).double()
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-6, 0.3])
+def test_layer_norm_and_mish_in_numpy(epsilon):
+    """One hidden layer by hand: Linear, LayerNorm (biased variance), Mish, Linear."""
+    network = MLP(Initialiser((3,), "n"), (5, 6, 2), functional.mish, layer_norm_epsilon=epsilon).double()
     generator = np.random.default_rng(0)
     x = generator.normal(size=(4, 5))
     weights = {name: p.detach().numpy()[0] for name, p in network.named_parameters()}
     hidden = x @ weights["layers.0.weight"] + weights["layers.0.bias"]
-    hidden = (hidden - hidden.mean(1, keepdims=True)) / np.sqrt(hidden.var(1, keepdims=True) + 1e-5)
+    hidden = (hidden - hidden.mean(1, keepdims=True)) / np.sqrt(hidden.var(1, keepdims=True) + epsilon)
     hidden = hidden * np.tanh(np.log1p(np.exp(hidden)))
     expected = hidden @ weights["layers.1.weight"] + weights["layers.1.bias"]
     np.testing.assert_allclose(network(torch.from_numpy(x)[None]).detach()[0], expected, rtol=1e-12)
+
+
+def test_layer_norm_gives_what_flax_gave():
+    """Printed by flax 0.12.8, LayerNorm in double precision; with torch's epsilon the first is 0.079."""
+    norm = LayerNorm(1, 4, epsilon=BDPOConfig().layer_norm_epsilon).double()
+    small = norm(torch.tensor([[[0.001, -0.002, 0.004, 0.0]]], dtype=torch.float64))
+    printed = [0.10482848367219184, -1.1531133203941102, 1.362770287738494, -0.3144854510165755]
+    np.testing.assert_allclose(small.detach().flatten(), printed, rtol=1e-12)
 
 
 def test_first_diffusion_layer_is_linear():
@@ -201,5 +211,5 @@ def test_critics_map_any_stack(seeds, members, batch, width):
         members,
         batch,
     )
-    norm = LayerNorm(seeds, width, members=members)
+    norm = LayerNorm(seeds, width, epsilon=1e-5, members=members)
     assert norm(torch.zeros(seeds, members, batch, width)).shape == (seeds, members, batch, width)

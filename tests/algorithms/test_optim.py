@@ -1,7 +1,8 @@
-"""Optimisers, schedules, clipping and averaging against torch's own, seed by seed."""
+"""Optimisers, schedules and averaging against torch's own, clipping against optax's, seed by seed."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -118,21 +119,48 @@ def test_cosine_may_begin_later():
 
 
 @pytest.mark.parametrize("maximum", [0.1, 5.0, 1e6])
-def test_clipping_equals_torch_per_seed(maximum):
+def test_clipping_is_optax_rule_per_seed(maximum):
+    """In NumPy: gradients of a norm below the maximum stay bit for bit, others become g / norm * maximum."""
     gradients = start(torch.float64)
     for gradient in gradients:
         gradient[1] *= 1e-3  # this seed stays below the norm while the others are clipped
-    expected = [[g[seed].clone() for g in gradients] for seed in range(SEEDS)]
+    given_ = [g.numpy().copy() for g in gradients]
     norms = clip_norm_per_seed(gradients, maximum)
     assert norms.shape == (SEEDS,)
     for seed in range(SEEDS):
-        holders = [torch.zeros_like(g, requires_grad=True) for g in expected[seed]]
-        for holder, gradient in zip(holders, expected[seed], strict=True):
-            holder.grad = gradient
-        norm = torch.nn.utils.clip_grad_norm_(holders, maximum)
-        assert norms[seed].item() == pytest.approx(norm.item(), rel=1e-12)
-        for mine, holder in zip(gradients, holders, strict=True):
-            torch.testing.assert_close(mine[seed], holder.grad, rtol=1e-12, atol=0)
+        norm = np.sqrt(sum((g[seed] ** 2).sum() for g in given_))
+        assert norms[seed].item() == pytest.approx(norm, rel=1e-14)
+        for mine, before in zip(gradients, given_, strict=True):
+            if norm < maximum:
+                assert (mine[seed].numpy() == before[seed]).all()
+            else:
+                expected = before[seed] / norm * maximum
+                np.testing.assert_allclose(mine[seed].numpy(), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "gradient", "clipped"),
+    [
+        (1.0, (3.0, 4.0), (0.6, 0.8)),
+        (1.0, (0.3, -0.4), (0.3, -0.4)),
+        (1.0, (0.6, 0.8), (0.6, 0.8)),  # the norm is the maximum itself
+        (1.0, (3.0, 0.1), (0.9994449069791544, 0.03331483023263848)),
+        (0.7, (0.1, 2.3, -0.9), (0.02831896879219572, 0.6513362822205014, -0.25487071912976145)),
+        (5.0, (1.0, -7.0, 2.5), (0.6666666666666666, -4.666666666666667, 1.6666666666666665)),
+    ],
+)
+def test_clipping_gives_what_optax_gave(maximum, gradient, clipped):
+    """Printed by optax 0.2.8, clip_by_global_norm in double precision, one parameter per number."""
+    gradients = [torch.tensor([[value]], dtype=torch.float64) for value in gradient]
+    clip_norm_per_seed(gradients, maximum)
+    assert [float(g) for g in gradients] == pytest.approx(clipped, rel=4e-16, abs=0)
+
+
+def test_clipping_leaves_alone_what_torch_would_shrink():
+    """torch divides by norm + 1e-6 and so scales gradients whose norm is a little below the maximum."""
+    gradient = torch.tensor([[1 - 5e-7]], dtype=torch.float64)
+    clip_norm_per_seed([gradient], 1.0)
+    assert gradient.item() == 1 - 5e-7
 
 
 def test_clipping_keeps_a_diverged_seed_to_itself():

@@ -286,6 +286,7 @@ def test_network_maps_any_stack(seeds, batch, observation, action, width, blocks
         Dimensions(observation, action),
         width=width,
         blocks=blocks,
+        layer_norm_epsilon=1e-5,
         time_features=features,
         fourier_scale=30.0,
     )

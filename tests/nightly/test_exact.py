@@ -79,7 +79,7 @@ def mutate(monkeypatch, owner, name, old, new):
         ("srpo", optim, "cosine_to_zero", "0.5 * (1.0 + ", "0.5 * (1.0 - "),
         ("bdpo", bdpo_losses, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
         ("bdpo", bdpo_losses, "lower_confidence_bound", "correction=0", "correction=1"),
-        ("bdpo", optim, "clip_norm_per_seed", "norms + 1e-6", "norms + 1e-5"),
+        ("bdpo", optim, "clip_norm_per_seed", "div_(divisors", "div_(1e-6 + divisors"),
         ("edp-td3", edp_losses, "value_guidance", "return -weight", "return weight"),
         ("edp-crr", edp_losses, "critic_regularised_weights", "advantage / temp", "-advantage / temp"),
     ],
