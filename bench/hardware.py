@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import resource
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 _GIB = 2**30
 
 
 def describe_hardware() -> dict[str, Any]:
     """Host name, processor, cores this process may use, memory (GiB), GPU names, platform."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "hostname": socket.gethostname(),
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory / _GIB, 1),
+        "cores": usable_cores(),
+        "memory_gib": round(psutil.virtual_memory().total / _GIB, 1),
         "gpus": gpu_names(),
         "platform": platform.platform(),
     }
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to, all where the system binds none (macOS)."""
+    if hasattr(psutil.Process, "cpu_affinity"):
+        return len(psutil.Process().cpu_affinity())
+    return psutil.cpu_count() or 1
+
+
+def peak_memory_bytes() -> int:
+    """Most memory that this process has held at once; the system counts it in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def cpu_model() -> str:
-    """The processor's name, as Linux gives it; its architecture where it gives none."""
+    """The processor's name, as Linux or macOS gives it; its architecture where neither does."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    if sys.platform == "darwin":
+        names = (output_of("sysctl", "-n", "machdep.cpu.brand_string") or b"").decode().splitlines()
     return names[0] if names else platform.machine()
 
 

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from bench.benchmarks.measuring import Figure, write_record
 from bench.catalog import load_catalog
 from bench.data.collect import collect
+from bench.hardware import usable_cores
 from bench.store.database import open_store
 from bench.store.queries import trials
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _timed(executor: str, count: int, folder: Path, data: Path) -> Timed:
     store = folder / executor / "bench.sqlite"
     # All cores for one stack: then no two stacks start at the same time.
-    cores = str(len(os.sched_getaffinity(0)))
+    cores = str(usable_cores())
     command = [sys.executable, "-m", "bench", "run", "--tasks", TASK, "--algos", "bc"]
     command += ["--seeds", f"0-{count - 1}", "--seeds-per-stack", "1", "--evals", "1", "--episodes", "2"]
     command += ["--executor", executor, "--cpus-per-stack", cores, "--store", str(store)]

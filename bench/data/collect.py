@@ -8,7 +8,6 @@ policy's share is flagged as a timeout; `next_observations` is left out, for it 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from bench.data.rollouts import Rows, roll_out
 from bench.envs import make_simulator
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
+from bench.hardware import usable_cores
 
 ENVIRONMENTS = 64
 """Environments stepped together at most. The bytes depend on it, so it does not follow the machine."""
@@ -112,7 +112,7 @@ def _episodes(
 ) -> Iterator[Rows]:
     # More environments than whole episodes fit would mostly roll out rows that nobody wants.
     count = min(ENVIRONMENTS, max(1, rows // task.horizon))
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or usable_cores()
     simulator = make_simulator(str(task.simulator), physics, count, min(threads, count))
     # BLAS threads wait by spinning, on the cores that the simulator's threads need: 1.5 times slower.
     with simulator, threadpool_limits(1, "blas"):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from bench.catalog import Catalog, Physics, Task, load_catalog
 from bench.data.policies import BehaviourPolicy, all_policies, load_policy, policy_path
 from bench.envs import PHYSICS, make_simulator
 from bench.files import written_whole
+from bench.hardware import usable_cores
 
 EPISODES = 256
 SEED = 20_240
@@ -63,7 +63,7 @@ def measure(
 def main() -> None:
     """Measure all policies and write their metadata."""
     catalog = load_catalog()
-    threads = len(os.sched_getaffinity(0))
+    threads = usable_cores()
     for environment, role in all_policies():
         policy, task = load_policy(environment, role), _task_of(catalog, environment)
         metadata = {"environment": environment, "role": role}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
 from bench.execute.events import Outcome, Weights
 from bench.execute.plan import StackPlan
+from bench.hardware import peak_memory_bytes
 from bench.records import FinishedRecord, TimingRecord, TrialRecord
 from bench.training.trainer import Trainer
 
@@ -118,4 +118,4 @@ def _peak_memory_bytes(device: str) -> int:
     """Of the device where it has memory of its own, else of the process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_memory_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 
 import torch
@@ -11,6 +10,7 @@ from bench.catalog import Task
 from bench.device import device_name
 from bench.evaluation.idle import machine_is_idle
 from bench.evaluation.latency import action_latency
+from bench.hardware import usable_cores
 from bench.presets import load_preset
 from bench.records import TimingRecord
 from bench.training.methods import method_for
@@ -35,7 +35,7 @@ def measure(
 
     The phase in which evaluations fall gives the plain quantity; others carry their name.
     """
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or usable_cores()
     torch.set_num_threads(threads)
     preset = load_preset(algorithm, task, variant)
     exclusive = machine_is_idle()

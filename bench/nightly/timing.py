@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from bench.catalog import Task
 from bench.device import device_name
 from bench.evaluation.idle import machine_is_idle
 from bench.execute.speed import TRAINING
-from bench.hardware import cpu_model
+from bench.hardware import cpu_model, usable_cores
 from bench.machine import precision_settings
 from bench.nightly.config import SpeedRates
 from bench.nightly.pace import Circumstances, Pace
@@ -38,7 +37,7 @@ def time_methods(
     a disturbance of a minute does not fall on one of them alone.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(usable_cores())
     try:
         idle = machine_is_idle()
         seconds = _timed(methods, task, rates, device, on_step)

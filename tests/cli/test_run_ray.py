@@ -7,6 +7,7 @@ import time
 import pytest
 
 from bench.execute.ray_tune import Shares, concurrency
+from bench.hardware import usable_cores
 from tests.cli.test_run import results, rows
 from tests.execute.processes import workers
 from tests.execute.tiny import completed, started, typed
@@ -53,7 +54,7 @@ def test_ray_gives_the_numbers_of_the_local_executor(ray_store, tiny_data, tmp_p
 
 
 def test_timings_say_how_many_stacks_ran_at_once(ray_store):
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     assert rows(ray_store, "SELECT DISTINCT concurrent_stacks FROM timings") == [(min(2, cores),)]
 
 

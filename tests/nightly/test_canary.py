@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from datetime import date, timedelta
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from bench.catalog import load_catalog
 from bench.cli.requests import Options, parse_seeds, request_of
 from bench.execute.grid import plan_cells
+from bench.hardware import usable_cores
 from bench.nightly import timing
 from bench.nightly.baseline import run_command, seeds_text
 from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds
@@ -131,5 +131,5 @@ def test_a_real_timing_takes_some_time_and_leaves_the_threads_as_they_were():
     (pace,) = time_methods([("bc", "released")], load_catalog().task("hopper-medium-v2"), rates, device="cpu")
     assert len(pace.seconds) == 2
     assert min(pace.seconds) > 0
-    assert pace.circumstances.threads == len(os.sched_getaffinity(0))
+    assert pace.circumstances.threads == usable_cores()
     assert torch.get_num_threads() == threads
