@@ -2,19 +2,20 @@
 # make test       what continuous integration runs; no root, no system packages
 # make test-slow  the rest; run `make system-deps` (as root) first
 # make pictures   the README's pictures, after make demo
+# make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
 # make soak       ten minutes of killed workers and drivers; every number must come out the same
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow soak pictures lint system-deps clean
+.PHONY: demo test test-slow soak constraints pictures lint system-deps clean
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 demo: export BENCH_DATA_DIR := demo/data
@@ -43,6 +44,14 @@ test-slow: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.soak --minutes 10
+
+# PyTorch stays a range, because its versions carry the kind of GPU; what it brings along for one is left out.
+constraints: $(INSTALLED)
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  $(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable --all \
+		| grep -Ev '^(pip|wheel|triton|nvidia-|cuda-)' \
+		| sed 's/^torch==.*/torch>=2.11,<2.14/' ; } > constraints.new
+	mv constraints.new constraints.txt
 
 pictures: $(INSTALLED)
 	$(BIN)/python -m tests.pictures --store demo/bench.sqlite --out docs/images
