@@ -1,4 +1,4 @@
-"""What is known about the content of D4RL's files, to verify them by."""
+"""What is known of D4RL's files, to tell them by: their hashes, and facts of their content."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.catalog import D4RLDataset, Task
 from bench.yaml_lines import load_yaml, validated
 
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -16,8 +17,15 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class KnownFile(_Entry):
+    """A file as D4RL publishes it; who recorded this is written at the top of manifest.yaml."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(gt=0, strict=True)]
+
+
 class DatasetFacts(_Entry):
-    """Facts about one file; where each comes from is written at the top of manifest.yaml."""
+    """Facts of one file's content; where each comes from is written at the top of manifest.yaml."""
 
     rows: Count
     """Rows in the file."""
@@ -44,10 +52,11 @@ class DatasetFacts(_Entry):
 
 
 class Manifest(_Entry):
-    """Facts by dataset name (`hopper-medium-v2`)."""
+    """Files and facts by dataset name (`hopper-medium-v2`)."""
 
     state_tolerance: Annotated[float, Field(gt=0)]
     """How far mean and std may be off, in standard deviations of the dimension."""
+    files: dict[str, KnownFile] = {}
     datasets: dict[str, DatasetFacts]
 
 
@@ -59,3 +68,8 @@ def load_manifest(path: Path | None = None) -> Manifest:
     BenchError : names file, line and key of the first mistake.
     """
     return validated(Manifest, load_yaml(path or Path(__file__).with_name("manifest.yaml")))
+
+
+def known_file(task: Task) -> KnownFile | None:
+    """Hash and size of a task's file as D4RL publishes it; None where the data is not D4RL's."""
+    return load_manifest().files.get(task.name) if isinstance(task.dataset, D4RLDataset) else None

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.catalog import load_catalog
-from bench.data.manifest import load_manifest
+from bench.catalog import D4RLDataset, load_catalog
+from bench.data.manifest import known_file, load_manifest
 from bench.errors import BenchError
 
 MANIFEST = load_manifest()
@@ -17,6 +17,32 @@ def test_the_nine_locomotion_sets_are_known():
         facts = MANIFEST.datasets[task.name]
         assert facts.rows == task.rows
         assert (facts.observation_dim, facts.action_dim) == (task.observation_dim, task.action_dim)
+
+
+def test_every_task_on_d4rls_data_has_a_known_file():
+    tasks = [task for task in load_catalog().tasks.values() if isinstance(task.dataset, D4RLDataset)]
+    known = [known_file(task) for task in tasks]
+    assert None not in known
+    assert len(MANIFEST.files) == len({file.sha256 for file in MANIFEST.files.values()}) == 34
+    # D4RL stores 11 or 17 state numbers, twice, and an action of 3 or 6 per row, in single precision.
+    for task, file in zip(tasks, known, strict=True):
+        if task.domain == "locomotion":
+            numbers = 2 * task.observation_dim + task.action_dim
+            assert 4 * numbers * task.dataset.rows < file.bytes < 8 * numbers * task.dataset.rows
+
+
+def test_other_data_has_no_known_file():
+    catalog = load_catalog()
+    for name in ("collected-hopper-medium", "bandit-energy-rings"):
+        assert known_file(catalog.task(name)) is None
+
+
+@pytest.mark.parametrize("value", ["5bdf1b", "5BDF" * 16, 12])
+def test_a_hash_that_is_none_is_named(tmp_path, value):
+    path = tmp_path / "manifest.yaml"
+    path.write_text(f"state_tolerance: 1e-2\ndatasets: {{}}\nfiles:\n  a: {{sha256: {value}, bytes: 10}}\n")
+    with pytest.raises(BenchError, match=r"manifest.yaml line 4: files.a.sha256"):
+        load_manifest(path)
 
 
 @pytest.mark.parametrize(
