@@ -44,7 +44,8 @@ class DatasetRecord:
     rows: int
     """Rows in the file, before any are dropped."""
     verification: str
-    """`verified`, `unverified` (nothing is known to hold it against) or `mismatch`."""
+    """`verified` (D4RL's own file, by its hash), `content fits` (another one, every column of which fits what
+    is known), `unverified` (something is not known) or `mismatch`."""
     replay: str
     """Physics that a one-step replay found: `d4rl`, `modern`, `neither` or `unverified` (not replayed)."""
 

@@ -3,12 +3,14 @@
 As in D4RL's files: rows in the order of time, one episode after the other; `observations`, `infos/qpos` and
 `infos/qvel` are those before the action; reaching the horizon is a timeout and never a terminal. Otherwise
 than there: `infos/qpos` and `infos/qvel` are float64, so that a replay is exact; the cut at the end of each
-policy's share is flagged as a timeout; `next_observations` is left out, for it repeats the rows.
+policy's share is flagged as a timeout; `next_observations` is left out, for it repeats the rows; and
+`metadata/` holds a digest of every column, by which `bench data verify` finds one that was altered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import gymnasium
@@ -41,6 +43,9 @@ PLACES = {
     "action_log_probs": "infos/action_log_probs",
 }
 """Field of Rows -> dataset of the file."""
+
+DIGEST = "sha256_"
+"""What the name of a column's digest in `metadata/` begins with; the field's name follows."""
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows asked for."""
@@ -76,12 +81,13 @@ def collect(
     try:
         with written_whole(path) as temporary:
             with h5py.File(temporary, "w") as file:
-                _write_metadata(file, task, physics, seed, sizes)
+                _describe(file, _origin(task, physics, seed, sizes))
                 writer = _Writer(file, transitions, progress)
                 for part, (role, rows) in enumerate(sizes):
                     seeds = np.random.SeedSequence(seed, spawn_key=(part,))
                     for block in _blocks(_episodes(task, role, physics, seeds, rows, threads)):
                         writer.append(block)
+                _describe(file, writer.digests())
             return sha256_of(temporary)
     except OSError as error:
         raise BenchError(
@@ -139,6 +145,7 @@ class _Writer:
     def __init__(self, file: h5py.File, transitions: int, progress: Progress | None) -> None:
         self._file, self._transitions, self._progress = file, transitions, progress
         self._rows = 0
+        self._hashes = {field: hashlib.sha256() for field in PLACES}
 
     def append(self, rows: Rows) -> None:
         """Write `rows` after those before."""
@@ -149,16 +156,24 @@ class _Writer:
                 shape = (self._transitions, *values.shape[1:])
                 self._file.create_dataset(place, shape, values.dtype, track_times=False)
             self._file[place][self._rows : end] = values
+            self._hashes[field].update(np.ascontiguousarray(values))
         self._rows = end
         if self._progress:
             self._progress(end, self._transitions)
 
+    def digests(self) -> dict[str, str]:
+        """Digest of every column, as `digest_of` finds it in the file."""
+        return {DIGEST + field: found.hexdigest() for field, found in self._hashes.items()}
 
-def _write_metadata(
-    file: h5py.File, task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]]
-) -> None:
+
+def digest_of(column: np.ndarray) -> str:
+    """SHA-256 of a column's values as they are stored."""
+    return hashlib.sha256(np.ascontiguousarray(column)).hexdigest()
+
+
+def _origin(task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]]) -> dict[str, str | int]:
     """What the data came from. No time or host, for the same request must give the same bytes."""
-    metadata = {
+    return {
         "algorithm": "behaviour policies, stochastic",
         "environment": task.environment,
         "recipe": task.dataset.recipe,
@@ -168,6 +183,9 @@ def _write_metadata(
         "mujoco_version": mujoco.__version__,
         "gymnasium_version": gymnasium.__version__,
     }
+
+
+def _describe(file: h5py.File, metadata: Mapping[str, str | int]) -> None:
     for name, value in metadata.items():
         # Fixed-length text, as D4RL's files hold it; variable-length text would go through HDF5's heap.
         value = np.bytes_(value) if isinstance(value, str) else value

@@ -11,6 +11,10 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 
+DISCONTINUITY = 1e-6
+"""IQL: an observation that differs by more than this from the one announced starts another trajectory."""
+
+
 @dataclass(frozen=True)
 class RawDataset:
     """Rows of a file, in its order: row i+1 follows row i except at the end of an episode."""
@@ -29,6 +33,8 @@ class RawDataset:
     """(R,) the episode was cut at this row; None where the file has no such field (kitchen, old files)."""
     horizon: int
     """Steps after which the task cuts an episode; stands in where `timeouts` is None."""
+    next_observations: FloatArray | None = None
+    """(R, O) of ready-made transitions; None where the next row holds the next observation."""
 
     @property
     def rows(self) -> int:
@@ -55,3 +61,8 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.rewards)
+
+
+def jumps(observations: FloatArray, next_observations: FloatArray) -> BoolArray:
+    """(N-1,) whether the next row's observation is another than the one that a row announces."""
+    return np.linalg.norm(observations[1:] - next_observations[:-1], axis=1) > DISCONTINUITY

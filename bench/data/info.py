@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalog import Task
-from bench.data.reader import cut_rows, read_file, read_metadata, transitions_of
+from bench.data.reader import cut_rows, opened_dataset, read_rows, transitions_of
 from bench.data.trajectories import episodes
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Statistics over the whole episodes of a file; an incomplete one at its end is left out."""
+    """Statistics over the whole episodes of a file; an incomplete one at its end is left out.
+
+    Ready-made transitions do not say how their episodes ended; the last one counts like the others.
+    """
 
     task: str
     rows: int
@@ -43,7 +46,8 @@ def summarise(path: Path, task: Task) -> Summary:
     ------
     BenchError : the file cannot be read or is not the task's.
     """
-    raw = read_file(path, task)
+    with opened_dataset(path, task) as file:
+        raw, physics = read_rows(file, task), file.texts("metadata").get("physics")
     found = episodes(raw)
     whole = slice(None) if found.last_is_whole or len(found.returns) == 1 else slice(-1)
     returns, lengths = found.returns[whole], found.lengths[whole]
@@ -62,5 +66,5 @@ def summarise(path: Path, task: Task) -> Summary:
         mean_length=float(lengths.mean()),
         mean_score=float(scores.mean()),
         score_deviation=float(scores.std()),
-        physics=read_metadata(path).get("physics"),
+        physics=physics,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.data.hdf5 import sha256_of_file
 from bench.data.paths import data_folder
 from bench.errors import WorkFailedError
 from bench.files import sha256_of, written_whole
@@ -44,7 +45,7 @@ def local_file(task: str, sha256: str, candidates: Sequence[Path], fetch: Fetch)
 
 
 def _is_at(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_of(path) == sha256
+    return path.is_file() and sha256_of_file(path) == sha256
 
 
 @contextmanager

@@ -1,58 +1,112 @@
-"""Reads D4RL's HDF5 files and turns their rows into transitions exactly as D4RL does."""
+"""Reads dataset files and turns their rows into transitions exactly as D4RL does.
+
+Files come in two layouts. *Rows in the order of time*, D4RL's own: row i+1 holds the next observation of row
+i except where an episode ends, which `timeouts` says or a count of steps. *Ready-made transitions*, as
+mirrors and people who dump `qlearning_dataset` write them: `next_observations` holds the next observation of
+every row, and the rows need not follow one another.
+
+`next_observations` without `timeouts` means ready-made transitions. D4RL's locomotion files have both: there
+`next_observations` repeats the next row, and the papers' code never looks at it, so they are rows. Where the
+two contradict each other inside an episode, nobody can say which is meant, and the file is refused; D4RL's
+own files, known by their SHA-256, are rows whatever they hold.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from bench.catalog import Task
-from bench.data.checks import check_rows, obtain, replace_by, unreadable
-from bench.data.dataset import BoolArray, FloatArray, RawDataset, Transitions
-from bench.errors import BenchError
+from bench.data.checks import check_robot, obtain, read_columns, replace_by
+from bench.data.dataset import BoolArray, RawDataset, Transitions, jumps
+from bench.data.hdf5 import DatasetFile, opened
+from bench.data.manifest import known_file
+from bench.errors import BenchError, WorkFailedError
 
-REQUIRED = ("observations", "actions", "rewards", "terminals")
+SUCCESSOR_TOLERANCE = 1e-5
+"""Relative and absolute: how far a file's next observation may be off the next row and still repeat it."""
 
 
-def read_file(path: Path, task: Task) -> RawDataset:
+def read_file(path: Path, task: Task, sha256: str | None = None) -> RawDataset:
     """Read a dataset file and check that it can be what it claims to be.
+
+    Parameters
+    ----------
+    sha256 : the content that is wanted; the bytes that are read are held against it.
 
     Raises
     ------
-    BenchError : the file is absent, not HDF5, truncated, incomplete, wrongly shaped, of another robot, or
-        holds values that are not finite or actions outside the bounds.
+    BenchError : the file is absent, not HDF5, damaged, incomplete, wrongly shaped, of another robot, leads
+        out of itself, or holds values that cannot be.
+    WorkFailedError : its content is not the one wanted, or changed while it was read.
     """
-    if not path.is_file():
-        raise BenchError(f"no dataset file {path}", "", f"Type {obtain(task)}.")
-    try:
-        with h5py.File(path, "r") as file:
-            arrays = _arrays(file, path, task)
-    except OSError as error:
-        raise unreadable(path, task, error) from error
-    raw = RawDataset(name=task.name, horizon=task.horizon, **arrays)
-    check_rows(raw, path, task)
+    with opened_dataset(path, task) as file:
+        if sha256 is not None and file.sha256 != sha256:
+            raise WorkFailedError(
+                f"{path} has changed since this run began",
+                f"Its SHA-256 was {sha256}; now it is {file.sha256}.",
+                "Put the old file back, or give the same command again for trials on the new one.",
+            )
+        return read_rows(file, task)
+
+
+@contextmanager
+def opened_dataset(path: Path, task: Task) -> Iterator[DatasetFile]:
+    """A task's file, held open; raises as `bench.data.hdf5.opened`, with what to do about it."""
+    with opened(path, replace_by(task), obtain(task)) as file:
+        yield file
+
+
+def read_rows(file: DatasetFile, task: Task) -> RawDataset:
+    """What is trained on of a file that is held open; raises as `read_file`."""
+    columns = read_columns(file, task)
+    successors = None if task.generated else _successors(columns, file, task)
+    raw = RawDataset(
+        name=task.name,
+        horizon=task.horizon,
+        timeouts=None if successors is not None else columns.get("timeouts"),
+        next_observations=successors,
+        **{name: columns[name] for name in ("observations", "actions", "rewards", "terminals")},
+    )
+    check_robot(raw, file, task)
     return raw
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What a file says about its making: the short texts under `metadata/`, by name."""
-    with h5py.File(path, "r") as file:
-        entries = file.get("metadata", {})
-        return {
-            name: entry.asstr()[()]
-            for name, entry in entries.items()
-            if isinstance(entry, h5py.Dataset) and entry.shape == () and h5py.check_string_dtype(entry.dtype)
-        }
+def _successors(columns: dict[str, np.ndarray], file: DatasetFile, task: Task) -> np.ndarray | None:
+    """The next observations of ready-made transitions; None where the next row holds them."""
+    successors, timeouts = columns.get("next_observations"), columns.get("timeouts")
+    known = known_file(task)
+    if successors is None or (known is not None and file.sha256 == known.sha256):
+        return None
+    if timeouts is None:
+        return successors
+    following = columns["observations"][1:]
+    same = np.isclose(successors[:-1], following, SUCCESSOR_TOLERANCE, SUCCESSOR_TOLERANCE).all(axis=1)
+    contradicting = ~same & ~(columns["terminals"] | timeouts)[:-1]
+    if contradicting.any():
+        row = int(np.argmax(contradicting))
+        raise BenchError(
+            f"{file.path} contradicts itself: next_observations of row {row:,} is not row {row + 1:,}",
+            f"Its timeouts say that {int(contradicting.sum()):,} such rows lie inside an episode.",
+            "Leave timeouts out of the file where it holds ready-made transitions, next_observations where "
+            "it holds rows in the order of time.",
+        )
+    return None
 
 
 def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitions:
     """Transitions of a task's file by a preset's rule, `d4rl` or `keep_terminal_timeouts`.
 
-    In one-step problems no row has a successor, and every row is a transition.
+    In one-step problems no row has a successor, and every row is a transition. So is every ready-made one,
+    with its own next observation; the rules are about rows in the order of time.
     """
     if task.generated:
-        return _one_step_transitions(raw)
+        return _ready_made(raw, raw.observations, np.ones(raw.rows, dtype=bool))
+    if raw.next_observations is not None:
+        return _ready_made(raw, raw.next_observations, raw.terminals | cut_rows(raw))
     return qlearning_dataset(raw, keep_terminal_timeouts=rule == "keep_terminal_timeouts")
 
 
@@ -91,20 +145,26 @@ def qlearning_dataset(
     )
 
 
-def _one_step_transitions(raw: RawDataset) -> Transitions:
-    """Every row is an episode, and its next observation the same one (DTQL's `toy_tasks/`)."""
+def _ready_made(raw: RawDataset, next_observations: np.ndarray, ends: BoolArray) -> Transitions:
+    """Every row is a transition. In one-step problems it ends where it begins (DTQL's `toy_tasks/`)."""
     return Transitions(
         observations=raw.observations,
         actions=raw.actions,
         rewards=raw.rewards,
-        next_observations=raw.observations,
+        next_observations=next_observations,
         terminals=raw.terminals,
-        trajectory_ends=np.ones(raw.rows, dtype=bool),
+        trajectory_ends=ends,
     )
 
 
 def cut_rows(raw: RawDataset) -> BoolArray:
-    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps."""
+    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps.
+
+    Of ready-made transitions: rows that the next one does not follow, and the last, unless they are terminal.
+    """
+    if raw.next_observations is not None:
+        elsewhere = np.append(jumps(raw.observations, raw.next_observations), True)
+        return elsewhere & ~raw.terminals
     if raw.timeouts is not None:
         return raw.timeouts
     cut = np.zeros(raw.rows, dtype=bool)
@@ -116,32 +176,3 @@ def cut_rows(raw: RawDataset) -> BoolArray:
         else:
             step = 1 if terminal else step + 1
     return cut
-
-
-def _arrays(file: h5py.File, path: Path, task: Task) -> dict[str, FloatArray | BoolArray | None]:
-    missing = [key for key in REQUIRED if not isinstance(file.get(key), h5py.Dataset)]
-    if missing:
-        raise BenchError(
-            f"{path} lacks {', '.join(missing)}",
-            f"D4RL files hold {', '.join(REQUIRED)}; this one has {', '.join(sorted(file)) or 'nothing'}.",
-            replace_by(task),
-        )
-    textual = [key for key in REQUIRED if file[key].dtype.kind not in "biuf"]
-    if textual:
-        raise BenchError(
-            f"{path} holds no numbers in {', '.join(textual)}",
-            f"Its type is {file[textual[0]].dtype}.",
-            replace_by(task),
-        )
-    return {
-        "observations": file["observations"][()].astype(np.float32),
-        "actions": file["actions"][()].astype(np.float32),
-        "rewards": _flat(file["rewards"][()].astype(np.float32)),
-        "terminals": _flat(file["terminals"][()].astype(bool)),
-        "timeouts": _flat(file["timeouts"][()].astype(bool)) if "timeouts" in file else None,
-    }
-
-
-def _flat(column: np.ndarray) -> np.ndarray:
-    # Some of D4RL's files store columns as (R, 1); its reader accepts both.
-    return column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column

@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import mujoco
 import numpy as np
 
 from bench.catalog import Task
-from bench.data.reader import read_file
-from bench.envs.locomotion import Locomotion, robot_named
+from bench.data.dynamics import evenly_spaced, states_of, step_errors, steps_inside, without_physics
+from bench.data.reader import opened_dataset, read_rows
+from bench.envs.locomotion import robot_named
 from bench.envs.physics import PHYSICS, load_model
 from bench.errors import BenchError
 
@@ -63,18 +62,6 @@ class ReplayReport:
         )
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """States before and after one environment step, with the action between."""
-
-    qpos: np.ndarray
-    qvel: np.ndarray
-    actions: np.ndarray
-    next_qpos: np.ndarray
-    next_qvel: np.ndarray
-    precision: str
-
-
 def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     """Replay `rows` steps of a file, none across the end of an episode, under both physics.
 
@@ -83,19 +70,26 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     BenchError : the task has no simulator or no physics, or the file holds no states, or states that are not
         those of its observations (as D4RL's first `-v2` files, D4RL issue 105).
     """
-    if task.simulator is None:
-        raise BenchError(f"{task.name} cannot be replayed", "Its simulator does not exist yet.", "")
-    if task.generated:
-        raise BenchError(f"{task.name} cannot be replayed", "Its data is a formula, without physics.", "")
+    if reason := without_physics(task):
+        raise BenchError(f"{task.name} cannot be replayed", reason, "")
+    with opened_dataset(path, task) as file:
+        raw = read_rows(file, task)
+        states = states_of(file, raw, task)
+    if isinstance(states, str):
+        raise BenchError(f"{path} cannot be replayed", states, "")
+    chosen = evenly_spaced(steps_inside(raw), rows)
+    if not len(chosen):
+        raise BenchError(f"{path} cannot be replayed", "No row of it is followed by the next one.", "")
     robot = robot_named(task.simulator)
-    steps = _read_steps(path, task, robot, rows)
-    errors = {physics: _one_step_errors(steps, task.simulator, robot, physics) for physics in PHYSICS}
-    motion = _largest_change(steps.next_qpos - steps.qpos, steps.next_qvel - steps.qvel)
+    errors = {}
+    for physics in PHYSICS:
+        model = load_model(task.simulator, physics)
+        errors[physics], motion = step_errors(model, robot, states, raw.actions, chosen)
     medians = {physics: float(np.median(error)) for physics, error in errors.items()}
     return ReplayReport(
-        rows=len(steps.actions),
+        rows=len(chosen),
         motion=float(np.median(motion)),
-        precision=steps.precision,
+        precision=states.precision,
         errors={physics: _quantiles(error) for physics, error in errors.items()},
         answer=decide(medians, float(np.median(motion))),
     )
@@ -106,48 +100,6 @@ def decide(medians: dict[str, float], motion: float) -> str:
     best, other = sorted(medians, key=medians.__getitem__)
     small = medians[best] < LARGEST_SHARE * motion
     return best if small and medians[best] * SMALLEST_RATIO <= medians[other] else "neither"
-
-
-def _read_steps(path: Path, task: Task, robot: Locomotion, rows: int) -> _Steps:
-    raw = read_file(path, task)
-    ended = raw.terminals if raw.timeouts is None else raw.terminals | raw.timeouts
-    usable = np.flatnonzero(~ended[:-1])
-    chosen = usable[np.linspace(0, len(usable) - 1, min(rows, len(usable))).astype(int)]
-    with h5py.File(path, "r") as file:
-        if "infos/qpos" not in file or "infos/qvel" not in file:
-            raise BenchError(f"{path} cannot be replayed", "It holds no infos/qpos and infos/qvel.", "")
-        precision = str(file["infos/qpos"].dtype)
-        qpos, qvel = file["infos/qpos"][()].astype(np.float64), file["infos/qvel"][()].astype(np.float64)
-    if len(qpos) != raw.rows or len(qvel) != raw.rows:
-        raise BenchError(
-            f"{path} cannot be replayed", f"It has {len(qpos):,} states for {raw.rows:,} rows.", ""
-        )
-    seen = robot.observation(qpos[chosen], qvel[chosen])
-    if seen.shape[1] != task.observation_dim or np.abs(seen - raw.observations[chosen]).max() > 1e-3:
-        raise BenchError(
-            f"{path} cannot be replayed", "Its infos are not the states of its observations.", ""
-        )
-    return _Steps(
-        qpos[chosen], qvel[chosen], raw.actions[chosen], qpos[chosen + 1], qvel[chosen + 1], precision
-    )
-
-
-def _one_step_errors(steps: _Steps, simulator: str, robot: Locomotion, physics: str) -> np.ndarray:
-    """Largest error of each replayed step (K,)."""
-    model = load_model(simulator, physics)
-    data = mujoco.MjData(model)
-    qpos, qvel = np.empty_like(steps.qpos), np.empty_like(steps.qvel)
-    for row in range(len(qpos)):
-        mujoco.mj_resetData(model, data)
-        data.qpos[:], data.qvel[:], data.ctrl[:] = steps.qpos[row], steps.qvel[row], steps.actions[row]
-        mujoco.mj_step(model, data, nstep=robot.frame_skip)
-        qpos[row], qvel[row] = data.qpos, data.qvel
-    return _largest_change(qpos - steps.next_qpos, qvel - steps.next_qvel)
-
-
-def _largest_change(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    # x grows without limit along an episode, and its rounding in float32 with it.
-    return np.abs(np.concatenate([qpos[:, 1:], qvel], axis=1)).max(axis=1)
 
 
 def _quantiles(errors: np.ndarray) -> Errors:

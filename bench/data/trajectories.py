@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import BoolArray, FloatArray, RawDataset, Transitions
+from bench.data.dataset import BoolArray, FloatArray, RawDataset, Transitions, jumps
 from bench.data.reader import cut_rows
-
-DISCONTINUITY = 1e-6
-"""IQL: an observation that differs by more than this from the one announced starts another trajectory."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,8 @@ def segment_lengths(ends: BoolArray) -> NDArray[np.int64]:
 
 def ends_by_discontinuity(transitions: Transitions) -> BoolArray:
     """Trajectory ends (N,) as IQL and EDP find them: terminal, or the next row's observation is another."""
-    gaps = transitions.observations[1:] - transitions.next_observations[:-1]
     ends = transitions.terminals.copy()
-    ends[:-1] |= np.linalg.norm(gaps, axis=1) > DISCONTINUITY
+    ends[:-1] |= jumps(transitions.observations, transitions.next_observations)
     ends[-1] = True
     return ends
 

@@ -59,7 +59,8 @@ def illustrated(
     Their numbers are put into `metrics`, one dictionary per slot. Seeds that act in numbers that are not
     finite are left out.
     """
-    shown = illustrate(algorithm, plan.task, read_file(dataset, plan.task))
+    raw = read_file(dataset, plan.task, plan.trials[0].dataset.sha256)
+    shown = illustrate(algorithm, plan.task, raw)
     for slot, illustration in enumerate(shown):
         if illustration is not None:
             metrics[slot] |= illustration.numbers

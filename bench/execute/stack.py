@@ -340,7 +340,8 @@ def _algorithm(plan: StackPlan) -> Algorithm:
 
 def _packed_data(plan: StackPlan, dataset: Path) -> PackedDataset:
     config = plan.trials[0].config
-    transitions = transitions_of(read_file(dataset, plan.task), plan.task, config["transitions"])
+    raw = read_file(dataset, plan.task, plan.trials[0].dataset.sha256)
+    transitions = transitions_of(raw, plan.task, config["transitions"])
     if len(transitions) == 0:
         raise WorkFailedError(f"{dataset} holds no transition", "", "Collect or fetch it again.")
     return PackedDataset.pack(

@@ -32,6 +32,8 @@ def _data_reasons(measured: Measured) -> list[str]:
         return [f"collected data, not D4RL's {measured.twin_of}"]
     if measured.verification == "mismatch":
         return ["the file is not D4RL's"]
+    if measured.verification == "content fits":
+        return ["the file is not D4RL's own, though its content fits"]
     if measured.verification != "verified":
         return ["whether the file is D4RL's is not known"]
     return []

@@ -55,16 +55,25 @@ def test_equal_requests_give_equal_bytes(folder):
     assert first != write_generated(task, folder / "c.hdf5", seed=1)
 
 
-def test_it_is_verified_by_its_formula(folder):
+def test_it_fits_its_formula(folder):
     task = small("bandit-energy-8gaussians")
     path = ensure_dataset(task)
     record = dataset_record(task, path)
-    assert (record.verification, record.rows) == ("verified", 600)
+    assert (record.verification, record.rows) == ("content fits", 600)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("observations", 0.01), ("actions", 0.01), ("rewards", 0.25), ("terminals", 0), ("timeouts", 1)],
+)
+def test_every_column_is_held_against_its_formula(folder, column, value):
+    task = small("bandit-energy-8gaussians")
+    path = ensure_dataset(task)
     with h5py.File(path, "r+") as file:
-        file["actions"][17, 0] += 0.01
+        file[column][17] = value
     report = verify(task, path, accept=True)
     assert report.status == "mismatch"
-    assert [check.name for check in report.checks if check.outcome == "mismatch"] == ["points and rewards"]
+    assert [check.name for check in report.checks if check.outcome == "mismatch"] == [column]
 
 
 def test_another_seed_or_problem_is_a_mismatch(folder):
@@ -72,17 +81,17 @@ def test_another_seed_or_problem_is_a_mismatch(folder):
     path = dataset_path(task)
     write_generated(task, path, seed=1)
     wrong = [check.name for check in verify(task, path).checks if check.outcome == "mismatch"]
-    assert wrong == ["seed", "points and rewards"]
+    assert wrong == ["seed", "actions", "rewards"]
     write_generated(small("bandit-25gaussians-hard"), path)
     wrong = [check.name for check in verify(task, path, accept=True).checks if check.outcome == "mismatch"]
-    assert wrong == ["problem", "points and rewards"]
+    assert wrong == ["problem", "rewards"]
 
 
 def test_fewer_rows_are_told_and_let_through(folder):
     task = load_catalog().task("bandit-energy-rings")
     write_generated(task, dataset_path(task), rows=50)
     report = verify(task, dataset_path(task))
-    assert report.status == "verified"
+    assert report.status == "content fits"
     assert (report.checks[0].expected, report.checks[0].found) == ("1,000,000 by default", "50")
 
 

@@ -8,6 +8,7 @@ from bench.data.generate import write_generated
 from bench.execute import stack as stack_module
 from bench.execute.events import Outcome, Weights
 from bench.execute.plan import StackPlan
+from bench.files import sha256_of
 from bench.records import DatasetRecord, EvaluationRecord
 from tests.execute.tiny import Played, tiny_cell
 
@@ -19,7 +20,6 @@ SIZES = {
     "shuffled_minibatches": False,
     "train_iterations": 40,
 }
-DATASET = DatasetRecord(TASK.name, "0" * 64, 500, "verified", "unverified")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,8 @@ def data(tmp_path_factory):
 
 def plan(data):
     cell = tiny_cell(tasks=(TASK,), changes=SIZES)
-    trials = tuple(cell.trial(seed, DATASET) for seed in (0, 1))
+    dataset = DatasetRecord(TASK.name, sha256_of(data), 500, "content fits", "unverified")
+    trials = tuple(cell.trial(seed, dataset) for seed in (0, 1))
     return StackPlan(trials, TASK, data, checkpoint_seconds=0.0)
 
 

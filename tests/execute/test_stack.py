@@ -12,6 +12,7 @@ from bench.execute.link import DriverRefusedError
 from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
 from bench.execute.worker import run_plan
+from bench.files import sha256_of
 from bench.records import DatasetRecord, EvaluationRecord, FailureRecord
 from bench.training.checkpoint import Checkpoint
 from bench.training.trainer import Position
@@ -379,7 +380,7 @@ def test_a_stack_trains_on_the_rows_that_its_preset_says(tmp_path):
     rows = {}
     for algorithm in ("dtql", "bdpo"):
         cell = tiny_cell(algorithms=(algorithm,), changes={"batch_size": 4})
-        dataset = DatasetRecord(TASK, "0" * 64, 40, "verified", "unverified")
+        dataset = DatasetRecord(TASK, sha256_of(path), 40, "unverified", "unverified")
         plan = StackPlan((cell.trial(0, dataset),), cell.task, path)
         rows[algorithm] = len(Stack(plan, PlayedLink(Played(tmp_path), plan)).trainer.data)
     assert rows == {"dtql": 36, "bdpo": 38}

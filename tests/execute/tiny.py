@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.catalog import load_catalog
@@ -11,6 +11,7 @@ from bench.execute.events import Completed, Progress, Saved
 from bench.execute.grid import Cell, Request, plan_cells
 from bench.execute.plan import StackPlan
 from bench.execute.stack import Stack
+from bench.files import sha256_of
 from bench.records import DatasetRecord
 from bench.training.checkpoint import CheckpointFolder
 
@@ -47,10 +48,12 @@ def tiny_cell(**changes) -> Cell:
 def tiny_plan(data: Path, seeds=(0, 1), **settings) -> StackPlan:
     """A stack of the cell's trials."""
     cell = tiny_cell()
+    path = data / "collected" / f"{TASK}.hdf5"
+    dataset = replace(DATASET, sha256=sha256_of(path)) if path.is_file() else DATASET
     return StackPlan(
-        trials=tuple(cell.trial(seed, DATASET) for seed in seeds),
+        trials=tuple(cell.trial(seed, dataset) for seed in seeds),
         task=cell.task,
-        data_path=data / "collected" / f"{TASK}.hdf5",
+        data_path=path,
         **settings,
     )
 

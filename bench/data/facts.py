@@ -1,0 +1,196 @@
+"""What is known of a dataset file's content, and whether it has it: one check for each thing looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bench.catalog import CollectedDataset, GeneratedDataset, Task
+from bench.data.collect import DIGEST, PLACES, digest_of, shares
+from bench.data.dataset import RawDataset
+from bench.data.dynamics import LARGEST_SHARE_OFF, Dynamics, states_of, worked_out
+from bench.data.hdf5 import DatasetFile
+from bench.data.manifest import DatasetFacts, KnownFile, Manifest
+from bench.data.problems2d import generate, problem_named
+from bench.data.reader import cut_rows, transitions_of
+
+TERMINALS_TOLERANCE = 1
+"""The source of the counts does not say whether it counted a terminal at the very end."""
+
+FORMULA_TOLERANCE = 1e-4
+"""Of generated points and rewards: sine and cosine may round differently on another machine."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    expected: str
+    """`unknown` where nothing is known."""
+    found: str
+    outcome: Literal["ok", "mismatch", "unknown", "other"]
+    """`other`: of a file's hash and size, which may be other than D4RL's although its content is not."""
+
+
+def is_known(file: DatasetFile, known: KnownFile | None) -> bool:
+    """Whether a file is D4RL's own, byte for byte."""
+    return known is not None and file.sha256 == known.sha256
+
+
+def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest) -> tuple[Check, ...]:
+    """Everything that a file can be held against.
+
+    D4RL's own file is known by its hash, which covers every column. Another one is held against the facts of
+    the manifest and what its states say; collected ones against their task's recipe, their digests and their
+    states; generated ones against their formula.
+    """
+    if isinstance(task.dataset, CollectedDataset):
+        return (*_recipe_checks(file, raw, task, task.dataset), *_state_checks(file, raw, task))
+    if isinstance(task.dataset, GeneratedDataset):
+        return tuple(_formula_checks(file, raw, task.dataset))
+    known = manifest.files.get(task.name)
+    identity = _identity_checks(file, known)
+    if is_known(file, known):
+        return (*identity, Check("every column", "D4RL's", "covered by the hash", "ok"))
+    facts = manifest.datasets.get(task.name)
+    return (
+        *identity,
+        *_fact_checks(raw, task, facts),
+        *_statistics_checks(raw, facts, manifest.state_tolerance),
+        *_state_checks(file, raw, task),
+    )
+
+
+def _identity_checks(file: DatasetFile, known: KnownFile | None) -> tuple[Check, ...]:
+    if known is None:
+        return (Check("SHA-256", "unknown", f"{file.sha256[:12]}...", "unknown"),)
+    pairs = (
+        ("SHA-256", f"{known.sha256[:12]}...", f"{file.sha256[:12]}...", known.sha256 == file.sha256),
+        ("bytes", f"{known.bytes:,}", f"{file.identity.size:,}", known.bytes == file.identity.size),
+    )
+    return tuple(Check(name, wanted, found, "ok" if same else "other") for name, wanted, found, same in pairs)
+
+
+def _fact_checks(raw: RawDataset, task: Task, facts: DatasetFacts | None) -> Iterator[Check]:
+    transitions = transitions_of(raw, task)
+    found = {
+        "rows": raw.rows,
+        "transitions": len(transitions),
+        "timeouts before the last row": int(cut_rows(raw)[:-1].sum()),
+        "terminals": int(transitions.terminals.sum()),
+    }
+    if raw.next_observations is not None:
+        # Rows that were cut are not among ready-made transitions.
+        del found["rows"], found["timeouts before the last row"]
+    if facts is None:
+        yield from (Check(name, "unknown", f"{count:,}", "unknown") for name, count in found.items())
+        return
+    expected = {
+        "rows": facts.rows,
+        "transitions": facts.transitions,
+        "timeouts before the last row": facts.timeout_contradictions,
+        "terminals": facts.terminals,
+    }
+    for name, count in found.items():
+        allowed = TERMINALS_TOLERANCE if name == "terminals" else 0
+        near = abs(expected[name] - count) <= allowed
+        yield _compared(name, f"{expected[name]:,}", f"{count:,}", near)
+
+
+def _statistics_checks(raw: RawDataset, facts: DatasetFacts | None, tolerance: float) -> tuple[Check, ...]:
+    """Mean and standard deviation of the observations, both in units of the expected standard deviation."""
+    if facts is None:
+        return (Check("observations", "unknown", "", "unknown"),)
+    expected_std = np.asarray(facts.state_std)
+    mean = raw.observations.mean(axis=0, dtype=np.float64)
+    std = raw.observations.std(axis=0, dtype=np.float64)
+    # Kitchen's goals never change: a dimension without spread is compared in its own unit.
+    unit = np.where(expected_std > 0, expected_std, 1.0)
+    mean_off = float((np.abs(mean - facts.state_mean) / unit).max())
+    std_off = float((np.abs(std - expected_std) / unit).max())
+    limit = f"within {tolerance:g} sd"
+    return (
+        _compared("state mean", limit, f"off by {mean_off:.2g} sd", mean_off <= tolerance),
+        _compared("state deviation", limit, f"off by {std_off:.2g} sd", std_off <= tolerance),
+    )
+
+
+def _state_checks(file: DatasetFile, raw: RawDataset, task: Task) -> tuple[Check, ...]:
+    """Rewards, terminals and actions by the states in the file; unknown where it holds none."""
+    states = states_of(file, raw, task)
+    ready_made = raw.next_observations is not None
+    if isinstance(states, str):
+        names = ("rewards", "actions", "next_observations") if ready_made else ("rewards", "actions")
+        return tuple(Check(name, "unknown", states, "unknown") for name in names)
+    found = worked_out(states, raw, task)
+    successors = [_rows_checked("next_observations", found.successors_off, found)] if ready_made else []
+    return (
+        *successors,
+        _rows_checked("observations by states", found.observations_off, found),
+        _rows_checked("rewards by states", found.rewards_off, found),
+        _rows_checked("terminals by states", found.terminals_off, found),
+        _compared(
+            "actions by physics",
+            f"{task.physics}, off in {LARGEST_SHARE_OFF:.1%} at most",
+            f"off in {found.steps_off:,} of {found.steps:,} steps",
+            found.steps > 0 and found.steps_off <= LARGEST_SHARE_OFF * found.steps,
+        ),
+    )
+
+
+def _rows_checked(name: str, off: int, found: Dynamics) -> Check:
+    return _compared(name, f"{found.rows:,} rows", f"{off:,} differ" if off else "all agree", off == 0)
+
+
+def _recipe_checks(
+    file: DatasetFile, raw: RawDataset, task: Task, recipe: CollectedDataset
+) -> Iterator[Check]:
+    """A collected file says what it was made from; fewer rows than usual are allowed, the identity tells."""
+    expected = {
+        "environment": task.environment,
+        "recipe": recipe.recipe,
+        "policies": ", ".join(f"{role}: {rows} rows" for role, rows in shares(recipe, raw.rows)),
+        "physics": task.physics,
+    }
+    found = file.texts("metadata")
+    yield Check("rows", f"{recipe.transitions:,} by default", f"{raw.rows:,}", "ok")
+    for name, value in expected.items():
+        yield _compared(name, value, found.get(name, "not stated"), found.get(name) == value)
+    digests = {field: found.get(DIGEST + field) for field in PLACES}
+    if None in digests.values():
+        yield Check("digests of columns", "unknown", "collected before there were any", "unknown")
+        return
+    for field, digest in digests.items():
+        stored = digest_of(file.read(PLACES[field])) if PLACES[field] in file else ""
+        yield _compared(
+            field, "as collected", "as collected" if stored == digest else "altered", stored == digest
+        )
+
+
+def _formula_checks(file: DatasetFile, raw: RawDataset, recipe: GeneratedDataset) -> Iterator[Check]:
+    """A generated file holds what the formula gives again; fewer rows than usual are allowed."""
+    described = file.texts("metadata")
+    yield Check("rows", f"{recipe.rows:,} by default", f"{raw.rows:,}", "ok")
+    for name, value in {"problem": recipe.problem, "seed": str(recipe.seed)}.items():
+        yield _compared(name, value, described.get(name, "not stated"), described.get(name) == value)
+    again = generate(recipe, raw.rows)
+    terminal = problem_named(recipe.problem).terminal
+    columns = {
+        "observations": (raw.observations, np.zeros_like(raw.observations)),
+        "actions": (raw.actions, again.actions),
+        "rewards": (raw.rewards, again.rewards),
+        "terminals": (raw.terminals, np.full(raw.rows, terminal)),
+        "timeouts": (cut_rows(raw), np.full(raw.rows, not terminal)),
+    }
+    for name, (found, expected) in columns.items():
+        furthest = float(np.abs(found.astype(np.float64) - expected).max())
+        limit = f"within {FORMULA_TOLERANCE:g}"
+        yield _compared(name, limit, f"off by {furthest:.1g}", furthest <= FORMULA_TOLERANCE)
+
+
+def _compared(name: str, expected: str, found: str, equal: bool) -> Check:
+    return Check(name, expected, found, "ok" if equal else "mismatch")
