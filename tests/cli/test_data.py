@@ -42,7 +42,7 @@ def test_list_tells_what_is_there_and_what_is_known(bench, quickstart):
     assert row_of(output, "hopper-medium-v2")[1] == "missing"
     bench("verify", QUICKSTART, "--replay", "--rows", "50")
     _, output, _ = bench("list", QUICKSTART)
-    assert row_of(output, QUICKSTART)[3:6] == ["600", "verified", "d4rl"]
+    assert row_of(output, QUICKSTART)[3:7] == ["600", "content", "fits", "d4rl"]
 
 
 def test_list_without_names_has_every_task(bench):
@@ -58,7 +58,7 @@ def test_list_says_where_files_belong(bench, folder):
 def test_verify_prints_hash_and_physics(bench, quickstart):
     code, output, _ = bench("verify", QUICKSTART, "--replay", "--rows", "50")
     assert code == 0
-    assert f"{QUICKSTART}: verified" in output
+    assert f"{QUICKSTART}: content fits" in output
     assert "One-step replay of 50 rows: d4rl" in output
 
 
@@ -101,7 +101,7 @@ def test_fetch_offline_says_where_to_put_the_file(bench, folder):
 def test_one_missing_file_does_not_keep_the_others_from_their_turn(bench, quickstart):
     code, output, errors = bench("verify", "hopper-medium-v2", QUICKSTART)
     assert code == 1
-    assert f"{QUICKSTART}: verified" in output
+    assert f"{QUICKSTART}: content fits" in output
     assert "1 of 2 failed" in errors
 
 

@@ -56,13 +56,13 @@ def test_what_was_found_is_in_the_store_at_once(bench, quickstart, folder):
     code, output, _ = bench("data", "verify", QUICKSTART, "--replay", "--rows", "50", "--store", store)
     assert code == 0
     assert f"Noted in the store {store}: {QUICKSTART}\n" in output
-    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "verified", "d4rl")]
-    assert rows(store, "SELECT verification, replay FROM scores") == [("verified", "d4rl")]
+    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "content fits", "d4rl")]
+    assert rows(store, "SELECT verification, replay FROM scores") == [("content fits", "d4rl")]
     ((_, ended),) = rows(store, "SELECT command, ended_at FROM runs WHERE run_id != 'run-1'")
     assert ended is not None
     # Without a replay this time: what the one before found stays.
     assert bench("data", "verify", QUICKSTART, "--store", store)[0] == 0
-    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "verified", "d4rl")]
+    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "content fits", "d4rl")]
 
 
 def test_a_mismatch_is_noted_too_and_others_with_it(bench, quickstart, folder):
@@ -74,7 +74,7 @@ def test_a_mismatch_is_noted_too_and_others_with_it(bench, quickstart, folder):
     assert "1 of 2 failed" in errors
     assert f"hopper-medium-v2, {QUICKSTART}" in output
     found = [(name, verification) for name, _, _, verification, _ in rows(store, DATASETS)]
-    assert found == [(QUICKSTART, "verified"), ("hopper-medium-v2", "mismatch")]
+    assert found == [(QUICKSTART, "content fits"), ("hopper-medium-v2", "mismatch")]
 
 
 def test_without_a_store_none_is_made(bench, quickstart, folder):
