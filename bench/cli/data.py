@@ -83,21 +83,33 @@ def list_(
 
 
 @app.command()
-def fetch(names: Names) -> None:
-    """Download D4RL's files; those that are there already are left alone.
+def fetch(
+    names: Names,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Get again what is there, in place of another file.")
+    ] = False,
+) -> None:
+    """Get D4RL's files; only a file whose SHA-256 is the known one is taken.
 
-    BENCH_D4RL_MIRRORS may name mirrors, separated by commas, that are tried first.
+    Files of the data folder under other names are tried first, then mirrors, then D4RL's server.
+    BENCH_D4RL_MIRRORS may name mirrors, separated by commas: addresses or folders, in which the files lie as
+    at D4RL's or side by side.
     """
     from bench.data.fetch import fetch as fetch_file
-    from bench.data.paths import dataset_path
+    from bench.data.manifest import known_file
 
     def get(task: Task) -> None:
-        there = dataset_path(task).is_file()
         with shown_progress(task.name, "bytes") as progress:
-            path = fetch_file(task, progress)
-        typer.echo(f"{task.name}: {'already at' if there else 'now at'} {path} ({_megabytes(path)})")
-        if not there:
-            typer.echo(f"  `bench data verify {task.name}` checks its content.")
+            fetched = fetch_file(task, progress, overwrite=overwrite)
+        state = "now at" if fetched.source else "already at"
+        typer.echo(f"{task.name}: {state} {fetched.path} ({_megabytes(fetched.path)})")
+        origin = f", from {fetched.source}" if fetched.source else ""
+        if known_file(task):
+            typer.echo(f"  D4RL's own file by its SHA-256{origin}")
+        else:
+            typer.echo(
+                f"  not known to be D4RL's{origin}; `bench data verify {task.name}` checks its content"
+            )
 
     for_each(tasks_named(names), get)
 

@@ -1,10 +1,17 @@
-"""Downloads D4RL's files, whole and checked or not at all, and sees to it that a task's dataset is there."""
+"""Gets D4RL's files, whole and known by their SHA-256 or not at all, and sees to it that a task's dataset is
+there.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import h5py
 import pooch
 import requests
 
@@ -12,17 +19,26 @@ from bench.catalog import D4RLDataset, Task
 from bench.data.collect import Progress, collect
 from bench.data.generate import write_generated
 from bench.data.ledger import Ledger
-from bench.data.paths import dataset_path
+from bench.data.manifest import KnownFile, known_file
+from bench.data.mirrors import VARIABLE, addresses, files_like, mirrors
+from bench.data.paths import data_folder, dataset_path
 from bench.data.reader import read_file
 from bench.errors import BenchError, WorkFailedError
-from bench.files import written_whole
+from bench.files import sha256_of, written_whole
 
-ORIGIN = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
-"""Where D4RL's addresses begin; a mirror stands in for this part."""
 TIMEOUTS = (10, 60)
 """Seconds to connect and between two pieces, so that being offline is found out soon."""
 CHUNK = 1 << 20
 """Bytes per piece."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A task's file, and where it was got."""
+
+    path: Path
+    source: str | None
+    """Address or path; None where it was there already."""
 
 
 def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
@@ -46,20 +62,23 @@ def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
         # Made anew on purpose: another content than that of a file since removed is no error.
         Ledger().look_up(path, accept=True)
         return path
-    return fetch(task, progress)
+    return fetch(task, progress).path
 
 
-def fetch(task: Task, progress: Progress | None = None) -> Path:
-    """Download a D4RL file and return its path; a file that is there already is left alone.
+def fetch(task: Task, progress: Progress | None = None, *, overwrite: bool = False) -> Fetched:
+    """Get a D4RL file under the task's name: only one whose SHA-256 is the known one gets there.
 
-    `progress` is called with bytes done and in all (0 where the server does not say).
-    The mirrors of `BENCH_D4RL_MIRRORS` (separated by commas, each in place of D4RL's own address up to
-    `offline_rl`) are tried before D4RL's server. What arrives is read and checked before it gets its name.
+    Tried in order: files of the data folder under another name, the mirrors of `BENCH_D4RL_MIRRORS`, D4RL's
+    server. `progress` is called with bytes done and in all.
+
+    Parameters
+    ----------
+    overwrite : get it anew where a file is there already; that one stays until the new one is whole.
 
     Raises
     ------
-    BenchError : the task's data is not D4RL's, or the folder cannot be written.
-    WorkFailedError : no address gave the file; each one's reason is told.
+    BenchError : the task's data is not D4RL's, a mirror is odd, or the folder cannot be written.
+    WorkFailedError : another file is there already, or nothing gave the file; each one's reason is told.
     """
     if not isinstance(task.dataset, D4RLDataset):
         raise BenchError(
@@ -67,57 +86,145 @@ def fetch(task: Task, progress: Progress | None = None) -> Path:
             f"Its data is {task.dataset.source}, not downloaded.",
             f"Type `bench data collect {task.name}`.",
         )
-    path = dataset_path(task)
-    if path.is_file():
-        return path
-    reasons = []
-    for url in addresses(task.dataset.url):
+    path, known = dataset_path(task), known_file(task)
+    if path.is_file() and not overwrite:
+        _require_known(task, path, known)
+        return Fetched(path, None)
+    attempt = _Attempt(task, task.dataset, path, known, progress)
+    try:
+        source = attempt.source()
+    except OSError as error:
+        raise BenchError(
+            f"{path} cannot be written", str(error), "Make room, or set BENCH_DATA_DIR to another folder."
+        ) from error
+    if source is None:
+        raise _not_to_be_had(task, task.dataset.url, path, attempt.reasons)
+    return Fetched(path, source)
+
+
+class _Attempt:
+    """Tries one source after another, and keeps the reasons of those that failed."""
+
+    def __init__(
+        self, task: Task, dataset: D4RLDataset, path: Path, known: KnownFile | None, progress: Progress | None
+    ) -> None:
+        self._task, self._dataset, self._path, self._known = task, dataset, path, known
+        self._progress = progress
+        self.reasons: list[str] = []
+
+    def source(self) -> str | None:
+        """What gave the file, which is at its place then; None where nothing did."""
+        named = mirrors()
+        if found := self._from_folder(data_folder(), own=True):
+            return found
+        for mirror in named:
+            if isinstance(mirror, Path):
+                found = self._from_folder(mirror, own=False)
+            else:
+                found = self._from_addresses(addresses(self._dataset, mirror))
+            if found:
+                return found
+        return self._from_addresses([self._dataset.url])
+
+    def _from_addresses(self, urls: list[str]) -> str | None:
+        for url in urls:
+            try:
+                self._take(lambda file, url=url: _download(url, file))
+            except requests.RequestException as error:
+                self.reasons.append(f"{url}: {_reason(error)}")
+                if isinstance(error, requests.ConnectionError | requests.Timeout):
+                    return None  # Another name on the same machine would be waited for just as long.
+            except BenchError as error:
+                self.reasons.append(f"{url}: {error.what} {error.why}".rstrip())
+            except ValueError as error:  # What pooch and requests make of headers that are none.
+                self.reasons.append(f"{url}: its answer cannot be read: {error}")
+            else:
+                return url
+        return None
+
+    def _from_folder(self, folder: Path, *, own: bool) -> str | None:
+        """The file out of a folder: by its SHA-256, whatever its name; by its name only from a mirror."""
+        names = (self._dataset.file_name, f"{self._task.name}.hdf5")
         try:
-            _download(url, path, task, progress)
-        except requests.RequestException as error:
-            reasons.append(f"{url}: {_reason(error)}")
-        except BenchError as error:
-            reasons.append(f"{url}: {error.what} {error.why}")
+            found = files_like(folder, names, self._known.bytes if self._known else None)
         except OSError as error:
-            raise BenchError(
-                f"{path} cannot be written", str(error), "Make room, or set BENCH_DATA_DIR to another folder."
-            ) from error
-        else:
-            return path
-    raise _not_to_be_had(task, task.dataset.url, path, reasons)
+            if not own:  # The data folder need not be there yet.
+                self.reasons.append(f"{folder}: {error.strerror}")
+            return None
+        for path in found:
+            if path == self._path:
+                continue
+            try:
+                difference = _difference(path, self._known) if self._known else None
+            except OSError as error:
+                self.reasons.append(f"{path}: {error.strerror}")
+                continue
+            if difference:
+                where = f"; to use it all the same, move it to {self._path}" if own else ""
+                self.reasons.append(f"there is {path}, but it is {difference}{where}")
+            elif self._known is None and own:
+                self.reasons.append(f"there is {path}: if it is the file, move it to {self._path}")
+            else:
+                self._take_local(path)
+                return str(path)
+        if not found and not own:
+            self.reasons.append(
+                f"{folder}: holds no {self._dataset.file_name}, nor its content by another name"
+            )
+        return None
+
+    def _take_local(self, source: Path) -> None:
+        """Link the file to its place, which takes neither room nor time, or copy it."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source.resolve(), self._path)
+        except OSError:  # Another disk, a file system without links, or another file at its place.
+            with source.open("rb") as opened:
+                self._take(lambda file: shutil.copyfileobj(opened, file, CHUNK))
+
+    def _take(self, write: Callable[[_Counted], None]) -> None:
+        """Have the file written, and let it have its name if it is the known one."""
+        with written_whole(self._path) as temporary:
+            with temporary.open("wb") as file:
+                write(_Counted(file, self._known.bytes if self._known else None, self._progress))
+            if self._known is None:
+                read_file(temporary, self._task)
+            elif difference := _difference(temporary, self._known):
+                raise WorkFailedError(f"it gave {difference}")
 
 
-def addresses(url: str) -> list[str]:
-    """Every address to try for a D4RL file, in order."""
-    mirrors = [mirror.strip() for mirror in os.environ.get("BENCH_D4RL_MIRRORS", "").split(",")]
-    replaced = [mirror.rstrip("/") + url.removeprefix(ORIGIN) for mirror in mirrors if mirror]
-    return [*(replaced if url.startswith(ORIGIN) else []), url]
+class _Counted:
+    """A file to write to, which tells how far it is and takes no more bytes than it is known to have."""
 
-
-def _download(url: str, path: Path, task: Task, progress: Progress | None) -> None:
-    with written_whole(path) as temporary:
-        bar = _Bar(progress) if progress else False
-        pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUTS)(url, str(temporary), None)
-        read_file(temporary, task)
-
-
-class _Bar:
-    """What pooch calls a progress bar, in front of a plain function."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._done, self.total = progress, 0, 0
-
-    def update(self, amount: int) -> None:
-        self._done += amount
-        # pooch counts whole pieces, also where the last one is shorter.
-        self._progress(min(self._done, self.total or self._done), self.total)
-
-    def reset(self) -> None:
-        # pooch fills the bar again at the end, for servers that send no length.
+    def __init__(self, file: BinaryIO, size: int | None, progress: Progress | None) -> None:
+        self._file, self._size, self._progress = file, size, progress
         self._done = 0
 
-    def close(self) -> None:
-        """Nothing to release."""
+    def write(self, piece: bytes) -> int:
+        self._done += len(piece)
+        if self._size is not None and self._done > self._size:
+            raise WorkFailedError(f"it gave another file, of more than the known {self._size:,} bytes")
+        if self._progress:
+            self._progress(self._done, self._size or 0)
+        return self._file.write(piece)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _download(url: str, file: _Counted) -> None:
+    pooch.HTTPDownloader(chunk_size=CHUNK, timeout=TIMEOUTS)(url, file, None)
+
+
+def _difference(path: Path, known: KnownFile) -> str | None:
+    """How a file differs from the known one; None where it is the known one."""
+    found = sha256_of(path)
+    if found == known.sha256:
+        return None
+    kind = "another file" if h5py.is_hdf5(path) else "no HDF5 file"
+    size = path.stat().st_size
+    sizes = f"{size:,} bytes, D4RL's has {known.bytes:,}" if size != known.bytes else "of the same size"
+    return f"{kind}: {sizes}; SHA-256 {found}, known {known.sha256}"
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -132,10 +239,24 @@ def _reason(error: requests.RequestException) -> str:
     return str(error)
 
 
+def _require_known(task: Task, path: Path, known: KnownFile | None) -> None:
+    try:
+        difference = _difference(path, known) if known else None
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read", f"{error.strerror}.", "Change its permissions.") from error
+    if difference:
+        raise WorkFailedError(
+            f"the file of {task.name} that is there is not D4RL's",
+            f"{path} is {difference}.",
+            f"`bench data fetch {task.name} --overwrite` gets D4RL's own in its place; "
+            f"`bench data verify {task.name}` says how the contents differ.",
+        )
+
+
 def _not_to_be_had(task: Task, url: str, path: Path, reasons: list[str]) -> WorkFailedError:
     meanwhile = f"; meanwhile use its collected twin: --tasks {task.twin}" if task.twin else ""
     return WorkFailedError(
         f"the dataset of {task.name} is missing and could not be fetched",
-        "; ".join(reasons),
-        f"Get {url} and put it at {path}{meanwhile}.",
+        "\n  ".join(f"{reason}." for reason in reasons),
+        f"Name another mirror in {VARIABLE}, or get {url} and put it at {path}{meanwhile}.",
     )

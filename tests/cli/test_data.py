@@ -14,7 +14,8 @@ def folder(tmp_path, monkeypatch):
     # Not where somebody's own results/bench.sqlite may lie, into which `verify` writes.
     monkeypatch.chdir(tmp_path)
     # A closed port of this machine instead of D4RL's server.
-    monkeypatch.setattr("bench.data.fetch.addresses", lambda url: ["http://127.0.0.1:9/file.hdf5"])
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("BENCH_D4RL_MIRRORS", raising=False)
     return tmp_path
 
 
