@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import Connection, insert, select, update
 
 from bench.catalog import Task, load_catalog
+from bench.data.manifest import known_file
 from bench.evaluation.protocols import reported_score
 from bench.execute.grid import Cell, Request, left_out, plan_cells
 from bench.provenance import describe_run, package_versions
@@ -81,7 +82,9 @@ class Size:
 
 def dataset_of(task: Task) -> DatasetRecord:
     """A dataset as the store knows it, without its file."""
-    return DatasetRecord(task.name, hash_of(task.name), task.rows or 1_000_000, "verified", "d4rl")
+    known = known_file(task)
+    sha256, found = (known.sha256, "verified") if known else (hash_of(task.name), "content fits")
+    return DatasetRecord(task.name, sha256, task.rows or 1_000_000, found, "d4rl")
 
 
 def make_store(path: Path, size: Size) -> None:

@@ -24,6 +24,7 @@ from bench.cli.nightly_work import (
     work_of,
     work_settings,
 )
+from bench.cli.run import AcceptMismatchOption
 from bench.cli.tables import print_table
 from bench.cli.words import moment
 from bench.errors import BenchError
@@ -62,6 +63,7 @@ def freeze(
     gpus_per_stack: GpusPerStackOption = None,
     cpus_per_stack: CpusPerStackOption = 1,
     device: DeviceOption = "auto",
+    accept_mismatch: AcceptMismatchOption = False,
     store: StoreOption = None,
 ) -> None:
     """Freeze the canary's scores, fingerprints and timings as they are now.
@@ -73,7 +75,9 @@ def freeze(
 
     name, words = _required("NAME", name), _required("--reason", reason)
     file, place = loaded(config, store)
-    settings = work_settings(executor, seeds_per_stack, gpus_per_stack, cpus_per_stack, device)
+    settings = work_settings(
+        executor, seeds_per_stack, gpus_per_stack, cpus_per_stack, device, accept_mismatch=accept_mismatch
+    )
     _require_new(name, place)
     work = work_of(settings, place)
     cells, gathered = _gathered(file, work, place)
@@ -171,7 +175,7 @@ def annotate(
     file, place = loaded(config, store)
     with open_store(place, read_only=True) as opened:
         find_baseline(opened, name)
-    work = work_of(work_settings("local", None, None, 1, "cpu"), place)
+    work = work_of(work_settings("local", None, None, 1, "cpu", accept_mismatch=False), place)
     now = take_fingerprints(file, work).as_json() if accept else None
     note = NoteRecord(name, datetime.now(UTC), by or _author(), words, now)
     with _writing(place) as writer:

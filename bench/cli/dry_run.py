@@ -6,18 +6,22 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bench.cli.tables import print_table
+from bench.cli.tables import print_lines, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.execute.datasets import Datasets
     from bench.execute.driver import Settings
     from bench.execute.grid import Cell
+    from bench.records import DatasetRecord
     from bench.store.database import Store
 
 
 def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
+    from bench.cli.run import obtained
+    from bench.execute.datasets import Datasets
     from bench.execute.driver import device_of, stack_size
     from bench.execute.estimate import Estimator
     from bench.store.database import opened_if_made
@@ -26,8 +30,10 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     seeds_per_stack = stack_size(settings, device)
     estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
     rows, total, left_in_all = [], 0.0, 0
+    datasets = Datasets(obtained)
+    there = datasets.there(cell.task for cell in cells)
     with opened_if_made(store) as opened:
-        counted = [_counts(cell, seeds, opened) for cell in cells]
+        counted = [_counts(cell, seeds, opened, datasets) for cell in cells]
     for cell, counts in zip(cells, counted, strict=True):
         finished, failed = counts["finished"], counts["failed"]
         left = len(seeds) - finished - (0 if settings.retry_failed else failed)
@@ -39,6 +45,7 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
     print_table(columns, rows, right=(*numbers, "at most"))
     print(f"{left_in_all} trials left; stack after stack on {device} they take at most {_duration(total)}.")
+    _show_remarks(cells, there, settings)
 
 
 def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float) -> tuple[str, ...]:
@@ -54,17 +61,25 @@ def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, secon
     return cell.task.name, name, *numbers, evaluations, data, duration
 
 
-def _counts(cell: Cell, seeds: Sequence[int], store: Store | None) -> Counter[str]:
+def _counts(cell: Cell, seeds: Sequence[int], store: Store | None, datasets: Datasets) -> Counter[str]:
     """Trials of the cell by state; none where store or data do not exist yet."""
-    from bench.data.paths import dataset_path
-    from bench.data.verify import dataset_record
     from bench.store.queries import trial_states
 
-    path = dataset_path(cell.task)
-    if store is None or not path.is_file():
+    if store is None or not datasets.is_there(cell.task):
         return Counter()
-    dataset = dataset_record(cell.task, path)
+    dataset, _ = datasets.of(cell.task)
     return Counter(trial_states(store, [trial.key for trial in cell.trials(seeds, dataset)]).values())
+
+
+def _show_remarks(cells: Sequence[Cell], there: Sequence[DatasetRecord], settings: Settings) -> None:
+    """Say what of the data is not what it should be, and whether the run itself would refuse it."""
+    from bench.data.remarks import remarks_on
+    from bench.execute.datasets import refused
+
+    for remark in remarks_on(there):
+        print_lines(remark.lines)
+    if refused(cells, there) and not settings.accept_mismatch:
+        print_lines(["At full budget the run trains on that with --accept-mismatch alone."])
 
 
 def _duration(seconds: float) -> str:

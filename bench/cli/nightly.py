@@ -68,7 +68,10 @@ def nightly(
     if retry not in (None, "failed"):
         raise BenchError(f"--retry {retry}", "", "The only choice is: --retry failed")
     file, place = loaded(config, store)
-    settings = work_settings(executor, seeds_per_stack, gpus_per_stack, cpus_per_stack, device)
+    # Whose data it is was decided when the baseline was frozen; the night tells of it.
+    settings = work_settings(
+        executor, seeds_per_stack, gpus_per_stack, cpus_per_stack, device, accept_mismatch=True
+    )
     day = today() if night is None else _date(night)
     request = NightRequest(file, day, place, typed_command(), baseline, _again(config, store))
     if dry_run:

@@ -58,6 +58,8 @@ def work_settings(
     gpus_per_stack: float | None,
     cpus_per_stack: int,
     device: str,
+    *,
+    accept_mismatch: bool,
 ) -> Settings:
     """How the grid is worked off."""
     return settings_of(
@@ -69,6 +71,7 @@ def work_settings(
         device=device,
         runner="auto",
         address=None,
+        accept_mismatch=accept_mismatch,
     )
 
 
@@ -77,17 +80,18 @@ def work_of(settings: Settings, store: str, *, retry: bool = False) -> Work:
     from dataclasses import replace
 
     from bench.cli.watching import watching
+    from bench.execute.datasets import Datasets
     from bench.execute.driver import device_of, run_grid
     from bench.nightly.night import Work
 
-    command = typed_command()
+    command, datasets = typed_command(), Datasets(obtained)
 
     def run(cells: Sequence[Cell], seeds: Sequence[int]) -> Summary:
         with watching() as watcher:
-            summary = run_grid(cells, seeds, settings, store, command, watcher, obtained)
+            summary = run_grid(cells, seeds, settings, store, command, watcher, datasets)
             if retry and summary.failed_before and not summary.left:
                 again = replace(settings, retry_failed=True)
-                summary = run_grid(cells, seeds, again, store, command, watcher, obtained)
+                summary = run_grid(cells, seeds, again, store, command, watcher, datasets)
         return summary
 
     return Work(run, obtained, device_of(settings)[0], lambda text: print(text, flush=True))

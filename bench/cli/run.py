@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from bench.execute.grid import Cell
 
 
+AcceptMismatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-mismatch",
+        help="Train at full budget on a dataset, too, that is not the task's; its scores are never judged.",
+    ),
+]
+
+
 def run(
     suite: Annotated[str | None, typer.Option(help="Suite of tasks; `bench list suites`.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks instead of a suite, separated by commas.")] = None,
@@ -74,12 +83,19 @@ def run(
         float | None,
         typer.Option(min=0, help="Between checkpoints of a stack. Default: 60, with --address 600."),
     ] = None,
+    accept_mismatch: AcceptMismatchOption = False,
     store: StoreOption = "results/bench.sqlite",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the grid and how long it takes.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the grid, how long it takes, and what its data is; train nothing."
+        ),
+    ] = False,
 ) -> None:
     """Train, evaluate and store a grid; run again it does only what is left.
 
     Finished trials are skipped, cut-off stacks continue where they were. Ctrl-C saves every stack's state.
+    What is not D4RL's own file is said before anything is trained.
     """
     from bench.execute.grid import plan_cells
 
@@ -98,6 +114,7 @@ def run(
         retry=retry,
         max_retries=max_retries,
         checkpoint_seconds=checkpoint_seconds,
+        accept_mismatch=accept_mismatch,
     )
     # Whatever is wrong with the grid is told first, and alone.
     cells = plan_cells(request)
@@ -113,11 +130,12 @@ def run(
 
 def _run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     from bench.cli.watching import watching
+    from bench.execute.datasets import Datasets
     from bench.execute.driver import run_grid
 
     command = typed_command()
     with watching() as watcher:
-        summary = run_grid(cells, seeds, settings, store, command, watcher, obtained)
+        summary = run_grid(cells, seeds, settings, store, command, watcher, Datasets(obtained))
     _conclude(summary, store)
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import StoreOption
-from bench.cli.tables import print_table
+from bench.cli.tables import print_lines, print_table
 from bench.cli.words import count, roughly, short
 from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from bench.records import CellKey, TrialKey
+    from bench.records import CellKey, DatasetRecord, TrialKey
     from bench.store.progress import Cell, StoredFailure
     from bench.store.time_left import TimeLeft
     from bench.store.working import StackAtWork
@@ -37,6 +37,8 @@ class Status:
     """All that is told."""
 
     cells: Sequence[Cell]
+    datasets: Sequence[DatasetRecord]
+    """That they are on."""
     at_work: Sequence[StackAtWork]
     left: TimeLeft
     failures: Sequence[StoredFailure]
@@ -53,7 +55,10 @@ def status(
     format: Annotated[StatusFormat, typer.Option(help="For people, or for programs.")] = StatusFormat.text,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Show what ran, what runs, what is left, what failed and why, and which commands go on."""
+    """Show what ran, what runs, what is left, what failed and why, and which commands go on.
+
+    Says, too, which of the datasets are not D4RL's own files.
+    """
     found = _status(store)
     if format is StatusFormat.json:
         from pydantic_core import to_json
@@ -61,6 +66,7 @@ def status(
         typer.echo(to_json(found, indent=2, inf_nan_mode="strings"))
     elif found.cells:
         _show_cells(found.cells)
+        _show_datasets(found.datasets)
         _show_at_work(found.at_work)
         _show_failures(found.failures)
         _show_left(found)
@@ -70,7 +76,7 @@ def status(
 
 def _status(store: str) -> Status:
     from bench.store.database import open_store
-    from bench.store.progress import cells, commands_left, failures
+    from bench.store.progress import cells, commands_left, datasets, failures
     from bench.store.time_left import time_left
     from bench.store.working import stacks_at_work
 
@@ -78,6 +84,7 @@ def _status(store: str) -> Status:
         at_work = stacks_at_work(opened)
         return Status(
             cells(opened, at_work),
+            datasets(opened),
             at_work,
             time_left(opened, at_work),
             [failure for failure in failures(opened) if failure.current],
@@ -110,6 +117,14 @@ def _texts(cell: Cell) -> dict[str, str]:
 
 def _number(cell: Cell, name: str) -> int:
     return getattr(cell, name.replace(" ", "_"))
+
+
+def _show_datasets(datasets: Sequence[DatasetRecord]) -> None:
+    from bench.data.remarks import remarks_on
+
+    for remark in remarks_on(datasets):
+        typer.echo()
+        print_lines(remark.lines)
 
 
 def _show_at_work(stacks: Sequence[StackAtWork]) -> None:

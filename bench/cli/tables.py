@@ -1,8 +1,11 @@
-"""Tables on a terminal and in a pipe."""
+"""Tables and lines on a terminal and in a pipe."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,6 +56,14 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Seq
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal folded at spaces, further in than they begin, in a pipe as they are."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        print(textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False))
 
 
 def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> list[str]:

@@ -45,7 +45,9 @@ class Lines:
             self._print(f"{event.stack}: {place(event.stand)}")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        # Folded at spaces on a terminal; in a pipe a line stays one line.
+        folded = self._console.is_terminal
+        self._console.print(text, highlight=False, markup=False, soft_wrap=not folded)
 
 
 class BarsAndLines(Lines):

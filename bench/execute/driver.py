@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from bench.catalog import Task
-from bench.data.verify import dataset_record
+from bench.data.remarks import remarks_on
 from bench.errors import BenchError
 from bench.execute.at_work import Watcher
+from bench.execute.datasets import Datasets, require_fit
+from bench.execute.events import Notice
 from bench.execute.grid import Cell
 from bench.execute.heartbeat import beating
 from bench.execute.local import run_locally
@@ -26,9 +27,6 @@ from bench.records import FAILED, FINISHED, CellKey, DatasetRecord, TrialKey, Tr
 from bench.store.database import open_store
 from bench.store.queries import trial_states
 from bench.store.writer import Writer
-
-Obtain = Callable[[Task], Path]
-"""Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 
 SEEDS_PER_STACK_ON_GPU = 5
 CHECKPOINT_SECONDS = 60.0
@@ -56,6 +54,8 @@ class Settings:
     """How often a stack is taken up again whose worker process was lost."""
     checkpoint_seconds: float | None = None
     """None: a minute on this machine, ten on a cluster, whose checkpoints travel."""
+    accept_mismatch: bool = False
+    """Train at full budget on a dataset that is not the task's, too."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,17 @@ def run_grid(
     store_url: str,
     command: str,
     watcher: Watcher,
-    obtain: Obtain,
+    datasets: Datasets,
 ) -> Summary:
     """Run whatever of a grid is not finished yet, storing every result before going on.
 
     Raises
     ------
-    BenchError : the settings are wrong, the store cannot be written, a dataset cannot be had.
+    BenchError : the settings are wrong, the store cannot be written, a dataset cannot be had, or one is not
+        the task's and the cell is not reduced.
     """
+    # What is there is looked at before anything is written; what is obtained later is checked as it comes.
+    told = _tell(cells, datasets.there(cell.task for cell in cells), settings, watcher)
     if settings.address is not None:
         from bench.execute.ray_tune import check_listening
 
@@ -111,7 +114,9 @@ def run_grid(
         run = describe_run(command)
         writer.begin_run(run)
         try:
-            grid = _grid(cells, seeds, settings, writer, obtain, device)
+            data = {cell.task.name: datasets.of(cell.task) for cell in cells}
+            _tell(cells, [record for record, _ in data.values() if record not in told], settings, watcher)
+            grid = _grid(cells, seeds, settings, writer, data, device)
             with _stop_on_signals() as stop:
                 queue = StackQueue(
                     grid.cells,
@@ -151,10 +156,9 @@ def _grid(
     seeds: Sequence[int],
     settings: Settings,
     writer: Writer,
-    obtain: Obtain,
+    data: Mapping[str, tuple[DatasetRecord, Path]],
     device: str,
 ) -> Grid:
-    data = _datasets(cells, obtain)
     planners = {}
     for cell in cells:
         planner = _Planner(cell, *data[cell.task.name], settings, device)
@@ -175,14 +179,16 @@ def _grid(
     return Grid(trials, states, of_grid)
 
 
-def _datasets(cells: Sequence[Cell], obtain: Obtain) -> dict[str, tuple[DatasetRecord, Path]]:
-    """By task: what is known of its dataset, and where it lies."""
-    found: dict[str, tuple[DatasetRecord, Path]] = {}
-    for cell in cells:
-        if cell.task.name not in found:
-            path = obtain(cell.task)
-            found[cell.task.name] = (dataset_record(cell.task, path), path.resolve())
-    return found
+def _tell(
+    cells: Sequence[Cell], data: list[DatasetRecord], settings: Settings, watcher: Watcher
+) -> list[DatasetRecord]:
+    """Say what falls short of these datasets, and refuse what may not be trained on; returns them."""
+    if not settings.accept_mismatch:
+        require_fit(cells, data)
+    for remark in remarks_on(data):
+        for line in remark.lines:
+            watcher.watch(Notice(line))
+    return data
 
 
 @dataclass(frozen=True)

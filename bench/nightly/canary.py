@@ -12,7 +12,7 @@ from bench.catalog import Task
 from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
 from bench.nightly.config import MOST_SEEDS, NightlyFile
-from bench.records import FINISHED, CellKey
+from bench.records import FINISHED, CellKey, DatasetRecord
 from bench.source_code import code_fingerprint
 from bench.store.database import Store
 from bench.store.queries import codes_of, stored_scores
@@ -29,6 +29,7 @@ class CanaryCell:
     key: CellKey
     """Holds the hash of all that determines its numbers, the dataset's content among it."""
     config: dict[str, Any]
+    dataset: DatasetRecord
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ def canary_cells(file: NightlyFile, obtain: Obtain) -> tuple[CanaryCell, ...]:
         if task.name not in datasets:
             datasets[task.name] = dataset_record(task, obtain(task))
         trial = cell.trial(0, datasets[task.name])
-        made.append(CanaryCell(cell, trial.key.cell, trial.config))
+        made.append(CanaryCell(cell, trial.key.cell, trial.config, trial.dataset))
     return tuple(made)
 
 

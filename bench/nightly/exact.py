@@ -17,12 +17,14 @@ import torch
 from algorithms.registry import METHODS
 from bench.catalog import Task, load_catalog
 from bench.data.paths import dataset_path
+from bench.data.remarks import remarks_on
 from bench.envs import PHYSICS
 from bench.envs.locomotion import ROBOTS
 from bench.files import sha256_of
 from bench.hardware import cpu_model
 from bench.nightly.recordings import Recording, record_losses, record_simulator, short_trainings
 from bench.provenance import package_versions
+from bench.records import DatasetRecord
 
 Layer = Literal["losses", "datasets", "simulators"]
 
@@ -115,6 +117,16 @@ def dataset_hashes(tasks: Iterable[Task]) -> dict[str, str | None]:
     """SHA-256 of each task's file, read anew: what the ledger remembers would not notice a damaged disk."""
     paths = {task.name: dataset_path(task) for task in tasks}
     return {name: sha256_of(path) if path.is_file() else None for name, path in paths.items()}
+
+
+def shortfalls(datasets: Iterable[DatasetRecord]) -> list[ExactFinding]:
+    """Datasets that are not what their tasks say: only told, since the baseline was frozen on them."""
+    return [
+        ExactFinding("datasets", name, f"{remark.shortfall}{f' ({detail})' if detail else ''}", False)
+        for dataset in datasets
+        for remark in remarks_on([dataset])
+        for name, detail in remark.datasets
+    ]
 
 
 def machine() -> dict[str, str]:

@@ -26,7 +26,7 @@ from bench.nightly.canary import (
 )
 from bench.nightly.comparison import changed_cells, compare_with_baseline, paired
 from bench.nightly.config import NightlyFile
-from bench.nightly.exact import Fingerprints, differences, fingerprints
+from bench.nightly.exact import Fingerprints, differences, fingerprints, shortfalls
 from bench.nightly.findings import Excused, Findings
 from bench.nightly.history import drift_after, margins_before, turned
 from bench.nightly.pace import Pace, PaceComparison, compare_pace
@@ -145,7 +145,10 @@ def _hold(
     if found.stopped:
         return found
     cells = canary_cells(request.file, work.obtain)
-    found = replace(found, changed_cells=tuple(changed_cells(store, baseline, cells)))
+    told = shortfalls(dict.fromkeys(cell.dataset for cell in cells))
+    found = replace(
+        found, exact=(*found.exact, *told), changed_cells=tuple(changed_cells(store, baseline, cells))
+    )
     if found.stopped:
         return found
     catalog = load_catalog()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.catalog import Catalog
+from bench.data.manifest import Manifest, load_manifest
+from bench.data.remarks import verification_of
 from bench.report.measured import Measured, ReportData, SeedScore
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, evaluation_means, final_episodes, trials
@@ -30,11 +32,15 @@ def gather(
     for trial in stored:
         key = trial.record.key
         groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
-    return [_measured(group, catalog, evaluations) for group in groups.values()]
+    manifest = load_manifest()
+    return [_measured(group, catalog, manifest, evaluations) for group in groups.values()]
 
 
 def _measured(
-    group: Sequence[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
+    group: Sequence[StoredTrial],
+    catalog: Catalog,
+    manifest: Manifest,
+    evaluations: Mapping[int, tuple[float, ...]],
 ) -> Measured:
     record = group[0].record
     task = catalog.tasks.get(record.key.task)
@@ -63,7 +69,7 @@ def _measured(
         # Against the preset of the day on which each was planned.
         reduced=tuple(dict.fromkeys(text for trial in group for text in trial.record.reduced)),
         dataset=record.dataset.name,
-        verification=record.dataset.verification,
+        verification=verification_of(record.dataset, manifest),
         replay=record.dataset.replay,
         trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
         twin_of=task.twin_of if task else None,

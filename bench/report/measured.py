@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bench.evaluation.protocols import reported_score
-from bench.records import FailureRecord, RunRecord, TimingRecord
+from bench.records import DatasetRecord, FailureRecord, RunRecord, TimingRecord
 from bench.report.durations import TrialDuration
 from bench.report.illustrations import Illustrations
 
@@ -199,3 +199,5 @@ class ReportData:
     final_episodes: FinalEpisodes = field(default_factory=dict)
     suites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tasks of each suite of the catalog."""
+    datasets: tuple[DatasetRecord, ...] = ()
+    """That trials are on."""

@@ -19,7 +19,7 @@ from bench.report.stored_durations import trial_durations
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.frames import learning_curves, timings_frame
-from bench.store.progress import failures
+from bench.store.progress import datasets, failures
 from bench.store.queries import final_episodes, trials
 from bench.store.runs import runs
 
@@ -46,6 +46,7 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         latencies=_latencies(durations),
         final_episodes=final_episodes(store),
         suites=tasks_of_suites(catalog),
+        datasets=tuple(datasets(store)),
     )
 
 

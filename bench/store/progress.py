@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, case, func, not_, select
 
-from bench.records import FAILED, FINISHED, PLANNED, RUNNING, FailureRecord
+from bench.records import FAILED, FINISHED, PLANNED, RUNNING, DatasetRecord, FailureRecord
 from bench.store.columns import metrics_from_json
 from bench.store.database import Store
-from bench.store.models import Failure, Run, Trial
+from bench.store.models import Dataset, Failure, Run, Trial
 from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
 from bench.store.working import StackAtWork
 
@@ -61,6 +61,14 @@ def cells(store: Store, at_work: Sequence[StackAtWork]) -> list[Cell]:
     chosen = select(*cell, *counts).group_by(*cell).order_by(Trial.task, *cell[:-3], func.min(Trial.id))
     with store.connect() as connection:
         return [Cell(*row) for row in connection.execute(chosen)]
+
+
+def datasets(store: Store) -> list[DatasetRecord]:
+    """Every dataset that the store has trials on, in the order in which they came."""
+    columns = (Dataset.name, Dataset.sha256, Dataset.rows, Dataset.verification, Dataset.replay)
+    chosen = select(*columns).where(Dataset.id.in_(select(Trial.dataset_id))).order_by(Dataset.id)
+    with store.connect() as connection:
+        return [DatasetRecord(*row) for row in connection.execute(chosen)]
 
 
 def failures(store: Store) -> list[StoredFailure]:

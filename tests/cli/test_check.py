@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 
 from bench.catalog import load_catalog
-from bench.records import DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, hash_of
+from bench.records import EvaluationRecord, TrialKey, TrialRecord, hash_of
 from bench.store.database import open_store
 from bench.store.writer import Writer
-from tests.store.samples import NOON, failure_record, finished_record, run_record
+from tests.store.samples import NOON, failure_record, finished_record, run_record, verified_dataset
 
 HOPPER, CHEETAH = "hopper-medium-v2", "halfcheetah-medium-v2"
 PRINTED = {("dtql", HOPPER): 99.6, ("dtql", CHEETAH): 57.9, ("srpo", HOPPER): 95.5, ("bdpo", HOPPER): 99.3}
@@ -47,7 +48,9 @@ def make_store(path, *cells, **conditions):
 def _trial(algorithm, task, seed, **conditions):
     episodes = EPISODES[algorithm]
     facts = {"verification": "verified", "replay": "d4rl", "budget": 1.0, "reduced": (), **conditions}
-    dataset = DatasetRecord(task, hash_of(task), 1_000_000, facts.pop("verification"), facts.pop("replay"))
+    dataset = replace(verified_dataset(task), replay=facts.pop("replay"))
+    if (verification := facts.pop("verification")) != "verified":
+        dataset = replace(dataset, sha256=hash_of(task), verification=verification)
     config = {"task": task, "episodes": episodes}
     key = TrialKey(algorithm, "released", task, seed, hash_of(config))
     return TrialRecord(

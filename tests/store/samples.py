@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from bench.data.manifest import load_manifest
 from bench.nightly_records import (
     BaselineRecord,
     BaselineScore,
@@ -29,6 +30,11 @@ from bench.records import (
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 DATASET = DatasetRecord("hopper-medium-v2", "ab" * 32, 1_000_000, "unverified", "unverified")
+
+
+def verified_dataset(task: str) -> DatasetRecord:
+    """D4RL's own file of a task, as its hash says."""
+    return DatasetRecord(task, load_manifest().files[task].sha256, 1_000_000, "verified", "d4rl")
 
 
 def run_record(run_id: str = "run-1", command: str = "bench run --suite quickstart") -> RunRecord:

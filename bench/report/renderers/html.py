@@ -9,6 +9,7 @@ from datetime import datetime
 from jinja2 import Environment
 from markupsafe import Markup
 
+from bench.data.remarks import remarks_on
 from bench.report.figures2d import FilledFigure, fill_figures
 from bench.report.illustrations import Illustration, Illustrations
 from bench.report.judgement import WORDS, Judgement
@@ -65,6 +66,7 @@ def render(
         makings=made,
         homes={making.id for making in made},
         trials=_trials(data),
+        remarks=remarks_on(data.datasets),
         data=data,
         filters=_filters(data, judgement),
     )

@@ -1,0 +1,87 @@
+"""What follows for the scores of a run from datasets that are not verified, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.data.manifest import Manifest, load_manifest
+from bench.records import DatasetRecord
+
+MISMATCH = "mismatch"
+_DIGITS = 12
+"""Of a hash, where two are told apart."""
+
+_SHORTFALLS = {
+    (True, MISMATCH): ("not D4RL's file", "not D4RL's files"),
+    (True, "content fits"): (
+        "not D4RL's file byte for byte, though its content fits",
+        "not D4RL's files byte for byte, though their content fits",
+    ),
+    (True, "unverified"): (
+        "not D4RL's file byte for byte, and not all of its content could be checked",
+        "not D4RL's files byte for byte, and not all of their content could be checked",
+    ),
+    (False, MISMATCH): ("not what its recipe makes", "not what their recipes make"),
+    (False, "unverified"): ("not checked against its recipe", "not checked against their recipes"),
+}
+"""Of one and of several datasets, by whether they are D4RL's and what was found."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Datasets that fall short in the same way."""
+
+    shortfall: str
+    """Of one of them, or of several: `not D4RL's file`, `not D4RL's files`."""
+    datasets: tuple[tuple[str, str], ...]
+    """Name, and what differs; empty where nothing can be named."""
+
+    @property
+    def lines(self) -> list[str]:
+        """A sentence about one dataset; about several a heading, a line for each, and what to type."""
+        if len(self.datasets) == 1:
+            ((name, detail),) = self.datasets
+            differs = f" ({detail})" if detail else ""
+            follows = f"its scores will not be comparable; `bench data verify {name}` tells more"
+            return [f"{name}: {self.shortfall}{differs}: {follows}."]
+        return [
+            f"{self.heading}.",
+            *(f"  {name}: {detail}" if detail else f"  {name}" for name, detail in self.datasets),
+            "  `bench data verify TASK` tells more of each.",
+        ]
+
+    @property
+    def heading(self) -> str:
+        """`9 datasets are not D4RL's files: their scores will not be comparable`."""
+        number = len(self.datasets)
+        subject, whose = ("1 dataset is", "its") if number == 1 else (f"{number} datasets are", "their")
+        return f"{subject} {self.shortfall}: {whose} scores will not be comparable"
+
+
+def remarks_on(datasets: Iterable[DatasetRecord]) -> list[Remark]:
+    """Remarks on those not verified, the worst first; none on collected data that fits its recipe."""
+    manifest = load_manifest()
+    found: dict[tuple[bool, str], list[tuple[str, str]]] = {kind: [] for kind in _SHORTFALLS}
+    for dataset in dict.fromkeys(datasets):
+        kind = (dataset.name in manifest.files, verification_of(dataset, manifest))
+        if kind in found:
+            found[kind].append((dataset.name, _difference(dataset, manifest)))
+    return [Remark(_SHORTFALLS[kind][len(alike) > 1], tuple(alike)) for kind, alike in found.items() if alike]
+
+
+def verification_of(dataset: DatasetRecord, manifest: Manifest) -> str:
+    """What a dataset's record says of it; of D4RL's files their hash alone says `verified`."""
+    known = manifest.files.get(dataset.name)
+    if known is None:
+        return dataset.verification
+    if dataset.sha256 == known.sha256:
+        return "verified"
+    return "unverified" if dataset.verification == "verified" else dataset.verification
+
+
+def _difference(dataset: DatasetRecord, manifest: Manifest) -> str:
+    facts, known = manifest.datasets.get(dataset.name), manifest.files.get(dataset.name)
+    if facts and facts.rows != dataset.rows:
+        return f"rows {dataset.rows:,}, known {facts.rows:,}"
+    return f"SHA-256 {dataset.sha256[:_DIGITS]}, known {known.sha256[:_DIGITS]}" if known else ""
