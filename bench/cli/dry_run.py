@@ -79,7 +79,7 @@ def _show_remarks(cells: Sequence[Cell], there: Sequence[DatasetRecord], setting
     for remark in remarks_on(there):
         print_lines(remark.lines)
     if refused(cells, there) and not settings.accept_mismatch:
-        print_lines(["At full budget the run trains on that with --accept-mismatch alone."])
+        print_lines(["At full budget, as here, a run on such data needs --accept-mismatch."])
 
 
 def _duration(seconds: float) -> str:

@@ -15,12 +15,12 @@ _DIGITS = 12
 _SHORTFALLS = {
     (True, MISMATCH): ("not D4RL's file", "not D4RL's files"),
     (True, "content fits"): (
-        "not D4RL's file byte for byte, though its content fits",
-        "not D4RL's files byte for byte, though their content fits",
+        "not D4RL's own file, though its content fits",
+        "not D4RL's own files, though their content fits",
     ),
     (True, "unverified"): (
-        "not D4RL's file byte for byte, and not all of its content could be checked",
-        "not D4RL's files byte for byte, and not all of their content could be checked",
+        "not D4RL's own file, and not all of its content could be checked",
+        "not D4RL's own files, and not all of their content could be checked",
     ),
     (False, MISMATCH): ("not what its recipe makes", "not what their recipes make"),
     (False, "unverified"): ("not checked against its recipe", "not checked against their recipes"),

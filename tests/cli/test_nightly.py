@@ -112,6 +112,18 @@ def test_scores_of_other_code_are_not_passed_off_as_those_of_the_code_at_hand(ni
     assert json.loads(rows("SELECT report FROM nights ORDER BY id DESC")[0][0])["other_code"] == 4
 
 
+def test_data_that_is_not_what_its_recipe_makes_is_told_and_fails_nothing_that_the_baseline_passed(
+    nightly, monkeypatch
+):
+    record = canary_module.dataset_record
+    monkeypatch.setattr(
+        canary_module, "dataset_record", lambda *found: replace(record(*found), verification="mismatch")
+    )
+    code, out, errors = nightly()
+    assert (code, "GREEN." in out) == (0, True), out + errors
+    assert f"            datasets, {TASK}: not what its recipe makes\n" in out
+
+
 def test_a_regression_fails_the_night_once_fresh_seeds_confirm_it(nightly, worse, tmp_path):
     worse()
     code, out, _ = nightly()

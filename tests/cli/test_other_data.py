@@ -73,7 +73,7 @@ def test_a_full_run_goes_on_where_the_mismatch_is_accepted_and_its_command_says_
     with sqlite3.connect("results/bench.sqlite") as store:
         assert store.execute("SELECT command LIKE '% --accept-mismatch' FROM runs").fetchall() == [(1,)]
     code, out, _ = bench(*FULL, "--accept-mismatch", "--dry-run")
-    assert (code, SAID in out, "with --accept-mismatch" in out) == (0, True, False)
+    assert (code, SAID in out, "needs --accept-mismatch" in out) == (0, True, False)
 
 
 def test_every_wrong_dataset_of_a_grid_is_named(bench, folder, nothing_trained):

@@ -32,8 +32,8 @@ def test_another_file_under_a_name_is_said_with_what_differs_and_what_follows():
     ("verification", "words"),
     [
         ("mismatch", "not D4RL's file ("),
-        ("content fits", "not D4RL's file byte for byte, though its content fits ("),
-        ("unverified", "not D4RL's file byte for byte, and not all of its content could be checked ("),
+        ("content fits", "not D4RL's own file, though its content fits ("),
+        ("unverified", "not D4RL's own file, and not all of its content could be checked ("),
     ],
 )
 def test_every_kind_of_doubt_has_its_words(verification, words):
@@ -49,7 +49,7 @@ def test_d4rls_own_file_is_not_mentioned_whatever_was_once_found():
 def test_verified_is_the_known_hash_and_nothing_else():
     claimed = dataset("verified")
     assert verification_of(claimed, MANIFEST) == "unverified"
-    assert "byte for byte" in lines_on(claimed)[0]
+    assert "D4RL's own file" in lines_on(claimed)[0]
     assert verification_of(dataset("mismatch"), MANIFEST) == "mismatch"
     assert verification_of(dataset("unverified", sha256=KNOWN), MANIFEST) == "verified"
 
@@ -68,7 +68,7 @@ def test_a_grid_of_nine_tasks_stays_readable_at_80_columns():
     assert lines[0] == "8 datasets are not D4RL's files: their scores will not be comparable."
     assert [line.split(":")[0].strip() for line in lines[1:9]] == names[:8]
     assert lines[9] == "  `bench data verify TASK` tells more of each."
-    assert lines[10].startswith(f"{names[8]}: not D4RL's file byte for byte")
+    assert lines[10].startswith(f"{names[8]}: not D4RL's own file")
     assert max(map(len, lines[:10])) <= 80
 
 

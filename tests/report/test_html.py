@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.data.manifest import load_manifest
+from bench.records import DatasetRecord
 from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.renderers.html import render
@@ -134,6 +136,22 @@ def test_hyperparameters_stand_with_value_and_source(page):
     assert re.search(r"reward_transform\s*none", text)
     assert "100, 200, …, 1,000 (10 in all)" in text
     assert "2.0 h" in text
+
+
+def test_data_that_is_not_d4rls_is_said_beside_the_answer():
+    known = load_manifest().files["hopper-medium-v2"].sha256
+    own = DatasetRecord("hopper-medium-v2", known, 1_000_000, "verified", "d4rl")
+    wrong = replace(own, sha256="ab" * 32, rows=40, verification="mismatch")
+    awkward = replace(wrong, name=AWKWARD)
+    follows = "its scores will not be comparable"
+
+    def text(*datasets):
+        return _Page(render([toy_table()], replace(toy_data(), datasets=datasets), WHEN)).text
+
+    assert follows not in text(own)
+    said = text(own, wrong, awkward)
+    assert f"1 dataset is not D4RL's file: {follows} hopper-medium-v2: rows 40, known 1,000,000" in said
+    assert f"1 dataset is not what its recipe makes: {follows} {' '.join(AWKWARD.split())}" in said
 
 
 def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
