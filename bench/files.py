@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and their hashes."""
+"""Files that are either whole or not there, their hashes, and paths as people type them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,32 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from bench.errors import BenchError
+
+
+def typed_path(text: str | Path) -> Path:
+    """A path as a person typed it, with the home folder in the place of `~`.
+
+    A shell leaves the `~` of `--store=~/x` to the program.
+
+    Raises
+    ------
+    BenchError : there is no such home folder.
+    """
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        home = path.parts[0]
+        whose = (
+            "HOME is not set, and this user has none" if home == "~" else f"there is no user {home[1:61]!r}"
+        )
+        raise BenchError(
+            f"the path {str(path)[:200]!r} begins with a home folder that is not known",
+            f"It stands for {home[:61]!r}: {whose}.",
+            f"Type the whole path, or ./{str(path)[:200]} for a file of that very name.",
+        ) from error
 
 
 @contextmanager

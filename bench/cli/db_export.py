@@ -76,8 +76,10 @@ def _export_frame(store: Store, out: Path, what: str) -> None:
 
 
 def _export_store(store: Store, out: Path, *, weights: bool) -> None:
-    from bench.store.export import export_sqlite, export_weights
+    from bench.store.export import export_sqlite, export_weights, require_weights
 
+    if weights:
+        require_weights(store, out.parent)
     with shown_progress(f"Writing {out}", "rows") as show:
         rows = export_sqlite(store, out, show)
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("trials", "evaluations", "episodes"))

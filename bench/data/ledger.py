@@ -7,7 +7,6 @@ they are looked up: neither size nor times say that a content is the one that wa
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from bench.data.hdf5 import Identity, held
 from bench.data.paths import data_folder
 from bench.errors import BenchError
 from bench.files import write_text
+from bench.store.process_lock import locked
 
 NOT_REPLAYED = "unverified"
 
@@ -163,8 +163,7 @@ class Ledger:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         # Several workers may meet the same new file at once; without this one's entry would undo another's.
-        with (self._folder / ".bench-hashes.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self._folder / ".bench-hashes.lock", "name another folder with BENCH_DATA_DIR"):
             yield
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from bench.data.hdf5 import sha256_of_file
 from bench.data.paths import data_folder
 from bench.errors import WorkFailedError
 from bench.files import sha256_of, written_whole
+from bench.store.process_lock import locked
 
 Fetch = Callable[[], Iterable[bytes]]
 """Yields the content of the file from the machine that has it, piece by piece."""
@@ -52,8 +52,7 @@ def _is_at(path: Path, sha256: str) -> bool:
 def _alone(path: Path) -> Iterator[None]:
     """Hold the lock of a file's name; processes of this machine that want the same file wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(path.with_suffix(".lock"), "name another folder with BENCH_DATA_DIR"):
         # Whoever wrote these was killed: it would still hold the lock.
         for stale in path.parent.glob(f".{path.name}.*.part"):
             stale.unlink()

@@ -33,6 +33,7 @@ from bench.records import (
     WeightsRecord,
 )
 from bench.store.claims import ClaimLostError
+from bench.store.kept_files import kept_name, require_no_links
 from bench.store.patience import patiently
 from bench.store.recording import ConflictError
 from bench.store.writer import Writer
@@ -213,10 +214,11 @@ class StackAtWork:
         stem = f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:12]}-seed-{key.seed}"
         digest = hashlib.sha256(content).hexdigest()
         # Named by content too: another attempt's weights must not replace these under their row.
-        path = self._folder / "weights" / f"{stem}-{role}-{digest[:8]}.safetensors"
-        with written_whole(path) as temporary:
+        name = kept_name(f"{stem}-{role}-{digest[:8]}")
+        require_no_links(self._folder)
+        with written_whole(self._folder / name) as temporary:
             temporary.write_bytes(content)
-        return WeightsRecord(key, role, path.relative_to(self._folder).as_posix(), digest, len(content))
+        return WeightsRecord(key, role, name, digest, len(content))
 
 
 def _failure_of(key: TrialKey, step: int, error: ConflictError) -> FailureRecord:

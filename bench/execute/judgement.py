@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load
 
+from algorithms.base import Algorithm
 from bench.catalog import Physics, Task, load_catalog
 from bench.envs import simulator_for
 from bench.errors import BenchError, WorkFailedError
@@ -14,7 +16,7 @@ from bench.evaluation.rollout import roll_out
 from bench.execute.outcome import FINAL
 from bench.records import EvaluationRecord, TrialRecord
 from bench.store.database import Store
-from bench.store.kept_files import fault_of
+from bench.store.kept_files import read_kept
 from bench.store.queries import find_trial, next_judgement, weights_of
 from bench.training.methods import method_for
 
@@ -35,6 +37,7 @@ def judge(
     task = load_catalog().task(record.key.task)
     seeds = (record.key.seed,)
     algorithm = method_for(task, record.key.algorithm, record.config["hyperparameters"], seeds)
+    _require_fitting(weights, algorithm, trial_id)
     algorithm.load_policy_state(0, weights)
     number = next_judgement(store, trial_id)
     chosen = task.physics_under(physics) if physics else record.physics
@@ -66,10 +69,27 @@ def _verified_weights(store: Store, trial_id: int) -> dict[str, torch.Tensor]:
             "`bench status` shows what is left.",
         )
     path = store.folder / record.path
-    fault = fault_of(path, record)
+    # What is loaded are the bytes that were hashed, not the file that lies there a moment later.
+    content, fault = read_kept(store.folder, record)
     if fault:
         raise BenchError(f"{path} {fault}", f"It holds the weights of trial {trial_id}.", "Put it back.")
-    return load_file(path)
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise _useless(trial_id, f"They are no safetensors: {error}.") from error
+
+
+def _require_fitting(weights: dict[str, torch.Tensor], algorithm: Algorithm, trial_id: int) -> None:
+    # Loading alone would stretch a tensor of another shape over the network's.
+    wanted = {name: tuple(value.shape) for name, value in algorithm.policy_state(0).items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if found != wanted:
+        differing = ", ".join(sorted({name for name, _ in found.items() ^ wanted.items()})[:4])
+        raise _useless(trial_id, f"Names or shapes differ from its network's: {differing[:200]}.")
+
+
+def _useless(trial_id: int, why: str) -> BenchError:
+    return BenchError(f"the weights of trial {trial_id} cannot be used", why, "Train it again.")
 
 
 def _trained_iterations(record: TrialRecord) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
+from dataclasses import MISSING, fields
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from bench.catalog import Catalog
 from bench.records import FINISHED
 from bench.report.illustrations import Clouds, Illustration, Illustrations
 from bench.store.database import Store
-from bench.store.kept_files import fault_of
+from bench.store.kept_files import read_kept
 from bench.store.queries import StoredTrial, evaluations, trials, weights_by_role
 
 DOMAIN = "bandit"
@@ -33,21 +34,34 @@ def load_illustrations(store: Store, catalog: Catalog) -> Illustrations:
         record = records.get(trial.trial_id)
         if record is None:
             continue
-        fault = fault_of(store.folder / record.path, record)
-        if fault:
+        content, fault = read_kept(store.folder, record)
+        try:
+            clouds = None if fault else read_clouds(content)
+        except (SafetensorError, ValueError) as error:
+            clouds, fault = None, f"is no illustration: {error}"
+        if clouds is None:
             unreadable.append(f"The figures of trial {trial.trial_id} are left out: {record.path} {fault}.")
         else:
-            found.append(_illustration(store, trial, read_clouds(store.folder / record.path)))
+            found.append(_illustration(store, trial, clouds))
     return Illustrations(tuple(found), tuple(unreadable))
 
 
-def read_clouds(path: Path) -> Clouds:
-    """The arrays of a stored illustration, in double precision."""
-    arrays = {name: array.astype(np.float64) for name, array in load_file(path).items()}
+def read_clouds(content: bytes) -> Clouds:
+    """The arrays of a stored illustration, in double precision.
+
+    Raises
+    ------
+    SafetensorError : it is no safetensors file.
+    ValueError : an array that every illustration has is missing.
+    """
+    arrays = {name: array.astype(np.float64) for name, array in load(content).items()}
     values = {
         int(match[1]): arrays.pop(name) for name in list(arrays) if (match := _VALUE_AT_STEP.fullmatch(name))
     }
     known = {name: array for name, array in arrays.items() if name in Clouds.__dataclass_fields__}
+    required = {field.name for field in fields(Clouds) if field.default is field.default_factory is MISSING}
+    if lacking := sorted(required - known.keys()):
+        raise ValueError(f"it has no {', '.join(lacking)}")
     return Clouds(**known, diffusion_values=dict(sorted(values.items())))
 
 

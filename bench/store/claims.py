@@ -1,7 +1,9 @@
 """Who works on what: claims by rows, so that several drivers share one store and none works twice.
 
 A driver claims the trials of one stack in one transaction, just before it starts the stack, and keeps the
-claims alive. A claim without a sign of life for a minute belongs to nobody.
+claims alive. Whether a claim is still held is told by the lock of its driver's process where that is on this
+machine, whatever any clock says. Elsewhere it is told by its heartbeat: who wants the trial watches it for a
+minute of the watcher's own time, because clocks of two machines may differ by hours, and a clock may be set.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from bench.errors import WorkFailedError
 from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
 from bench.store.models import Claim, Trial
 from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
+from bench.store.process_lock import is_alive, is_dead
 
 EXPIRY = timedelta(seconds=60)
 HEARTBEAT_SECONDS = 15.0
@@ -61,16 +65,16 @@ def claim_next(
     seeds: Collection[int],
     size: int,
     run_id: str,
-    is_gone: Callable[[str], bool],
+    is_held: Callable[[Row[Any]], bool],
 ) -> ClaimedStack | Nothing:
     """Claim the next stack of a cell: one that was cut off, whole, else up to `size` fresh trials.
 
     Parameters
     ----------
     seeds : asked for; a cut-off stack that holds one of them is continued whole.
-    is_gone : whether the driver of a run is known to be dead, before its claims expire.
+    is_held : whether a claim (`trial_id`, `run_id`, `heartbeat_at`) is still its driver's.
     """
-    trials = _open_trials(connection, cell, is_gone)
+    trials = _open_trials(connection, cell, is_held)
     wanted = [trial for trial in trials if trial.seed in seeds]
     if not wanted:
         return Nothing.DONE
@@ -127,16 +131,51 @@ def check_holder(trial: Row[Any], run_id: str) -> None:
         )
 
 
-def gives_signs(now: datetime) -> ColumnElement[bool]:
-    """The condition that a claim is alive at this time of the database's clock.
+class HeartbeatWatch:
+    """What a driver has seen of the heartbeats of others, timed by its own clock, which nobody can set.
 
-    One from the future was made before the clock was set back, and would otherwise hold for as long.
+    Parameters
+    ----------
+    folder : the store's.
+    run_id : of the driver that watches.
+    clock : seconds that only ever go on.
     """
-    return Claim.heartbeat_at.between(now - EXPIRY, now + EXPIRY)
+
+    def __init__(self, folder: Path, run_id: str, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._run_id = run_id
+        self._clock = clock
+        self._seen: dict[int, tuple[tuple[str, datetime], float]] = {}
+        """By trial: the last claim and heartbeat, and when that was first seen."""
+
+    def is_held(self, claim: Row[Any]) -> bool:
+        """Whether a claim is its driver's; where no process lock tells, until it is seen to stand still."""
+        # That this driver lives says nothing of a claim of its own that it never got to know of.
+        if claim.run_id != self._run_id:
+            if is_alive(self._folder, claim.run_id):
+                return True
+            if is_dead(self._folder, claim.run_id):
+                return False
+        beat, now = (claim.run_id, claim.heartbeat_at), self._clock()
+        last, since = self._seen.get(claim.trial_id, (None, now))
+        if beat != last:
+            self._seen[claim.trial_id] = (beat, now)
+            return True
+        return now - since <= EXPIRY.total_seconds()
+
+
+def seems_held(claim: Row[Any], folder: Path, now: datetime) -> bool:
+    """Whether a claim is its driver's, as far as one look can tell, at this time of the database's clock.
+
+    A heartbeat from the future was made before the clock was set back, and would otherwise count for as long.
+    """
+    if is_alive(folder, claim.run_id):
+        return True
+    return not is_dead(folder, claim.run_id) and abs(now - claim.heartbeat_at) <= EXPIRY
 
 
 def database_now(connection: Connection) -> datetime:
-    """The database's clock (UTC): the one that all drivers of a store have in common."""
+    """The database's clock (UTC): on a server one for all drivers, on SQLite that of this machine."""
     if connection.dialect.name == "sqlite":
         text = connection.scalar(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now")))
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -163,10 +202,9 @@ def _is_lost(trial: Row[Any], run_id: str) -> bool:
     return trial.run_id != run_id
 
 
-def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str], bool]) -> list[_Open]:
-    alive = gives_signs(database_now(connection)).label("alive")
+def _open_trials(connection: Connection, cell: CellKey, is_held: Callable[[Row[Any]], bool]) -> list[_Open]:
     chosen = (
-        select(Trial.id, Trial.seed, Trial.stack, Claim.run_id, alive)
+        select(Trial.id.label("trial_id"), Trial.seed, Trial.stack, Claim.run_id, Claim.heartbeat_at)
         .outerjoin(Claim, Claim.trial_id == Trial.id)
         .where(*(column == getattr(cell, column.key) for column in CELL_COLUMNS))
         .where(Trial.state.in_((PLANNED, RUNNING)))
@@ -174,10 +212,10 @@ def _open_trials(connection: Connection, cell: CellKey, is_gone: Callable[[str],
     )
     return [
         _Open(
-            row.id,
+            row.trial_id,
             row.seed,
             tuple(row.stack) if row.stack else None,
-            row.run_id is None or not row.alive or is_gone(row.run_id),
+            row.run_id is None or not is_held(row),
         )
         for row in connection.execute(chosen)
     ]

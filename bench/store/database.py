@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Engine, inspect, select
 
 from bench.errors import BenchError
 from bench.store import postgresql, schema, sqlite
-from bench.store.claims import database_now, gives_signs
+from bench.store.claims import database_now, seems_held
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
-from bench.store.lock import PATIENCE_SECONDS, StoreHeldError, upgrading
 from bench.store.models import Claim
+from bench.store.process_lock import PATIENCE_SECONDS, LockHeldError, upgrading
 
 _LOOK_SECONDS = 0.05
 
@@ -156,7 +156,7 @@ def _make(location: Location, engine: Engine) -> None:
         try:
             with upgrading(location):
                 _upgrade(location, engine)
-        except StoreHeldError:
+        except LockHeldError:
             if time.monotonic() >= until:
                 raise
             time.sleep(_LOOK_SECONDS)
@@ -176,8 +176,9 @@ def _refuse_while_worked_on(connection: Connection, location: Location) -> None:
     # A server knows no lock that a driver holds for as long as it lives; living claims say that it does.
     if not inspect(connection).has_table(Claim.__tablename__):
         return
-    alive = gives_signs(database_now(connection))
-    run_id = connection.scalar(select(Claim.run_id).where(alive).limit(1))
+    now = database_now(connection)
+    claims = connection.execute(select(Claim.run_id, Claim.heartbeat_at).order_by(Claim.run_id))
+    run_id = next((claim.run_id for claim in claims if seems_held(claim, location.folder, now)), None)
     if run_id is not None:
         advice = "Wait until it has ended (`bench status`), then give the same command again."
         raise BenchError(f"store {location} is being written by run {run_id}", "", advice)

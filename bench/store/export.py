@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from bench.files import written_whole
 from bench.store import schema, sqlite
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
-from bench.store.kept_files import bring
+from bench.store.kept_files import bring, require_kept_names, require_no_links
 from bench.store.models import Base, Claim, Weights
 
 Show = Callable[[int, int], None]
@@ -37,8 +38,12 @@ def check_target(target: Path, store: Store, *, force: bool) -> None:
         raise BenchError(f"{str(target)!r} is a folder", "", f"Name a file in it: {target}/bench.sqlite")
     if target.exists() and not force:
         raise BenchError(f"{str(target)!r} exists", "", "Name another file, or replace it with --force.")
-    if target.with_name(target.name + "-wal").exists():
-        raise BenchError(f"{str(target)!r} is a store that is in use, or was when it was cut off", "", other)
+    # SQLite would take what lies beside the file for changes of it that are not finished.
+    for beside in ("-wal", "-journal"):
+        if os.path.lexists(f"{target}{beside}"):
+            raise BenchError(
+                f"{str(target)!r} is a store that is in use, or was when it was cut off", "", other
+            )
 
 
 def export_sqlite(store: Store, target: Path, show: Show) -> dict[str, int]:
@@ -64,6 +69,19 @@ def export_sqlite(store: Store, target: Path, show: Show) -> dict[str, int]:
     return rows
 
 
+def require_weights(store: Store, folder: Path) -> None:
+    """Refuse to copy the files of weights of a store where one would leave the folder of either.
+
+    Raises
+    ------
+    BenchError : the store names a file that is none of its own, or there is a link.
+    """
+    names = [name for name, _ in _weights(store)]
+    require_kept_names(names, str(store.location))
+    require_no_links(store.folder, names)
+    require_no_links(folder)
+
+
 def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
     """Copy the files of weights to the same places below `folder`, each verified by its hash.
 
@@ -71,11 +89,15 @@ def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
     -------
     How many are there now, and what is wrong with each of the others.
     """
-    with store.connect() as connection:
-        files = connection.execute(select(Weights.path, Weights.sha256).distinct()).all()
-    faults = {name: bring(name, sha256, store.folder, folder) for name, sha256 in files}
+    faults = {name: bring(name, sha256, store.folder, folder) for name, sha256 in _weights(store)}
     wrong = {str(store.folder / name): fault for name, fault in faults.items() if fault}
     return len(faults) - len(wrong), wrong
+
+
+def _weights(store: Store) -> list[tuple[str, str]]:
+    """Name and hash of every file of weights."""
+    with store.connect() as connection:
+        return [tuple(row) for row in connection.execute(select(Weights.path, Weights.sha256).distinct())]
 
 
 def _read(table: Table, source: Connection, place: str) -> Iterator[list[dict[str, Any]]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.files import typed_path
 
 DEFAULT_STORE = "results/bench.sqlite"
 SERVER_EXAMPLE = "For example: --store postgresql+psycopg://user@host/name"
@@ -24,12 +26,21 @@ class Location:
     url: str
     """SQLAlchemy URL."""
     path: Path | None
-    """The file of an SQLite store; None for a server."""
+    """The file of an SQLite store as it was named; None for a server."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite store, the same by whatever links it is reached."""
+        if self.path is None:
+            return None
+        # Unlike `resolve` it lets a link to itself pass, which opening refuses with better words.
+        real = Path(os.path.realpath(self.path))
+        return self.path if real == self.path.absolute() else real
 
     @property
     def folder(self) -> Path:
-        """Folder of the weights: beside the SQLite file, `results` for a server."""
-        return self.path.parent if self.path else Path("results")
+        """Folder of weights, checkpoints and locks: beside the SQLite file, `results` for a server."""
+        return self.file.parent if self.file else Path("results")
 
     def __str__(self) -> str:
         return str(self.path) if self.path else without_password(self.url)
@@ -67,7 +78,7 @@ def without_password(text: str) -> str:
 def _file(text: str) -> Location:
     if re.match(r"(sqlite|postgres|file)[\w+]*:", text):
         raise BenchError(f"{without_password(text)!r} is no database URL", "", _EITHER_EXAMPLE)
-    path = Path(text)
+    path = typed_path(text)
     return Location(f"sqlite:///{path}", path)
 
 
@@ -79,7 +90,8 @@ def _sqlite(text: str, rest: str) -> Location:
     if asks:
         raise BenchError(f"store {text!r} has settings behind a '?'", "An SQLite store takes none.",
                          f"Type: --store {name}")  # fmt: skip
-    return Location(f"sqlite:///{name}", Path(name))
+    path = typed_path(name)
+    return Location(f"sqlite:///{path}", path)
 
 
 def _server(text: str, rest: str) -> Location:

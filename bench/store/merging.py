@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from bench.errors import BenchError
 from bench.records import TrialKey
 from bench.store.database import Store, open_store, opened_if_made
-from bench.store.kept_files import bring
+from bench.store.kept_files import bring, require_kept_names, require_no_links
 from bench.store.location import locate
 from bench.store.models import Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of
@@ -102,10 +102,16 @@ def opened(urls: Sequence[str], into: str) -> Iterator[list[Source]]:
 
 
 def survey(into: str, sources: Sequence[Source], show: Show) -> Survey:
-    """Compare all stores; writes nothing, and makes no store where none is yet."""
+    """Compare all stores; writes nothing, and makes no store where none is yet.
+
+    Raises
+    ------
+    BenchError : a store names a file of weights that is none of its own, or there is a link.
+    """
     with ExitStack() as stack:
         store = stack.enter_context(opened_if_made(into))
         ours = None if store is None else stack.enter_context(_source(store, ours=True))
+        _require_kept_files(sources, locate(into).folder)
         shared, rejected, conflicts = _survey_shared(ours, sources)
         verdicts: dict[str, dict[TrialKey, Verdict]] = {source.place: {} for source in sources}
         keys = dict.fromkeys(key for source in sources for key in sorted(source.keys, key=str))
@@ -152,7 +158,7 @@ def bring_weights(plan: Survey, sources: Sequence[Source], folder: Path) -> dict
             select(*KEY_COLUMNS, Weights.path, Weights.sha256).join(Trial, Trial.id == Weights.trial_id)
         ).mappings():
             verdict = verdicts[key_of(row)]
-            known = verdict is Verdict.THERE and (folder / row["path"]).exists()
+            known = verdict is Verdict.THERE and (folder / row["path"]).is_file()
             if known or verdict not in (*_NEWS, Verdict.THERE):
                 continue
             fault = bring(row["path"], row["sha256"], source.folder, folder)
@@ -185,12 +191,19 @@ def _source(store: Store, *, ours: bool) -> Iterator[Source]:
         )
 
 
+def _require_kept_files(sources: Sequence[Source], folder: Path) -> None:
+    for source in sources:
+        names = source.connection.scalars(select(Weights.path)).all()
+        require_kept_names(names, source.place)
+        require_no_links(source.folder, names)
+    require_no_links(folder)
+
+
 def _same(one: str, other: str) -> bool:
     first, second = locate(one), locate(other)
-    if first.path is None or second.path is None:
+    if first.file is None or second.file is None:
         return first.url == second.url
-    # Unlike `resolve` it lets a link to itself pass, which opening refuses with better words.
-    return os.path.realpath(first.path) == os.path.realpath(second.path)
+    return os.path.realpath(first.file) == os.path.realpath(second.file)
 
 
 def _survey_shared(

@@ -49,7 +49,7 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
         if path.exists() and not os.access(path, os.W_OK):
             raise BenchError(f"store {str(path)!r} cannot be written", "It is read-only.", _OTHER_STORE)
         warn_of_network(path)
-    path = path.absolute()  # the process may change its folder later
+    path = path.resolve()  # the process may change its folder later; helper files lie beside the file itself
     uri = _uri(path, create=create, read_only=read_only)
 
     def connect() -> sqlite3.Connection:
@@ -73,9 +73,10 @@ def tables_without_log(path: Path) -> set[str]:
 
     To open it is to write it into the file. Empty where there is no log, or nothing can be told without it.
     """
+    path = path.resolve()  # the log lies beside the file itself
     if not path.with_name(path.name + "-wal").exists():
         return set()
-    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
     try:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     except sqlite3.DatabaseError:

@@ -10,9 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from bench.records import FINISHED, TrialKey
-from bench.store.alive import is_gone
 from bench.store.attempts import Attempt, Piece
-from bench.store.claims import database_now, gives_signs
+from bench.store.claims import database_now, seems_held
 from bench.store.models import (
     Base,
     Claim,
@@ -90,13 +89,10 @@ def save(connection: Connection, trial: TrialContent) -> None:
 
 def held_trials(connection: Connection, folder: Path) -> frozenset[TrialKey]:
     """Trials that a driver works on at present; `folder` is the store's."""
-    chosen = (
-        select(*KEY_COLUMNS, Claim.run_id)
-        .join(Trial, Trial.id == Claim.trial_id)
-        .where(gives_signs(database_now(connection)))
-    )
-    rows = connection.execute(chosen).mappings().all()
-    return frozenset(key_of(row) for row in rows if not is_gone(folder, row["run_id"]))
+    chosen = select(*KEY_COLUMNS, Claim.run_id, Claim.heartbeat_at).join(Trial, Trial.id == Claim.trial_id)
+    now = database_now(connection)
+    rows = connection.execute(chosen).all()
+    return frozenset(key_of(row._mapping) for row in rows if seems_held(row, folder, now))
 
 
 def merge(connection: Connection, others: Sequence[TrialContent], folder: Path, place: str) -> Folded:

@@ -11,8 +11,7 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, select
 
 from bench.records import CellKey, StackProgress, TrialKey
-from bench.store.alive import is_gone
-from bench.store.claims import database_now, gives_signs
+from bench.store.claims import database_now, seems_held
 from bench.store.database import Store
 from bench.store.models import Claim, Execution, Run, Trial
 from bench.store.planning import CELL_COLUMNS
@@ -47,16 +46,17 @@ class StackAtWork:
 def stacks_at_work(store: Store) -> list[StackAtWork]:
     """Stacks that are worked on now, the longest at work first.
 
-    Left out are claims that are too old, and those of drivers of this machine that are known to be dead.
+    Left out are those of drivers of this machine that have died, and those of which nobody can tell that they
+    have not, when they gave no sign of life for a minute.
     """
     with store.connect() as connection:
         now = database_now(connection)
-        rows = connection.execute(_select_claims(now)).all()
-    living = [row for row in rows if not is_gone(store.folder, row.run_id)]
+        rows = connection.execute(_select_claims()).all()
+    living = [row for row in rows if seems_held(row, store.folder, now)]
     return [_stack(list(of), now) for _, of in groupby(living, key=_stack_of)]
 
 
-def _select_claims(now: datetime) -> Select[Any]:
+def _select_claims() -> Select[Any]:
     mine = (
         Execution.trial_id == Trial.id,
         Execution.attempt == Trial.attempt,
@@ -77,7 +77,6 @@ def _select_claims(now: datetime) -> Select[Any]:
         .join(Trial, Trial.id == Claim.trial_id)
         .join(Run, Run.run_id == Claim.run_id)
         .outerjoin(Execution, work)
-        .where(gives_signs(now))
         .order_by(Claim.claimed_at, Claim.run_id, *CELL_COLUMNS, Trial.seed)
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from threading import Lock
@@ -29,12 +30,12 @@ from bench.records import (
     WeightsRecord,
 )
 from bench.store import baselines, claims, nights, planning, recording, trial_rows
-from bench.store.alive import is_gone, sign_of_life
-from bench.store.claims import ClaimedStack, Nothing
+from bench.store.claims import ClaimedStack, HeartbeatWatch, Nothing
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
-from bench.store.lock import writing
+from bench.store.kept_files import require_no_links
 from bench.store.models import Run
+from bench.store.process_lock import held, writing
 from bench.store.shared_rows import SharedRows, save_shared
 from bench.store.uniting import Folded, TrialContent
 
@@ -46,21 +47,30 @@ class Writer:
     nothing; another record under the same natural key raises `ConflictError` and changes nothing either.
     Several drivers, each with its writer, may share a store: who works on a trial is settled by claims.
 
+    Parameters
+    ----------
+    clock : seconds that only ever go on, by which the heartbeats of other drivers are watched.
+
     Raises
     ------
-    BenchError : on entering, where the store is being upgraded, or where it was opened read-only.
+    BenchError : on entering, where the store is being upgraded, or where it was opened read-only; its
+        folder of weights is a link.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
         self._held = ExitStack()
         self._turn = Lock()
         self._connection: Connection | None = None
         self._run_id: str | None = None
+        self._watch: HeartbeatWatch | None = None
 
     def __enter__(self) -> Self:
         if self._store.read_only:
             raise BenchError(f"store {self._store.location} was opened read-only")
+        # Said now and not when the first trial has been trained.
+        require_no_links(self._store.folder)
         self._held.enter_context(writing(self._store.location))
         if self._store.location.path is not None:
             # Kept, because taking one takes as long as a short transaction. A server's may break meanwhile.
@@ -82,7 +92,8 @@ class Writer:
             if not connection.scalar(select(Run.run_id).where(Run.run_id == run.run_id)):
                 connection.execute(insert(Run).values(vars(run)))
         if self._run_id != run.run_id:
-            self._held.enter_context(sign_of_life(self._store.folder, run.run_id))
+            self._held.enter_context(held(self._store.folder, run.run_id))
+            self._watch = HeartbeatWatch(self._store.folder, run.run_id, self._clock)
         self._run_id = run.run_id
 
     def end_run(self, run_id: str) -> None:
@@ -110,11 +121,8 @@ class Writer:
 
     def claim(self, cell: CellKey, seeds: Collection[int], size: int) -> ClaimedStack | Nothing:
         """Claim the next stack of a cell that holds one of `seeds`; fresh ones have at most `size` seeds."""
-        folder = self._store.folder
         with self._transaction() as connection:
-            return claims.claim_next(
-                connection, cell, seeds, size, self._run, lambda run_id: is_gone(folder, run_id)
-            )
+            return claims.claim_next(connection, cell, seeds, size, self._run, self._watch.is_held)
 
     def heartbeat(self, stands: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
         """Keep this run's claims alive, note how far its stacks are; return the trials it has lost."""

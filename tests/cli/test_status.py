@@ -17,6 +17,7 @@ from bench.store.database import open_store, transaction
 from bench.store.models import Claim
 from bench.store.writer import Writer
 from tests.store import samples
+from tests.store.clocks import send_drivers_away
 
 TRIALS = [samples.trial_record(seed) for seed in range(5)]
 KEYS = [trial.key for trial in TRIALS]
@@ -58,7 +59,8 @@ def test_what_runs_is_shown_with_where_and_how_far(bench, driver: Writer, path: 
     assert "bench run" not in out, "its driver goes on with the rest"
 
 
-def test_when_the_driver_is_silent_its_trials_are_cut_off(bench, driver: Writer, path: Path) -> None:
+def test_when_a_driver_elsewhere_is_silent_its_trials_are_cut_off(bench, driver: Writer, path: Path) -> None:
+    send_drivers_away(path.parent)
     with open_store(path) as store, transaction(store.engine) as connection:
         then = database_now(connection) - timedelta(seconds=61)
         connection.execute(update(Claim).values(heartbeat_at=then))

@@ -11,14 +11,14 @@ import torch
 from bench.errors import WorkFailedError
 from bench.execute.events import Completed, Notice, Outcome, Progress, Saved, Stopped
 from bench.execute.heartbeat import beating
-from bench.execute.queue import CellOfGrid, StackQueue
+from bench.execute.queue import LOOK_AGAIN_SECONDS, CellOfGrid, StackQueue
 from bench.records import FinishedRecord, StackProgress
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from tests.execute.sameness import rows
 from tests.execute.tiny import tiny_plan
-from tests.store.databases import change
+from tests.store.clocks import Clock, send_drivers_away
 from tests.store.samples import run_record
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -42,13 +42,19 @@ class Driver:
     def __init__(self, path, run_id, plan, seeds_per_stack=2):
         self._held = ExitStack()
         self.store = self._held.enter_context(open_store(path))
-        self.writer = self._held.enter_context(Writer(self.store))
+        self.clock = Clock()
+        self.writer = self._held.enter_context(Writer(self.store, self.clock))
         self.writer.begin_run(run_record(run_id))
         self.writer.plan(plan.trials)
         self.notes = Notes()
         cell = CellOfGrid(plan.trials[0].key.cell, frozenset(plan.seeds), lambda seeds: plan)
         self.queue = StackQueue([cell], self.writer, self.store.folder, self.notes, lambda: False,
                                 seeds_per_stack=seeds_per_stack, max_retries=3)  # fmt: skip
+
+    def looks_again(self):
+        """Its next stack, without the wait between two looks."""
+        self.queue._looked_at -= LOOK_AGAIN_SECONDS
+        return self.queue.next()
 
     def close(self):
         self._held.close()
@@ -72,9 +78,12 @@ def drivers(store, plan):
         driver.close()
 
 
-def sleep_a_minute(store):
-    """As if no driver had given a sign of life for a minute."""
-    change(str(store), "UPDATE claims SET heartbeat_at = datetime(heartbeat_at, '-61 seconds')")
+def taken_over_by(driver):
+    """The stack that a driver takes up of others, on other machines, that are silent for a minute."""
+    send_drivers_away(driver.store.folder)
+    assert driver.queue.next() is None
+    driver.clock.seconds += 61
+    return driver.looks_again()
 
 
 def saved(number, plan):
@@ -95,8 +104,7 @@ def test_a_driver_that_slept_leaves_its_successor_s_checkpoints_alone(store, pla
     sleeper, successor = drivers
     first = sleeper.queue.next()
     first.receive(saved(1, plan))
-    sleep_a_minute(store)
-    second = successor.queue.next()
+    second = taken_over_by(successor)
     assert kept(second) == 1
     second.receive(saved(2, plan))
     for event in (saved(1, plan), *map(outcome, plan.trials), Completed(plan.title)):
@@ -124,10 +132,8 @@ def test_a_stack_that_was_stopped_is_not_said_to_be_taken_over(store, plan, driv
 def test_what_a_driver_takes_up_after_its_successor_died_it_works_on_once(store, plan, drivers):
     sleeper, successor = drivers
     first = sleeper.queue.next()
-    sleep_a_minute(store)
-    assert successor.queue.next() is not None
-    sleep_a_minute(store)
-    second = sleeper.queue.next()
+    assert taken_over_by(successor) is not None
+    second = taken_over_by(sleeper)
     assert second is not first
     assert first.should_stop
     assert not second.should_stop
@@ -141,10 +147,12 @@ def test_a_stack_that_waits_for_its_next_process_stays_claimed(store, plan, driv
     stack = driver.queue.next()
     stack.receive(Progress(plan.title, STAND))
     driver.queue.died(stack, "killed")
-    sleep_a_minute(store)
+    send_drivers_away(store.parent)
+    assert other.queue.next() is None
     with beating(driver.queue, driver.writer, threading.Event(), seconds=0.01):
         time.sleep(0.1)
-    assert other.queue.next() is None
+    other.clock.seconds += 61
+    assert other.looks_again() is None
     assert driver.queue.next() is stack
 
 
@@ -158,8 +166,7 @@ def test_a_stack_that_begins_anew_takes_up_no_checkpoint(store, plan, drivers):
     stack.receive(saved(2, plan))
     driver.close()
     again = Driver(store, "run-3", plan)
-    sleep_a_minute(store)
-    assert kept(again.queue.next()) == 2
+    assert kept(taken_over_by(again)) == 2
     again.close()
 
 

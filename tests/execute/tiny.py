@@ -114,10 +114,13 @@ def typed(*arguments: object, **changes: object) -> list[str]:
     return ["run", *fixed, *sets, *map(str, arguments)]
 
 
-def started(arguments: list[str], data: Path, **options) -> subprocess.Popen:
-    """The command as a process of its own, in a process group of its own, one thread per library."""
+def started(arguments: list[str], data: Path, program=("-m", "bench"), **options) -> subprocess.Popen:
+    """The command as a process of its own, in a process group of its own, one thread per library.
+
+    `program` is what Python is to run.
+    """
     environment = os.environ | {"BENCH_DATA_DIR": str(data), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bench", *arguments]
+    command = [sys.executable, *program, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes | options)
 

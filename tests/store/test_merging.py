@@ -248,7 +248,7 @@ def test_a_trial_that_a_driver_works_on_is_left_for_later(machine, held: str, ca
             assert "1 left for later, because a driver works on them" in capsys.readouterr().out
         assert seen(into)[0] == before
         assert fetched(path, "SELECT COUNT(*) FROM claims") == [(1,)]
-    # Dead for a minute by the database's clock, without a sign of life.
+    # It ended without a word, and has given no sign of life for a minute.
     change(str(path), "UPDATE claims SET heartbeat_at = '2025-01-01 00:00:00'")
     assert merged(into, source) == 0
     assert seen(into)[0].state == "finished"

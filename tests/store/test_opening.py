@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.store import database, schema
 from bench.store.database import Store, open_store, transaction, upgrade_store
 from bench.store.location import locate
-from bench.store.lock import StoreHeldError, upgrading
+from bench.store.process_lock import LockHeldError, upgrading
 from bench.store.sqlite import engine_for
 from bench.store.writer import Writer
 from tests.store.databases import only_sqlite
@@ -89,7 +89,7 @@ def test_a_store_that_somebody_else_makes_and_then_works_on_for_hours_is_open_to
 def test_a_store_that_is_held_and_stays_empty_is_not_waited_for_in_vain(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.2)
     location = locate(tmp_path / "bench.sqlite")
-    with upgrading(location), pytest.raises(StoreHeldError, match="is being written by another process"):
+    with upgrading(location), pytest.raises(LockHeldError, match="is being written by another process"):
         open_store(location.path)
 
 

@@ -18,6 +18,7 @@ from bench.store.queries import trials
 from bench.store.schema import head_revision
 from bench.store.writer import Writer
 from tests.store import samples
+from tests.store.clocks import send_drivers_away
 from tests.store.databases import change, everything, fetched
 from tests.store.postgres import Server
 
@@ -256,5 +257,6 @@ def test_a_store_that_is_worked_on_is_not_upgraded(store: Store, writer: Writer)
     with pytest.raises(BenchError, match="is being written by run run-1") as error:
         upgrade_store(url)
     assert "bench status" in error.value.do_this
+    send_drivers_away(store.folder)
     change(url, "UPDATE claims SET heartbeat_at = heartbeat_at - INTERVAL '61 seconds'")
     assert upgrade_store(url) == (head_revision(), head_revision())

@@ -16,6 +16,7 @@ from bench.store.time_left import TimeLeft, time_left
 from bench.store.working import stacks_at_work
 from bench.store.writer import Writer
 from tests.store import samples
+from tests.store.clocks import send_drivers_away
 
 TRIALS = [samples.trial_record(seed) for seed in range(6)]
 KEYS = [trial.key for trial in TRIALS]
@@ -78,11 +79,12 @@ def test_stretches_of_earlier_drivers_are_not_shown(store: Store, writer: Writer
 
 
 @pytest.mark.parametrize(("silent", "working"), [(55, 1), (65, 0)])
-def test_a_minute_of_silence_means_that_nobody_works(
+def test_a_minute_of_silence_from_elsewhere_means_that_nobody_works(
     store: Store, writer: Writer, silent: float, working: int
 ) -> None:
     writer.plan(TRIALS)
     writer.claim(CELL, {0}, 1)
+    send_drivers_away(store.folder)
     grow_old(store, silent)
     assert len(stacks_at_work(store)) == working
 
