@@ -1,4 +1,4 @@
-"""Files of weights that a store names: of its own making, in its own folder, and what was stored; or refused."""
+"""Files of weights that a store names: of its own making, in its own folder, as stored; or refused."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_name_of_any_other_form_is_neither_read_nor_written(folder: Path, tmp_
 
 def test_what_is_read_are_the_bytes_that_were_hashed(folder: Path, monkeypatch) -> None:
     """Another file takes its place while the first one is hashed."""
-    hashed = hashlib.sha256
+    hashed, wanted = hashlib.sha256, record(OWN)
 
     def slow(content: bytes):
         (folder / "other").write_bytes(b"planted")
@@ -98,8 +98,8 @@ def test_what_is_read_are_the_bytes_that_were_hashed(folder: Path, monkeypatch) 
         return hashed(content)
 
     monkeypatch.setattr(hashlib, "sha256", slow)
-    assert read_kept(folder, record(OWN)) == (CONTENT, "")
-    assert read_kept(folder, record(OWN)) == (b"", CHANGED)
+    assert read_kept(folder, wanted) == (CONTENT, "")
+    assert read_kept(folder, wanted) == (b"", CHANGED)
 
 
 @pytest.mark.parametrize(
