@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from bench.visible_text import quoted, shortened
+
 FEW = 6
 
 
@@ -16,11 +18,13 @@ class BenchError(Exception):
     what : quotes the offending value ("unknown task 'hoper-medium-v2'").
     why : the reason, one sentence; may be empty where `what` says it all.
     do_this : what to type or change instead.
+
+    Lines of absurd length are cut, whatever a file or a person put into them.
     """
 
     def __init__(self, what: str, why: str = "", do_this: str = "") -> None:
-        self.what, self.why, self.do_this = what, why, do_this
-        super().__init__("\n".join(part for part in (what, why, do_this) if part))
+        self.what, self.why, self.do_this = map(_bounded, (what, why, do_this))
+        super().__init__("\n".join(part for part in (self.what, self.why, self.do_this) if part))
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         # Errors travel between processes; the default would pass the joined text as `what`.
@@ -41,8 +45,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Be
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     # A handful is told at once; more are for the listing.
     rest = f"There are: {', '.join(known)}." if len(known) <= FEW else f"`{listing}` shows all {len(known)}."
-    return BenchError(f"unknown {kind} {name!r}", "", hint + rest)
+    return BenchError(f"unknown {kind} {quoted(name)}", "", hint + rest)
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:
-    return difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    longest = 2 * max(map(len, known), default=0)
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.5) if len(name) <= longest else []
+
+
+def _bounded(text: str) -> str:
+    return "\n".join(map(shortened, text.split("\n")))

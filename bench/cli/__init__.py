@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -30,8 +30,21 @@ from bench.cli import (
     speed,
     status,
 )
-from bench.cli.common import exit_code_of, show_error
+from bench.cli.common import exit_code_of, show_error, show_usage_error
+from bench.cli.defects import DEFECT, report_defect
+from bench.cli.output import readable_output, stop_printing
 from bench.errors import BenchError
+from bench.visible_text import is_text, quoted
+
+NOBODY_READS = 141
+"""As a shell tells a program that SIGPIPE ended."""
+OF_THE_MACHINE = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
+        errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR,
+    }
+)  # fmt: skip
+"""Errors of files and disks that say themselves what is wrong."""
 
 app = typer.Typer(
     name="bench",
@@ -77,37 +90,74 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 something ran and failed, 2 wrong request, 130 interrupted."""
+    """Run one command and exit.
+
+    0: done. 1: something ran and failed. 2: the request was wrong. 70: a defect of bench, its traceback in a
+    file that is named. 130: interrupted. 141: nobody read the output any more (`| head`).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    with readable_output():
+        code = _outcome(arguments, debug=debug)
+    sys.exit(code)
+
+
+def _outcome(arguments: list[str], *, debug: bool) -> int:
+    """Run one command; its exit code."""
     try:
         code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except BenchError as error:
         if debug:
-            raise
+            traceback.print_exc()
         show_error(error)
         code = exit_code_of(error)
     except exceptions.Exit as exit_request:
         code = exit_request.exit_code
     except exceptions.TyperException as error:
-        error.show()
+        show_usage_error(error)
         code = 2
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename:
+    except BrokenPipeError:
+        code = _nobody_reads()
+    except SystemExit as error:
+        # What Typer and Rich make of a pipe that nobody reads; 1 would say that something failed.
+        if not isinstance(error.__context__, BrokenPipeError):
             raise
-        _stop_printing()
-        advice = "Make room where the output goes."
-        show_error(BenchError("cannot write the output", f"{error.strerror}.", advice))
-        code = 2
+        code = _nobody_reads()
     except (KeyboardInterrupt, exceptions.Abort):
         print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
         code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+    except Exception as error:  # noqa: BLE001 (told, with its traceback)
+        code = _unforeseen(error, arguments, debug=debug)
+    return code if isinstance(code, int) else 0
 
 
-def _stop_printing() -> None:
-    # What is left in the buffer would be tried once more as Python ends, and its failure told.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _nobody_reads() -> int:
+    stop_printing()
+    return NOBODY_READS
+
+
+def _unforeseen(error: Exception, arguments: list[str], *, debug: bool) -> int:
+    """Tell an error that no command expected: of the machine, or a defect of ours; its exit code."""
+    if isinstance(error, UnicodeEncodeError) and (odd := [one for one in arguments if not is_text(one)]):
+        why = f"It holds bytes that are no text in this terminal's encoding, {sys.getfilesystemencoding()}."
+        advice = "Begin the command with PYTHONUTF8=1, or rename the file."
+        show_error(BenchError(f"argument {quoted(odd[0])}", why, advice))
+        return 2
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        if debug:
+            traceback.print_exc()
+        if error.filename is None:
+            stop_printing()
+            advice = "Make room where the output goes." if error.errno == errno.ENOSPC else ""
+            show_error(BenchError("cannot write the output", f"{error.strerror}.", advice))
+        else:
+            show_error(BenchError(f"cannot use {quoted(str(error.filename))}", f"{error.strerror}."))
+        return 2
+    if isinstance(error, MemoryError):
+        advice = "Ask for less at once, or use another machine."
+        show_error(BenchError("not enough memory", str(error), advice))
+        return 1
+    report_defect(error, debug=debug)
+    return DEFECT

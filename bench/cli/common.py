@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import exceptions
 
 from bench.errors import BenchError, WorkFailedError
 from bench.store.location import without_password
+from bench.visible_text import shortened, visible
 
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
@@ -30,14 +32,23 @@ def show_error(error: BenchError) -> None:
             print(f"  {line}", file=sys.stderr)
 
 
+def show_usage_error(error: exceptions.TyperException) -> None:
+    """Print an error of options or arguments, what a person typed cut to a sensible length."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        print(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", file=sys.stderr)
+    for line in error.format_message().splitlines():
+        print(f"Error: {shortened(line)}", file=sys.stderr)
+
+
 def exit_code_of(error: BenchError) -> int:
     """1 where something ran and failed, 2 where the request was wrong."""
     return 1 if isinstance(error, WorkFailedError) else 2
 
 
 def typed_command() -> str:
-    """The command as it was typed, for the record of the run, without passwords."""
-    return shlex.join(["bench", *map(without_password, sys.argv[1:])])
+    """The command as it was typed, for the record of the run, without passwords; always proper text."""
+    return visible(shlex.join(["bench", *map(without_password, sys.argv[1:])]))
 
 
 def check_physics(name: str | None) -> None:

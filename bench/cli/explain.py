@@ -13,6 +13,7 @@ import typer
 
 from bench.cli.common import StoreOption
 from bench.cli.explained import facts_of, hyperparameters_of, settings_of, stretch_facts
+from bench.cli.output import print_json
 from bench.cli.tables import print_table
 from bench.cli.words import count, moment
 from bench.store.location import DEFAULT_STORE
@@ -46,7 +47,7 @@ def explain(
     if format is ExplanationFormat.json:
         from pydantic_core import to_json
 
-        typer.echo(to_json(found, indent=2, inf_nan_mode="strings"))
+        print_json(to_json(found, indent=2, inf_nan_mode="strings"))
         return
     key = found.trial.record.key
     typer.echo(f"Trial {trial}: {key.algorithm} ({key.variant}) on {key.task}, seed {key.seed}\n")

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from bench.visible_text import visible
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -28,9 +30,11 @@ def shown_progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]
         if unit == "bytes"
         else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
     )
-    columns = (progress.TextColumn(what), progress.BarColumn(), *amount, progress.TimeRemainingColumn())
+    # As it is, neither obeyed by the terminal nor read as markup: it may hold the name of a file.
+    name = progress.TextColumn("{task.description}", markup=False)
+    columns = (name, progress.BarColumn(), *amount, progress.TimeRemainingColumn())
     with progress.Progress(*columns, console=console) as bar:
-        job = bar.add_task(what, total=None)
+        job = bar.add_task(visible(what), total=None)
         yield lambda done, total: bar.update(job, completed=done, total=total or None)
 
 

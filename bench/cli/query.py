@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import StoreOption
+from bench.cli.output import print_exactly
 from bench.cli.tables import print_table
 from bench.cli.words import count, short
+from bench.csv_text import csv_text
 from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -50,17 +52,9 @@ def query(
     with open_store(store, read_only=True) as opened:
         answer = ask(opened, sql, limit)
     if format is OutputFormat.csv:
-        _write_csv(answer)
+        print_exactly(csv_text(answer.columns, answer.rows))
     else:
         _show_table(answer)
-
-
-def _write_csv(answer: Answer) -> None:
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(answer.columns)
-    writer.writerows(answer.rows)
 
 
 def _show_table(answer: Answer) -> None:

@@ -18,6 +18,7 @@ from bench.cli.figures import (
     chosen_figures,
     write_figures,
 )
+from bench.cli.output import print_exactly
 from bench.errors import BenchError, unknown_name
 from bench.store.location import DEFAULT_STORE, locate
 
@@ -88,7 +89,7 @@ def report(
         # Tables asked for by name are shown even where nothing was measured.
         chosen_tables = _measured(built) if short and tables == "all" else built
         shown = [condensed(compact(table)) for table in chosen_tables] if short else built
-        typer.echo(_files(format_, shown, data, judgement)[0][1], nl=False)
+        print_exactly(_files(format_, shown, data, judgement)[0][1])
         missing = [table.id for table in built if table not in chosen_tables]
         if missing:
             typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import StoreOption
+from bench.cli.output import print_json
 from bench.cli.tables import print_lines, print_table
 from bench.cli.words import count, roughly, short
 from bench.store.location import DEFAULT_STORE
@@ -63,7 +64,7 @@ def status(
     if format is StatusFormat.json:
         from pydantic_core import to_json
 
-        typer.echo(to_json(found, indent=2, inf_nan_mode="strings"))
+        print_json(to_json(found, indent=2, inf_nan_mode="strings"))
     elif found.cells:
         _show_cells(found.cells)
         _show_datasets(found.datasets)

@@ -8,6 +8,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from bench.cli.output import printable
+from bench.visible_text import visible_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -30,6 +33,8 @@ def print_table(
     from rich.console import Console
 
     console = Console(highlight=False)
+    columns, right, narrow = ([printable(name) for name in names] for names in (columns, right, narrow))
+    rows = [[printable(cell) for cell in row] for row in rows]
     if console.is_terminal:
         console.print(_folded(columns, rows, right, narrow))
     else:
@@ -68,12 +73,15 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> list[str]:
     """Rows under their columns as lines, columns two spaces apart."""
-    lines = [columns, *([cell.replace("\n", " ") for cell in row] for row in rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
+    from rich.cells import cell_len
+
+    lines = [[visible_line(cell) for cell in row] for row in (columns, *rows)]
+    # A terminal gives two places to an ideograph, and none to an accent of its own.
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    to_the_right = [column in right for column in columns]
+
+    def padded(cell: str, width: int, is_right: bool) -> str:
+        blanks = " " * (width - cell_len(cell))
+        return blanks + cell if is_right else cell + blanks
+
+    return ["  ".join(map(padded, line, widths, to_the_right)).rstrip() for line in lines]

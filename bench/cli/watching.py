@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from bench.visible_text import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -47,7 +49,7 @@ class Lines:
     def _print(self, text: str) -> None:
         # Folded at spaces on a terminal; in a pipe a line stays one line.
         folded = self._console.is_terminal
-        self._console.print(text, highlight=False, markup=False, soft_wrap=not folded)
+        self._console.print(visible(text), highlight=False, markup=False, soft_wrap=not folded)
 
 
 class BarsAndLines(Lines):
@@ -63,7 +65,7 @@ class BarsAndLines(Lines):
         # Started late: while data is being collected another bar is on the screen.
         self._bars.start()
         if event.stack not in self._shown:
-            self._shown[event.stack] = self._bars.add_task(event.stack, total=None, place="")
+            self._shown[event.stack] = self._bars.add_task(visible(event.stack), total=None, place="")
         stand = event.stand
         self._bars.update(
             self._shown[event.stack],
@@ -93,7 +95,7 @@ def watching() -> Iterator[Lines]:
     from rich import progress
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
         progress.TextColumn("{task.fields[place]}"),
     )

@@ -12,6 +12,7 @@ from bench.nightly.findings import Findings, number, slower
 from bench.nightly.summary import course
 from bench.report.renderers.junit import Case, document
 from bench.report.renderers.templates import page_templates
+from bench.visible_text import visible, visible_json
 
 TEMPLATE = "night.html.j2"
 
@@ -23,9 +24,10 @@ def write_report(found: Findings, folder: Path) -> list[Path]:
     ------
     OSError : the folder cannot be written.
     """
+    record = json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False)
     contents = {
         "report.html": html(found),
-        "report.json": json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.json": visible_json(record) + "\n",
         "junit.xml": junit(found, datetime.now(UTC)),
     }
     for name, text in contents.items():
@@ -38,13 +40,14 @@ def html(found: Findings) -> str:
     environment = page_templates()
     environment.filters |= {"number": number, "slower": slower}
     confirmation = () if found.confirmation is None else found.confirmation.cells
-    return environment.get_template(TEMPLATE).render(
+    page = environment.get_template(TEMPLATE).render(
         found=found,
         cells=() if found.comparison is None else found.comparison.cells,
         fresh={cell.cell: cell for cell in confirmation},
         problems=found.problems(),
         course="\n".join(course(found)),
     )
+    return visible(page)
 
 
 def junit(found: Findings, made_at: datetime) -> str:

@@ -16,6 +16,7 @@ from bench.nightly_records import BaselineRecord
 from bench.report.renderers import junit
 from bench.store.baselines import find_baseline
 from bench.store.database import Store
+from bench.visible_text import visible_json
 
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning or goes."""
@@ -114,7 +115,7 @@ def as_json(found: Standing) -> str:
             {name: _finite(value) for name, value in asdict(cell).items()} for cell in found.comparison.cells
         ],
     }
-    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return visible_json(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def _finite(value: object) -> object:

@@ -76,7 +76,7 @@ def tables_without_log(path: Path) -> set[str]:
     path = path.resolve()  # the log lies beside the file itself
     if not path.with_name(path.name + "-wal").exists():
         return set()
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+    connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
     try:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     except sqlite3.DatabaseError:
@@ -152,7 +152,7 @@ def _uri(path: Path, *, create: bool, read_only: bool) -> str:
     if read_only and not _has_room_for_helpers(path):
         # Where nothing can be written nothing changes.
         mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
-    return f"file:{quote(str(path))}?{mode}"
+    return f"file:{quote(os.fsencode(path))}?{mode}"
 
 
 def _has_room_for_helpers(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from bench.report.check import Check
 from bench.report.judgement import WORDS, CellVerdict, SuiteVerdict
+from bench.visible_text import visible_json
 
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning or goes; new fields do not raise it."""
@@ -30,7 +31,7 @@ def render(check: Check) -> str:
         "cells": [_record(verdict) for verdict in judgement.cells],
         "beside": [asdict(reason) for reason in check.beside],
     }
-    return to_json(content, indent=2, inf_nan_mode="null").decode() + "\n"
+    return visible_json(to_json(content, indent=2, inf_nan_mode="null").decode()) + "\n"
 
 
 def _record(verdict: CellVerdict | SuiteVerdict) -> dict[str, object]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.csv_text import csv_text
 from bench.report.tables import Block, Cell, Column, Row, Table
+from bench.visible_text import visible_json
 
 CSV_FIELDS = (
     "table", "block", "row", "column", "kind", "method", "value", "spread", "n", "text", "bold",
@@ -25,9 +25,12 @@ CSV_FIELDS = (
 
 def render_csv(tables: Sequence[Table]) -> str:
     """One line per printed or measured cell; lists are joined by `; `, missing numbers are empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, CSV_FIELDS, lineterminator="\n", restval="")
-    writer.writeheader()
+    return csv_text(
+        CSV_FIELDS, ([_csv_value(record.get(name)) for name in CSV_FIELDS] for record in _records(tables))
+    )
+
+
+def _records(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
     for table in tables:
         for block in table.blocks:
             for row in block.rows:
@@ -36,15 +39,13 @@ def render_csv(tables: Sequence[Table]) -> str:
                         record = {"table": table.id, "block": block.title, "row": row.cells[0].text}
                         record |= _cell_record(column, cell)
                         record["interval_low"], record["interval_high"] = cell.interval or (None, None)
-                        del record["interval"]
-                        writer.writerow({name: _csv_value(value) for name, value in record.items()})
-    return stream.getvalue()
+                        yield record
 
 
 def render_json(tables: Sequence[Table]) -> str:
     """The whole model as one object; numbers that are not finite become null."""
     content = {"tables": [_table_record(table) for table in tables]}
-    return json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return visible_json(json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:

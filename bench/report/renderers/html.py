@@ -23,6 +23,7 @@ from bench.report.renderers.page.tables import PageTable, page_tables
 from bench.report.renderers.page.verdicts import headline, ordered_suites, strip_of, to_decide, verdict_rows
 from bench.report.renderers.templates import page_templates
 from bench.report.tables import Table
+from bench.visible_text import visible
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def render(
     shown = page_tables(tables, judgement)
     made = makings(data, (number for table in shown for number in table.numbers()))
     rows = verdict_rows(judgement.cells)
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         made_at=made_at,
         judgement=judgement,
         answer=headline(judgement, data),
@@ -70,6 +71,8 @@ def render(
         data=data,
         filters=_filters(data, judgement),
     )
+    # Names in a store may hold what a browser must not be sent.
+    return visible(page)
 
 
 def _environment() -> Environment:

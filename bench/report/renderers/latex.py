@@ -8,6 +8,7 @@ from itertools import groupby
 from bench.report.condensed import condensed
 from bench.report.renderers.latex_setting import Setting, header_lines, setting_of, spread
 from bench.report.tables import Block, Cell, Column, Table, legend, note_labels
+from bench.visible_text import visible
 
 HEADER = "% In the preamble: \\usepackage{booktabs,graphicx,rotating}\n"
 
@@ -166,6 +167,6 @@ def escape(text: str) -> str:
     """Text that LaTeX sets as it is; a character that pdflatex may not know becomes a question mark."""
     escaped = "".join(
         _SPECIAL.get(character, character if character.isascii() else "?")
-        for character in " ".join(text.split())
+        for character in visible(" ".join(text.split()))
     )
     return escaped.replace("--", "-{}-")  # two hyphens would be set as one dash

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from bench.report.tables import Block, Cell, Table, legend, note_labels
+from bench.visible_text import visible
 
 
 def render(tables: Sequence[Table]) -> str:
@@ -59,6 +60,7 @@ def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is: no cell borders, emphasis or HTML from a name."""
+    text = visible(" ".join(text.split()))
     for character, safe in (
         ("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("`", "\\`"), ("[", "\\["),
         ("~", "\\~"),
@@ -66,4 +68,4 @@ def escape(text: str) -> str:
         text = text.replace(character, safe)
     # Within a word an underscore is just that.
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
-    return " ".join(text.split())
+    return text
