@@ -24,6 +24,8 @@ Recipe = Literal["medium", "medium-replay", "medium-expert"]
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 """Strict, because a count given as text or as 1000.0 is a slip of the pen worth naming."""
+Number = Annotated[float, Field(strict=True)]
+"""Strict, because `yes` is no number; a whole one serves."""
 
 
 class _Entry(BaseModel):
@@ -33,8 +35,8 @@ class _Entry(BaseModel):
 class ReferenceScores(_Entry):
     """Undiscounted returns that count as score 0 and score 100 (D4RL's REF_MIN_SCORE, REF_MAX_SCORE)."""
 
-    random: float
-    expert: float
+    random: Number
+    expert: Number
 
     @model_validator(mode="after")
     def _ordered(self) -> ReferenceScores:
@@ -61,7 +63,7 @@ class PolicyShare(_Entry):
     """A behaviour policy and the share of the rows that it collects."""
 
     role: str
-    share: Annotated[float, Field(gt=0, le=1)]
+    share: Annotated[float, Field(gt=0, le=1, strict=True)]
 
 
 class CollectedDataset(_Entry):
@@ -102,7 +104,7 @@ class EnvironmentEntry(_Entry):
     simulator: str | None
     observation_dim: PositiveInt
     action_dim: PositiveInt
-    action_bound: Annotated[float, Field(gt=0)]
+    action_bound: Annotated[float, Field(gt=0, strict=True)]
     horizon: PositiveInt
     reference: ReferenceScores
     physics: Physics | Literal["none"]
@@ -124,7 +126,7 @@ class RunDefaults(_Entry):
     algorithms: tuple[str, ...] | None = None
     seeds: str | None = None
     """A range or list, as on the command line: `0-4`, `0,2`."""
-    budget: Annotated[float, Field(gt=0)] | None = None
+    budget: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     evaluations: PositiveInt | None = None
     episodes: PositiveInt | None = None
     """Per evaluation."""

@@ -126,8 +126,8 @@ def algorithms_with_presets() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
 
 
-def load_presets(algorithm: str) -> Presets:
-    """A method's preset file, checked.
+def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
+    """A method's preset file, checked; `extended_by` are the methods whose files rest on it.
 
     Raises
     ------
@@ -142,7 +142,9 @@ def load_presets(algorithm: str) -> Presets:
     if own.extends is not None:
         if own.extends not in known:
             raise document.error(("extends",), f"there is no preset file {own.extends}.yaml")
-        base = load_presets(own.extends)
+        if own.extends in (algorithm, *extended_by):
+            raise document.error(("extends",), f"{own.extends} extends {algorithm} itself")
+        base = load_presets(own.extends, (algorithm, *extended_by))
         file, documents = _extended(base.file, own), (document, *base.documents)
     if not file.step_counts or file.configuration is None:
         raise document.error((), "needs step_counts and configuration")
@@ -166,7 +168,9 @@ class PresetFiles(dict[str, Presets]):
 def _folder() -> Path:
     spec = find_spec("algorithms")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package `algorithms` is missing from this installation of bench")
+        raise BenchError(
+            "the package `algorithms` is missing from this installation of bench", "", "Install it again."
+        )
     return Path(spec.origin).parent / "presets"
 
 

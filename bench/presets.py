@@ -21,6 +21,7 @@ from bench.preset_files import (
     algorithms_with_presets,
     load_presets,
 )
+from bench.visible_text import quoted
 
 __all__ = [
     "RELEASED",
@@ -44,6 +45,9 @@ __all__ = [
 RELEASED = "released"
 """The variant that a preset file describes first: what the authors' code does."""
 
+
+MOST_STEPS = 1_000_000_000
+"""Of a stage: a thousand times what the papers train."""
 
 D4RL_TRANSITIONS = Setting(value="d4rl", source="released code: D4RL's qlearning_dataset")
 """Where a preset file says nothing of transitions."""
@@ -178,8 +182,9 @@ def _merged(presets: Presets, variant: str, task: str, scopes: Iterable[Scope]) 
     if missing:
         raise _no_value(presets, missing[0], task)
     for name in file.step_counts:
-        if not isinstance(hyperparameters[name].value, int):
-            raise presets.error(("step_counts",), f"{name} is no whole number of steps")
+        count = hyperparameters[name].value
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_STEPS:
+            raise presets.error(("step_counts",), f"{name} is no number of steps: {quoted(count)}")
     settings = EvaluationSettings(
         **{name: setting.value for name, setting in evaluation.items()},
         sources={name: setting.source for name, setting in evaluation.items()},

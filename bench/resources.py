@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.errors import BenchError
+
 
 def resource(name: str) -> Path:
     """Path of a file or folder that stands at the top of the checkout, such as ``tasks.yaml``.
 
     Raises
     ------
-    FileNotFoundError : the installation is incomplete.
+    BenchError : the installation is incomplete.
     """
     package = Path(__file__).resolve().parent
     for root in (package / "_resources", package.parent):
         if (root / name).exists():
             return root / name
-    raise FileNotFoundError(f"{name} is missing from this installation of bench; install it again")
+    raise BenchError(f"{name} is missing from this installation of bench", "", "Install it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +22,36 @@ StoreOption = Annotated[
 MarginsOption = Annotated[
     Path | None,
     typer.Option("--margins", metavar="FILE", help="Margins of the verdicts, instead of the project's."),
+]
+
+
+MOST_THREADS = 1024
+"""Of one process; more would only hinder each other, and a system gives no process as many as one likes."""
+MOST_ROWS = 1_000_000_000
+LARGEST_NUMBER = 2**63 - 1
+"""What a database's whole numbers hold."""
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse nan, which no range keeps out; a callback of options."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number.")
+    return value
+
+
+TrialArgument = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Number of a trial, as in the view `scores`.")
+]
+SeedsPerStackOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1000, help="Seeds trained side by side. Default: 5 on a GPU, 1 on a CPU."),
+]
+GpusPerStackOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1000, callback=finite, help="GPUs per stack. Default: 0.5 where there is one."),
+]
+CpusPerStackOption = Annotated[
+    int, typer.Option(min=1, max=MOST_THREADS, help="CPU cores (threads) per stack.")
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.common import LARGEST_NUMBER, MOST_ROWS, MOST_THREADS
 from bench.cli.data import Names, tasks_named
 from bench.cli.progress import shown_progress
 from bench.errors import BenchError
@@ -16,9 +17,14 @@ from bench.errors import BenchError
 def collect(
     names: Names,
     transitions: Annotated[
-        int | None, typer.Option(min=1, help="Rows of each file; by default the task's, which are D4RL's.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_ROWS, help="Rows of each file; by default the task's, which are D4RL's."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="By default the task's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_NUMBER, help="By default the task's.")
+    ] = None,
     physics: Annotated[
         str | None, typer.Option(metavar="NAME", help="d4rl or modern; by default the task's.")
     ] = None,
@@ -26,7 +32,8 @@ def collect(
         Path | None, typer.Option(help="File to write; by default where `bench run` finds it.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="By default all cores. The bytes do not depend on it.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="By default all cores. The bytes do not depend on it."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
 ) -> None:

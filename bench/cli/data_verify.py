@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption, typed_command
+from bench.cli.common import MOST_ROWS, StoreOption, typed_command
 from bench.cli.data import Names, for_each, tasks_named
 from bench.cli.tables import print_table
 from bench.errors import WorkFailedError
@@ -29,7 +29,7 @@ def verify(
     replay: Annotated[
         bool, typer.Option("--replay", help="Also replay single steps to see which physics the data has.")
     ] = False,
-    rows: Annotated[int, typer.Option("--rows", min=10, help="Steps to replay.")] = 2000,
+    rows: Annotated[int, typer.Option("--rows", min=10, max=MOST_ROWS, help="Steps to replay.")] = 2000,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take a content that is not the one first seen.")
     ] = False,

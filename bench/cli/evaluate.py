@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import StoreOption, check_physics, typed_command
+from bench.cli.common import MOST_THREADS, StoreOption, TrialArgument, check_physics, typed_command
 from bench.store.location import DEFAULT_STORE
 
 
 def evaluate(
-    trial: Annotated[int, typer.Argument(help="Number of a trial, as in the view `scores`.")],
-    episodes: Annotated[int | None, typer.Option(min=1, help="By default as many as in training.")] = None,
+    trial: TrialArgument,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="By default as many as in training.")
+    ] = None,
     physics: Annotated[str | None, typer.Option(help="d4rl or modern; by default the trial's.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Judge the stored weights of a finished trial in fresh episodes, and store the result beside its scores.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
+from bench.cli.common import StoreOption, TrialArgument
 from bench.cli.explained import facts_of, hyperparameters_of, settings_of, stretch_facts
 from bench.cli.output import print_json
 from bench.cli.tables import print_table
@@ -32,7 +32,7 @@ class ExplanationFormat(StrEnum):
 
 
 def explain(
-    trial: Annotated[int, typer.Argument(help="Number of a trial, as in the view `scores`.")],
+    trial: TrialArgument,
     format: Annotated[
         ExplanationFormat, typer.Option(help="For people, or for programs.")
     ] = ExplanationFormat.text,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import typed_command
+from bench.cli.common import CpusPerStackOption, GpusPerStackOption, SeedsPerStackOption, typed_command
 from bench.cli.run import obtained, settings_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from bench.execute.grid import Cell
     from bench.nightly.config import NightlyFile
     from bench.nightly.night import Work
+
+__all__ = [
+    "ConfigOption",
+    "CpusPerStackOption",
+    "DeviceOption",
+    "ExecutorOption",
+    "GpusPerStackOption",
+    "SeedsPerStackOption",
+    "StoreOption",
+    "loaded",
+    "today",
+    "work_of",
+    "work_settings",
+]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Instead of the shipped nightly.yaml.")
@@ -29,13 +43,6 @@ StoreOption = Annotated[
 ExecutorOption = Annotated[
     str, typer.Option("--executor", help="ray: a process per stack; local: one after the other.")
 ]
-SeedsPerStackOption = Annotated[
-    int | None, typer.Option(min=1, help="Seeds trained side by side. Default: 5 on a GPU, 1 on a CPU.")
-]
-GpusPerStackOption = Annotated[
-    float | None, typer.Option(min=0, help="GPUs per stack. Default: 0.5 where there is one.")
-]
-CpusPerStackOption = Annotated[int, typer.Option(min=1, help="CPU cores (threads) per stack.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 

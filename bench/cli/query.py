@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
+from bench.cli.common import MOST_ROWS, StoreOption
 from bench.cli.output import print_exactly
 from bench.cli.tables import print_table
 from bench.cli.words import count, short
@@ -42,7 +42,9 @@ def query(
     format: Annotated[
         OutputFormat, typer.Option(help="A table, whose wide cells are cut, or CSV, whole to the last digit.")
     ] = OutputFormat.table,
-    limit: Annotated[int | None, typer.Option(min=1, help="Print at most so many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=MOST_ROWS, help="Print at most so many rows.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run SQL that reads, on the views `scores`, `timings` and `provenance` or on any table."""

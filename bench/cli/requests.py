@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.cli.common import check_physics
+from bench.cli.common import LARGEST_NUMBER, check_physics
 from bench.errors import BenchError, unknown_name
+from bench.visible_text import quoted, shortened
 
 if TYPE_CHECKING:
     from bench.catalog import RunDefaults, Task
     from bench.execute.grid import Cell, Request
 
 MOST_SEEDS = 10_000
+_EXAMPLE = "For example: --set discount=0.98"
 ALL_SEEDS = "0-4"
 """Five, as in most of the papers' tables."""
 
@@ -114,7 +116,7 @@ def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:
 def _names(text: str, option: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise BenchError(f"{option} {text!r} names nothing", "", "Separate names by commas.")
+        raise BenchError(f"{option} {quoted(text)} names nothing", "", "Separate names by commas.")
     return names
 
 
@@ -123,22 +125,28 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
     Raises
     ------
-    BenchError : it is no such range.
+    BenchError : it is no such range, or more than MOST_SEEDS.
     """
-    seeds: set[int] = set()
+    what, seeds = f"seeds {quoted(text)}", set[int]()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise BenchError(
-                f"seeds {text!r}", f"{part!r} is no seed and no range.", "For example: --seeds 0-4"
-            )
+        if not _is_seed(first) or (dash and not _is_seed(last)):
+            why = f"{quoted(part)} is no seed and no range."
+            if part.strip().isdecimal():
+                why = f"{quoted(part)} is larger than {LARGEST_NUMBER}, the largest seed."
+            raise BenchError(what, why, "For example: --seeds 0-4")
         if dash and int(last) < int(first):
-            raise BenchError(f"seeds {text!r}", f"{part!r} runs backwards.", f"Write {last}-{first}.")
+            raise BenchError(what, f"{quoted(part)} runs backwards.", f"Write {last}-{first}.")
         if int(last or first) - int(first) >= MOST_SEEDS:
-            too_many = f"{part!r} is more than {MOST_SEEDS:,} seeds."
-            raise BenchError(f"seeds {text!r}", too_many, "Ask for fewer.")
+            raise BenchError(what, f"{quoted(part)} is more than {MOST_SEEDS:,} seeds.", "Ask for fewer.")
         seeds |= set(range(int(first), int(last or first) + 1))
+        if len(seeds) > MOST_SEEDS:
+            raise BenchError(what, f"Together they are more than {MOST_SEEDS:,} seeds.", "Ask for fewer.")
     return tuple(sorted(seeds))
+
+
+def _is_seed(text: str) -> bool:
+    return text.isdecimal() and len(text) <= len(str(LARGEST_NUMBER)) and int(text) <= LARGEST_NUMBER
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, bool | int | float | str]:
@@ -148,29 +156,16 @@ def parse_changes(texts: Iterable[str]) -> dict[str, bool | int | float | str]:
     ------
     BenchError : there is no `=`, or the value is no plain value.
     """
-    import yaml
+    from bench.yaml_lines import plain_value
 
     changes = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        # YAML 1.1 reads 1e-3 as text; people mean the number.
-        parsed = _number(value) if equals else None
         try:
-            parsed = yaml.safe_load(value) if parsed is None else parsed
-        except yaml.YAMLError:
-            parsed = None
-        if not equals or not isinstance(parsed, bool | int | float | str):
-            raise BenchError(
-                f"--set {text}", "It is not of the form name=value.", "For example: --set discount=0.98"
-            )
+            parsed = plain_value(value) if equals and name.strip() else None
+        except BenchError as error:
+            raise BenchError(f"--set {shortened(text, 160)}", f"{error.what}.", _EXAMPLE) from error
+        if parsed is None:
+            raise BenchError(f"--set {shortened(text, 160)}", "It is not of the form name=value.", _EXAMPLE)
         changes[name.strip()] = parsed
     return changes
-
-
-def _number(text: str) -> int | float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None

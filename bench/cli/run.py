@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption, typed_command
+from bench.cli.common import (
+    CpusPerStackOption,
+    GpusPerStackOption,
+    SeedsPerStackOption,
+    StoreOption,
+    finite,
+    typed_command,
+)
 from bench.cli.requests import Options, remarks, request_of
 from bench.errors import BenchError
 from bench.store.location import locate
@@ -40,9 +47,11 @@ def run(
     budget: Annotated[
         float | None, typer.Option(help="Factor on every step count of the preset, at most 1. Default: 1.")
     ] = None,
-    evals: Annotated[int | None, typer.Option(min=1, help="Evaluations; by default the preset's.")] = None,
+    evals: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Evaluations; by default the preset's.")
+    ] = None,
     episodes: Annotated[
-        int | None, typer.Option(min=1, help="Episodes per evaluation; by default the preset's.")
+        int | None, typer.Option(min=1, max=100_000, help="Episodes per evaluation; by default the preset's.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -52,13 +61,9 @@ def run(
             help="Change a hyper-parameter, or that of one algorithm: bdpo.NAME=VALUE. Never judged.",
         ),
     ] = None,
-    seeds_per_stack: Annotated[
-        int | None, typer.Option(min=1, help="Seeds trained side by side. Default: 5 on a GPU, 1 on a CPU.")
-    ] = None,
-    gpus_per_stack: Annotated[
-        float | None, typer.Option(min=0, help="GPUs per stack. Default: 0.5 where there is one.")
-    ] = None,
-    cpus_per_stack: Annotated[int, typer.Option(min=1, help="CPU cores (threads) per stack.")] = 1,
+    seeds_per_stack: SeedsPerStackOption = None,
+    gpus_per_stack: GpusPerStackOption = None,
+    cpus_per_stack: CpusPerStackOption = 1,
     executor: Annotated[
         str | None, typer.Option(help="ray: a process per stack; local: one after the other. Default: ray.")
     ] = None,
@@ -77,11 +82,17 @@ def run(
     ] = "auto",
     retry: Annotated[str | None, typer.Option(help="failed: run just the trials that failed.")] = None,
     max_retries: Annotated[
-        int, typer.Option(min=0, help="Times that a stack is taken up again whose process was killed.")
+        int,
+        typer.Option(min=0, max=1000, help="Times that a stack is taken up again whose process was killed."),
     ] = 3,
     checkpoint_seconds: Annotated[
         float | None,
-        typer.Option(min=0, help="Between checkpoints of a stack. Default: 60, with --address 600."),
+        typer.Option(
+            min=0,
+            max=604_800,
+            callback=finite,
+            help="Between checkpoints of a stack. Default: 60, with --address 600.",
+        ),
     ] = None,
     accept_mismatch: AcceptMismatchOption = False,
     store: StoreOption = "results/bench.sqlite",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption, typed_command
+from bench.cli.common import MOST_ROWS, MOST_THREADS, StoreOption, typed_command
 from bench.cli.tables import print_table
 from bench.errors import BenchError
 from bench.store.location import DEFAULT_STORE
@@ -22,11 +22,15 @@ def speed(
     ] = "antmaze-umaze-v0",
     variant: Annotated[str, typer.Option(help="released or paper.")] = "released",
     seeds_per_stack: Annotated[
-        int, typer.Option(min=1, help="Seeds side by side; the papers' tables: 1.")
+        int, typer.Option(min=1, max=1000, help="Seeds side by side; the papers' tables: 1.")
     ] = 1,
-    iterations: Annotated[int, typer.Option(min=10, help="Timed per phase, after a warm-up.")] = 200,
+    iterations: Annotated[
+        int, typer.Option(min=10, max=MOST_ROWS, help="Timed per phase, after a warm-up.")
+    ] = 200,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads; by default all cores.")
+    ] = None,
     runner: Annotated[str, typer.Option(help="auto, eager or graph.")] = "auto",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from bench.catalog import Task, settings_error
 from bench.errors import BenchError, unknown_name
 from bench.headlines import method_names, method_on, methods_on
-from bench.presets import Preset, PresetFiles, Setting, Value
+from bench.presets import MOST_STEPS, Preset, PresetFiles, Setting, Value
+from bench.visible_text import shortened
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Change:
         if self.suite is not None:
             return settings_error(self.suite, self.algorithm or "", self.name, problem, do_this)
         scope = f"{self.algorithm}." if self.algorithm else ""
-        return BenchError(f"--set {scope}{self.name}={self.value}", problem, do_this)
+        return BenchError(f"--set {shortened(f'{scope}{self.name}={self.value}', 160)}", problem, do_this)
 
 
 def typed_changes(values: Mapping[str, Value]) -> tuple[Change, ...]:
@@ -119,8 +120,9 @@ def changed(preset: Preset, changes: Mapping[str, Change]) -> Preset:
     for name, change in changes.items():
         before = settings[name].value
         settings[name] = Setting(value=_fitting(change, before), source=change.source)
-        if name in preset.step_counts and change.value < 1:
-            raise change.error(f"{name} is at least 1, now {before}.")
+        if name in preset.step_counts and not 1 <= change.value <= MOST_STEPS:
+            bound = "at least 1" if change.value < 1 else f"at most {MOST_STEPS:,}"
+            raise change.error(f"{name} is {bound}, now {before}.")
     return replace(preset, hyperparameters=settings)
 
 

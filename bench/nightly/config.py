@@ -20,7 +20,7 @@ from bench.yaml_lines import LinedYaml, load_yaml, validated
 
 FILE = "nightly.yaml"
 
-Rate = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, lt=1, strict=True)]
 """A probability, neither certain nor impossible."""
 
 
@@ -42,7 +42,7 @@ class Canary(_Entry):
     """Tasks by name; either these or a suite."""
     algorithms: Annotated[tuple[str, ...], Field(min_length=1)]
     variant: str = RELEASED
-    budget: Annotated[float, Field(gt=0, le=1)] = 1.0
+    budget: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
     evaluations: PositiveInt | None = None
     episodes: PositiveInt | None = None
     """Per evaluation."""
@@ -96,7 +96,7 @@ class SpeedRates(_Entry):
     """Per repeat and phase."""
     rate: Rate = 0.01
     """False alarms per night, over all timed quantities together."""
-    slack: Annotated[float, Field(ge=0)] = 0.1
+    slack: Annotated[float, Field(ge=0, strict=True)] = 0.1
     """Slower by less than this share is never an alarm, however certain."""
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bench.errors import BenchError, unknown_name
 from bench.report.own_numbers import own_numbers
 from bench.report.paper import PaperCell
 from bench.resources import resource
+from bench.visible_text import quoted
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
-Points = Annotated[float, Field(gt=0, le=100)]
+Points = Annotated[float, Field(gt=0, le=100, strict=True)]
 
 
 class CellMargin(BaseModel):
@@ -23,7 +25,7 @@ class CellMargin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     points: Points
-    deviations: Annotated[float, Field(ge=0, le=10)]
+    deviations: Annotated[float, Field(ge=0, le=10, strict=True)]
     """Times the printed standard deviation over seeds."""
 
 
@@ -35,12 +37,20 @@ class SuiteMargin(BaseModel):
     points: Points
 
 
+def _day(value: object) -> date:
+    # pydantic would take a number for seconds since 1970.
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError as error:
+        raise ValueError("it is no day; write it as 2026-11-21") from error
+
+
 class Margins(BaseModel):
     """The file margins.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    declared: date
+    declared: Annotated[date, BeforeValidator(_day)]
     cell: CellMargin
     suite: SuiteMargin
     exceptions: dict[str, Points] = {}
@@ -61,12 +71,10 @@ def load_margins(path: Path | None = None) -> Margins:
     BenchError : no such file, or something in it is wrong (line and field are named), or an exception is of a
         number that no paper prints.
     """
-    chosen = path or resource("margins.yaml")
-    if not chosen.is_file():
-        raise BenchError(
-            f"no file of margins at {str(chosen)!r}", "", "Without --margins the project's are used."
-        )
-    document = load_yaml(chosen)
+    if path is not None and not os.path.isfile(path):  # noqa: PTH113 (Path's raises for a name that is too long)
+        what = f"no file of margins at {quoted(str(path))}"
+        raise BenchError(what, "", "Without --margins the project's are used.")
+    document = load_yaml(path or resource("margins.yaml"))
     margins = validated(Margins, document)
     if margins.exceptions:
         _check_names(margins, document)

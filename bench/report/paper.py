@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from bench.errors import BenchError, unknown_name
 from bench.resources import resource
+from bench.visible_text import quoted
 from bench.yaml_lines import load_yaml, validated
 
 SpreadKind = Literal["std_over_seeds", "se_over_rollouts", "unknown", ""]
@@ -19,6 +21,12 @@ PaperProtocol = Literal["last", "rat", "oms", ""]
 
 _SPREAD_KINDS = ("std_over_seeds", "se_over_rollouts", "unknown", "")
 _PROTOCOLS = ("last", "rat", "oms", "")
+_KEY_COLUMNS = ("metric", "domain", "task", "method")
+_CELL_COLUMNS = (
+    "paper", "table", *_KEY_COLUMNS, "mean", "spread", "spread_kind", "seeds", "episodes", "protocol",
+    "protocol_as_stated", "accepts_variants", "note",
+)  # fmt: skip
+_ERRATA_COLUMNS = ("table", *_KEY_COLUMNS, "protocol", "field", "corrected", "reason")
 
 
 class TableInfo(BaseModel):
@@ -135,7 +143,9 @@ def load_paper_table(table_id: str) -> PaperTable:
     info = known[table_id]
     folder = resource("paper_tables")
     errata = _errata(folder / "errata.csv", table_id)
-    cells = tuple(_cell(path, line, row, errata) for path, line, row in _rows(folder / info.file))
+    cells = tuple(
+        _cell(path, line, row, errata) for path, line, row in _rows(folder / info.file, _CELL_COLUMNS)
+    )
     if errata:
         raise BenchError(f"errata.csv: {table_id} has no cell {next(iter(errata))}")
     return PaperTable(table_id, info, cells)
@@ -147,11 +157,11 @@ CellKey = tuple[str, str, str, str, str]
 
 def _errata(path: Path, table_id: str) -> dict[CellKey, tuple[Erratum, ...]]:
     found: dict[CellKey, tuple[Erratum, ...]] = {}
-    for _, line, row in _rows(path):
+    for _, line, row in _rows(path, _ERRATA_COLUMNS):
         if row["table"] != table_id:
             continue
         if row["field"] not in ("mean", "spread", "task"):
-            raise BenchError(f"{path.name} line {line}: unknown field {row['field']!r}")
+            raise BenchError(f"{path.name} line {line}: unknown field {quoted(row['field'])}")
         field = cast(Literal["mean", "spread", "task"], row["field"])
         before = found.get(_key(row), ())
         if any(erratum.field == field for erratum in before):
@@ -160,13 +170,31 @@ def _errata(path: Path, table_id: str) -> dict[CellKey, tuple[Erratum, ...]]:
     return found
 
 
-def _rows(path: Path) -> Iterator[tuple[Path, int, dict[str, str]]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        for row in reader:
-            if None in row or None in row.values():
-                raise BenchError(f"{path.name} line {reader.line_num}: wrong number of fields")
-            yield path, reader.line_num, row
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Path, int, dict[str, str]]]:
+    """The rows of a CSV file with just these columns.
+
+    Raises
+    ------
+    BenchError : it cannot be read, or is no such file; the line is named.
+    """
+    line = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != tuple(columns):
+                raise BenchError(f"{path.name} line 1: the columns are not {', '.join(columns)}")
+            for row in reader:
+                line = reader.line_num
+                if None in row or None in row.values():
+                    raise BenchError(f"{path.name} line {line}: wrong number of fields")
+                yield path, line, row
+    except OSError as error:
+        why = f"{error.strerror}."
+        raise BenchError(f"cannot read {quoted(str(path))}", why, "Install bench again.") from error
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path.name}: not UTF-8 text", f"{error.reason}.", "Save it as UTF-8.") from error
+    except csv.Error as error:
+        raise BenchError(f"{path.name} after line {line}: {error}") from error
 
 
 def _key(row: Mapping[str, str]) -> CellKey:
@@ -182,13 +210,13 @@ def _cell(
     try:
         return PaperCell(
             **{name: row[name] for name in ("paper", "table", "metric", "domain", "task", "method")},
-            mean=float(row["mean"]) if row["mean"] else None,
+            mean=_number(row["mean"]),
             printed=row["mean"],
-            spread=float(row["spread"]) if row["spread"] else None,
+            spread=_number(row["spread"]),
             printed_spread=row["spread"],
             spread_kind=cast(SpreadKind, row["spread_kind"]),
-            seeds=int(row["seeds"]) if row["seeds"] else None,
-            episodes=int(row["episodes"]) if row["episodes"] else None,
+            seeds=_count(row["seeds"]),
+            episodes=_count(row["episodes"]),
             protocol=cast(PaperProtocol, row["protocol"]),
             protocol_as_stated=row["protocol_as_stated"],
             accepts_variants=tuple(row["accepts_variants"].split()),
@@ -197,3 +225,16 @@ def _cell(
         )
     except ValueError as error:
         raise BenchError(f"{path.name} line {line}: {error}") from error
+
+
+def _number(text: str) -> float | None:
+    """A number as printed; None where nothing is."""
+    if text and not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text):
+        raise ValueError(f"{quoted(text)} is no number as papers print them")
+    return float(text) if text else None
+
+
+def _count(text: str) -> int | None:
+    if text and not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise ValueError(f"{quoted(text)} is no number of seeds or episodes")
+    return int(text) if text else None
