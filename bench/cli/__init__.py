@@ -46,6 +46,8 @@ OF_THE_MACHINE = frozenset(
 )  # fmt: skip
 """Errors of files and disks that say themselves what is wrong."""
 
+INTERRUPTED = "Interrupted. What had finished is stored; the same command continues."
+
 app = typer.Typer(
     name="bench",
     help="Reproduces the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database.",
@@ -115,6 +117,9 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
         code = exit_code_of(error)
     except exceptions.Exit as exit_request:
         code = exit_request.exit_code
+        # What Typer makes of a KeyboardInterrupt.
+        if isinstance(exit_request.__cause__, KeyboardInterrupt):
+            print(INTERRUPTED, file=sys.stderr)
     except exceptions.TyperException as error:
         show_usage_error(error)
         code = 2
@@ -126,7 +131,7 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
             raise
         code = _nobody_reads()
     except (KeyboardInterrupt, exceptions.Abort):
-        print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         code = 130
     except Exception as error:  # noqa: BLE001 (told, with its traceback)
         code = _unforeseen(error, arguments, debug=debug)

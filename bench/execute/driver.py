@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from bench.data.remarks import remarks_on
@@ -24,6 +20,7 @@ from bench.execute.plan import StackPlan
 from bench.execute.queue import CellOfGrid, StackQueue
 from bench.provenance import describe_run
 from bench.records import FAILED, FINISHED, CellKey, DatasetRecord, TrialKey, TrialRecord
+from bench.signals import saving_at_signals
 from bench.store.database import open_store
 from bench.store.queries import trial_states
 from bench.store.writer import Writer
@@ -106,7 +103,7 @@ def run_grid(
     # What is there is looked at before anything is written; what is obtained later is checked as it comes.
     told = _tell(cells, datasets.there(cell.task for cell in cells), settings, watcher)
     if settings.address is not None:
-        from bench.execute.ray_tune import check_listening
+        from bench.execute.ray_start import check_listening
 
         check_listening(settings.address)
     device, gpus = device_of(settings)
@@ -117,7 +114,8 @@ def run_grid(
             data = {cell.task.name: datasets.of(cell.task) for cell in cells}
             _tell(cells, [record for record, _ in data.values() if record not in told], settings, watcher)
             grid = _grid(cells, seeds, settings, writer, data, device)
-            with _stop_on_signals() as stop:
+            stop = threading.Event()
+            with saving_at_signals(stop.set):
                 queue = StackQueue(
                     grid.cells,
                     writer,
@@ -264,28 +262,12 @@ def _execute(queue: StackQueue, settings: Settings, gpus: float, stop: threading
     if settings.executor == "local":
         run_locally(queue, stop)
         return
-    # Imported here, so that everything but this executor works where Ray is not installed.
-    from bench.execute.ray_tune import Shares, run_with_ray
+    from bench.execute.ray_start import running_ray
 
-    shares = Shares(settings.cpus_per_stack, gpus)
-    run_with_ray(queue, stop, shares=shares, address=settings.address)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Set at the first Ctrl-C or SIGTERM; stacks then save and end. A second ends at once."""
-    stop = threading.Event()
-
-    def request_stop(number: int, frame: FrameType | None) -> None:
+    with running_ray(settings.address) as scratch:
         if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        # os.write is safe inside a handler, print is not.
-        os.write(2, b"\nStopping: stacks save their state. Ctrl-C again ends at once.\n")
+            return
+        # Imported here: only now Ray may be imported, and all else works where it is not installed.
+        from bench.execute.ray_tune import Shares, run_with_ray
 
-    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        run_with_ray(queue, stop, shares=Shares(settings.cpus_per_stack, gpus), scratch=scratch)

@@ -6,15 +6,10 @@ travel through the office, and Tune's checkpoints, restore and loggers are not u
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -34,7 +29,6 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 STACK = "stack"
-CONNECT_SECONDS = 5
 MANY = 10**9
 LOST = "it was killed, by somebody or for want of memory, or its machine was lost"
 
@@ -47,34 +41,30 @@ class Shares:
     gpus: float
 
 
-def run_with_ray(queue: StackQueue, stop: threading.Event, *, shares: Shares, address: str | None) -> None:
+def run_with_ray(queue: StackQueue, stop: threading.Event, *, shares: Shares, scratch: Path) -> None:
     """Run the stacks of the queue as Tune trials, as many at once as their shares allow.
 
     Parameters
     ----------
     stop : set when a person wants the run to end; set here when it cannot go on.
-    address : of a running cluster, or `auto`; None starts Ray on this machine for this run.
+    scratch : folder for what Tune writes.
 
     Raises
     ------
-    BenchError : no cluster there, one that can never give the shares, a result that cannot be stored.
+    BenchError : Ray can never give the shares; a result cannot be stored.
     """
-    _start(address)
-    try:
-        _check_shares(shares)
-        desk = Desk(_office(), stop)
-        with desk.answering(), TemporaryDirectory(prefix="bench-tune-") as scratch:
-            dispatch = _Dispatch(queue, desk, shares)
-            try:
-                _tuner(dispatch, shares, Path(scratch)).fit()
-            except tune.TuneError:
-                # Tune wraps what its callbacks raise.
-                if dispatch.error is None:
-                    raise
-        if error := desk.error or dispatch.error:
-            raise error
-    finally:
-        ray.shutdown()
+    _check_shares(shares)
+    desk = Desk(_office(), stop)
+    with desk.answering():
+        dispatch = _Dispatch(queue, desk, shares)
+        try:
+            _tuner(dispatch, shares, scratch).fit()
+        except tune.TuneError:
+            # Tune wraps what its callbacks raise.
+            if dispatch.error is None:
+                raise
+    if error := desk.error or dispatch.error:
+        raise error
 
 
 def concurrency(shares: Shares, nodes: Sequence[Mapping[str, float]], stacks: int) -> int:
@@ -94,51 +84,6 @@ def _room(shares: Shares, node: Mapping[str, float]) -> int:
 
 def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _start(address: str | None) -> None:
-    # Results go to our store; Tune's own files would only be a second, partial truth.
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    # Ctrl-C is ours: workers are asked to save and end.
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    # Tune tells of failed workers with tracebacks; they are told in our words.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    at_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            # `local` starts Ray here even where RAY_ADDRESS names a cluster that was not asked for.
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except ConnectionError as error:
-        raise _no_cluster(address, error) from error
-    finally:
-        # Ray's own would end the process at once, without waiting for stacks to save their state.
-        signal.signal(signal.SIGTERM, at_sigterm)
-
-
-def check_listening(address: str) -> None:
-    """Refuse an address `host:port` where nothing listens; Ray itself would try for minutes."""
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if not (colon and port.isdecimal()):
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str | None, error: Exception) -> BenchError:
-    advice = "`ray start --head` starts one here, and --address auto finds it; or leave --address out."
-    if address != "auto":
-        advice += (
-            "\nRay refuses those without its token: where the cluster has one (in ~/.ray/auth_token of its"
-            " machines), copy it here and begin the command with RAY_AUTH_MODE=token."
-        )
-    return BenchError(f"no Ray cluster at {address!r}", str(error), advice)
 
 
 def _check_shares(shares: Shares) -> None:
