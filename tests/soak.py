@@ -4,6 +4,8 @@
 
 Rounds follow each other until the time is over; a round is a fresh store, worked on until its grid is
 complete. Every round must end with each trial there exactly once and bit-equal to an undisturbed run.
+Disturbances wait until a stack is at work, and fall evenly over the way that it has to go; too few stretches
+of work cut is a failure, since nothing would be proven.
 """
 
 import argparse
@@ -15,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from bench.catalog import load_catalog
@@ -34,9 +38,19 @@ SIZES = {
 ALGORITHMS = "dtql,bc,edp-td3"
 SEEDS = "0-4"
 TRIALS = 15
+ITERATIONS = {"dtql": 1800, "bc": 3000, "edp-td3": 1200}
 EVALUATIONS, EPISODES = 3, 2
-PAUSE_SECONDS = (2.0, 12.0)
-"""Between two disturbances."""
+WORK_SECONDS = 8.0
+"""About as long as a stack is at work on an idle machine; disturbances fall evenly over it."""
+MOMENTS = 8
+FRESH_SECONDS = 3.0
+"""Stacks save their states every half second: one with an older checkpoint is not at work."""
+CUTS_PER_MINUTE = 1.0
+"""Stretches of work that must have been cut, at least."""
+GRACE_SECONDS = 2.0
+"""A driver younger than this may still be Python alone, which a signal ends."""
+ENDS = (0, 130, 143, 129, -signal.SIGKILL)
+"""Exit codes of drivers: done, asked to end by Ctrl-C, SIGTERM, SIGHUP, killed."""
 
 
 def grid(store: Path, *arguments: str) -> list[str]:
@@ -60,6 +74,11 @@ class Soak:
     began: float = field(default_factory=time.monotonic)
     done: Counter[str] = field(default_factory=Counter)
     drivers: list[subprocess.Popen] = field(default_factory=list)
+    started: dict[int, float] = field(default_factory=dict)
+    """Process id of a driver -> when it was started."""
+    moments: list[float] = field(default_factory=list)
+    cuts: list[float] = field(default_factory=list)
+    """For each stretch of work that was cut: which part of its way the stack had gone."""
 
     @property
     def data(self) -> Path:
@@ -79,6 +98,7 @@ class Soak:
             store, "--executor", self.executor, "--checkpoint-seconds", "0.5", "--max-retries", "99"
         )
         self.drivers.append(started(command, self.data, stdout=log, stderr=subprocess.STDOUT))
+        self.started[self.drivers[-1].pid] = time.monotonic()
         self.done["drivers started"] += 1
         self.say(f"driver {self.drivers[-1].pid} starts")
 
@@ -88,7 +108,7 @@ class Soak:
             self.drivers.remove(driver)
             code = driver.returncode
             self.say(f"driver {driver.pid} has ended with code {code}")
-            if code not in (0, 130, -signal.SIGKILL):
+            if code not in ENDS:
                 log = (store.parent / "drivers.log").read_text()[-4000:]
                 raise AssertionError(f"driver ended with code {code}:\n{log}")
 
@@ -114,13 +134,21 @@ class Soak:
             for process in below:
                 _kill(process)
 
-    def interrupt_driver(self, store: Path) -> None:
-        """Ctrl-C."""
-        if self.drivers:
-            driver = self.random.choice(self.drivers)
-            driver.send_signal(signal.SIGINT)
-            self.done["drivers interrupted"] += 1
-            self.say(f"Ctrl-C for driver {driver.pid}")
+    def ask_driver_to_end(self, store: Path) -> None:
+        """Ctrl-C, `kill`, or a terminal that closes; to the driver alone, or to all below it too."""
+        ready = [one for one in self.drivers if time.monotonic() - self.started[one.pid] > GRACE_SECONDS]
+        if not ready:
+            return
+        driver = self.random.choice(ready)
+        number = self.random.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        if self.random.random() < 0.5:
+            driver.send_signal(number)
+            whom = f"driver {driver.pid}"
+        else:
+            os.killpg(driver.pid, number)
+            whom = f"driver {driver.pid} and all below"
+        self.done["drivers asked to end"] += 1
+        self.say(f"{number.name} for {whom}")
 
     def second_driver(self, store: Path) -> None:
         """The same command given again while it runs."""
@@ -134,19 +162,39 @@ class Soak:
 
     # Rounds
 
+    def alive(self) -> bool:
+        """Whether any driver has not ended."""
+        return any(driver.poll() is None for driver in self.drivers)
+
+    def next_moment(self) -> float:
+        """Seconds from when a stack is seen at work to the next disturbance: evenly spread, in any order."""
+        if not self.moments:
+            width = WORK_SECONDS / MOMENTS
+            self.moments = [width * (number + self.random.random()) for number in range(MOMENTS)]
+            self.random.shuffle(self.moments)
+        return self.moments.pop()
+
     def round(self, number: int, expected: dict[tuple, tuple]) -> None:
         """One store, disturbed until its grid is complete or the time is over, then left to end in peace."""
         store = self.folder / f"round-{number}" / "bench.sqlite"
         store.parent.mkdir()
-        disturb = [self.kill_worker, self.kill_worker, self.kill_driver, self.kill_driver_and_all,
-                   self.interrupt_driver, self.second_driver]  # fmt: skip
+        disturb = [self.kill_worker, self.kill_worker, self.kill_worker, self.kill_driver,
+                   self.kill_driver_and_all, self.ask_driver_to_end, self.ask_driver_to_end,
+                   self.second_driver]  # fmt: skip
         while not _complete(store):
             if not self.drivers:
                 self.start(store)
-            pause = self.random.uniform(*PAUSE_SECONDS) if time.monotonic() < self.until else 1.0
-            _wait(lambda: _complete(store), pause)
-            if time.monotonic() < self.until:
-                self.random.choice(disturb)(store)
+            if time.monotonic() > self.until:
+                _wait(lambda: _complete(store), 1.0)
+            elif self.random.random() < 0.1:
+                # Starting is no work, but must bear being ended too.
+                _wait(lambda: False, self.random.uniform(GRACE_SECONDS, 10.0))
+                self.ask_driver_to_end(store)
+            else:
+                _wait(lambda: _at_work(store) or not self.alive(), 5.0)
+                if _at_work(store):
+                    _wait(lambda: _complete(store), self.next_moment())
+                    self.random.choice(disturb)(store)
             self.reap(store)
         for driver in self.drivers:
             driver.wait(timeout=180)
@@ -154,6 +202,7 @@ class Soak:
         self.done["rounds"] += 1
         self.done["trials finished"] += len(numbers_of(store))
         self.done["stretches of work"] += rows(store, "SELECT COUNT(*) FROM executions")[0][0]
+        self.cuts += cuts_of(store)
         self.compare(store, expected)
 
     def compare(self, store: Path, expected: dict[tuple, tuple]) -> None:
@@ -184,12 +233,56 @@ class Soak:
             number += 1
             self.round(number, expected)
         self.say(", ".join(f"{count} {what}" for what, count in sorted(self.done.items())))
+        self.say(told_cuts(self.cuts))
+        require_cuts(self.cuts, self.seconds / 60)
 
 
 def _wait(over, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until and not over():
         time.sleep(0.1)
+
+
+def cuts_of(store: Path) -> list[float]:
+    """For each stretch of work that was cut after a checkpoint: which part of its way the stack had gone.
+
+    A stretch that goes on from later than the one before began proves that one to have been cut in its work.
+    """
+    found = []
+    began = rows(
+        store,
+        "SELECT DISTINCT algorithm, e.stack, started_at, from_iteration FROM executions e"
+        " JOIN trials t ON t.id = trial_id ORDER BY algorithm, e.stack, started_at",
+    )
+    for (algorithm, stack, _, start), (next_algorithm, next_stack, _, next_start) in pairwise(began):
+        total = ITERATIONS[algorithm]
+        if (algorithm, stack) == (next_algorithm, next_stack) and start < next_start < total:
+            found.append(next_start / total)
+    return found
+
+
+def told_cuts(cuts: list[float]) -> str:
+    """How many stretches of work were cut, and where on their way the stacks were."""
+    fifths = Counter(int(5 * cut) for cut in cuts)
+    spread = ", ".join(str(fifths[number]) for number in range(5))
+    return f"{len(cuts)} stretches of work cut; in each fifth of their way: {spread}"
+
+
+def require_cuts(cuts: list[float], minutes: float) -> None:
+    """Refuse a soak that cut too little to mean anything, or always at the same place."""
+    least = CUTS_PER_MINUTE * minutes
+    assert len(cuts) >= least, f"{told_cuts(cuts)}; at least {least:.0f} were wanted"
+    early = sum(cut < 0.5 for cut in cuts)
+    assert minutes < 5 or 0 < early < len(cuts), f"{told_cuts(cuts)}: always in the same half"
+
+
+def _at_work(store: Path) -> bool:
+    """Whether a stack has just saved its state."""
+    for pointer in store.parent.glob("checkpoints/*/checkpoint.json"):
+        with suppress(FileNotFoundError):
+            if time.time() - pointer.stat().st_mtime < FRESH_SECONDS:
+                return True
+    return False
 
 
 def _complete(store: Path) -> bool:

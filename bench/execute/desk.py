@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.errors import BenchError
+from bench.errors import BenchError, WorkFailedError
 from bench.execute.at_work import StackAtWork
 from bench.execute.office import (
     PIECE_BYTES,
@@ -27,6 +29,7 @@ from bench.execute.office import (
 from bench.source_code import code_fingerprint
 
 WAIT_SECONDS = 0.5
+LONGEST_REASON = 300
 
 
 class Desk:
@@ -58,6 +61,10 @@ class Desk:
         """Whether the run is to end, and every worker that has begun has ended."""
         return self._stop.is_set() and not self._begun
 
+    def has_begun(self, number: int) -> bool:
+        """Whether this worker came to ask for its plan."""
+        return number in self._begun
+
     def close(self, number: int) -> StackAtWork:
         """Expect no more of this worker."""
         self._begun.discard(number)
@@ -79,10 +86,27 @@ class Desk:
         if self._thread is not None and self._thread.done():
             self._thread.result()
 
+    def fail(self, error: Exception) -> None:
+        """End the run for this reason; what the workers still hand over may get through."""
+        self.error = self.error or error
+        self._stop.set()
+
     def _answer_until(self, over: threading.Event) -> None:
-        while not over.is_set():
-            for asked in ray.get(self.office.questions.remote(WAIT_SECONDS)):
-                ray.get(self.office.answer.remote(asked.number, self._reply(asked)))
+        try:
+            while not over.is_set():
+                for asked in ray.get(self.office.questions.remote(WAIT_SECONDS)):
+                    ray.get(self.office.answer.remote(asked.number, self._reply(asked)))
+        except RayActorError as error:
+            if over.is_set():
+                return
+            self.fail(
+                WorkFailedError(
+                    "no worker can reach this driver any more",
+                    f"The process that passes on what they say has ended: {told_reason(str(error))}",
+                    "The same command continues; without Ray: add --executor local.",
+                )
+            )
+            raise self.error from error
 
     def _reply(self, asked: Asked) -> object:
         stack = self._stacks.get(asked.stack)
@@ -93,9 +117,7 @@ class Desk:
                 self._begun.add(asked.stack)
             return self._answer(stack, asked.question)
         except (BenchError, OSError, SQLAlchemyError) as error:
-            # The run cannot go on, but what the others still hand over may get through.
-            self.error = self.error or error
-            self._stop.set()
+            self.fail(error)
             return Refusal(str(error))
 
     def _answer(self, stack: StackAtWork, question: Question) -> object:
@@ -123,6 +145,13 @@ class Desk:
             hashes,
             "Install the same version of bench on every machine of the cluster.",
         )
+
+
+def told_reason(text: str) -> str:
+    """The last exception that a traceback of Ray's names, without the traceback."""
+    found = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception|Exit)\b.*)$", text, re.MULTILINE)
+    lines = found or [line.strip() for line in text.splitlines() if line.strip()] or ["it does not say why"]
+    return lines[-1] if len(lines[-1]) <= LONGEST_REASON else lines[-1][:LONGEST_REASON] + " ..."
 
 
 def _piece(path: Path, offset: int) -> bytes:

@@ -95,9 +95,10 @@ class StackQueue:
         self._looked_at = -LOOK_AGAIN_SECONDS
         self._watcher.watch(Ended(stack.plan.title))
 
-    def died(self, stack: StackAtWork, reason: str) -> None:
-        """A stack's process was lost: it is taken up again, or failed after so many times."""
-        if stack.open and not stack.let_go and not self._stopped() and stack.deaths < self._max_retries:
+    def died(self, stack: StackAtWork, reason: str, *, again: bool = True) -> None:
+        """A stack's process was lost: it is taken up `again`, or failed, as it is after so many times."""
+        again = again and stack.deaths < self._max_retries
+        if stack.open and not stack.let_go and not self._stopped() and again:
             stack.deaths += 1
             self.at_work.remove(stack)
             self._again.append(stack)

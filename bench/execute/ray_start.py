@@ -142,11 +142,12 @@ def _set_environment(address: str | None, scratch: Path) -> None:
 
 def _start(address: str | None, scratch: Path) -> None:
     import ray
-    from ray._private import utils
+    from ray._private import utils, worker
     from ray.job_config import JobConfig
 
-    # Tune tells of failed workers with tracebacks; they are told in our words.
+    # Ray and Tune tell of failed workers with tracebacks; they are told in our words.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = lambda data, ignore_prefix: None
     # Ray's processes inherit what is blocked. What a terminal, `timeout` or a batch system sends to the whole
     # group is for the driver: workers that it ended could not save their state. Ray blocks SIGINT itself.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})

@@ -7,7 +7,7 @@ travel through the office, and Tune's checkpoints, restore and loggers are not u
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,9 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from bench.errors import BenchError
-from bench.execute.desk import Desk
+from bench.errors import BenchError, WorkFailedError
+from bench.execute.at_work import StackAtWork
+from bench.execute.desk import Desk, told_reason
 from bench.execute.office import Office, RayLink
 from bench.execute.queue import StackQueue
 from bench.execute.worker import run_plan
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 STACK = "stack"
 MANY = 10**9
+OFFICE_RESTARTS = 5
 LOST = "it was killed, by somebody or for want of memory, or its machine was lost"
+NOT_BEGUN = "it ended before it had begun"
+IMPORT_FAILED = "failed to import on the worker"
+"""What Ray says where a worker cannot import this module."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,10 @@ def run_with_ray(queue: StackQueue, stop: threading.Event, *, shares: Shares, sc
     Parameters
     ----------
     stop : set when a person wants the run to end; set here when it cannot go on.
-    scratch : folder for what Tune writes.
 
     Raises
     ------
-    BenchError : Ray can never give the shares; a result cannot be stored.
+    BenchError : Ray can never give the shares; a result cannot be stored; workers cannot import bench.
     """
     _check_shares(shares)
     desk = Desk(_office(), stop)
@@ -61,7 +65,7 @@ def run_with_ray(queue: StackQueue, stop: threading.Event, *, shares: Shares, sc
             _tuner(dispatch, shares, scratch).fit()
         except tune.TuneError:
             # Tune wraps what its callbacks raise.
-            if dispatch.error is None:
+            if desk.error is None and dispatch.error is None:
                 raise
     if error := desk.error or dispatch.error:
         raise error
@@ -108,7 +112,8 @@ def _check_shares(shares: Shares) -> None:
 def _office() -> Any:  # noqa: ANN401 (an actor's handle)
     """On this node, so that what is stored does not depend on another."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    options = {"num_cpus": 0, "scheduling_strategy": here}
+    options |= {"max_restarts": OFFICE_RESTARTS, "max_task_retries": OFFICE_RESTARTS}
     return ray.remote(**options)(Office).remote()
 
 
@@ -157,14 +162,28 @@ class _Dispatch:
         stack.plan = replace(stack.plan, concurrent_stacks=self._at_once)
         return self.desk.open(stack)
 
-    def ended(self, number: int, lost: str | None = None) -> None:
-        """A worker is gone: its stack has ended, or its process was `lost`."""
-        stack = self.desk.close(number)
+    def ended(self, number: int) -> None:
+        """A worker has ended after telling all that it had to tell."""
+        self._leave(number, lambda stack: self._queue.ended(stack))
+
+    def died(self, number: int, error: str) -> None:
+        """A worker's process was lost, or could not begin; `error` is what Tune has of it."""
+        if self.desk.has_begun(number):
+            self._leave(number, lambda stack: self._queue.died(stack, LOST))
+        elif IMPORT_FAILED in error:
+            reason = told_reason(error)
+            # Another attempt would end as this one did.
+            self._leave(number, lambda stack: self._queue.died(stack, reason, again=False))
+            advice = (
+                "Install the same version of bench, whole, wherever workers run; or add --executor local."
+            )
+            self.desk.fail(WorkFailedError("a worker cannot import bench", reason, advice))
+        else:
+            self._leave(number, lambda stack: self._queue.died(stack, NOT_BEGUN))
+
+    def _leave(self, number: int, act: Callable[[StackAtWork], None]) -> None:
         try:
-            if lost is None:
-                self._queue.ended(stack)
-            else:
-                self._queue.died(stack, lost)
+            act(self.desk.close(number))
         except BenchError as error:
             self.error = error
             raise
@@ -244,5 +263,12 @@ class _Endings(TrialProgressCallback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker process is gone, or could not reach the driver."""
-        error = str(trial.get_error() or "").strip()
-        self._dispatch.ended(trial.config[STACK], error.splitlines()[-1] if error else LOST)
+        self._dispatch.died(trial.config[STACK], _error_of(trial))
+
+
+def _error_of(trial: Trial) -> str:
+    """What Ray says of a worker that failed; Tune's own way to it looks where it never is."""
+    try:
+        return Path(trial.error_file).read_text(errors="replace")
+    except (OSError, TypeError):
+        return ""
