@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+import textwrap
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
+from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from algorithms.base import Algorithm
 from bench.data.reader import read_file, transitions_of
@@ -28,22 +32,54 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.methods import method_for
 from bench.training.trainer import Divergence, Position, Trainer
 
+_MESSAGE_LENGTH = 200
 CHUNK_SECONDS = 1.0
 """Training runs about this long between looks at the device: for progress, divergence and requests to
 stop.
 """
 
 
+class StoredEvaluation(TypedDict):
+    """One evaluation of the whole stack; lists by seed, then by episode."""
+
+    number: int
+    step: int
+    returns: list[list[float]]
+    lengths: list[list[int]]
+    metrics: list[dict[str, float]]
+    seconds: float
+    evaluated_at: str
+    """With its zone, as `isoformat` writes it."""
+
+
+class StoredFailure(TypedDict):
+    """What is known of a seed that diverged."""
+
+    step: int
+    message: str
+    last_metrics: dict[str, float]
+    iterations: int
+    """Of the evaluated phase."""
+    failed_at: str
+
+
 @dataclass
 class History:
     """What the host remembers of a stack besides tensors; JSON values, saved with every checkpoint."""
 
-    evaluations: list[dict] = field(default_factory=list)
-    """Per evaluation: number, step, and per seed returns, lengths, metrics; and its seconds."""
-    failed: dict[str, dict] = field(default_factory=dict)
-    """Slot -> what is known of a seed that diverged."""
+    evaluations: list[StoredEvaluation] = field(default_factory=list)
+    failed: dict[str, StoredFailure] = field(default_factory=dict)
+    """By slot."""
     phase_seconds: dict[str, float] = field(default_factory=dict)
     evaluation_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Host:
+    """What is saved beside the tensors."""
+
+    position: Position
+    history: History
 
 
 class StopRequestedError(Exception):
@@ -128,17 +164,45 @@ class Stack:
 
     def _restore(self, checkpoint: Checkpoint) -> str:
         """Take up a checkpoint's state, or begin anew where it does not fit; says which."""
-        host = checkpoint.host
         try:
-            history = History(**host["history"])
-            self.trainer.load(checkpoint.tensors(), Position(**host["position"]))
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            host = TypeAdapter(_Host).validate_json(json.dumps(checkpoint.host), strict=True)
+            self.trainer.load(checkpoint.tensors(), host.position)
+            self._require_fitting(host.history)
+        except (ValueError, SafetensorError) as error:
             self.trainer = self._new_trainer()
-            return f"its checkpoint does not fit the code as it is now ({error}); starts anew"
-        self.history = history
+            return f"its checkpoint does not fit the code as it is now ({_cut(error)}); starts anew"
+        self.history = host.history
         phase = self.trainer.phase
         place = f"{phase.name} {self.trainer.position.step}" if phase else "the end of training"
         return f"continues from {place}"
+
+    def _require_fitting(self, history: History) -> None:
+        """Refuse a history that is not of the stack as the trainer stands.
+
+        Raises
+        ------
+        ValueError : names what does not fit.
+        """
+        seeds, episodes = len(self.plan.seeds), self._evaluation["episodes"]
+        steps = self._evaluation["steps"][: len(history.evaluations)]
+        if [(entry["number"], entry["step"]) for entry in history.evaluations] != list(enumerate(steps, 1)):
+            raise ValueError("its evaluations are not those of the plan")
+        if steps and steps[-1] > self._evaluated_iterations():
+            raise ValueError("it was evaluated at a step that it has not come to")
+        for entry in history.evaluations:
+            per_seed = (*entry["returns"], *entry["lengths"])
+            if [len(entry[name]) for name in ("returns", "lengths", "metrics")] != [seeds] * 3 or any(
+                len(values) != episodes for values in per_seed
+            ):
+                raise ValueError(
+                    f"evaluation {entry['number']} is not of {seeds} seeds x {episodes} episodes"
+                )
+            datetime.fromisoformat(entry["evaluated_at"])
+        retired = {str(slot) for slot, alive in enumerate(self.trainer.algorithm.alive.tolist()) if not alive}
+        if history.failed.keys() != retired:
+            raise ValueError(f"it names other seeds as failed than {sorted(retired)}")
+        for failure in history.failed.values():
+            datetime.fromisoformat(failure["failed_at"])
 
     def _new_trainer(self) -> Trainer:
         plan = self.plan
@@ -240,7 +304,7 @@ class Stack:
             self._send_evaluations(slot, self.history.evaluations[-1:])
         self._save_where_due()
 
-    def _send_evaluations(self, slot: int, evaluations: list[dict]) -> None:
+    def _send_evaluations(self, slot: int, evaluations: list[StoredEvaluation]) -> None:
         trial = self.plan.trials[slot]
         for entry in evaluations:
             if self._failed_by(slot, entry["step"]):
@@ -288,7 +352,7 @@ class Stack:
         failure = self.history.failed.get(str(slot))
         return failure is not None and failure["iterations"] <= step
 
-    def _failure(self, slot: int, failure: dict) -> FailureRecord:
+    def _failure(self, slot: int, failure: StoredFailure) -> FailureRecord:
         return FailureRecord(
             trial=self.plan.trials[slot].key,
             step=failure["step"],
@@ -362,7 +426,16 @@ def _divergence(seed: Divergence, metrics: dict[str, float]) -> str:
     return f"{which}{verb} not finite, from iteration {seed.step:,} of phase {seed.phase} on"
 
 
-def _as_json(rollouts: Rollouts, number: int, step: int, metrics: list[dict[str, float]]) -> dict:
+def _cut(error: Exception) -> str:
+    """An error's message on one line of a sensible length; of many the first."""
+    text = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return textwrap.shorten(text, _MESSAGE_LENGTH)
+
+
+def _as_json(rollouts: Rollouts, number: int, step: int, metrics: list[dict[str, float]]) -> StoredEvaluation:
     return {
         "number": number,
         "step": step,

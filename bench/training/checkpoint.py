@@ -2,16 +2,18 @@
 
 The process that trains packs its tensors into bytes, which may travel; the driver keeps them in a folder. It
 holds `state-<n>.safetensors` files and `checkpoint.json`, which names the newest of them and the one
-before, each with its hash. The JSON is renamed into place last, so at every instant it points to complete
-files; the one before stays as `previous.json`.
+before, each with its hash and with what the host remembers, all of it under a hash of its own: nothing of a
+checkpoint is believed that the hash does not cover. The JSON is renamed into place last, so at every instant
+it points to complete files; the one before stays as `previous.json`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from torch import Tensor
 
 from bench.files import write_text, written_whole
 
-FORMAT = 1
+FORMAT = 2
+"""Of format 1 the hash covered the tensors alone; such a checkpoint is not taken up."""
 POINTER = "checkpoint.json"
 PREVIOUS = "previous.json"
+_STATES = "state-*.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,32 @@ class Checkpoint:
         return load(self.content)
 
 
+@dataclass(frozen=True)
+class _Generation:
+    """One checkpoint as the pointer names it."""
+
+    number: int
+    file: str
+    sha256: str
+    """Of the file."""
+    host: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        # A name of our own making and no other: it is opened, and others of its kind are deleted.
+        if type(self.number) is not int or self.number < 1 or self.file != _state_name(self.number):
+            raise ValueError("it names another file than its own")
+        if not isinstance(self.host, dict):
+            raise TypeError("it does not hold what the host remembers")
+
+
+class _UnreadableError(Exception):
+    """A file is there, but cannot be believed: why, to be read after its name."""
+
+
+class _UnfitError(_UnreadableError):
+    """A file is whole, but nothing in this folder can be taken up."""
+
+
 class CheckpointFolder:
     """The checkpoints of one stack.
 
@@ -62,19 +92,17 @@ class CheckpointFolder:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint and drop all but the previous one."""
         known, _ = self._generations()
-        previous = [entry for entry in known if entry["number"] not in self._damaged][:1]
-        number = 1 + max((int(entry["number"]) for entry in known), default=0)
-        path = self.folder / f"state-{number}.safetensors"
-        with written_whole(path) as temporary:
-            temporary.write_bytes(checkpoint.content)
+        previous = [generation for generation in known if generation.number not in self._damaged][:1]
+        number = 1 + max((generation.number for generation in known), default=0)
         digest = hashlib.sha256(checkpoint.content).hexdigest()
-        entry = {"number": number, "file": path.name, "sha256": digest, "host": checkpoint.host}
-        pointer = {"format": FORMAT, "identity": self.identity, "generations": [entry, *previous]}
+        newest = _Generation(number, _state_name(number), digest, checkpoint.host)
+        text = self._pointer([newest, *previous])
+        with written_whole(self.folder / newest.file) as temporary:
+            temporary.write_bytes(checkpoint.content)
         if known:
-            older = pointer | {"generations": known}
-            write_text(self.folder / PREVIOUS, json.dumps(older, indent=1))
-        write_text(self.folder / POINTER, json.dumps(pointer, indent=1))
-        kept = {generation["file"] for generation in (entry, *previous)}
+            write_text(self.folder / PREVIOUS, self._pointer(known))
+        write_text(self.folder / POINTER, text)
+        kept = {generation.file for generation in (newest, *previous)}
         for stale in self._files():
             if stale.name not in kept:
                 stale.unlink(missing_ok=True)
@@ -82,57 +110,114 @@ class CheckpointFolder:
     def load(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest intact checkpoint, or None; and a sentence for each that had to be passed over."""
         generations, complaints = self._generations()
-        for entry in generations:
-            path = self.folder / entry["file"]
+        for generation in generations:
             try:
-                content = path.read_bytes()
+                content = _content(self.folder / generation.file)
+                if hashlib.sha256(content).hexdigest() == generation.sha256:
+                    return Checkpoint(content, generation.host), complaints
+                complaints.append(f"checkpoint {generation.file} is damaged (its hash differs)")
             except FileNotFoundError:
-                complaints.append(f"checkpoint {path.name} is missing")
-            else:
-                if hashlib.sha256(content).hexdigest() == entry["sha256"]:
-                    return Checkpoint(content, entry["host"]), complaints
-                complaints.append(f"checkpoint {path.name} is damaged (its hash differs)")
-            self._damaged.add(entry["number"])
+                complaints.append(f"checkpoint {generation.file} is missing")
+            except _UnreadableError as error:
+                complaints.append(f"checkpoint {generation.file} {error}")
+            self._damaged.add(generation.number)
         return None, complaints
 
     def remove(self) -> None:
         """Delete the folder's checkpoints; the stack is complete."""
-        for path in (self.folder / POINTER, self.folder / PREVIOUS, *self._files()):
+        # The reserve goes first: alone it would be taken for what is left of a damaged checkpoint.
+        for path in (self.folder / PREVIOUS, self.folder / POINTER, *self._files()):
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     def _files(self) -> list[Path]:
         """States, and what processes killed while writing left behind."""
-        return [*self.folder.glob("state-*.safetensors"), *self.folder.glob(".*.part")]
+        found = [*self.folder.glob(_STATES), *self.folder.glob(".*.part")]
+        return [path for path in found if path.is_symlink() or not path.is_dir()]
 
-    def _generations(self) -> tuple[list[dict[str, Any]], list[str]]:
+    def _generations(self) -> tuple[list[_Generation], list[str]]:
         """What the pointer names, the newest first; and what is wrong with it."""
-        pointer = self._read(POINTER)
-        if pointer is None:
-            return [], []
-        complaints = []
-        if not pointer:
-            # Renamed into place whole, so something else wrote or damaged it.
-            complaints.append(f"{POINTER} is damaged")
-            pointer = self._read(PREVIOUS)
-        if not pointer:
-            return [], [f"{POINTER} is damaged; the stack starts anew"]
-        if pointer.get("format") != FORMAT:
-            return [], [f"{POINTER} is of another version of bench; the stack starts anew"]
-        if pointer["identity"] != self.identity:
-            return [], [f"{POINTER} belongs to another stack; this one starts anew"]
-        return pointer["generations"], complaints
+        complaints: list[str] = []
+        for name in (POINTER, PREVIOUS):
+            try:
+                return self._read(name), complaints
+            except FileNotFoundError:
+                if name == POINTER and not self._is_begun():
+                    return [], []
+                if name == POINTER:
+                    complaints.append(f"{POINTER} is missing")
+            except _UnfitError as error:
+                return [], [f"{name} {error}; the stack starts anew"]
+            except _UnreadableError as error:
+                complaints.append(f"{name} {error}")
+        complaints[-1] += "; the stack starts anew"
+        return [], complaints
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        """What one of the JSON files holds; empty where it is damaged, None where it is missing."""
+    def _is_begun(self) -> bool:
+        """Whether there was a pointer once: killed in its very first save, a process leaves but a state."""
+        others = (path for path in self.folder.glob(_STATES) if path.name != _state_name(1))
+        return (self.folder / PREVIOUS).exists() or any(others)
+
+    def _pointer(self, generations: Sequence[_Generation]) -> str:
+        """The text of a pointer, with the hash of all that it says."""
+        said = {
+            "format": FORMAT,
+            "identity": self.identity,
+            "generations": [asdict(generation) for generation in generations],
+        }
+        return json.dumps(said | {"sha256": _hash_of(said)}, indent=1)
+
+    def _read(self, name: str) -> list[_Generation]:
+        """What one of the pointers says.
+
+        Raises
+        ------
+        FileNotFoundError : there is none.
+        _UnreadableError : it is damaged, of another version of bench, or another stack's.
+        """
+        content = _content(self.folder / name)
         try:
-            found = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+            found = json.loads(content.decode("utf-8"))
+            if "sha256" not in found and found["format"] == 1:
+                raise _UnfitError("is of an older version of bench, whose hash did not cover all of it")
+            digest = found.pop("sha256")
+            if digest != _hash_of(found):
+                raise _UnreadableError("is damaged (its hash differs)")
+            if found["format"] != FORMAT:
+                raise _UnfitError("is of another version of bench")
+            if found["identity"] != self.identity:
+                raise _UnfitError("belongs to another stack")
+            return [_Generation(**entry) for entry in found["generations"]]
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise _UnreadableError("is damaged (it does not hold what a checkpoint does)") from error
+
+
+def _state_name(number: int) -> str:
+    return f"state-{number}.safetensors"
+
+
+def _hash_of(said: Mapping[str, Any]) -> str:
+    # Metrics may be NaN, which JSON proper does not have; Python's has.
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    """What a file of ours holds; a link is not followed, and no pipe is waited for.
+
+    Raises
+    ------
+    FileNotFoundError : nothing is there.
+    _UnreadableError : it is no file, or cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise _UnreadableError("is no file, but a folder, a link or a device")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(path) from error
+    except OSError as error:
+        raise _UnreadableError(f"cannot be read ({error.strerror})") from error
 
 
 def _own_copy(tensor: Tensor) -> Tensor:

@@ -135,6 +135,7 @@ class Trainer:
         ------
         ValueError : the state is of another method, configuration or stack.
         """
+        self._require_fitting(state, position)
         self.algorithm.load_state_dict(_under("algorithm.", state))
         device = self.algorithm.device
         self._sums = {name: value.to(device, copy=True) for name, value in _under("sum.", state).items()}
@@ -143,6 +144,31 @@ class Trainer:
         self._diverged_at.copy_(state["diverged_at"])
         self.position = position
         self._enter_phase()
+
+    def _require_fitting(self, state: Mapping[str, Tensor], position: Position) -> None:
+        """Refuse a state of which any tensor has another name, shape or type, or that stands elsewhere."""
+        expected = self.state_dict()
+        # Metrics get their sums as they first come, so that only the two of each must agree.
+        sums, counts = _under("sum.", state), _under("count.", state)
+        if sums.keys() != counts.keys():
+            raise ValueError(f"sums and counts differ: {sorted(sums.keys() ^ counts.keys())[:4]}")
+        expected |= {f"sum.{name}": self._diverged_at.to(value.dtype) for name, value in sums.items()}
+        expected |= {f"count.{name}": self._iterations.to(sums[name].dtype) for name in counts}
+        if expected.keys() != state.keys():
+            differing = sorted(expected.keys() ^ state.keys())
+            raise ValueError(f"state does not fit: differing names {differing[:4]}")
+        for name, tensor in expected.items():
+            if (tensor.shape, tensor.dtype) != (state[name].shape, state[name].dtype):
+                shape, dtype = tuple(state[name].shape), state[name].dtype
+                raise ValueError(f"state does not fit: {name} is {shape} of {dtype}")
+        phases = self.algorithm.phases
+        ended = position == Position(len(phases), 0)
+        if not (ended or (0 <= position.phase < len(phases) and position.step >= 0)):
+            raise ValueError(f"there is no phase {position.phase}")
+        if not ended and position.step >= phases[position.phase].iterations:
+            raise ValueError(f"step {position.step} is behind the end of phase {position.phase}")
+        if int(state["iterations"]) != position.step:
+            raise ValueError(f"its tensors stand at step {int(state['iterations'])}, not {position.step}")
 
     def _enter_phase(self) -> None:
         """Draws and runner of the present phase; captured graphs of the last one are dropped."""

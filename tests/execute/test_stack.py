@@ -1,5 +1,6 @@
 """One stack at work: cut off anywhere and continued it gives what it gives uninterrupted, bit for bit."""
 
+import json
 import math
 
 import pytest
@@ -192,6 +193,65 @@ def test_a_checkpoint_that_does_not_fit_the_code_is_said_and_the_stack_starts_an
     assert again.play(plan)
     assert "does not fit" in again.of(Started)[0].notes[0]
     assert_same(again, uninterrupted)
+
+
+def without_a_seed(host):
+    host["history"]["evaluations"][0]["returns"].pop()
+
+
+def with_an_evaluation_more(host):
+    host["history"]["evaluations"] *= 2
+
+
+ODD_HOSTS = {
+    "a step as text": lambda host: host["position"].update(step="9"),
+    "a step that the tensors are not at": lambda host: host["position"].update(step=10),
+    "a phase that there is not": lambda host: host["position"].update(phase=-1),
+    "no position": lambda host: host.pop("position"),
+    "a history that is a list": lambda host: host.update(history=[]),
+    "an evaluation of one seed less": without_a_seed,
+    "an evaluation twice": with_an_evaluation_more,
+    "a return as text": lambda host: host["history"]["evaluations"][0]["returns"][0].__setitem__(0, "9.5"),
+    "a date that is none": lambda host: host["history"]["evaluations"][0].update(evaluated_at="yesterday"),
+    "a failure of a seed that lives": lambda host: host["history"].update(
+        failed={
+            "0": {"step": 1, "message": "", "last_metrics": {}, "iterations": 1, "failed_at": "2026-01-01"}
+        }
+    ),
+    "nothing": lambda host: host.clear(),
+}
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_data, tmp_path_factory):
+    """A stack that was stopped in the middle of its second half, and its checkpoint."""
+    plan, played = tiny_plan(tiny_data), Played(tmp_path_factory.mktemp("stopped"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stack_module, "CHUNK_SECONDS", 0.0)
+        played.play(plan, AtPlace(1, HALF + 5, evaluations_made=1))
+    return plan, played.checkpoints(plan).load()[0]
+
+
+@pytest.mark.parametrize("change", ODD_HOSTS.values(), ids=ODD_HOSTS)
+def test_what_the_host_remembers_must_fit_the_stack_and_its_tensors(stopped, tmp_path, change):
+    plan, checkpoint = stopped
+    host = json.loads(json.dumps(checkpoint.host))
+    assert len(host["history"]["evaluations"]) == 1
+    change(host)
+    played = Played(tmp_path)
+    played.checkpoints(plan).save(Checkpoint(checkpoint.content, host))
+    assert not played.play(plan, lambda stack: True)
+    (note,) = played.of(Started)[0].notes
+    assert note.startswith("its checkpoint does not fit the code as it is now (")
+    assert len(note) < 300
+
+
+def test_the_same_checkpoint_unchanged_is_taken_up(stopped, tmp_path):
+    plan, checkpoint = stopped
+    played = Played(tmp_path)
+    played.checkpoints(plan).save(checkpoint)
+    assert not played.play(plan, lambda stack: True)
+    assert played.of(Started)[0].notes[0].startswith("continues from train")
 
 
 def poison(network, slot=0):

@@ -1,7 +1,9 @@
 """Checkpoints: whole or absent, whatever happens while they are written."""
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +173,136 @@ def test_failed_write_leaves_the_last_checkpoint(tmp_path):
         folder.save(Checkpoint.of(tensors(1), {"number": object()}))  # no JSON value
     assert folder.load()[0].host == {"number": 0}
     assert set(before) <= set(tmp_path.iterdir())
+
+
+def bits_of(path, sample=1):
+    """The content with one bit flipped, for every bit, or for one of so many."""
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), sample):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+
+
+@pytest.mark.parametrize(("name", "sample"), [("checkpoint.json", 7), ("state-2.safetensors", 3)])
+def test_a_flipped_bit_anywhere_never_gives_another_content(tmp_path, name, sample):
+    folder = CheckpointFolder(tmp_path, "a")
+    hosts = [
+        {"position": {"phase": 0, "step": step}, "history": {"returns": [0.1 + step, float("inf")]}}
+        for step in range(2)
+    ]
+    saved = [
+        Checkpoint.of({"weight": torch.full((3,), float(step))}, host) for step, host in enumerate(hosts)
+    ]
+    for checkpoint in saved:
+        folder.save(checkpoint)
+    noticed = 0
+    for content in bits_of(tmp_path / name, sample):
+        (tmp_path / name).write_bytes(content)
+        loaded, complaints = CheckpointFolder(tmp_path, "a").load()
+        if complaints:
+            noticed += 1
+            assert loaded == saved[0]
+        else:
+            assert loaded == saved[1]  # a letter that JSON reads either way, such as that of an exponent
+    assert noticed >= 0.98 * len(list(bits_of(tmp_path / name, sample)))
+
+
+def test_a_flipped_bit_in_the_only_checkpoint_is_said_and_it_starts_anew(tmp_path):
+    folder = CheckpointFolder(tmp_path, "a")
+    folder.save(Checkpoint.of(tensors(), {"number": 4}))
+    path = tmp_path / "checkpoint.json"
+    path.write_text(path.read_text().replace('"number": 4', '"number": 5'))
+    assert folder.load() == (None, ["checkpoint.json is damaged (its hash differs); the stack starts anew"])
+
+
+def signed(said):
+    """A pointer with its right hash, whatever it says."""
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return json.dumps(said | {"sha256": digest})
+
+
+ENTRY = {"number": 1, "file": "state-1.safetensors", "sha256": "0" * 64, "host": {}}
+WHOLE = {"format": 2, "identity": "a", "generations": [ENTRY]}
+ODD_POINTERS = {
+    "a list": "[1, 2]",
+    "a number": "7",
+    "no hash": json.dumps(WHOLE),
+    "a hash that is a number": json.dumps(WHOLE | {"sha256": 5}),
+    "no generations": signed({"format": 2, "identity": "a"}),
+    "a generation that is a text": signed(WHOLE | {"generations": ["state-1.safetensors"]}),
+    "generations that are a number": signed(WHOLE | {"generations": 1}),
+    "a number as text": signed(WHOLE | {"generations": [ENTRY | {"number": "1"}]}),
+    "a path elsewhere": signed(WHOLE | {"generations": [ENTRY | {"file": "../state-1.safetensors"}]}),
+    "another file of the folder": signed(WHOLE | {"generations": [ENTRY | {"file": "checkpoint.json"}]}),
+    "a host that is a list": signed(WHOLE | {"generations": [ENTRY | {"host": []}]}),
+    "a key too many": signed(WHOLE | {"generations": [ENTRY | {"mode": 1}]}),
+    "nested without end": "[" * 100_000,
+    "a number too long": '{"format": ' + "1" * 5000 + "}",
+    "not UTF-8": b'{"format": 2, "identity": "\xff"}',
+    "zeros": bytes(4096),
+}
+
+
+@pytest.mark.parametrize("content", ODD_POINTERS.values(), ids=ODD_POINTERS)
+def test_a_pointer_of_another_shape_is_said_and_the_one_before_is_used(tmp_path, content):
+    folder = CheckpointFolder(tmp_path, "a")
+    for number in range(2):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    (tmp_path / "checkpoint.json").write_bytes(content.encode() if isinstance(content, str) else content)
+    checkpoint, complaints = CheckpointFolder(tmp_path, "a").load()
+    assert checkpoint.host == {"number": 0}
+    assert len(complaints) == 1
+    assert complaints[0].startswith("checkpoint.json is damaged")
+
+
+@pytest.mark.parametrize("text", [json.dumps(WHOLE | {"format": 1}), signed(WHOLE | {"format": 3})])
+def test_a_checkpoint_of_another_version_is_said_and_not_taken_up(tmp_path, text):
+    folder = CheckpointFolder(tmp_path, "a")
+    folder.save(Checkpoint.of(tensors(), {}))
+    (tmp_path / "checkpoint.json").write_text(text)
+    checkpoint, complaints = folder.load()
+    assert checkpoint is None
+    assert re.fullmatch(r"checkpoint.json is of an.* version of bench.*; the stack starts anew", *complaints)
+
+
+def as_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def as_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def as_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("instead", [as_folder, as_link, as_pipe])
+@pytest.mark.parametrize("name", ["checkpoint.json", "state-2.safetensors"])
+def test_what_is_no_file_is_said_and_the_one_before_is_used(tmp_path, name, instead):
+    folder = CheckpointFolder(tmp_path, "a")
+    for number in range(2):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    instead(tmp_path / name)
+    checkpoint, complaints = CheckpointFolder(tmp_path, "a").load()
+    assert checkpoint.host == {"number": 0}
+    assert len(complaints) == 1
+    assert f"{name} is no file" in complaints[0]
+
+
+def test_a_missing_pointer_is_said_where_there_was_one(tmp_path):
+    folder = CheckpointFolder(tmp_path, "a")
+    for number in range(2):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    (tmp_path / "checkpoint.json").unlink()
+    checkpoint, complaints = folder.load()
+    assert (checkpoint.host, complaints) == ({"number": 0}, ["checkpoint.json is missing"])
+    (tmp_path / "previous.json").unlink()
+    assert folder.load() == (None, ["checkpoint.json is missing; the stack starts anew"])
 
 
 KILLED_SAVES = """

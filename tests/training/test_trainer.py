@@ -316,6 +316,40 @@ def test_checkpoint_of_another_stack_is_refused(data):
         trainer_of(data, (0, 1, 2)).load(state, Position(0, 0))
 
 
+ODD_STATES = {
+    "a tensor less": lambda state: state.pop("diverged_at"),
+    "a tensor more": lambda state: state.update(more=torch.zeros(2)),
+    "a sum without its count": lambda state: state.pop(next(name for name in state if "count." in name)),
+    "a sum of other seeds": lambda state: state.update(
+        {name: torch.zeros(3, dtype=value.dtype) for name, value in state.items() if "sum." in name}
+    ),
+    "a counter per seed": lambda state: state.update(iterations=torch.zeros(2, dtype=torch.int64)),
+    "a counter that is no whole number": lambda state: state.update(iterations=torch.tensor(5.0)),
+    "a counter at another step": lambda state: state.update(iterations=torch.tensor(6)),
+    "another precision": lambda state: state.update(
+        {name: value.float() for name, value in state.items() if value.is_floating_point()}
+    ),
+}
+
+
+@pytest.mark.parametrize("change", ODD_STATES.values(), ids=ODD_STATES)
+def test_a_state_must_fit_the_trainer_and_its_position(data, change):
+    trainer = trainer_of(data, (0, 1))
+    trainer.advance(5)
+    state = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
+    trainer_of(data, (0, 1)).load(state, Position(0, 5))
+    change(state)
+    with pytest.raises(ValueError, match=r"fit|differ|step"):
+        trainer_of(data, (0, 1)).load(state, Position(0, 5))
+
+
+@pytest.mark.parametrize("position", [(-1, 0), (0, -1), (0, 10**6), (99, 0), (2, 1)])
+def test_a_position_must_be_one_of_training(data, position):
+    state = trainer_of(data, (0, 1)).state_dict()
+    with pytest.raises(ValueError, match=r"there is no phase|is behind the end|stand at step"):
+        trainer_of(data, (0, 1)).load(state, Position(*position))
+
+
 def test_acting_does_not_touch_training(data):
     quiet, acting = trainer_of(data, (0, 1)), trainer_of(data, (0, 1))
     draws = {
