@@ -3,13 +3,14 @@
 # make test-slow  the rest; run `make system-deps` (as root) first
 # make pictures   the README's pictures, after make demo
 # make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
+# make fuzz       20,000 damaged, hostile and odd inputs; none may end in a traceback, a hang or a wrong result
 # make soak       ten minutes of killed workers and drivers; every number must come out the same
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow soak constraints pictures lint system-deps clean
+.PHONY: demo test test-slow fuzz soak constraints pictures lint system-deps clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -41,6 +42,9 @@ test: $(INSTALLED) lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz
 
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.soak --minutes 10
