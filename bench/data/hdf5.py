@@ -26,6 +26,10 @@ from bench.errors import BenchError, WorkFailedError
 
 LARGEST_COLUMN = 4 * 2**30
 """Bytes of a column in memory; ten times the largest of D4RL's."""
+LARGEST_FILE = 16 * 2**30
+"""Bytes of a file; a hole can make one of any size, and all of it would be hashed."""
+LONGEST_TEXT = 64 * 2**10
+"""Bytes of a text that says something of a file's making."""
 MOST_SOFT_LINKS = 16
 """Soft links on the way to a member; more are a circle."""
 RECENT_SECONDS = 2.0
@@ -139,7 +143,7 @@ class DatasetFile(HeldFile):
             raise BenchError(f"{self.path} lacks {name}", f"It has {self.names()}.", self.remedy)
         with damage_told(self):
             shape, dtype = dataset.shape, dataset.dtype
-        if shape is None or dtype.kind not in "biuf":
+        if shape is None or dtype.kind not in "biuf" or h5py.check_enum_dtype(dtype) is not None:
             raise BenchError(
                 f"{self.path} holds no numbers in {name}",
                 f"Its type is {textwrap.shorten(str(dtype), 60)}.",
@@ -175,17 +179,21 @@ class DatasetFile(HeldFile):
         with damage_told(self):
             members = self._member(group)
             for name in members if isinstance(members, h5py.Group) else ():
-                dataset = self._dataset(f"{group}/{name}")
-                if dataset is not None and dataset.shape == () and h5py.check_string_dtype(dataset.dtype):
-                    found[name] = dataset.asstr()[()]
+                member = self._member(f"{group}/{name}")
+                if _is_short_text(member):
+                    found[name] = member.asstr()[()]
         return found
 
     def _dataset(self, name: str) -> h5py.Dataset | None:
         member = self._member(name)
-        return member if isinstance(member, h5py.Dataset) else None
+        if member is not None and not isinstance(member, h5py.Dataset):
+            raise BenchError(
+                f"{self.path} holds no numbers in {name}", "It is a group, or something else.", self.remedy
+            )
+        return member
 
     def _member(self, name: str) -> h5py.Dataset | h5py.Group | None:
-        """What `name` leads to, none of which may lie outside the file; None where it leads nowhere."""
+        """What `name` leads to, none of which may lie outside the file; None where there is no such name."""
         with damage_told(self):
             here, parts, followed = self._content["/"], name.split("/"), 0
             while parts:
@@ -193,6 +201,8 @@ class DatasetFile(HeldFile):
                 if part in (b"", b"."):
                     continue
                 if not isinstance(here, h5py.Group) or not here.id.links.exists(part):
+                    if followed:
+                        raise self._outside(name, "a link that leads nowhere")
                     return None
                 kind = here.id.links.get_info(part).type
                 if kind == h5py.h5l.TYPE_SOFT and followed < MOST_SOFT_LINKS:
@@ -302,8 +312,12 @@ def _stream(path: Path, remedy: str, absent: str) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         raise BenchError(f"{path} cannot be read", str(error), remedy) from error
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise BenchError(f"{path} is no file", "It is a folder, a pipe or a device.", remedy)
+        if status.st_size > LARGEST_FILE:
+            size = f"It has {status.st_size / 2**30:,.0f} GiB"
+            raise BenchError(f"{path} is no dataset", f"{size}; D4RL's largest has half a GiB.", remedy)
         yield stream
 
 
@@ -311,6 +325,12 @@ def _stream(path: Path, remedy: str, absent: str) -> Iterator[BinaryIO]:
 def _hash_of(held: _Held) -> str:
     held.stream.seek(0)
     return hashlib.file_digest(held.stream, "sha256").hexdigest()
+
+
+def _is_short_text(member: h5py.Dataset | h5py.Group | None) -> bool:
+    if not isinstance(member, h5py.Dataset) or member.shape != ():
+        return False
+    return h5py.check_string_dtype(member.dtype) is not None and member.dtype.itemsize <= LONGEST_TEXT
 
 
 def _is_stored(dataset: h5py.Dataset, size: int) -> bool:

@@ -46,7 +46,7 @@ def _usable(variable: str, folder: str) -> Path:
             f"no home folder: {told}", "It begins with ~.", f"Set {variable} to a folder by its full name."
         ) from error
     except (OSError, ValueError) as error:
-        raise BenchError(told, _reason(error), "Set it to a folder for datasets.") from error
+        raise BenchError(told, _reason(error), f"Set {variable} to a folder for datasets.") from error
 
 
 def _reason(error: OSError | ValueError) -> str:

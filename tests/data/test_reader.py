@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 
 import h5py
@@ -7,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.catalog import load_catalog
+from bench.data import reader
 from bench.data.dataset import RawDataset
+from bench.data.info import summarise
+from bench.data.manifest import KnownFile
 from bench.data.reader import qlearning_dataset, read_file, transitions_of
+from bench.data.rewards import transformed_rewards
 from bench.errors import BenchError
+from bench.files import sha256_of
 from bench.presets import load_preset
 from tests.data.files import columns, hopper, write
 
@@ -140,6 +146,98 @@ def test_recorded_demonstrations_come_back(tmp_path):
         np.testing.assert_array_equal(getattr(found, field), demos[recorded])
 
 
+class TestReadyMadeTransitions:
+    """Transitions joined and cut rows dropped, as people dump qlearning_dataset's dictionary."""
+
+    def made(self, content):
+        kept = np.flatnonzero(~content["timeouts"][:-1])
+        made = {name: content[name][kept] for name in ("observations", "actions", "rewards", "terminals")}
+        return made | {"next_observations": content["observations"][kept + 1]}
+
+    def test_each_is_one_with_its_own_successor(self, tmp_path):
+        made = self.made(columns())
+        raw = read_file(write(tmp_path / "hopper.hdf5", made), hopper())
+        transitions = transitions_of(raw, hopper())
+        assert len(transitions) == 38
+        for name, values in made.items():
+            np.testing.assert_array_equal(getattr(transitions, name), values)
+        assert raw.timeouts is None
+
+    def test_they_are_those_of_the_rows_they_were_made_of(self, tmp_path):
+        content = columns()
+        rows = read_file(write(tmp_path / "rows.hdf5", content), hopper())
+        made = read_file(write(tmp_path / "made.hdf5", self.made(content)), hopper())
+        expected, found = transitions_of(rows, hopper()), transitions_of(made, hopper())
+        for field in fields(expected):
+            np.testing.assert_array_equal(
+                getattr(found, field.name), getattr(expected, field.name), err_msg=field.name
+            )
+        for rule in ("none", "return_scaled_iql", "return_scaled_bdpo", "minus_one", "standardised"):
+            np.testing.assert_array_equal(
+                transformed_rewards(rule, found), transformed_rewards(rule, expected), err_msg=rule
+            )
+
+    def test_rows_in_any_order_keep_their_successors(self, tmp_path):
+        order = np.random.default_rng(1).permutation(38)
+        made = {name: values[order] for name, values in self.made(columns()).items()}
+        transitions = transitions_of(read_file(write(tmp_path / "hopper.hdf5", made), hopper()), hopper())
+        np.testing.assert_array_equal(transitions.next_observations, made["next_observations"])
+        assert transitions.trajectory_ends.sum() > 30
+
+    def test_episodes_end_where_rows_do_not_follow_one_another(self, tmp_path):
+        # Rows 0-9 end in a terminal, 10-18 before the dropped row 19, 20-38 with the file.
+        found = summarise(write(tmp_path / "hopper.hdf5", self.made(columns())), hopper())
+        assert (found.episodes, found.terminals, found.timeouts) == (3, 1, 2)
+        assert found.mean_length == pytest.approx(38 / 3)
+
+    def test_a_presets_rule_for_cut_rows_changes_nothing(self, tmp_path):
+        raw = read_file(write(tmp_path / "hopper.hdf5", self.made(columns())), hopper())
+        assert len(transitions_of(raw, hopper(), "keep_terminal_timeouts")) == 38
+
+    def test_d4rls_files_have_successors_beside_their_rows(self, tmp_path):
+        """Their last one of an episode is the true successor, which the papers' code does not look at."""
+        content = columns()
+        successors = np.roll(content["observations"], -1, axis=0)
+        ends = content["terminals"] | content["timeouts"]
+        successors[ends] += 1.0
+        both = content | {"next_observations": successors}
+        rows = transitions_of(read_file(write(tmp_path / "rows.hdf5", content), hopper()), hopper())
+        found = transitions_of(read_file(write(tmp_path / "both.hdf5", both), hopper()), hopper())
+        for field in fields(rows):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(rows, field.name))
+
+    def test_successors_that_contradict_the_rows_are_refused(self, tmp_path):
+        content = columns()
+        content["next_observations"] = np.roll(content["observations"], -1, axis=0)
+        content["next_observations"][17, 3] += 0.01
+        path = write(tmp_path / "hopper.hdf5", content)
+        with pytest.raises(BenchError, match="next_observations of row 17 is not row 18") as caught:
+            read_file(path, hopper())
+        assert "Leave timeouts out" in caught.value.do_this
+
+    def test_d4rls_own_file_is_rows_whatever_it_holds(self, tmp_path, monkeypatch):
+        content = columns() | {"next_observations": np.ones((40, 11), np.float32)}
+        path = write(tmp_path / "hopper.hdf5", content)
+        known = KnownFile(sha256=sha256_of(path), bytes=path.stat().st_size)
+        monkeypatch.setattr(reader, "known_file", lambda task: known)
+        assert read_file(path, hopper()).next_observations is None
+
+    @pytest.mark.parametrize(
+        "successors",
+        [
+            np.zeros((38, 10), np.float32),
+            np.zeros((37, 11), np.float32),
+            np.full((38, 11), np.nan, np.float32),
+            np.zeros((38, 11), "S3"),
+        ],
+        ids=["of another shape", "too few", "not finite", "text"],
+    )
+    def test_successors_are_checked_like_observations(self, tmp_path, successors):
+        made = self.made(columns()) | {"next_observations": successors}
+        with pytest.raises(BenchError, match="next_observations"):
+            read_file(write(tmp_path / "hopper.hdf5", made), hopper())
+
+
 class TestBadFiles:
     def refused(self, path, task=None):
         with pytest.raises(BenchError) as caught:
@@ -195,6 +293,52 @@ class TestBadFiles:
         read_file(path, load_catalog().task("walker2d-medium-v2"))
         assert "not data of halfcheetah" in self.refused(path, load_catalog().task("halfcheetah-medium-v2"))
 
+    @pytest.mark.parametrize("key", ["observations", "actions", "rewards", "terminals", "timeouts"])
+    @pytest.mark.parametrize(
+        "values",
+        [
+            np.array(["0"] * 40, "S1"),
+            np.array([b"0"] * 40, object),
+            np.zeros(40, complex),
+            np.zeros(40, [("a", "f4"), ("b", "i4")]),
+            np.float32(0),
+        ],
+        ids=["text", "texts", "complex", "compound", "one number"],
+    )
+    def test_other_types_than_numbers(self, tmp_path, key, values):
+        self.refused(write(tmp_path / "hopper.hdf5", columns() | {key: values}))
+
+    def test_a_name_for_each_number_is_none(self, tmp_path):
+        path = write(tmp_path / "hopper.hdf5", columns() | {"terminals": None})
+        with h5py.File(path, "r+") as file:
+            kind = h5py.enum_dtype({"no": 0, "yes": 2}, "i4")
+            file.create_dataset("terminals", data=np.zeros(40, "i4"), dtype=kind)
+        assert "no numbers in terminals" in self.refused(path)
+
+    @pytest.mark.parametrize("key", ["terminals", "timeouts"])
+    @pytest.mark.parametrize("value", [np.nan, np.inf, 0.3, 0.999, 2, -1, 255])
+    def test_flags_that_are_neither_0_nor_1(self, tmp_path, key, value):
+        flags = columns()[key].astype(np.float64)
+        flags[17] = value
+        message = self.refused(write(tmp_path / "hopper.hdf5", columns() | {key: flags}))
+        assert f"in {key} at row 17" in message
+
+    def test_a_boolean_whose_byte_is_neither(self, tmp_path):
+        path = write(tmp_path / "hopper.hdf5", columns())
+        with h5py.File(path) as file:
+            place = file["terminals"].id.get_offset()
+        content = bytearray(path.read_bytes())
+        content[place + 17] = 2
+        path.write_bytes(content)
+        assert "2 in terminals at row 17" in self.refused(path)
+
+    @pytest.mark.parametrize("key", ["timeouts", "next_observations", "rewards"])
+    def test_a_group_for_a_column(self, tmp_path, key):
+        path = write(
+            tmp_path / "hopper.hdf5", columns() | {key: None, f"{key}/rewards": columns()["rewards"]}
+        )
+        assert f"no numbers in {key}" in self.refused(path)
+
     def test_rewards_of_two_columns(self, tmp_path):
         path = write(tmp_path / "hopper.hdf5", columns() | {"rewards": np.zeros((40, 2), np.float32)})
         assert "rewards of shape (40, 2)" in self.refused(path)
@@ -204,9 +348,10 @@ class TestBadFiles:
         assert "terminals 39" in self.refused(path)
 
     @pytest.mark.parametrize("field", ["observations", "actions", "rewards"])
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -1e300, 1e39, 1e10])
     def test_not_finite(self, tmp_path, field, value):
         content = columns()
+        content[field] = content[field].astype(np.float64)
         content[field][17] = value
         message = self.refused(write(tmp_path / "hopper.hdf5", content))
         assert f"in {field} at row 17" in message
