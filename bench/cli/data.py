@@ -150,6 +150,7 @@ def for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
 def _print_summary(found: Summary) -> None:
     rows = [
         ("rows", f"{found.rows:,}"),
+        ("layout", found.layout),
         ("kept for training", f"{found.transitions:,}"),
         ("terminals", f"{found.terminals:,}"),
         ("cut off", f"{found.timeouts:,}"),

@@ -41,6 +41,11 @@ class RawDataset:
         """Rows in the file, before any are dropped."""
         return len(self.rewards)
 
+    @property
+    def layout(self) -> str:
+        """How the file holds them, in words (`bench.data.reader`)."""
+        return "rows in order" if self.next_observations is None else "ready-made transitions"
+
 
 @dataclass(frozen=True)
 class Transitions:

@@ -84,6 +84,7 @@ def _fact_checks(raw: RawDataset, task: Task, facts: DatasetFacts | None) -> Ite
         "terminals": int(transitions.terminals.sum()),
     }
     if raw.next_observations is not None:
+        yield Check("layout", "rows or transitions", raw.layout, "ok")
         # Rows that were cut are not among ready-made transitions.
         del found["rows"], found["timeouts before the last row"]
     if facts is None:

@@ -20,6 +20,8 @@ class Summary:
     task: str
     rows: int
     """Rows in the file."""
+    layout: str
+    """`rows in order` or `ready-made transitions`."""
     transitions: int
     """Transitions that training sees."""
     terminals: int
@@ -55,6 +57,7 @@ def summarise(path: Path, task: Task) -> Summary:
     return Summary(
         task=task.name,
         rows=raw.rows,
+        layout=raw.layout,
         transitions=len(transitions_of(raw, task)),
         terminals=int(raw.terminals.sum()),
         timeouts=int(cut_rows(raw).sum()),

@@ -13,6 +13,7 @@ def test_by_hand(tmp_path):
 
     # Rows 0-9 end in a terminal (return 10), 10-19 in a timeout (20); the five after them are not whole.
     assert (summary.rows, summary.transitions, summary.episodes) == (25, 23, 2)
+    assert summary.layout == "rows in order"
     assert (summary.terminals, summary.timeouts) == (1, 1)
     assert (summary.mean_return, summary.return_deviation, summary.mean_length) == (15, 5, 10)
     assert (summary.lowest_return, summary.highest_return) == (10, 20)

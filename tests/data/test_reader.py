@@ -188,6 +188,7 @@ class TestReadyMadeTransitions:
         # Rows 0-9 end in a terminal, 10-18 before the dropped row 19, 20-38 with the file.
         found = summarise(write(tmp_path / "hopper.hdf5", self.made(columns())), hopper())
         assert (found.episodes, found.terminals, found.timeouts) == (3, 1, 2)
+        assert found.layout == "ready-made transitions"
         assert found.mean_length == pytest.approx(38 / 3)
 
     def test_a_presets_rule_for_cut_rows_changes_nothing(self, tmp_path):
