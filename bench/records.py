@@ -112,6 +112,8 @@ class StackProgress:
     """Estimate for the rest of the stack, evaluations included."""
 
 
+VERIFIED, CONTENT_FITS, UNVERIFIED, MISMATCH = "verified", "content fits", "unverified", "mismatch"
+"""What is found of a dataset; `DatasetRecord` says what each means."""
 PLANNED, RUNNING, FINISHED, FAILED = "planned", "running", "finished", "failed"
 """States of a trial."""
 

@@ -6,24 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.data.manifest import Manifest, load_manifest
-from bench.records import DatasetRecord
+from bench.records import CONTENT_FITS, MISMATCH, UNVERIFIED, VERIFIED, DatasetRecord
 
-MISMATCH = "mismatch"
 _DIGITS = 12
 """Of a hash, where two are told apart."""
 
 _SHORTFALLS = {
     (True, MISMATCH): ("not D4RL's file", "not D4RL's files"),
-    (True, "content fits"): (
+    (True, CONTENT_FITS): (
         "not D4RL's own file, though its content fits",
         "not D4RL's own files, though their content fits",
     ),
-    (True, "unverified"): (
+    (True, UNVERIFIED): (
         "not D4RL's own file, and not all of its content could be checked",
         "not D4RL's own files, and not all of their content could be checked",
     ),
     (False, MISMATCH): ("not what its recipe makes", "not what their recipes make"),
-    (False, "unverified"): ("not checked against its recipe", "not checked against their recipes"),
+    (False, UNVERIFIED): ("not checked against its recipe", "not checked against their recipes"),
 }
 """Of one and of several datasets, by whether they are D4RL's and what was found."""
 
@@ -76,8 +75,8 @@ def verification_of(dataset: DatasetRecord, manifest: Manifest) -> str:
     if known is None:
         return dataset.verification
     if dataset.sha256 == known.sha256:
-        return "verified"
-    return "unverified" if dataset.verification == "verified" else dataset.verification
+        return VERIFIED
+    return UNVERIFIED if dataset.verification == VERIFIED else dataset.verification
 
 
 def _difference(dataset: DatasetRecord, manifest: Manifest) -> str:

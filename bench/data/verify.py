@@ -16,9 +16,8 @@ from bench.data.ledger import Entry, Ledger
 from bench.data.manifest import Manifest, known_file, load_manifest
 from bench.data.reader import opened_dataset, read_rows
 from bench.errors import WorkFailedError
-from bench.records import DatasetRecord, hash_of
+from bench.records import CONTENT_FITS, MISMATCH, UNVERIFIED, VERIFIED, DatasetRecord, hash_of
 
-VERIFIED, CONTENT_FITS, UNVERIFIED, MISMATCH = "verified", "content fits", "unverified", "mismatch"
 RULES = 2
 """Raised when the checks change, so that files are checked again."""
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from bench.catalog import Task
 from bench.data.manifest import load_manifest
 from bench.data.paths import dataset_path
-from bench.data.remarks import MISMATCH, remarks_on, verification_of
+from bench.data.remarks import remarks_on, verification_of
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
 from bench.execute.grid import Cell
-from bench.records import DatasetRecord
+from bench.records import MISMATCH, DatasetRecord
 
 Obtain = Callable[[Task], Path]
 """Gives the path of a task's dataset, fetching or collecting it first where it is missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.records import CONTENT_FITS, MISMATCH, VERIFIED
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell
 
@@ -30,11 +31,11 @@ def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
 def _data_reasons(measured: Measured) -> list[str]:
     if measured.twin_of is not None:
         return [f"collected data, not D4RL's {measured.twin_of}"]
-    if measured.verification == "mismatch":
+    if measured.verification == MISMATCH:
         return ["the file is not D4RL's"]
-    if measured.verification == "content fits":
+    if measured.verification == CONTENT_FITS:
         return ["the file is not D4RL's own, though its content fits"]
-    if measured.verification != "verified":
+    if measured.verification != VERIFIED:
         return ["whether the file is D4RL's is not known"]
     return []
 

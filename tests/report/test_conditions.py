@@ -19,7 +19,6 @@ def test_a_full_trial_on_verified_data_is_comparable():
     [
         ({"physics": "modern"}, "physics modern"),
         ({"verification": "unverified"}, "whether the file is D4RL's is not known"),
-        ({"verification": "content fits"}, "the file is not D4RL's own, though its content fits"),
         ({"verification": "mismatch"}, "the file is not D4RL's"),
         ({"twin_of": "hopper-medium-v2"}, "collected data, not D4RL's hopper-medium-v2"),
         ({"current_task_version": 2}, "task version 1, now 2"),
