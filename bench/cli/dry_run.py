@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
-    from bench.cli.run import obtained
+    from bench.data.paths import dataset_path
     from bench.execute.datasets import Datasets
     from bench.execute.driver import device_of, stack_size
     from bench.execute.estimate import Estimator
@@ -30,8 +30,8 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     seeds_per_stack = stack_size(settings, device)
     estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
     rows, total, left_in_all = [], 0.0, 0
-    datasets = Datasets(obtained)
-    there = datasets.there(cell.task for cell in cells)
+    datasets = Datasets(dataset_path)  # Nothing is fetched or collected.
+    there = datasets.there((cell.task for cell in cells), print)
     with opened_if_made(store) as opened:
         counted = [_counts(cell, seeds, opened, datasets) for cell in cells]
     for cell, counts in zip(cells, counted, strict=True):

@@ -18,6 +18,9 @@ from bench.records import MISMATCH, DatasetRecord
 Obtain = Callable[[Task], Path]
 """Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 
+MUCH = 500_000_000
+"""Bytes that take seconds to read, and minutes over a network."""
+
 
 @dataclass
 class Datasets:
@@ -26,10 +29,17 @@ class Datasets:
     obtain: Obtain
     _found: dict[str, tuple[DatasetRecord, Path]] = field(default_factory=dict)
 
-    def there(self, tasks: Iterable[Task]) -> list[DatasetRecord]:
-        """What is known of those whose files are there, each once; nothing is obtained."""
-        found = {task.name: self.of(task)[0] for task in tasks if self.is_there(task)}
-        return list(found.values())
+    def there(self, tasks: Iterable[Task], say: Callable[[str], None]) -> list[DatasetRecord]:
+        """What is known of those whose files are there, each once; nothing is obtained.
+
+        `say` is told beforehand where there is much to read.
+        """
+        there = {task.name: task for task in tasks if self.is_there(task)}
+        new = [dataset_path(task) for name, task in there.items() if name not in self._found]
+        size = sum(path.stat().st_size for path in new)
+        if size >= MUCH:
+            say(f"Hashing {len(new)} dataset{'s' * (len(new) > 1)}, {size / 1e9:.1f} GB.")
+        return [self.of(task)[0] for task in there.values()]
 
     def is_there(self, task: Task) -> bool:
         """Whether a task's dataset need not be obtained first."""

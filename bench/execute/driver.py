@@ -101,7 +101,8 @@ def run_grid(
         the task's and the cell is not reduced.
     """
     # What is there is looked at before anything is written; what is obtained later is checked as it comes.
-    told = _tell(cells, datasets.there(cell.task for cell in cells), settings, watcher)
+    there = datasets.there((cell.task for cell in cells), lambda text: watcher.watch(Notice(text)))
+    told = _tell(cells, there, settings, watcher)
     if settings.address is not None:
         from bench.execute.ray_start import check_listening
 

@@ -134,6 +134,14 @@ def test_a_collected_file_that_is_not_its_recipes_is_said_and_refused_in_full(be
     assert f"`bench data collect {TASK} --overwrite`" in errors
 
 
+def test_hashing_that_takes_a_while_is_said(bench, folder, monkeypatch):
+    monkeypatch.setattr("bench.execute.datasets.MUCH", 1)
+    _, out, _ = bench(*REDUCED, "--dry-run")
+    assert out.splitlines()[0] == "Hashing 1 dataset, 0.0 GB."
+    _, _, errors = bench(*FULL)
+    assert SAID in errors
+
+
 def test_each_file_is_looked_at_once_however_many_cells_are_on_it(bench, folder, monkeypatch):
     looked = []
     original = verify.dataset_record
