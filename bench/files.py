@@ -23,6 +23,8 @@ def typed_path(text: str | Path) -> Path:
     BenchError : there is no such home folder.
     """
     path = Path(text)
+    if not str(text).startswith("~"):  # of ./~ nothing is left in the path
+        return path
     try:
         return path.expanduser()
     except RuntimeError as error:

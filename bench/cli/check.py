@@ -16,6 +16,7 @@ from bench.cli.common import MarginsOption
 from bench.cli.tables import aligned, print_table
 from bench.cli.words import count
 from bench.errors import BenchError, unknown_name
+from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE, locate
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def check(
     format_: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
     ] = "text",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=typed_path, help="Write there instead of printing.")
+    ] = None,
     margins: MarginsOption = None,
     explain: Annotated[
         str,

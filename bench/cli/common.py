@@ -12,6 +12,7 @@ import typer
 from typer import exceptions
 
 from bench.errors import BenchError, WorkFailedError
+from bench.files import typed_path
 from bench.store.location import without_password
 from bench.visible_text import shortened, visible
 
@@ -21,7 +22,12 @@ StoreOption = Annotated[
 
 MarginsOption = Annotated[
     Path | None,
-    typer.Option("--margins", metavar="FILE", help="Margins of the verdicts, instead of the project's."),
+    typer.Option(
+        "--margins",
+        metavar="FILE",
+        parser=typed_path,
+        help="Margins of the verdicts, instead of the project's.",
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ from bench.cli.common import LARGEST_NUMBER, MOST_ROWS, MOST_THREADS
 from bench.cli.data import Names, tasks_named
 from bench.cli.progress import shown_progress
 from bench.errors import BenchError
+from bench.files import typed_path
 
 
 def collect(
@@ -29,7 +30,10 @@ def collect(
         str | None, typer.Option(metavar="NAME", help="d4rl or modern; by default the task's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; by default where `bench run` finds it.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", parser=typed_path, help="File to write; by default where `bench run` finds it."
+        ),
     ] = None,
     threads: Annotated[
         int | None,

@@ -10,6 +10,7 @@ import typer
 from bench.cli.common import StoreOption
 from bench.cli.progress import shown_progress
 from bench.errors import BenchError, WorkFailedError, unknown_name
+from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ _STORE, _FRAME = ".sqlite", ".parquet"
 
 
 def export(
-    out: Annotated[Path, typer.Argument(help="File to write: .sqlite or .parquet.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", parser=typed_path, help="File to write: .sqlite or .parquet.")
+    ],
     what: Annotated[
         str | None,
         typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}; the first if left out."),

@@ -23,6 +23,7 @@ from bench.cli.nightly_work import (
     work_settings,
 )
 from bench.errors import BenchError, WorkFailedError
+from bench.files import typed_path
 from bench.store.location import locate, without_password
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def nightly(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the report. Default: nights/DATE by the store."),
+        typer.Option(
+            metavar="DIR", parser=typed_path, help="Folder of the report. Default: nights/DATE by the store."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run; run nothing.")] = False,
     retry: Annotated[

@@ -10,6 +10,7 @@ import typer
 
 from bench.cli.common import CpusPerStackOption, GpusPerStackOption, SeedsPerStackOption, typed_command
 from bench.cli.run import obtained, settings_of
+from bench.files import typed_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Instead of the shipped nightly.yaml.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", parser=typed_path, help="Instead of the shipped nightly.yaml."),
 ]
 StoreOption = Annotated[
     str | None,

@@ -20,6 +20,7 @@ from bench.cli.figures import (
 )
 from bench.cli.output import print_exactly
 from bench.errors import BenchError, unknown_name
+from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE, locate
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
+            parser=typed_path,
             help="Write files into this folder. Without it text is printed; html and figures go to results/.",
         ),
     ] = None,

@@ -14,6 +14,7 @@ import typer
 
 from bench.cli.common import StoreOption
 from bench.errors import BenchError
+from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def serve(
         bool, typer.Option("--public", help="Let other machines in; nobody is asked for a password.")
     ] = False,
     margins: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Margins of the verdicts, instead of the project's.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=typed_path, help="Margins of the verdicts, instead of the project's."
+        ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

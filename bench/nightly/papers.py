@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.catalog import Catalog
+from bench.files import typed_path
 from bench.nightly.config import NightlyFile
 from bench.report.gathering import load_judged_data
 from bench.report.judgement import Key, Outcome
@@ -17,7 +18,7 @@ def margins_path(file: NightlyFile) -> Path | None:
     """Where the margins are that a configuration names; None for the installation's."""
     margins = file.settings.margins
     # Named beside the configuration, wherever the command is typed.
-    return None if margins is None else file.path.parent / margins
+    return None if margins is None else file.path.parent / typed_path(margins)
 
 
 def margins_of(file: NightlyFile) -> Margins:
