@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
+from bench.store import postgresql
 from bench.store.database import Store
 
-_ADVICE = "`bench query` only reads; `bench db info` shows all tables and columns."
+_ADVICE = (
+    "`bench query` runs one SELECT (WITH, VALUES, TABLE) and only reads; `bench db info` shows all tables"
+    " and columns."
+)
+_SHOWN = 200
+"""Characters of a statement that a message quotes."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +37,36 @@ def ask(store: Store, sql: str, limit: int | None = None) -> Answer:
     ------
     BenchError : it writes, it is several statements, it gives no rows, or it is wrong; nothing has changed.
     """
-    with store.connect() as connection:
-        try:
-            if connection.dialect.name == "postgresql":
-                _one_statement_only(connection)
+    quoted = repr(sql if len(sql) <= _SHOWN else f"{sql[:_SHOWN]}...")
+    powerful = None
+    if store.location.path is None:
+        # Not in the same transaction: what keeps a powerful role to reading has to come first in its own.
+        with store.connect() as connection:
+            powerful = postgresql.powerful_role(connection)
+    with store.connect() as connection, _refusal_told(quoted):
+        if store.location.path is None:
+            columns, rows = postgresql.select_rows(connection, sql, limit, powerful)
+        else:
             # A statement without parameters may hold percent signs, as in LIKE 'hopper%'.
             result = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
-            if not result.returns_rows:
-                raise BenchError(f"{sql!r} gives no rows", "", _ADVICE)
-            rows = [tuple(_as_text(cell) for cell in row) for row in islice(result, limit)]
-        except DBAPIError as error:
-            if error.connection_invalidated:  # the server went away, whatever the SQL was
-                raise
-            said = str(error.orig).partition("\n")[0].removesuffix(".")
-            raise BenchError(f"the database refuses {sql!r}", f"It says: {said}.", _ADVICE) from error
-        return Answer(tuple(result.keys()), rows)
+            columns = tuple(result.keys()) if result.returns_rows else ()
+            rows = list(islice(result, limit)) if columns else []
+    if not columns:
+        raise BenchError(f"{quoted} gives no rows", "", _ADVICE)
+    return Answer(columns, [tuple(map(_as_text, row)) for row in rows])
 
 
-def _one_statement_only(connection: Connection) -> None:
-    # PostgreSQL's simple protocol runs whatever a string holds, such as "COMMIT; DELETE ..."; prepared
-    # statements are single ones, and the transaction that they run in reads only and is rolled back.
-    connection.connection.driver_connection.prepare_threshold = 0
+@contextmanager
+def _refusal_told(quoted: str) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise BenchError(f"{quoted} is no text", "Part of it is not UTF-8.", _ADVICE) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:  # the server went away, whatever the SQL was
+            raise
+        said = str(error.orig).partition("\n")[0].removesuffix(".")
+        raise BenchError(f"the database refuses {quoted}", f"It says: {said}.", _ADVICE) from error
 
 
 def _as_text(cell: object) -> object:

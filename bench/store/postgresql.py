@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from bench.errors import BenchError
 from bench.store.location import SERVER_EXAMPLE, Location
@@ -27,6 +29,41 @@ _BEGIN_READING = (
     "SET LOCAL TIME ZONE 'UTC'",
 )
 """One state of the database throughout, as on SQLite."""
+
+_READER = "pg_read_all_data"
+"""A role that each server has from version 14 on: it reads all tables and views, and can do nothing else."""
+_POWERFUL = """
+    SELECT rolname FROM pg_roles WHERE rolsuper AND pg_has_role(session_user, oid, 'MEMBER')
+    ORDER BY rolname <> session_user LIMIT 1
+"""
+# A cursor alone would not do: set_config() gives the role back, and query_to_xml() then runs text as SQL.
+# While a function of another owner runs, the server lets nobody change the role.
+_MAKE_READER = (
+    """
+    CREATE FUNCTION pg_temp.bench_rows(statement text, most bigint) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE
+        answer record;
+        found bigint := 0;
+    BEGIN
+        FOR answer IN EXECUTE statement LOOP
+            RETURN NEXT answer;
+            found := found + 1;
+            EXIT WHEN found = most;
+        END LOOP;
+    END $$
+    """,
+    f"ALTER FUNCTION pg_temp.bench_rows OWNER TO {_READER}",
+)
+# Names of tables mean for the reader what they mean for the session's own user.
+_KEEP_SEARCH_PATH = """
+    SELECT set_config('search_path', coalesce(string_agg(quote_ident(name), ', '), ''), true)
+    FROM unnest(current_schemas(false)) AS name
+"""
+_TYPE_NAMES = """
+    SELECT format_type(type, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY AS types(type, number)
+    ORDER BY number
+"""
 
 
 def engine_for(location: Location, *, read_only: bool) -> Engine:
@@ -83,3 +120,76 @@ def _unreachable(location: Location, url: URL, said: str) -> BenchError:
     return BenchError(
         f"store {location} cannot be opened", f"PostgreSQL says: {why.removesuffix('.')}.", advice
     )
+
+
+def powerful_role(connection: Connection) -> str | None:
+    """The superuser that the session's user is, or can become; None where it is and can become none.
+
+    A superuser's functions read and write the server's files, run programs and end other sessions, also in
+    a transaction that only reads.
+    """
+    return connection.exec_driver_sql(_POWERFUL).scalar()
+
+
+def select_rows(
+    connection: Connection, sql: str, limit: int | None, powerful: str | None
+) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Column names and rows, all or the first `limit`, of what the server takes for one SELECT.
+
+    Parameters
+    ----------
+    connection : for reading; nothing was asked in its transaction yet.
+    powerful : as of `powerful_role`; the statement is run without any of its rights but those to read.
+
+    Raises
+    ------
+    BenchError : those rights cannot be put aside.
+    DBAPIError : the server refuses the statement.
+    """
+    if powerful is not None:
+        _become_reader(connection, powerful)
+    # The simple protocol runs whatever a string holds, such as "COMMIT; DELETE ..."; what is prepared is one
+    # statement, and only what gives rows and changes nothing can be declared as a cursor.
+    connection.connection.driver_connection.prepare_threshold = 0
+    literally = connection.execution_options(no_parameters=True)  # percent signs stand for themselves
+    literally.exec_driver_sql(f"DECLARE answer NO SCROLL CURSOR FOR {sql}")
+    count = 0 if powerful is not None else "ALL" if limit is None else limit
+    result = literally.exec_driver_sql(f"FETCH {count} FROM answer")
+    columns = tuple(result.keys()) if result.returns_rows else ()
+    if powerful is None or not columns:
+        return columns, [tuple(row) for row in result] if columns else []
+    types = [column.type_code for column in result.cursor.description]
+    literally.exec_driver_sql("CLOSE answer")
+    return columns, _read_rows(connection, sql, limit, types)
+
+
+def _become_reader(connection: Connection, powerful: str) -> None:
+    """Put aside all rights but those to read, for the transaction, and make the function that runs SQL so."""
+    role = connection.dialect.identifier_preparer.quote_identifier(powerful)
+    try:
+        for statement in (
+            "SET TRANSACTION READ WRITE",
+            _KEEP_SEARCH_PATH,
+            f"SET LOCAL ROLE {role}",
+            *_MAKE_READER,
+            "SET TRANSACTION READ ONLY",
+            f"SET LOCAL ROLE {_READER}",
+        ):
+            connection.exec_driver_sql(statement)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        raise BenchError(
+            "a superuser cannot be kept to reading on this server",
+            f"It says: {str(error.orig).partition(chr(10))[0].removesuffix('.')}.",
+            f"Name another user in --store, made with: CREATE ROLE reader LOGIN IN ROLE {_READER}",
+        ) from error
+
+
+def _read_rows(
+    connection: Connection, sql: str, limit: int | None, types: Sequence[int]
+) -> list[tuple[object, ...]]:
+    names = connection.exec_driver_sql(_TYPE_NAMES, (list(types),)).scalars()
+    columns = ", ".join(f"c{number} {name}" for number, name in enumerate(names))
+    call = f"SELECT * FROM pg_temp.bench_rows(%s, %s::bigint) AS answer({columns})"
+    return [tuple(row) for row in connection.exec_driver_sql(call, (sql, limit))]
