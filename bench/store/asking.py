@@ -20,6 +20,8 @@ _ADVICE = (
 )
 _SHOWN = 200
 """Characters of a statement that a message quotes."""
+_STEPS = 1_000_000
+"""Instructions of SQLite's machine between two looks for signals: some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def ask(store: Store, sql: str, limit: int | None = None) -> Answer:
         if store.location.path is None:
             columns, rows = postgresql.select_rows(connection, sql, limit, powerful)
         else:
+            # SQLite does not look for signals itself: a query without end would not be ended by Ctrl-C.
+            connection.connection.driver_connection.set_progress_handler(_go_on, _STEPS)
             # A statement without parameters may hold percent signs, as in LIKE 'hopper%'.
             result = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
             columns = tuple(result.keys()) if result.returns_rows else ()
@@ -65,8 +69,15 @@ def _refusal_told(quoted: str) -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:  # the server went away, whatever the SQL was
             raise
+        if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            raise KeyboardInterrupt from error
         said = str(error.orig).partition("\n")[0].removesuffix(".")
         raise BenchError(f"the database refuses {quoted}", f"It says: {said}.", _ADVICE) from error
+
+
+def _go_on() -> bool:
+    """Is called from time to time; what a signal's handler raises in it ends the query."""
+    return False
 
 
 def _as_text(cell: object) -> object:

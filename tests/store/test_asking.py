@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -271,6 +273,15 @@ def test_whatever_the_server_takes_for_one_select_is_asked(asked) -> None:
 def test_a_select_of_nothing_gives_no_rows(asked) -> None:
     with pytest.raises(BenchError, match="gives no rows"):
         asked("SELECT")
+
+
+def test_a_query_without_end_is_ended_by_ctrl_c(asked) -> None:
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000000)"
+    pressing = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+    pressing.start()
+    with pytest.raises(KeyboardInterrupt):
+        asked(f"{numbers} SELECT MAX(i) FROM n")
+    pressing.join()
 
 
 @pytest.mark.parametrize("sql", ["SELECT '\udcff'", "\ud800"])
