@@ -123,8 +123,8 @@ class Trial(Base):
 class Claim(Base):
     """Who works on a trial at present, and how far it is; gone when the trial ends or is let go of.
 
-    A claim whose heartbeat is older than a minute belongs to nobody. Times are the database's own, so that
-    clocks of drivers need not agree.
+    `bench.store.claims` says when it is still held. Times are the database's own: a server's for all drivers,
+    on SQLite each machine's.
     """
 
     __tablename__ = "claims"
