@@ -25,6 +25,7 @@ from bench.hardware import cpu_model
 from bench.nightly.recordings import Recording, record_losses, record_simulator, short_trainings
 from bench.provenance import package_versions
 from bench.records import DatasetRecord
+from bench.store.damage import restored
 
 Layer = Literal["losses", "datasets", "simulators"]
 
@@ -66,13 +67,9 @@ class Fingerprints:
 
         Raises
         ------
-        KeyError, TypeError : it is something else.
+        DamagedStoreError : it is something else.
         """
-        layers = {
-            layer: {name: Recording(**recording) for name, recording in content[layer].items()}
-            for layer in ("losses", "simulators")
-        }
-        return cls(machine=content["machine"], datasets=content["datasets"], **layers)
+        return restored(cls, content, "fingerprints of a baseline")
 
 
 @dataclass(frozen=True)

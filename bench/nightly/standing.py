@@ -15,6 +15,7 @@ from bench.nightly.findings import number
 from bench.nightly_records import BaselineRecord
 from bench.report.renderers import junit
 from bench.store.baselines import find_baseline
+from bench.store.damage import restored
 from bench.store.database import Store
 from bench.visible_text import visible_json
 
@@ -58,7 +59,7 @@ def standing(store: Store, made_at: datetime, tasks: Sequence[str] | None = None
     """
     baseline = find_baseline(store)
     night = latest_night(store, baseline)
-    rates = ScoreRates.model_validate(baseline.configuration.get("scores", {}))
+    rates = restored(ScoreRates, baseline.configuration.get("scores", {}), "the rates of a baseline")
     kept = tuple(score for score in baseline.scores if tasks is None or score.trial.task in tasks)
     chosen = replace(baseline, scores=kept)
     comparison = compare_with_baseline(store, chosen, night.seeds, rates.family_rate)

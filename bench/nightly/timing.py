@@ -19,6 +19,7 @@ from bench.machine import precision_settings
 from bench.nightly.config import SpeedRates
 from bench.nightly.pace import Circumstances, Pace
 from bench.presets import load_preset
+from bench.store.damage import restored
 from bench.training.runners import chosen_runner
 from bench.training.speed import time_training
 
@@ -87,14 +88,10 @@ def pace_as_json(paces: Sequence[Pace]) -> tuple[dict[str, Any], ...]:
 
 
 def pace_from_json(content: Sequence[Mapping[str, Any]]) -> tuple[Pace, ...]:
-    """What `pace_as_json` gave."""
-    return tuple(
-        Pace(
-            **{
-                **pace,
-                "seconds": tuple(pace["seconds"]),
-                "circumstances": Circumstances(**pace["circumstances"]),
-            }
-        )
-        for pace in content
-    )
+    """What `pace_as_json` gave.
+
+    Raises
+    ------
+    DamagedStoreError : it is something else.
+    """
+    return tuple(restored(Pace, pace, "timings of a baseline") for pace in content)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from bench.errors import BenchError
 from bench.serve.live import LivePage
 
 Environ = dict[str, Any]
@@ -61,8 +62,13 @@ class App:
     def _stand(self) -> bytes:
         version = self._page.page().version
         trouble = self._page.trouble()
+        working: list[str] = []
         # While the store is in trouble nobody can say who works.
-        working = [] if trouble else list(self._working())
+        if not trouble:
+            try:
+                working = list(self._working())
+            except BenchError as error:
+                trouble = str(error)
         return json.dumps({"version": version, "working": working, "trouble": trouble}).encode()
 
 

@@ -72,7 +72,7 @@ class LivePage:
                 self._look()
             except BenchError as error:
                 with self._lock:
-                    self._trouble = error.what
+                    self._trouble = str(error)
             pause = max(self._pause, _REST * (time.monotonic() - begun))
 
     def _look(self) -> None:

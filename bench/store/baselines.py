@@ -10,6 +10,7 @@ from bench.errors import BenchError, unknown_name
 from bench.nightly_records import BaselineRecord, BaselineScore, NoteRecord
 from bench.records import TrialKey, hash_of
 from bench.store.columns import number_columns, number_from, storable
+from bench.store.damage import require_configuration
 from bench.store.database import Store
 from bench.store.location import without_password
 from bench.store.models import Baseline, Note
@@ -98,7 +99,8 @@ def find_baseline(store: Store, name: str | None = None) -> BaselineRecord:
     """
     with store.connect() as connection:
         if name is None:
-            name = connection.scalar(select(Baseline.name).order_by(Baseline.frozen_at.desc()).limit(1))
+            latest = select(Baseline.name, Baseline.frozen_at).order_by(Baseline.frozen_at.desc())
+            name = next((row.name for row in connection.execute(latest).all()), None)
         if name is None or not (ids := _ids(connection)):
             raise none_yet(str(store.location))
         if name not in ids:
@@ -121,6 +123,7 @@ def notes(store: Store, baseline: str) -> list[NoteRecord]:
 def _baseline(connection: Connection, name: str) -> BaselineRecord:
     chosen = select(Baseline.__table__).where(Baseline.name == name)
     row = connection.execute(chosen).mappings().one()
+    require_configuration(row)
     columns = ScoreRow.__table__.columns
     # By cell, as a person reads them; within a cell by seed.
     order = (

@@ -38,7 +38,7 @@ class Store:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A connection for reading, closed at the end; sees one state of the database throughout."""
-        with explained(str(self.location)), self.engine.connect() as connection:
+        with explained(str(self.location), self.engine), self.engine.connect() as connection:
             yield connection
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ def open_store(
     create = create and not read_only
     engine = _engine(location, create=create, read_only=read_only)
     try:
-        with explained(str(location)):
+        with explained(str(location), engine):
             if create and _revision_of(location, engine) is None:
                 _make(location, engine)
             with engine.connect() as connection:

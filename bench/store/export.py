@@ -53,6 +53,8 @@ def export_sqlite(store: Store, target: Path, show: Show) -> dict[str, int]:
     """
     tables = [table for table in Base.metadata.sorted_tables if table is not Claim.__table__]
     with written_whole(target) as temporary, store.connect() as source:
+        # The copy refuses rows that belong to nothing, which an opened store may have among its episodes.
+        schema.require_relations(source, str(store.location), tables)
         rows = {table.name: source.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
         engine = sqlite.engine_for(temporary, create=True, read_only=False)
         try:
@@ -103,7 +105,7 @@ def _weights(store: Store) -> list[tuple[str, str]]:
 def _read(table: Table, source: Connection, place: str) -> Iterator[list[dict[str, Any]]]:
     """The table's rows, some at a time."""
     # Trouble with this store must not be told as one of the copy.
-    with explained(place):
+    with explained(place, source.engine):
         result = source.execution_options(yield_per=ROWS_AT_A_TIME).execute(select(table))
         names = list(result.keys())
         for rows in result.partitions():

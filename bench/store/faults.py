@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bench.errors import BenchError, WorkFailedError
+from bench.store.columns import DamagedCellError
+from bench.store.damage import damage
 
 
 class PassingTroubleError(WorkFailedError):
@@ -44,8 +48,14 @@ _DISK_FULL = _Fault(PassingTroubleError, "has no room left on its disk", "Make r
 _DISK = _Fault(PassingTroubleError, "sits on a disk that fails or is full", "See to that disk.")
 _HELD = _Fault(PassingTroubleError, "is held by another process", "Let that process end.")
 
+_NOT_UTF8 = "Could not decode to UTF-8"
+"""How Python's module for SQLite begins what it says of such text."""
 # Beginning of SQLite's error name -> fault.
 _SQLITE = {
+    # Our statements fit a whole store's schema: a view of this one names what is not there.
+    "SQLITE_ERROR": _Fault(
+        BenchError, "is not whole", "Restore it from a copy, or name another store with --store."
+    ),
     "SQLITE_READONLY": _Fault(BenchError, "cannot be written", _OTHER_STORE),
     "SQLITE_NOTADB": _Fault(BenchError, "is no results database", _OTHER_STORE),
     "SQLITE_CORRUPT": _Fault(
@@ -87,14 +97,23 @@ _POSTGRESQL = {
 
 
 @contextmanager
-def explained(place: str) -> Iterator[None]:
+def explained(place: str, engine: Engine | None = None) -> Iterator[None]:
     """Raise a `BenchError` for the known troubles of the store at `place`; others pass unchanged.
 
     What had been acknowledged before is safe; the transaction in hand is rolled back whole.
+
+    Parameters
+    ----------
+    engine : the store's, to look where a cell is damaged.
     """
     try:
         yield
+    except DamagedCellError as error:
+        raise damage(place, error, engine) from error
     except DBAPIError as error:
+        if _NOT_UTF8 in str(error.orig):
+            said = str(error.orig).partition("with text")[0].strip()
+            raise damage(place, DamagedCellError(said, "text"), engine) from error
         known = _explain(error, place)
         if known is None:
             raise
@@ -116,6 +135,8 @@ def _fault_of(error: DBAPIError) -> tuple[_Fault | None, str]:
     code = getattr(error.orig, "sqlstate", None)
     if code is not None:
         return _first(_POSTGRESQL, code), "PostgreSQL"
+    if isinstance(error.orig, sqlite3.Error):
+        return None, "SQLite"  # of Python's module, not of the database: a mistake of ours
     # A connection that is refused or breaks has no code.
     return _AWAY if isinstance(error, OperationalError) else None, "PostgreSQL"
 

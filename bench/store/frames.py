@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Integer, Select, select
+from sqlalchemy import Select, select
 
+from bench.store.columns import Whole, number_from
 from bench.store.database import Store
+from bench.store.faults import explained
 from bench.store.models import Trial
 from bench.store.queries import select_points
 from bench.store.views import SCORES, TIMINGS
@@ -20,7 +22,10 @@ _PORTION = 100
 def scores_frame(store: Store) -> pd.DataFrame:
     """The view `scores`, one row per trial; `score_is_nan` tells a NaN from a score that is missing."""
     frame = _frame(store, select(SCORES).order_by(SCORES.c.trial_id))
-    frame["score"] = _numbers(frame["score"], frame["score_is_nan"])
+    with explained(str(store.location), store.engine):
+        pairs = zip(frame["score"], frame["score_is_nan"], strict=True)
+        frame["score"] = [number_from(value, is_nan) for value, is_nan in pairs]
+    frame["score"] = frame["score"].astype(float)
     return frame
 
 
@@ -38,7 +43,7 @@ def learning_curves(store: Store) -> pd.DataFrame:
     points = _frame(store, select_points())
     for name in ("return", "score"):
         points[f"mean_{name}"] = _numbers(points[f"mean_{name}"], points.pop(f"{name}_is_nan"))
-    latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns="attempt")
+    latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns=["attempt", "whole"])
     # Joined here: with the names of its trial in every row the answer of the database would be far larger.
     return _frame(store, _select_names()).merge(latest, on="trial_id")
 
@@ -63,7 +68,7 @@ def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
     whole = [
         column.name
         for column in chosen.selected_columns
-        if isinstance(column.type, Integer) and frame[column.name].isna().any()
+        if isinstance(column.type, Whole) and frame[column.name].isna().any()
     ]
     return frame.astype(dict.fromkeys(whole, "Int64"))
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from bench.errors import BenchError
 from bench.records import TrialKey
 from bench.store.database import Store, open_store, opened_if_made
+from bench.store.faults import explained
 from bench.store.kept_files import bring, require_kept_names, require_no_links
 from bench.store.location import locate
 from bench.store.models import Trial, Weights
@@ -43,7 +44,9 @@ class Source:
 
     def load(self, key: TrialKey) -> TrialContent:
         """All that it knows of one of its trials."""
-        content = load(self.connection, key, self.place, ours=False)
+        # Several stores are open: trouble with this one must not be told as another's.
+        with explained(self.place, self.connection.engine):
+            content = load(self.connection, key, self.place, ours=False)
         assert content is not None, "it is one of its trials"
         return content
 
@@ -154,9 +157,10 @@ def bring_weights(plan: Survey, sources: Sequence[Source], folder: Path) -> dict
     faults: dict[str, str] = {}
     for source in sources:
         verdicts = plan.verdicts[source.place]
-        for row in source.connection.execute(
-            select(*KEY_COLUMNS, Weights.path, Weights.sha256).join(Trial, Trial.id == Weights.trial_id)
-        ).mappings():
+        chosen = select(*KEY_COLUMNS, Weights.path, Weights.sha256).join(Trial, Trial.id == Weights.trial_id)
+        with explained(source.place, source.connection.engine):
+            rows = source.connection.execute(chosen).mappings().all()
+        for row in rows:
             verdict = verdicts[key_of(row)]
             known = verdict is Verdict.THERE and (folder / row["path"]).is_file()
             if known or verdict not in (*_NEWS, Verdict.THERE):

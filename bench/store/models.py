@@ -10,22 +10,43 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
     CheckConstraint,
-    Double,
     ForeignKey,
     Index,
     MetaData,
-    String,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from bench.records import FAILED, FINISHED, PLANNED, RUNNING
-from bench.store.columns import UtcDateTime
+from bench.store import columns
+from bench.store.columns import Flag, Json, LargeWhole, Number, Text, UtcDateTime, Whole
 
 STATES = (PLANNED, RUNNING, FINISHED, FAILED)
+
+
+VERIFICATIONS = ("verified", "content fits", "unverified", "mismatch")
+REPLAYS = ("d4rl", "modern", "neither", "unverified")
+
+# Types of the columns, and of those of the views, by what they hold.
+State = Text(STATES)
+Verification = Text(VERIFICATIONS)
+Replay = Text(REPLAYS)
+Count = Whole(0)
+LargeCount = LargeWhole(0)
+Ordinal = Whole(1)
+Seed = LargeWhole()
+Seconds = Number(0)
+AnyNumber = Number(infinite=True)
+Configuration = Json(columns.is_configuration, "the configuration of a trial as JSON")
+Settings = Json(columns.is_settings, "names with plain values as JSON")
+Hardware = Json(columns.is_hardware, "the description of a machine as JSON")
+Metrics = Json(columns.is_metrics, "names with numbers as JSON")
+Seeds = Json(columns.is_seeds, "a list of training seeds as JSON", none_as_null=True)
+Texts = Json(columns.is_texts, "a list of texts as JSON")
+Mapping = Json(columns.is_mapping, "an object as JSON")
+OptionalMapping = Json(columns.is_mapping, "an object as JSON", none_as_null=True)
+Mappings = Json(columns.is_list_of_mappings, "a list of objects as JSON")
 
 
 class Base(DeclarativeBase):
@@ -41,12 +62,14 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own way)
-        str: String,
-        list[int]: JSON(none_as_null=True),
-        float: Double,
+        str: Text,
+        int: Whole,
+        float: Number,
+        bool: Flag,
         datetime: UtcDateTime,
-        dict[str, Any]: JSON,
-        list[str]: JSON,
+        Day: columns.Day,
+        list[int]: Seeds,
+        list[str]: Texts,
     }
 
 
@@ -62,8 +85,8 @@ class Run(Base):
     code_commit: Mapped[str | None]
     code_dirty: Mapped[bool | None]
     code_diff_sha256: Mapped[str | None]
-    packages: Mapped[dict[str, Any]]
-    hardware: Mapped[dict[str, Any]]
+    packages: Mapped[dict[str, Any]] = mapped_column(Settings)
+    hardware: Mapped[dict[str, Any]] = mapped_column(Hardware)
 
 
 class Dataset(Base):
@@ -74,9 +97,9 @@ class Dataset(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     sha256: Mapped[str]
-    rows: Mapped[int] = mapped_column(BigInteger)
-    verification: Mapped[str]
-    replay: Mapped[str]
+    rows: Mapped[int] = mapped_column(LargeCount)
+    verification: Mapped[str] = mapped_column(Verification)
+    replay: Mapped[str] = mapped_column(Replay)
 
 
 class Trial(Base):
@@ -95,24 +118,24 @@ class Trial(Base):
     algorithm: Mapped[str]
     variant: Mapped[str]
     task: Mapped[str]
-    seed: Mapped[int] = mapped_column(BigInteger)
+    seed: Mapped[int] = mapped_column(Seed)
     config_hash: Mapped[str]
-    config: Mapped[dict[str, Any]]
+    config: Mapped[dict[str, Any]] = mapped_column(Configuration)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
-    task_version: Mapped[int]
+    task_version: Mapped[int] = mapped_column(Count)
     physics: Mapped[str]
-    budget: Mapped[float]
+    budget: Mapped[float] = mapped_column(Number(0))
     protocol: Mapped[str]
-    episodes: Mapped[int]
+    episodes: Mapped[int] = mapped_column(Ordinal)
     reduced: Mapped[list[str]]
-    state: Mapped[str]
-    attempt: Mapped[int]
-    score: Mapped[float | None]
+    state: Mapped[str] = mapped_column(State)
+    attempt: Mapped[int] = mapped_column(Ordinal)
+    score: Mapped[float | None] = mapped_column(AnyNumber)
     score_is_nan: Mapped[bool]
-    training_seconds: Mapped[float | None]
-    evaluation_seconds: Mapped[float | None]
-    peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    training_seconds: Mapped[float | None] = mapped_column(Seconds)
+    evaluation_seconds: Mapped[float | None] = mapped_column(Seconds)
+    peak_memory_bytes: Mapped[int | None] = mapped_column(LargeCount)
     planned_at: Mapped[datetime]
     stack: Mapped[list[int] | None]
     """Training seeds it is trained side by side with, in their order; NULL before it is first claimed."""
@@ -134,10 +157,10 @@ class Claim(Base):
     claimed_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     activity: Mapped[str | None]
-    iterations_done: Mapped[int | None] = mapped_column(BigInteger)
-    iterations_total: Mapped[int | None] = mapped_column(BigInteger)
-    iterations_per_second: Mapped[float | None]
-    seconds_left: Mapped[float | None]
+    iterations_done: Mapped[int | None] = mapped_column(LargeCount)
+    iterations_total: Mapped[int | None] = mapped_column(LargeCount)
+    iterations_per_second: Mapped[float | None] = mapped_column(Seconds)
+    seconds_left: Mapped[float | None] = mapped_column(Seconds)
 
 
 class Execution(Base):
@@ -153,25 +176,25 @@ class Execution(Base):
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
-    attempt: Mapped[int]
+    attempt: Mapped[int] = mapped_column(Ordinal)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]
-    from_iteration: Mapped[int] = mapped_column(BigInteger)
-    to_iteration: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str | None] = mapped_column(Text(("finished", "stopped", "failed")))
+    from_iteration: Mapped[int] = mapped_column(LargeCount)
+    to_iteration: Mapped[int | None] = mapped_column(LargeCount)
     stack: Mapped[list[int]]
     hostname: Mapped[str]
     cpu: Mapped[str]
     device: Mapped[str]
     gpu_driver: Mapped[str | None]
-    threads: Mapped[int]
+    threads: Mapped[int] = mapped_column(Ordinal)
     runner: Mapped[str]
-    precision: Mapped[dict[str, Any]]
-    packages: Mapped[dict[str, Any]]
+    precision: Mapped[dict[str, Any]] = mapped_column(Settings)
+    packages: Mapped[dict[str, Any]] = mapped_column(Settings)
     simulator: Mapped[str]
     code_sha256: Mapped[str]
-    peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    peak_memory_bytes: Mapped[int | None] = mapped_column(LargeCount)
 
 
 class Evaluation(Base):
@@ -182,12 +205,12 @@ class Evaluation(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
-    attempt: Mapped[int]
+    attempt: Mapped[int] = mapped_column(Ordinal)
     number: Mapped[int]
-    step: Mapped[int] = mapped_column(BigInteger)
+    step: Mapped[int] = mapped_column(LargeWhole())
     physics: Mapped[str]
-    seconds: Mapped[float]
-    metrics: Mapped[dict[str, Any]]
+    seconds: Mapped[float] = mapped_column(Seconds)
+    metrics: Mapped[dict[str, Any]] = mapped_column(Metrics)
     evaluated_at: Mapped[datetime]
 
 
@@ -197,12 +220,12 @@ class Episode(Base):
     __tablename__ = "episodes"
     __table_args__ = ({"sqlite_with_rowid": False},)
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    return_: Mapped[float]
+    number: Mapped[int] = mapped_column(Ordinal, primary_key=True)
+    return_: Mapped[float] = mapped_column(AnyNumber)
     return_is_nan: Mapped[bool]
-    score: Mapped[float]
+    score: Mapped[float] = mapped_column(AnyNumber)
     score_is_nan: Mapped[bool]
-    length: Mapped[int]
+    length: Mapped[int] = mapped_column(Count)
 
 
 class Duration(Base):
@@ -220,11 +243,11 @@ class Duration(Base):
     variant: Mapped[str]
     task: Mapped[str]
     quantity: Mapped[str]
-    value: Mapped[float]
-    stack_size: Mapped[int]
-    concurrent_stacks: Mapped[int]
+    value: Mapped[float] = mapped_column(Number)
+    stack_size: Mapped[int] = mapped_column(Ordinal)
+    concurrent_stacks: Mapped[int] = mapped_column(Count)
     device: Mapped[str]
-    threads: Mapped[int]
+    threads: Mapped[int] = mapped_column(Ordinal)
     runner: Mapped[str]
     exclusive: Mapped[bool]
     measured_at: Mapped[datetime]
@@ -238,12 +261,12 @@ class Failure(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id"))
-    attempt: Mapped[int]
-    step: Mapped[int] = mapped_column(BigInteger)
+    attempt: Mapped[int] = mapped_column(Ordinal)
+    step: Mapped[int] = mapped_column(LargeCount)
     error: Mapped[str]
     message: Mapped[str]
     traceback: Mapped[str]
-    last_metrics: Mapped[dict[str, Any]]
+    last_metrics: Mapped[dict[str, Any]] = mapped_column(Metrics)
     failed_at: Mapped[datetime]
 
 
@@ -255,11 +278,11 @@ class Weights(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
     run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.run_id"))
-    attempt: Mapped[int]
+    attempt: Mapped[int] = mapped_column(Ordinal)
     role: Mapped[str]
     path: Mapped[str]
     sha256: Mapped[str]
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(LargeCount)
 
 
 class Baseline(Base):
@@ -273,10 +296,10 @@ class Baseline(Base):
     frozen_at: Mapped[datetime]
     reason: Mapped[str]
     author: Mapped[str]
-    configuration: Mapped[dict[str, Any]]
+    configuration: Mapped[dict[str, Any]] = mapped_column(Mapping)
     configuration_hash: Mapped[str]
-    fingerprints: Mapped[dict[str, Any]]
-    pace: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    fingerprints: Mapped[dict[str, Any]] = mapped_column(Mapping)
+    pace: Mapped[list[dict[str, Any]]] = mapped_column(Mappings)
 
 
 class BaselineScore(Base):
@@ -288,8 +311,8 @@ class BaselineScore(Base):
     variant: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
     config_hash: Mapped[str] = mapped_column(primary_key=True)
-    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    score: Mapped[float]
+    seed: Mapped[int] = mapped_column(Seed, primary_key=True)
+    score: Mapped[float] = mapped_column(AnyNumber)
     score_is_nan: Mapped[bool]
 
 
@@ -303,7 +326,7 @@ class Note(Base):
     written_at: Mapped[datetime]
     author: Mapped[str]
     text: Mapped[str]
-    fingerprints: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    fingerprints: Mapped[dict[str, Any] | None] = mapped_column(OptionalMapping)
 
 
 class Night(Base):
@@ -322,8 +345,8 @@ class Night(Base):
     seeds: Mapped[list[int]]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]
-    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    outcome: Mapped[str | None] = mapped_column(Text(("green", "red")))
+    report: Mapped[dict[str, Any] | None] = mapped_column(OptionalMapping)
 
 
 class NightCell(Base):
@@ -336,18 +359,18 @@ class NightCell(Base):
     task: Mapped[str] = mapped_column(primary_key=True)
     config_hash: Mapped[str] = mapped_column(primary_key=True)
     status: Mapped[str]
-    n: Mapped[int]
-    lost: Mapped[int]
-    mean: Mapped[float | None]
-    baseline_n: Mapped[int]
-    baseline_mean: Mapped[float | None]
-    baseline_deviation: Mapped[float | None]
-    alarm_below: Mapped[float | None]
-    p_below: Mapped[float | None]
-    confirmation_n: Mapped[int]
-    confirmation_mean: Mapped[float | None]
+    n: Mapped[int] = mapped_column(Count)
+    lost: Mapped[int] = mapped_column(Count)
+    mean: Mapped[float | None] = mapped_column(AnyNumber)
+    baseline_n: Mapped[int] = mapped_column(Count)
+    baseline_mean: Mapped[float | None] = mapped_column(AnyNumber)
+    baseline_deviation: Mapped[float | None] = mapped_column(Number(0))
+    alarm_below: Mapped[float | None] = mapped_column(AnyNumber)
+    p_below: Mapped[float | None] = mapped_column(Number(0))
+    confirmation_n: Mapped[int] = mapped_column(Count)
+    confirmation_mean: Mapped[float | None] = mapped_column(AnyNumber)
     confirmed: Mapped[bool | None]
-    drift: Mapped[float | None]
+    drift: Mapped[float | None] = mapped_column(AnyNumber)
     drifting: Mapped[bool]
     remark: Mapped[str]
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import JSON, Boolean, Column, Double, Integer, Row, Select, func, select
+from sqlalchemy import Column, Row, Select, func, select
 from sqlalchemy.types import TypeEngine
 
 from bench.files import written_whole
-from bench.store.columns import UtcDateTime
+from bench.store.columns import IS_NAN, Flag, Json, Number, UtcDateTime, Whole, number_from
 from bench.store.database import Store
 from bench.store.models import Episode, Evaluation, Trial
 from bench.store.views import PROVENANCE, SCORES, TIMINGS
@@ -28,7 +27,6 @@ _TRIAL = (
     Trial.seed,
     Trial.config_hash,
 )
-_IS_NAN = "_is_nan"
 
 
 def frames() -> dict[str, Select[Any]]:
@@ -84,20 +82,20 @@ def _batch(rows: Sequence[Row[Any]], columns: Sequence[Column[Any]], arrow: pa.S
 
 def _values(column: Column[Any], values: dict[str, Sequence[Any]]) -> Sequence[Any]:
     found = values[column.name]
-    if isinstance(column.type, JSON):
+    if isinstance(column.type, Json):
         return [None if value is None else json.dumps(value, sort_keys=True) for value in found]
-    is_nan = values.get(column.name.rstrip("_") + _IS_NAN)
+    is_nan = values.get(column.name.rstrip("_") + IS_NAN)
     if is_nan is not None:
-        return [math.nan if wrong else value for value, wrong in zip(found, is_nan, strict=True)]
+        return [number_from(value, wrong) for value, wrong in zip(found, is_nan, strict=True)]
     return found
 
 
 def _type(type_: TypeEngine[Any]) -> pa.DataType:
     for kind, arrow in (
         (UtcDateTime, pa.timestamp("us", tz="UTC")),
-        (Boolean, pa.bool_()),
-        (Integer, pa.int64()),
-        (Double, pa.float64()),
+        (Flag, pa.bool_()),
+        (Whole, pa.int64()),
+        (Number, pa.float64()),
     ):
         if isinstance(type_, kind):
             return arrow

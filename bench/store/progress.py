@@ -81,20 +81,20 @@ def failures(store: Store) -> list[StoredFailure]:
     )
     with store.connect() as connection:
         rows = connection.execute(chosen).mappings().all()
-    return [
-        StoredFailure(
-            trial_id=row["trial_id"],
-            attempt=row["attempt"],
-            record=FailureRecord(
-                trial=key_of(row),
-                last_metrics=metrics_from_json(row["last_metrics"]),
-                **{name: row[name] for name in ("step", "error", "message", "traceback", "failed_at")},
-            ),
-            command=row["command"],
-            current=row["state"] == FAILED and row["attempt"] == row["last_attempt"],
-        )
-        for row in rows
-    ]
+        return [
+            StoredFailure(
+                trial_id=row["trial_id"],
+                attempt=row["attempt"],
+                record=FailureRecord(
+                    trial=key_of(row),
+                    last_metrics=metrics_from_json(row["last_metrics"]),
+                    **{name: row[name] for name in ("step", "error", "message", "traceback", "failed_at")},
+                ),
+                command=row["command"],
+                current=row["state"] == FAILED and row["attempt"] == row["last_attempt"],
+            )
+            for row in rows
+        ]
 
 
 def commands_left(store: Store, at_work: Sequence[StackAtWork]) -> list[str]:

@@ -9,11 +9,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Case, RowMapping, Select, and_, case, func, select
+from sqlalchemy import Case, ColumnElement, RowMapping, Select, and_, case, func, or_, select, type_coerce
 
 from bench.errors import BenchError
 from bench.records import FINISHED, DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
-from bench.store.columns import metrics_from_json, number_from
+from bench.store.columns import DamagedCellError, Intact, metrics_from_json, number_from
+from bench.store.damage import require_consistent
 from bench.store.database import Store
 from bench.store.models import Dataset, Episode, Evaluation, Execution, Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of, stored_states
@@ -54,11 +55,11 @@ def stored_scores(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, tupl
     )
     with store.connect() as connection:
         rows = [(key_of(row), row) for row in connection.execute(chosen).mappings()]
-    return {
-        key: (row["state"], number_from(row["score"], row["score_is_nan"]))
-        for key, row in rows
-        if key in wanted
-    }
+        return {
+            key: (row["state"], number_from(row["score"], row["score_is_nan"]))
+            for key, row in rows
+            if key in wanted
+        }
 
 
 def codes_of(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, frozenset[str]]:
@@ -110,15 +111,15 @@ def find_trial(store: Store, trial_id: int) -> StoredTrial:
     """
     with store.connect() as connection:
         row = connection.execute(_select_trials().where(Trial.id == trial_id)).mappings().first()
-    if row is None:
-        listing = 'List them with: bench query "SELECT trial_id, algorithm, task, seed, score FROM scores"'
-        raise BenchError(f"no trial {trial_id} in store {store.location}", "", listing)
-    return _stored_trial(row)
+        if row is not None:
+            return _stored_trial(row)
+    listing = 'List them with: bench query "SELECT trial_id, algorithm, task, seed, score FROM scores"'
+    raise BenchError(f"no trial {trial_id} in store {store.location}", "", listing)
 
 
 def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
     """All evaluations of a trial by number; where several attempts made one, the latest."""
-    made = select(Evaluation.__table__).where(Evaluation.trial_id == trial_id).order_by(Evaluation.attempt)
+    stored = select(Evaluation.__table__).where(Evaluation.trial_id == trial_id).order_by(Evaluation.attempt)
     played = (
         select(Episode.__table__)
         .join(Evaluation, Evaluation.id == Episode.evaluation_id)
@@ -127,10 +128,12 @@ def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
     )
     with store.connect() as connection:
         key = connection.execute(select(*KEY_COLUMNS).where(Trial.id == trial_id)).mappings().first()
-        latest = {row["number"]: row for row in connection.execute(made).mappings()}
+        latest = {row["number"]: row for row in connection.execute(stored).mappings()}
         rows = connection.execute(played).mappings().all()
-    episodes = {id_: list(of) for id_, of in groupby(rows, key=lambda row: row["evaluation_id"])}
-    return [_evaluation(key_of(key), row, episodes[row["id"]]) for _, row in sorted(latest.items())]
+        episodes = {id_: list(of) for id_, of in groupby(rows, key=lambda row: row["evaluation_id"])}
+        return [
+            _evaluation(key_of(key), row, episodes.get(row["id"], ())) for _, row in sorted(latest.items())
+        ]
 
 
 def weights_of(store: Store, trial_id: int) -> dict[str, WeightsRecord]:
@@ -221,7 +224,10 @@ def _select_trials() -> Select[Any]:
 
 
 def select_points() -> Select[Any]:
-    """Evaluations made during training with the means of their episodes, by trial, number and attempt."""
+    """Evaluations made during training with the means of their episodes, by trial, number and attempt.
+
+    Reading the column `whole` raises `DamagedCellError` where the means are not of all episodes.
+    """
     means = (
         select(
             Episode.evaluation_id,
@@ -230,6 +236,7 @@ def select_points() -> Select[Any]:
             func.max(_one_where(Episode.return_is_nan)).label("return_is_nan"),
             func.avg(Episode.score).label("mean_score"),
             func.max(_one_where(Episode.score_is_nan)).label("score_is_nan"),
+            case((_all_are_whole(), 1), else_=0).label("whole"),
         )
         .group_by(Episode.evaluation_id)
         .subquery()
@@ -240,9 +247,10 @@ def select_points() -> Select[Any]:
             Evaluation.number,
             Evaluation.step,
             Evaluation.attempt,
-            *(column for column in means.columns if column.name != "evaluation_id"),
+            *(column for column in means.columns if column.name not in ("evaluation_id", "whole")),
+            type_coerce(case((Evaluation.step >= 0, means.c.whole), else_=0), Intact()).label("whole"),
         )
-        .join(means, means.c.evaluation_id == Evaluation.id)
+        .outerjoin(means, means.c.evaluation_id == Evaluation.id)
         .where(Evaluation.number >= 1)
         .order_by(Evaluation.trial_id, Evaluation.number, Evaluation.attempt)
     )
@@ -252,7 +260,28 @@ def _one_where(flag: Any) -> Case[int]:  # noqa: ANN401 (a mapped column)
     return case((flag, 1), else_=0)
 
 
+def _all_are_whole() -> ColumnElement[bool]:
+    """Whether the episodes of an evaluation are all there, and all their numbers are numbers.
+
+    An average of SQLite takes text for 0 and a flag of 7 for a NaN, without a word.
+    """
+    pairs = (
+        (Episode.return_, Episode.return_is_nan),
+        (Episode.score, Episode.score_is_nan),
+    )
+    numbers = [
+        and_(
+            value.between(-math.inf, math.inf),
+            or_(flag.is_(False), and_(flag.is_(True), value == -math.inf)),
+        )
+        for value, flag in pairs
+    ]
+    all_are_numbers = func.min(case((and_(*numbers), 1), else_=0)) == 1
+    return and_(all_are_numbers, func.min(Episode.number) == 1, func.max(Episode.number) == func.count())
+
+
 def _stored_trial(row: RowMapping) -> StoredTrial:
+    require_consistent(row)
     dataset = DatasetRecord(
         row["dataset_name"], row["dataset_sha256"], row["dataset_rows"], row["dataset_verification"],
         row["dataset_replay"],
@@ -271,6 +300,9 @@ def _stored_trial(row: RowMapping) -> StoredTrial:
 
 
 def _evaluation(key: TrialKey, row: RowMapping, episodes: Sequence[RowMapping]) -> EvaluationRecord:
+    numbers = [episode["number"] for episode in episodes]
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        raise DamagedCellError(numbers, "the numbers of all episodes of an evaluation")
     return EvaluationRecord(
         trial=key,
         returns=tuple(number_from(episode["return_"], episode["return_is_nan"]) for episode in episodes),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, Table, column, inspect, select, table
+from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import ObjectKind
 from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
 from bench.store.faults import explained
-from bench.store.models import Base
+from bench.store.models import Base, Episode
 from bench.store.views import VIEWS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -128,6 +130,22 @@ def upgrade(connection: Connection, place: str) -> None:
     _require_whole(connection, place)
 
 
+def require_relations(connection: Connection, place: str, tables: Iterable[Table]) -> None:
+    """Refuse tables with rows that belong to nothing: they would be in no answer, and nobody would know.
+
+    Raises
+    ------
+    BenchError : names the first of them.
+    """
+    if connection.dialect.name != "sqlite":
+        return  # a server does not let it happen; of an SQLite file any program does
+    for checked in tables:
+        name = checked.name
+        for _, row, of, _ in connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})"):
+            which = f"Row {row} of {name!r}" if row is not None else f"A row of {name!r}"
+            raise not_whole(place, f"{which} belongs to a row of {of!r} that is not there")
+
+
 def not_whole(place: str, why: str) -> BenchError:
     """The error for a store of which a part is missing, or that something else has changed."""
     return BenchError(
@@ -152,13 +170,30 @@ def _known() -> set[str]:
 
 
 def _require_whole(connection: Connection, place: str) -> None:
-    """Refuse what lacks a table, a view or a column; further ones are nobody's business."""
+    """Refuse what lacks a table, a view or a column, or has a row without what it belongs to.
+
+    Further columns are nobody's business, as long as rows can be written without them.
+    """
     found = {
-        name: {column["name"] for column in columns}
+        name: {column["name"]: column for column in columns}
         for (_, name), columns in inspect(connection).get_multi_columns(kind=ObjectKind.ANY).items()
     }
     for expected in (*Base.metadata.tables.values(), *VIEWS):
         if expected.name not in found:
             raise not_whole(place, f"It lacks {expected.name!r}")
-        for name in set(expected.columns.keys()) - found[expected.name]:
+        for name in expected.columns.keys() - found[expected.name].keys():
             raise not_whole(place, f"It lacks the column {name!r} of {expected.name!r}")
+    for expected in Base.metadata.tables.values():
+        _require_filled(expected, found[expected.name], place)
+    # Episodes are too many to be asked at every start: their evaluations count them.
+    few = [table for table in Base.metadata.tables.values() if table is not Episode.__table__]
+    require_relations(connection, place, few)
+
+
+def _require_filled(expected: Table, found: Mapping[str, ReflectedColumn], place: str) -> None:
+    for name, facts in found.items():
+        which = f"Its column {name!r} of {expected.name!r}"
+        if name not in expected.columns and not facts["nullable"] and facts["default"] is None:
+            raise not_whole(place, f"{which} is not known, but must be filled")
+        if name in expected.columns and facts["nullable"] and not expected.columns[name].nullable:
+            raise not_whole(place, f"{which} may be empty")

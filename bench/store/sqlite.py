@@ -27,7 +27,7 @@ _READING = (
     sqlite3.SQLITE_RECURSIVE,
     sqlite3.SQLITE_TRANSACTION,
 )
-_READING_PRAGMAS = ("table_", "index_", "foreign_key_list", "read_uncommitted")
+_READING_PRAGMAS = ("table_", "index_", "foreign_key_", "read_uncommitted")
 """Beginnings of the names of those that SQLAlchemy asks."""
 _OTHER_STORE = f"Name another store, for example --store {DEFAULT_STORE}"
 

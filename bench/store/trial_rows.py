@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from bench.records import FINISHED, TrialKey
 from bench.store.attempts import Attempt, Piece
 from bench.store.claims import database_now, seems_held
+from bench.store.damage import require_consistent
 from bench.store.models import (
     Base,
     Claim,
@@ -59,6 +60,7 @@ def load(connection: Connection, key: TrialKey, place: str, *, ours: bool) -> Tr
     row = connection.execute(chosen).mappings().first()
     if row is None:
         return None
+    require_consistent(row)
     return TrialContent(
         key=key,
         facts={name: row[name] for name in _FACTS} | {"dataset": f"{row['name']} {row['sha256']}"},

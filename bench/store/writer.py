@@ -223,7 +223,7 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with explained(str(self._store.location)), self._turn:
+        with explained(str(self._store.location), self._store.engine), self._turn:
             if self._connection is None:
                 with transaction(self._store.engine) as connection:
                     yield connection
