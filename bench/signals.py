@@ -64,6 +64,7 @@ class Signals:
         """Until the end of the block a signal raises nothing, but makes this call, which must be brief."""
         self._save = save
         if self.first is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self._act(None)
         try:
             yield

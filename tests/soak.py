@@ -40,9 +40,11 @@ SEEDS = "0-4"
 TRIALS = 15
 ITERATIONS = {"dtql": 1800, "bc": 3000, "edp-td3": 1200}
 EVALUATIONS, EPISODES = 3, 2
-WORK_SECONDS = 8.0
-"""About as long as a stack is at work on an idle machine; disturbances fall evenly over it."""
 MOMENTS = 8
+"""Disturbances fall evenly over the time that a stack takes: one into each of so many parts, in any order."""
+STACKS = 9
+LONGEST = 3
+"""On a machine that is busy with other things: so many times the time that was asked for, at most."""
 FRESH_SECONDS = 3.0
 """Stacks save their states every half second: one with an older checkpoint is not at work."""
 CUTS_PER_MINUTE = 1.0
@@ -71,6 +73,8 @@ class Soak:
     seconds: float
     """To disturb for, from the end of the undisturbed reference on."""
     until: float = 0.0
+    stack_seconds: float = 8.0
+    """How long a stack takes that nobody disturbs."""
     began: float = field(default_factory=time.monotonic)
     done: Counter[str] = field(default_factory=Counter)
     drivers: list[subprocess.Popen] = field(default_factory=list)
@@ -166,10 +170,23 @@ class Soak:
         """Whether any driver has not ended."""
         return any(driver.poll() is None for driver in self.drivers)
 
+    def goes_on(self, store: Path) -> bool:
+        """Whether to disturb still: the time is not over, or too little was cut to mean anything."""
+        late = time.monotonic() - self.until
+        if late <= 0:
+            return True
+        cut = len(self.cuts) + (len(cuts_of(store)) if _is_made(store) else 0)
+        return cut < self.least and late < (LONGEST - 1) * self.seconds
+
+    @property
+    def least(self) -> float:
+        """Stretches of work that must have been cut."""
+        return CUTS_PER_MINUTE * self.seconds / 60
+
     def next_moment(self) -> float:
         """Seconds from when a stack is seen at work to the next disturbance: evenly spread, in any order."""
         if not self.moments:
-            width = WORK_SECONDS / MOMENTS
+            width = self.stack_seconds / MOMENTS
             self.moments = [width * (number + self.random.random()) for number in range(MOMENTS)]
             self.random.shuffle(self.moments)
         return self.moments.pop()
@@ -184,7 +201,7 @@ class Soak:
         while not _complete(store):
             if not self.drivers:
                 self.start(store)
-            if time.monotonic() > self.until:
+            if not self.goes_on(store):
                 _wait(lambda: _complete(store), 1.0)
             elif self.random.random() < 0.1:
                 # Starting is no work, but must bear being ended too.
@@ -197,7 +214,7 @@ class Soak:
                     self.random.choice(disturb)(store)
             self.reap(store)
         for driver in self.drivers:
-            driver.wait(timeout=180)
+            driver.wait(timeout=600)
         self.reap(store)
         self.done["rounds"] += 1
         self.done["trials finished"] += len(numbers_of(store))
@@ -221,15 +238,17 @@ class Soak:
         collect(load_catalog().task(TASK), path, transitions=TRANSITIONS, threads=1)
         reference = self.folder / "reference" / "bench.sqlite"
         reference.parent.mkdir()
+        began = time.monotonic()
         process = started(grid(reference, "--executor", "local"), self.data)
-        output, _ = process.communicate(timeout=1200)
+        output, _ = process.communicate(timeout=3600)
         assert process.returncode == 0, output
         expected = numbers_of(reference)
         assert len(expected) == TRIALS, len(expected)
-        self.say(f"undisturbed reference: {len(expected)} trials")
+        self.stack_seconds = (time.monotonic() - began) / STACKS
+        self.say(f"undisturbed reference: {len(expected)} trials, {self.stack_seconds:.1f} s a stack")
         self.until = time.monotonic() + self.seconds
         number = 0
-        while number == 0 or time.monotonic() < self.until:
+        while number == 0 or self.goes_on(reference):
             number += 1
             self.round(number, expected)
         self.say(", ".join(f"{count} {what}" for what, count in sorted(self.done.items())))
@@ -285,12 +304,15 @@ def _at_work(store: Path) -> bool:
     return False
 
 
+def _is_made(store: Path) -> bool:
+    """A driver may be killed while it makes the store."""
+    return store.exists() and bool(rows(store, "SELECT 1 FROM sqlite_master WHERE name = 'executions'"))
+
+
 def _complete(store: Path) -> bool:
-    if not store.exists():
+    if not _is_made(store):
         return False
-    tables = rows(store, "SELECT name FROM sqlite_master WHERE name = 'trials'")
-    finished = rows(store, "SELECT COUNT(*) FROM trials WHERE state = 'finished'") if tables else [(0,)]
-    return finished == [(TRIALS,)]
+    return rows(store, "SELECT COUNT(*) FROM trials WHERE state = 'finished'") == [(TRIALS,)]
 
 
 def _kill(process: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +31,17 @@ class Lines:
         self._last: dict[str, float] = {}
 
     def watch(self, event: Shown) -> None:
-        """Show one event."""
+        """Show one event; where nobody reads any more, work goes on in silence."""
+        try:
+            self._show(event)
+        except (OSError, SystemExit):
+            # The terminal was closed, or a pipe's other end has gone, as `tee` does at the same Ctrl-C; of
+            # that Rich makes a SystemExit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+    def _show(self, event: Shown) -> None:
         from bench.execute.events import Progress
 
         if isinstance(event, Progress):
@@ -74,11 +86,11 @@ class BarsAndLines(Lines):
             place=place(stand),
         )
 
-    def watch(self, event: Shown) -> None:
-        """Show one event; a stack's bar goes away with its process."""
+    def _show(self, event: Shown) -> None:
+        """A stack's bar goes away with its process."""
         from bench.execute.events import Ended
 
-        super().watch(event)
+        super()._show(event)
         if isinstance(event, Ended) and event.stack in self._shown:
             self._bars.remove_task(self._shown.pop(event.stack))
 

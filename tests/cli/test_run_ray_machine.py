@@ -1,0 +1,210 @@
+"""`bench run` through Ray on odd machines: strange working folders, no home, no room; and who listens."""
+
+import fcntl
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.execute import ray_start
+from bench.execute.desk import told_reason
+from tests.execute.processes import descendants
+from tests.execute.sameness import rows
+from tests.execute.tiny import typed
+
+EXITS = "import sys\nsys.exit('usage: bench.py FILE')\n"
+RAISES = "raise RuntimeError('not the module that was meant')\n"
+
+
+@pytest.fixture
+def strange_folder(tmp_path):
+    """A researcher's own folder: packages and modules of their own under the names of ours and of others."""
+    folder = tmp_path / "strange"
+    for name, content in (("algorithms", ""), ("bench", EXITS)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(content)
+    for name in ("gymnasium", "types", "random", "torch", "ray"):
+        (folder / f"{name}.py").write_text(RAISES)
+    return folder
+
+
+def installed_bench(arguments, folder, data, change=None, **environment):
+    """The command as it is installed, which does not look into the folder it is started from."""
+    values = os.environ | {"BENCH_DATA_DIR": str(data), "OMP_NUM_THREADS": "1"} | environment
+    values = {name: value for name, value in values.items() if value is not None}
+    command = [sys.executable, "-P", "-m", "bench", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=values, preexec_fn=change, **pipes)
+
+
+def outcome(process):
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output
+
+
+def one_trial(executor, store="bench.sqlite"):
+    return typed("--executor", executor, "--seeds", "0", "--store", store)
+
+
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_nothing_is_imported_from_the_folder_one_stands_in(executor, strange_folder, tiny_data):
+    code, output = outcome(installed_bench(one_trial(executor), strange_folder, tiny_data))
+    assert code == 0, output
+    assert "Traceback" not in output
+    assert rows(strange_folder / "bench.sqlite", "SELECT state FROM trials") == [("finished",)]
+
+
+BROKEN_WORKER = """
+import os, sys
+if any("default_worker.py" in part for part in sys.orig_argv):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == {name!r}:
+                {deed}
+    sys.meta_path.insert(0, Finder())
+"""
+NOT_THERE = "raise ModuleNotFoundError(f'No module named {name!r}')"
+
+
+@pytest.mark.parametrize(
+    ("name", "deed", "told", "stored"),
+    [
+        ("algorithms.base", NOT_THERE, "No module named 'algorithms.base'", True),
+        ("bench.execute", NOT_THERE, "No module named 'bench.execute'", False),
+        pytest.param("bench.execute", "os._exit(3)", "no worker can reach", False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_that_cannot_import_ends_the_run_with_the_reason(
+    name, deed, told, stored, tmp_path, tiny_data
+):
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_WORKER.format(name=name, deed=deed))
+    process = installed_bench(one_trial("ray"), tmp_path, tiny_data, PYTHONPATH=str(tmp_path))
+    code, output = outcome(process)
+    assert code == 1, output
+    assert told in output
+    assert "Traceback" not in output
+    messages = rows(tmp_path / "bench.sqlite", "SELECT message FROM failures")
+    assert [told in message for (message,) in messages] == [True] * stored
+
+
+def listeners(processes):
+    """Addresses at which these processes listen for TCP, in the kernel's own writing."""
+    sockets = set()
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                sockets.add(str(descriptor.readlink()))
+            except OSError:
+                continue  # it has been closed
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                found.append(local.partition(":")[0])
+    return found
+
+
+def test_ray_of_a_run_here_listens_to_this_machine_alone_and_leaves_nothing(tiny_data, tmp_path):
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    command = typed("--executor", "ray", "--seeds", "0", "--store", "b.sqlite", train_iterations=4000)
+    process = installed_bench(
+        command, tmp_path, tiny_data, RAY_TMPDIR=str(temporary), HOME="/proc/none", RAY_AUTH_MODE=None
+    )
+    while not any(tmp_path.glob("checkpoints/*")) and not rows_of(tmp_path / "b.sqlite"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    found = listeners([process.pid, *descendants(process.pid)])
+    assert len(found) >= 4
+    here = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert set(found) <= here
+    process.terminate()
+    code, output = outcome(process)
+    assert code == 143, output
+    assert list(temporary.iterdir()) == []
+
+
+def rows_of(store):
+    made = store.exists() and rows(store, "SELECT 1 FROM sqlite_master WHERE name = 'executions'")
+    return made and rows(store, "SELECT 1 FROM executions")
+
+
+def no_home():
+    """A user that the machine does not know, as a container's may be."""
+    os.setgroups([])
+    os.setgid(54321)
+    os.setuid(54321)
+
+
+def few_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"RAY_TMPDIR": "/proc/nowhere"}, "/proc/nowhere"),
+        ({"RAY_TMPDIR": "{folder}/" + "long/" * 30}, "RAY_TMPDIR"),
+    ],
+)
+def test_a_machine_on_which_ray_does_not_start_is_told_in_a_sentence(environment, told, tiny_data, tmp_path):
+    environment = {name: value.format(folder=tmp_path) for name, value in environment.items()}
+    for value in environment.values():
+        if value.startswith(str(tmp_path)):
+            Path(value).mkdir(parents=True)
+    code, output = outcome(installed_bench(one_trial("ray"), tmp_path, tiny_data, **environment))
+    assert code in (1, 2), output
+    assert "Ray does not start on this machine" in output
+    assert told in output
+    assert "--executor local" in output
+    assert "Traceback" not in output
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    old = time.time() - 2 * ray_start.NEW_SECONDS
+    for name in ("bench-killed", "bench-at-work", "bench-other", "another"):
+        (tmp_path / name / "session").mkdir(parents=True)
+        if name != "bench-other":
+            (tmp_path / name / "lock").touch()
+        os.utime(tmp_path / name, (old, old))
+    (tmp_path / "bench-new").mkdir()
+    (tmp_path / "bench-new" / "lock").touch()
+    (tmp_path / "bench-link").symlink_to(tmp_path / "another")
+    with (tmp_path / "bench-at-work" / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with ray_start.scratch_folder() as mine:
+            assert mine.parent == tmp_path
+            assert not ray_start._is_free(mine / "lock")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"bench-at-work", "bench-other", "another", "bench-new", "bench-link"}
+
+
+def test_a_long_usual_folder_gives_way_to_one_whose_sockets_fit(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setattr(ray_start.tempfile, "tempdir", str(long))
+    with ray_start.scratch_folder() as folder:
+        assert len(str(folder)) < 40
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "Failure # 1\nTraceback ...\n  File x\nImportError: no module 'a'\n\n",
+            "ImportError: no module 'a'",
+        ),
+        ("ray.exceptions.RayError: one\n  ValueError: two\nand more", "ValueError: two"),
+        ("The actor died.", "The actor died."),
+        ("", "it does not say why"),
+    ],
+)
+def test_the_reason_of_a_lost_worker_is_the_last_exception_that_is_named(text, reason):
+    assert told_reason(text) == reason
