@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 
 _RUNS = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that a spreadsheet takes for a formula."""
@@ -19,11 +19,12 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     does gets an apostrophe before it, which spreadsheets take for "this is text"; one that is a number
     (`-0.8`, `-0.8 ± 0.1`) gets none.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    lines: list[str] = []
+    # Python quotes just those line ends in a cell that end its lines; readers want both kinds quoted.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     writer.writerow(map(_harmless, columns))
     writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    return stream.getvalue()
+    return "".join(f"{line[:-2]}\n" for line in lines)
 
 
 def _harmless(cell: object) -> object:

@@ -14,7 +14,7 @@ from typer import exceptions
 from bench.errors import BenchError, WorkFailedError
 from bench.files import typed_path
 from bench.store.location import without_password
-from bench.visible_text import shortened, visible
+from bench.visible_text import quoted, shortened, visible, visible_line
 
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
@@ -86,6 +86,20 @@ def exit_code_of(error: BenchError) -> int:
 def typed_command() -> str:
     """The command as it was typed, for the record of the run, without passwords; always proper text."""
     return visible(shlex.join(["bench", *map(without_password, sys.argv[1:])]))
+
+
+def offered(command: str) -> str:
+    """A command from a store as it may be typed again: one of bench, in which the shell finds nothing to do.
+
+    Whoever wrote into the store wrote the command, and a person copies it from the screen.
+    """
+    try:
+        words = shlex.split(visible_line(command))
+    except ValueError:
+        words = []
+    if words[:1] != ["bench"]:
+        return f"(none: the store names {quoted(command)}, which is no command of bench)"
+    return shlex.join(words)
 
 
 def check_physics(name: str | None) -> None:

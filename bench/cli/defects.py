@@ -19,7 +19,9 @@ DEFECT = 70
 
 def report_defect(error: BaseException, *, debug: bool) -> None:
     """Say that bench is at fault, and write the traceback into a file; with `debug` show it as well."""
-    told = without_password("".join(traceback.format_exception(error)))
+    # Line by line, because a password may hold anything but a line's end.
+    lines = "".join(traceback.format_exception(error)).split("\n")
+    told = "\n".join(map(without_password, lines))
     if debug:
         print(told, file=sys.stderr)
     first = str(error).partition("\n")[0]

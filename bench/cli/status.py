@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import StoreOption
+from bench.cli.common import StoreOption, offered
 from bench.cli.output import print_json
 from bench.cli.tables import print_lines, print_table
 from bench.cli.words import count, roughly, short
@@ -156,7 +156,7 @@ def _show_failures(failures: Sequence[StoredFailure]) -> None:
             typer.echo(f"    last metrics: {short(metrics, _METRICS_LENGTH)}")
     typer.echo("\nTo try just those again:")
     for command in dict.fromkeys(failure.command for failure in failures):
-        typer.echo(f"  {_with_retry(command)}")
+        typer.echo(f"  {_with_retry(offered(command))}")
 
 
 def _named(cell: CellKey | TrialKey) -> str:
@@ -173,7 +173,7 @@ def _show_left(status: Status) -> None:
     if status.commands:
         typer.echo("What nobody works on goes on with:")
     for command in status.commands:
-        typer.echo(f"  {command}")
+        typer.echo(f"  {offered(command)}")
 
 
 def _time_to_go(left: TimeLeft, stacks: int) -> str:
@@ -189,4 +189,4 @@ def _time_to_go(left: TimeLeft, stacks: int) -> str:
 
 
 def _with_retry(command: str) -> str:
-    return command if "--retry" in command else f"{command} --retry failed"
+    return command if "--retry" in command or command.startswith("(") else f"{command} --retry failed"

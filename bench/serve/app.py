@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.errors import BenchError
 from bench.serve.live import LivePage
+from bench.visible_text import visible_line
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
+_LOG = logging.getLogger(__name__)
+_PLAIN = "text/plain; charset=utf-8"
+_DEFECT = b"A defect of bench: this could not be answered. The terminal of `bench serve` shows why.\n"
 _HEADERS = [
     # The page holds everything itself; nothing may be fetched, framed or sent elsewhere.
     (
@@ -42,22 +47,26 @@ class App:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        status, kind, body = self._answer(environ)
+        try:
+            status, kind, body = self._answer(environ)
+        except Exception:  # noqa: BLE001 (logged, with its traceback)
+            # A defect of ours: the details are for whoever serves, not for whoever looks.
+            _LOG.exception("cannot answer %s", visible_line(environ["PATH_INFO"]))
+            status, kind, body = "500 Internal Server Error", _PLAIN, _DEFECT
         headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS]
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _answer(self, environ: Environ) -> tuple[str, str, bytes]:
-        plain = "text/plain; charset=utf-8"
         if self._hosts is not None and _name(environ.get("HTTP_HOST", "")) not in self._hosts:
-            return "403 Forbidden", plain, b"Ask for localhost.\n"
+            return "403 Forbidden", _PLAIN, b"Ask for localhost.\n"
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return "405 Method Not Allowed", plain, b"Only reading is possible here.\n"
+            return "405 Method Not Allowed", _PLAIN, b"Only reading is possible here.\n"
         if environ["PATH_INFO"] in ("/", ""):
             return "200 OK", "text/html; charset=utf-8", self._page.page().body
         if environ["PATH_INFO"] == "/stand":
             return "200 OK", "application/json", self._stand()
-        return "404 Not Found", plain, b"The page is at /.\n"
+        return "404 Not Found", _PLAIN, b"The page is at /.\n"
 
     def _stand(self) -> bytes:
         version = self._page.page().version

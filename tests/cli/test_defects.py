@@ -1,0 +1,78 @@
+"""A defect of bench has an exit code of its own, and a file that tells it."""
+
+import errno
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from bench.cli import defects, listing
+from bench.errors import WorkFailedError
+
+
+@pytest.fixture
+def failing(bench, monkeypatch, tmp_path):
+    """Runs a command that raises; temporary files are kept apart."""
+    monkeypatch.setattr(defects.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["bench", "list", "tasks", "--store", "postgresql://me:pa55word@host/x"])
+
+    def run(error, *options):
+        def raises(*_, **__):
+            raise error
+
+        monkeypatch.setattr(listing, "print_table", raises)
+        return bench("list", "suites", *options)
+
+    return run
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RecursionError("deep"), RuntimeError(""), AssertionError()])
+def test_an_exception_that_nobody_foresaw_exits_with_70_and_names_its_file(failing, tmp_path, error):
+    code, out, err = failing(error)
+    assert code == 70
+    assert out == ""
+    assert err.startswith(f"bench: a defect of bench: {type(error).__name__}")
+    assert "Traceback" not in err
+    path = Path(re.search(r"\S+bench-defect-\S+\.txt", err)[0])
+    assert path.parent == tmp_path
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    told = path.read_text()
+    assert "Traceback" in told
+    assert "command: bench list tasks --store postgresql://me@host/x" in told
+    assert "python 3." in told
+
+
+def test_the_traceback_is_shown_where_it_is_asked_for_or_no_file_can_be_written(failing, monkeypatch):
+    _, _, err = failing(KeyError("x"), "--debug")
+    assert "Traceback" in err
+    assert "bench-defect-" in err
+    monkeypatch.setattr(defects.tempfile, "tempdir", "/nonexistent")
+    code, _, err = failing(KeyError("x"))
+    assert code == 70
+    assert "Traceback" in err
+    assert "no file could be written" in err
+
+
+def test_no_secret_and_no_escape_sequence_is_told(failing, tmp_path):
+    _, _, err = failing(ValueError("\x1b[2J postgresql://me:pa55word@host/x"))
+    assert "pa55word" not in err + next(tmp_path.glob("bench-defect-*")).read_text()
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG, errno.EIO, errno.ENOSPC])
+def test_what_the_machine_refuses_is_no_defect(failing, number):
+    code, _, err = failing(OSError(number, "It is so", "some\x1bfile"))
+    assert (code, err) == (2, "bench: cannot use 'some\\x1bfile'\n  It is so.\n")
+
+
+def test_want_of_memory_is_no_defect(failing):
+    code, _, err = failing(MemoryError("8 GiB"))
+    assert (code, err.splitlines()[0]) == (1, "bench: not enough memory")
+
+
+def test_with_debug_a_wrong_request_keeps_its_exit_code(failing):
+    code, _, err = failing(WorkFailedError("it failed"), "--debug")
+    assert code == 1
+    assert "Traceback" in err
+    assert err.endswith("bench: it failed\n")

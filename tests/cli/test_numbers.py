@@ -1,0 +1,120 @@
+"""Every number that a command takes has bounds, and what lies beyond them is a sentence."""
+
+import math
+from typing import get_args, get_origin, get_type_hints
+
+import pytest
+
+from bench.cli import app
+from bench.cli.common import finite
+from bench.cli.requests import parse_changes, parse_seeds
+from bench.errors import BenchError
+
+GRID = ("--tasks", "hopper-medium-v2", "--algos", "bc", "--dry-run")
+
+
+def callbacks(group=app, path=()):
+    for command in group.registered_commands:
+        yield (*path, command.name or command.callback.__name__), command.callback
+    for sub in group.registered_groups:
+        yield from callbacks(sub.typer_instance, (*path, sub.name or sub.typer_instance.info.name))
+
+
+def numbers():
+    for path, callback in callbacks():
+        for name, hint in get_type_hints(callback, include_extras=True).items():
+            kinds = [get_args(hint)[0]] if get_origin(hint) is not None and name != "return" else []
+            kinds = [one for kind in kinds for one in (get_args(kind) or (kind,)) if one in (int, float)]
+            if kinds:
+                yield pytest.param(kinds[0], hint.__metadata__[0], id=" ".join((*path, name)))
+
+
+@pytest.mark.parametrize(("kind", "option"), list(numbers()))
+def test_every_number_has_bounds(kind, option):
+    if "Factor on every step count" in option.help:  # the grid says what a budget is, see below
+        return
+    assert option.min is not None
+    assert option.max is not None
+    assert math.isfinite(option.max)
+    assert kind is int or option.callback is finite
+
+
+def test_there_are_numbers():
+    assert len(list(numbers())) > 20
+
+
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-inf", "-1", "0", "1e400", "1e-400", "1.5", "x", "9" * 5000]
+)
+def test_a_budget_out_of_range_is_a_sentence(bench, value):
+    code, out, err = bench("run", *GRID, f"--budget={value}")
+    assert (code, out) == (2, "")
+    assert "budget" in err
+    assert len(err) < 1000
+
+
+@pytest.mark.parametrize("option", ["--gpus-per-stack", "--checkpoint-seconds", "--evals", "--episodes"])
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "1" + "0" * 30, "9" * 5000, ""])
+def test_an_option_out_of_range_is_a_sentence(bench, option, value):
+    code, out, err = bench("run", *GRID, f"{option}={value}")
+    assert (code, out) == (2, "")
+    assert option in err
+    assert len(err) < 1000
+
+
+@pytest.mark.parametrize("trial", ["0", str(2**63), "9" * 30, "x", ""])
+def test_a_trial_out_of_range_is_a_sentence(bench, trial):
+    code, out, _ = bench("explain", trial)
+    assert (code, out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5-3",
+        "0..4",
+        "0-1000000000000",
+        "9" * 5000,
+        str(2**63),
+        "-1",
+        "1,,2",
+        "0-9999,20000",
+        "x" * 100_000,
+        "1.5",
+    ],
+)
+def test_seeds_out_of_range_are_a_short_sentence(text):
+    with pytest.raises(BenchError) as refused:
+        parse_seeds(text)
+    assert len(str(refused.value)) < 500
+
+
+def test_the_largest_seeds_are_taken():
+    assert parse_seeds(f"{2**63 - 1},0-2") == (0, 1, 2, 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "=1", " =1", "x=", "x=[1]", "x={a: 1}", "x=*a", "x=!!python/object:os.system y", "x=2024-99-99: 1",
+     "x=.nan", "x=1e400", "x=1:30", "x=" + "9" * 10_000, "x" * 100_000, "x=\x1b", "x=a: b"],
+)  # fmt: skip
+def test_a_change_that_is_no_plain_value_is_a_short_sentence(text):
+    with pytest.raises(BenchError) as refused:
+        parse_changes([text])
+    assert refused.value.what.startswith("--set ")
+    assert len(str(refused.value)) < 900
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("256", 256), ("no", False), ("a=b", "a=b")])
+def test_a_plain_value_is_taken(text, value):
+    assert parse_changes([f"x={text}"]) == {"x": value}
+
+
+@pytest.mark.parametrize(
+    "change", ["train_iterations=1000000000000", "train_iterations=0", "batch_size=1e30"]
+)
+def test_a_step_count_out_of_range_is_a_sentence(bench, change):
+    code, out, err = bench("run", *GRID, "--set", change)
+    assert (code, out) == (2, "")
+    assert "--set" in err
