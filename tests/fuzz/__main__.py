@@ -23,7 +23,7 @@ from tests.fuzz.process import LIMIT_SECONDS
 from tests.fuzz.worker import TARGETS
 
 HERE = Path(__file__).resolve().parents[2]
-SHARES = {"hdf5": 30, "yaml": 12, "stores": 25, "checkpoints": 10, "weights": 3, "commands": 17, "http": 3}
+SHARES = {"hdf5": 31, "yaml": 12, "stores": 25, "checkpoints": 12, "weights": 2, "commands": 17, "http": 1}
 """Of a hundred inputs."""
 INPUTS, SEED, PROCESSES = 20_000, 1, 2
 _COPIED = (

@@ -542,7 +542,8 @@ for _name in (*FIELDS, "timeouts"):
     if _name != "timeouts":
         _NAMED[f"no {_name}"] = "refused", _edited(lambda file, _, name=_name: file.__delitem__(name))
     for _kind, _change in _ODD_TYPES.items():
-        _NAMED[f"{_name} as {_kind}"] = "refused", _change(_name)
+        # A flag is an enumeration to h5py; of another one its numbers may be taken.
+        _NAMED[f"{_name} as {_kind}"] = "either" if _kind == "enumeration" else "refused", _change(_name)
     _NAMED[f"{_name} as a scalar"] = "refused", _field(_name, lambda values, _: values.flat[0])
     _NAMED[f"{_name} as nothing"] = "refused", _field(_name, lambda values, _: h5py.Empty("f4"))
     _NAMED[f"{_name} of shape (R, 1, 1)"] = (

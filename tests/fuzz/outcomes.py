@@ -93,6 +93,8 @@ class Ended:
     output: str
     errors: str
     seconds: float
+    busy_seconds: float
+    """Of processor time."""
     changed: tuple[str, ...]
     """Files that came, changed or went, without those that may."""
 
@@ -118,7 +120,7 @@ def judged(case: Case, ended: Ended, usual_output: str | None = None) -> Outcome
     if ended.hung:
         return Outcome(HANG, _innermost(text) or "?", f"still running after {ended.seconds:.0f} s")
     if ended.code < 0:
-        return Outcome(CRASH, f"signal {-ended.code} {_innermost(text)}", last)
+        return Outcome(CRASH, f"signal {-ended.code} {_innermost(text)}", _first(ended.errors))
     if ended.code == 70 or (
         "Traceback (most recent call last)" in text and ended.code not in (0, WRONG_CODE)
     ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import functools
-import gc
 import hashlib
 import io
 import os
@@ -60,18 +59,18 @@ def run_case(case: Case, place: Place, limit: float = LIMIT_SECONDS) -> Ended:
     process = os.fork()
     if process == 0:
         _be_the_child(case, place, *told)
-    code, hung = _awaited(process, limit)
+    code, hung, busy = _awaited(process, limit)
     seconds = time.monotonic() - began
     after = dict(_files(place.root))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     allowed = case.may_change + ALWAYS
     unexpected = tuple(name for name in changed if not any(fnmatch(name, pattern) for pattern in allowed))
     output, errors = (_text(path) for path in told)
-    return Ended(code, hung, output, errors, seconds, unexpected)
+    return Ended(code, hung, output, errors, seconds, busy, unexpected)
 
 
-def _awaited(process: int, limit: float) -> tuple[int, bool]:
-    """(exit code, or minus the signal; whether it had to be ended)."""
+def _awaited(process: int, limit: float) -> tuple[int, bool, float]:
+    """(exit code, or minus the signal; whether it had to be ended; seconds of processor time)."""
     handle, hung = os.pidfd_open(process), False
     if not select.select([handle], [], [], limit)[0]:
         hung = True
@@ -80,10 +79,10 @@ def _awaited(process: int, limit: float) -> tuple[int, bool]:
         if not select.select([handle], [], [], 2.0)[0]:
             os.kill(process, signal.SIGKILL)
     os.close(handle)
-    _, status = os.waitpid(process, 0)
+    _, status, used = os.wait4(process, 0)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process, signal.SIGKILL)  # whatever it started
-    return os.waitstatus_to_exitcode(status), hung
+    return os.waitstatus_to_exitcode(status), hung, used.ru_utime + used.ru_stime
 
 
 def _be_the_child(case: Case, place: Place, output: Path, errors: Path) -> NoReturn:
@@ -125,9 +124,11 @@ def _run(case: Case) -> int:
 
 def forget_files() -> None:
     """Drop what functions of the product remember of the files of the installation."""
-    for one in gc.get_objects():
-        if isinstance(one, functools._lru_cache_wrapper) and one.__module__.startswith("bench"):
-            one.cache_clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("bench."):
+            for one in vars(module).values():
+                if isinstance(one, functools._lru_cache_wrapper):
+                    one.cache_clear()
 
 
 def _redirect(output: Path, errors: Path, encoding: str) -> None:
