@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 
 from tests.fuzz.material import make_material
 from tests.fuzz.outcomes import BAD, KINDS
@@ -95,13 +96,13 @@ def _inputs(options: argparse.Namespace) -> list[tuple[str, int]]:
     return spread(options.inputs, shares)
 
 
-def spread(count: int, shares: dict[str, int]) -> list[tuple[str, int]]:
-    """(target, number) of `count` inputs, each target having its share."""
-    total = sum(shares.values())
-    counts = {target: max(1, round(count * share / total)) for target, share in shares.items()}
-    inputs = [
-        (number / counts[target], target, number) for target in counts for number in range(counts[target])
-    ]
+def spread(count: int, shares: dict[str, int], of: int | None = None) -> list[tuple[str, int]]:
+    """(target, number) of `count` inputs, each target having its share; drawn from the first `of` of them."""
+    total, inputs = sum(shares.values()), []
+    for target, share in shares.items():
+        wanted, there = (max(1, round(size * share / total)) for size in (count, of or count))
+        numbers = sorted(Random(target).sample(range(there), wanted))
+        inputs += [(place / wanted, target, number) for place, number in enumerate(numbers)]
     return [(target, number) for _, target, number in sorted(inputs)]
 
 

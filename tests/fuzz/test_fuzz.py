@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.__main__ import HERE, SHARES, findings, fuzz, spread, table
+from tests.fuzz.__main__ import INPUTS as ALL
 from tests.fuzz.outcomes import (
     ACCEPTED,
     BAD,
@@ -37,7 +38,7 @@ INPUTS = 1000
 
 def test_a_thousand_inputs_end_as_they_should(tmp_path):
     processes = min(4, len(os.sched_getaffinity(0)))
-    found = list(fuzz(tmp_path, spread(INPUTS, SHARES), HERE, processes=processes))
+    found = list(fuzz(tmp_path, spread(INPUTS, SHARES, of=ALL), HERE, processes=processes))
     bad = [one for one in found if one["kind"] in BAD]
     assert {one["target"] for one in found} == set(TARGETS)
     assert not bad, f"\n{findings(found)}\n{table(found)}"
@@ -174,3 +175,10 @@ def test_every_target_has_its_share_and_begins_with_its_first_numbers():
         numbers = [number for name, number in inputs if name == target]
         assert numbers == list(range(len(numbers)))
         assert numbers
+
+
+def test_a_part_of_the_inputs_is_drawn_from_all_of_them():
+    part, whole = spread(INPUTS, SHARES, of=ALL), spread(ALL, SHARES)
+    assert len(set(part)) == len(part) == len(spread(INPUTS, SHARES))
+    assert set(part) < set(whole)
+    assert part == spread(INPUTS, SHARES, of=ALL)
