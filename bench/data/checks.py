@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,17 +56,21 @@ def replace_by(task: Task) -> str:
     return f"Move the file away. {obtain(task)}"
 
 
-def read_columns(file: DatasetFile, task: Task) -> dict[str, np.ndarray]:
+def read_columns(file: DatasetFile, task: Task, without: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """The columns that a file has, by name: numbers as float32, flags as bool, each checked.
 
     Shapes and sizes are checked before anything is read.
+
+    Parameters
+    ----------
+    without : columns to leave alone.
 
     Raises
     ------
     BenchError : a column is missing, has another shape, type or length than the task's, or a value that
         cannot be; the message names the first row where it is.
     """
-    there = [column for column in COLUMNS if column.name in file]
+    there = [column for column in COLUMNS if column.name not in without and column.name in file]
     missing = [column.name for column in COLUMNS if not column.optional and column not in there]
     if missing:
         needed = ", ".join(column.name for column in COLUMNS if not column.optional)

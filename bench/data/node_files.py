@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data.hdf5 import sha256_of_file
 from bench.data.paths import data_folder
-from bench.errors import WorkFailedError
+from bench.errors import BenchError, WorkFailedError
 from bench.files import sha256_of, written_whole
 from bench.store.process_lock import locked
 
@@ -45,7 +45,11 @@ def local_file(task: str, sha256: str, candidates: Sequence[Path], fetch: Fetch)
 
 
 def _is_at(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_of_file(path) == sha256
+    try:
+        return path.is_file() and sha256_of_file(path) == sha256
+    except BenchError:
+        # What cannot be read is not what is looked for; there may be another, and else it is fetched.
+        return False
 
 
 @contextmanager

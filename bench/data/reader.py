@@ -5,10 +5,11 @@ i except where an episode ends, which `timeouts` says or a count of steps. *Read
 mirrors and people who dump `qlearning_dataset` write them: `next_observations` holds the next observation of
 every row, and the rows need not follow one another.
 
-`next_observations` without `timeouts` means ready-made transitions. D4RL's locomotion files have both: there
-`next_observations` repeats the next row, and the papers' code never looks at it, so they are rows. Where the
-two contradict each other inside an episode, nobody can say which is meant, and the file is refused; D4RL's
-own files, known by their SHA-256, are rows whatever they hold.
+`next_observations` means ready-made transitions where there are no `timeouts`, or none that is set and rows
+that do not follow one another (of a dump, the rows that were cut are gone). D4RL's locomotion files have
+both: there `next_observations` repeats the next row, and the papers' code never looks at it: they are rows.
+Where the two contradict each other inside an episode, nobody can say which is meant, and the file is refused;
+D4RL's own files, known by their SHA-256, are rows whatever they hold.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def opened_dataset(path: Path, task: Task) -> Iterator[DatasetFile]:
 
 def read_rows(file: DatasetFile, task: Task) -> RawDataset:
     """What is trained on of a file that is held open; raises as `read_file`."""
-    columns = read_columns(file, task)
-    successors = None if task.generated else _successors(columns, file, task)
+    columns = read_columns(file, task, without=_not_looked_at(file, task))
+    successors = _successors(columns, file)
     raw = RawDataset(
         name=task.name,
         horizon=task.horizon,
@@ -75,17 +76,24 @@ def read_rows(file: DatasetFile, task: Task) -> RawDataset:
     return raw
 
 
-def _successors(columns: dict[str, np.ndarray], file: DatasetFile, task: Task) -> np.ndarray | None:
+def _not_looked_at(file: DatasetFile, task: Task) -> tuple[str, ...]:
+    """Columns that mean nothing: D4RL's own files are rows, and one-step problems have no successors."""
+    successors, known = "next_observations", known_file(task)
+    if task.generated or (successors in file and known is not None and file.sha256 == known.sha256):
+        return (successors,)
+    return ()
+
+
+def _successors(columns: dict[str, np.ndarray], file: DatasetFile) -> np.ndarray | None:
     """The next observations of ready-made transitions; None where the next row holds them."""
     successors, timeouts = columns.get("next_observations"), columns.get("timeouts")
-    known = known_file(task)
-    if successors is None or (known is not None and file.sha256 == known.sha256):
-        return None
-    if timeouts is None:
+    if successors is None or timeouts is None:
         return successors
     following = columns["observations"][1:]
     same = np.isclose(successors[:-1], following, SUCCESSOR_TOLERANCE, SUCCESSOR_TOLERANCE).all(axis=1)
     contradicting = ~same & ~(columns["terminals"] | timeouts)[:-1]
+    if contradicting.any() and not timeouts.any():
+        return successors
     if contradicting.any():
         row = int(np.argmax(contradicting))
         raise BenchError(

@@ -34,7 +34,12 @@ def test_a_candidate_is_used_for_its_content_not_for_its_name(tmp_path, folder):
     other.write_bytes(CONTENT[:-1] + b"?")
     shorter.write_bytes(CONTENT[:-1])
     right.write_bytes(CONTENT)
-    assert local_file(*WANTED, [tmp_path / "missing", tmp_path, other, shorter, right], never) == right
+    endless, pipe = tmp_path / "endless", tmp_path / "pipe"
+    endless.touch()
+    os.truncate(endless, 10**12)
+    os.mkfifo(pipe)
+    wrong = [tmp_path / "missing", tmp_path, other, shorter, endless, pipe]
+    assert local_file(*WANTED, [*wrong, right], never) == right
     assert not folder.exists()
 
 

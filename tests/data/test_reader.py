@@ -223,6 +223,12 @@ class TestReadyMadeTransitions:
         monkeypatch.setattr(reader, "known_file", lambda task: known)
         assert read_file(path, hopper()).next_observations is None
 
+    def test_timeouts_none_of_which_is_set_say_nothing(self, tmp_path):
+        """Cut rows dropped from every column, as a dump of all of them has it."""
+        made = self.made(columns()) | {"timeouts": np.zeros(38, bool)}
+        transitions = transitions_of(read_file(write(tmp_path / "hopper.hdf5", made), hopper()), hopper())
+        np.testing.assert_array_equal(transitions.next_observations, made["next_observations"])
+
     @pytest.mark.parametrize(
         "successors",
         [
