@@ -30,6 +30,8 @@ TIMEOUTS = (10, 60)
 """Seconds to connect and between two pieces, so that being offline is found out soon."""
 CHUNK = 1 << 20
 """Bytes per piece."""
+MOST_NAMED = 3
+"""Files of a folder that are named though they are not the one looked for."""
 
 
 @dataclass(frozen=True)
@@ -151,36 +153,45 @@ class _Attempt:
             if not own:  # The data folder need not be there yet.
                 self.reasons.append(f"{folder}: {error.strerror}")
             return None
+        reasons = []
         for path in found:
             if path == self._path:
                 continue
             try:
-                difference = _difference(path, self._known) if self._known else None
-            except OSError as error:
-                self.reasons.append(f"{path}: {error.strerror}")
-                continue
-            if difference:
-                where = f"; to use it all the same, move it to {self._path}" if own else ""
-                self.reasons.append(f"there is {path}, but it is {difference}{where}")
-            elif self._known is None and own:
-                self.reasons.append(f"there is {path}: if it is the file, move it to {self._path}")
-            else:
-                self._take_local(path)
-                return str(path)
+                reason = self._doubt(path, own=own)
+                if reason is None:
+                    self._take_local(path)
+                    return str(path)
+            except BenchError as error:
+                reason = f"{path}: {error.what} {error.why}".rstrip()
+            reasons.append(reason)
         if not found and not own:
-            self.reasons.append(
-                f"{folder}: holds no {self._dataset.file_name}, nor its content by another name"
-            )
+            name = self._dataset.file_name
+            reasons.append(f"{folder}: holds no {name}, nor its content by another name")
+        if len(reasons) > MOST_NAMED:
+            reasons[MOST_NAMED:] = [f"{folder}: holds {len(reasons) - MOST_NAMED} more of the kind"]
+        self.reasons += reasons
         return None
+
+    def _doubt(self, path: Path, *, own: bool) -> str | None:
+        """Why a file is not taken; None where it is the known one, or one that a mirror names so."""
+        if self._known is None:
+            return f"there is {path}: if it is the file, move it to {self._path}" if own else None
+        try:
+            difference = _difference(path, self._known)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        if difference is None:
+            return None
+        where = f"; to use it all the same, move it to {self._path}" if own and h5py.is_hdf5(path) else ""
+        return f"there is {path}, but it is {difference}{where}"
 
     def _take_local(self, source: Path) -> None:
         """Link the file to its place, which takes neither room nor time, or copy it."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            os.link(source.resolve(), self._path)
-        except OSError:  # Another disk, a file system without links, or another file at its place.
-            with source.open("rb") as opened:
-                self._take(lambda file: shutil.copyfileobj(opened, file, CHUNK))
+        if self._known is not None and _linked(source, self._path):
+            return
+        with source.open("rb") as opened:
+            self._take(lambda file: shutil.copyfileobj(opened, file, CHUNK))
 
     def _take(self, write: Callable[[_Counted], None]) -> None:
         """Have the file written, and let it have its name if it is the known one."""
@@ -210,6 +221,16 @@ class _Counted:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def _linked(source: Path, path: Path) -> bool:
+    """Whether the file could be linked: not to another disk, on some file systems, or over another file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source.resolve(), path)
+    except OSError:
+        return False
+    return True
 
 
 def _download(url: str, file: _Counted) -> None:

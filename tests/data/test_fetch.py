@@ -177,10 +177,13 @@ def test_a_file_whose_hash_is_not_the_known_one_is_refused_with_both_hashes(fold
 
 def test_a_file_of_no_known_hash_must_at_least_be_the_tasks(folder, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "known_file", lambda task: None)
+    other = write(tmp_path / "mnt" / PLAIN, columns(observation_dim=17, action_dim=6))
+    monkeypatch.setenv("BENCH_D4RL_MIRRORS", str(other.parent))
     server = serve(it="whole")
-    server.content = write(tmp_path / "other.hdf5", columns(observation_dim=17, action_dim=6)).read_bytes()
-    with pytest.raises(WorkFailedError, match="another task's file"):
+    server.content = other.read_bytes()
+    with pytest.raises(WorkFailedError) as caught:
         fetch.fetch(task_at(server, "it"))
+    assert caught.value.why.count("another task's file") == 2
     assert files_in(folder) == []
 
 
@@ -262,6 +265,16 @@ def test_a_file_under_a_neighbouring_name_is_never_taken_by_its_name_but_said(fo
         assert f"there is {path}, but it is another file" in caught.value.why
     assert f"move it to {folder / PLAIN}" in caught.value.why
     assert sorted(files_in(folder)) == sorted([beside, below])
+
+
+def test_of_many_wrong_files_a_few_are_named_and_what_is_no_dataset_is_not_offered(folder, serve):
+    for number in range(5):
+        placed(b"no dataset", folder / str(number) / PLAIN)
+    with pytest.raises(WorkFailedError) as caught:
+        fetch.fetch(task_at(serve(), "it"))
+    assert caught.value.why.count("there is") == 3
+    assert f"{folder}: holds 2 more of the kind." in caught.value.why
+    assert "move it" not in caught.value.why
 
 
 def test_a_file_on_another_disk_is_copied(folder, whole, monkeypatch):
