@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,8 @@ class CheckpointFolder:
         digest = hashlib.sha256(checkpoint.content).hexdigest()
         newest = _Generation(number, _state_name(number), digest, checkpoint.host)
         text = self._pointer([newest, *previous])
+        for name in (newest.file, PREVIOUS, POINTER):
+            _make_way(self.folder / name)
         with written_whole(self.folder / newest.file) as temporary:
             temporary.write_bytes(checkpoint.content)
         if known:
@@ -127,7 +131,8 @@ class CheckpointFolder:
         """Delete the folder's checkpoints; the stack is complete."""
         # The reserve goes first: alone it would be taken for what is left of a damaged checkpoint.
         for path in (self.folder / PREVIOUS, self.folder / POINTER, *self._files()):
-            path.unlink(missing_ok=True)
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
@@ -188,7 +193,11 @@ class CheckpointFolder:
                 raise _UnfitError("is of another version of bench")
             if found["identity"] != self.identity:
                 raise _UnfitError("belongs to another stack")
-            return [_Generation(**entry) for entry in found["generations"]]
+            generations = [_Generation(**entry) for entry in found["generations"]]
+            numbers = [generation.number for generation in generations]
+            if not numbers or numbers != sorted(set(numbers), reverse=True):
+                raise ValueError("it does not name its checkpoints from the newest on")
+            return generations
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise _UnreadableError("is damaged (it does not hold what a checkpoint does)") from error
 
@@ -218,6 +227,17 @@ def _content(path: Path) -> bytes:
         raise FileNotFoundError(path) from error
     except OSError as error:
         raise _UnreadableError(f"cannot be read ({error.strerror})") from error
+
+
+def _make_way(path: Path) -> None:
+    """Rename what is no file where one is to be written, a folder or a link: it may be somebody's."""
+    try:
+        if stat.S_ISREG(path.lstat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    asides = (path.with_name(f"{path.name}.aside-{number}") for number in count(1))
+    path.rename(next(aside for aside in asides if not os.path.lexists(aside)))
 
 
 def _own_copy(tensor: Tensor) -> Tensor:

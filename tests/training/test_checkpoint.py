@@ -232,6 +232,10 @@ ODD_POINTERS = {
     "no generations": signed({"format": 2, "identity": "a"}),
     "a generation that is a text": signed(WHOLE | {"generations": ["state-1.safetensors"]}),
     "generations that are a number": signed(WHOLE | {"generations": 1}),
+    "nothing": signed(WHOLE | {"generations": []}),
+    "the older one first": signed(
+        WHOLE | {"generations": [ENTRY, ENTRY | {"number": 2, "file": "state-2.safetensors"}]}
+    ),
     "a number as text": signed(WHOLE | {"generations": [ENTRY | {"number": "1"}]}),
     "a path elsewhere": signed(WHOLE | {"generations": [ENTRY | {"file": "../state-1.safetensors"}]}),
     "another file of the folder": signed(WHOLE | {"generations": [ENTRY | {"file": "checkpoint.json"}]}),
@@ -292,6 +296,13 @@ def test_what_is_no_file_is_said_and_the_one_before_is_used(tmp_path, name, inst
     assert checkpoint.host == {"number": 0}
     assert len(complaints) == 1
     assert f"{name} is no file" in complaints[0]
+    for number in (2, 3):
+        folder.save(Checkpoint.of(tensors(number), {"number": number}))
+    assert CheckpointFolder(tmp_path, "a").load()[0].host == {"number": 3}
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(name)]
+    assert name != "checkpoint.json" or sorted(left) == [name, f"{name}.aside-1"]
+    folder.remove()
+    assert not (tmp_path / "checkpoint.json").exists()
 
 
 def test_a_missing_pointer_is_said_where_there_was_one(tmp_path):
