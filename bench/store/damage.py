@@ -35,6 +35,13 @@ def damage(place: str, error: DamagedCellError, engine: Engine | None) -> Damage
     return DamagedStoreError(f"store {place} is damaged", f"{where} {told(error)}.")
 
 
+def damaged_cells(engine: Engine) -> Iterator[str]:
+    """Every cell of a store that holds what bench does not write, in a sentence each; reads all of it."""
+    with engine.connect() as connection, _any_text(connection):
+        for where, error in _all_damage(connection):
+            yield f"{where} {told(error)}."
+
+
 def told(error: DamagedCellError) -> str:
     """What is wrong, to be read after the cell's name."""
     text = repr(error.value)

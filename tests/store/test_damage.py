@@ -325,6 +325,24 @@ def test_a_writer_that_meets_a_damaged_cell_says_it(copy: Path):
             writer.plan([trial_record(seed) for seed in range(3)])
 
 
+def test_all_damaged_cells_are_told_on_request(copy: Path, capsys: pytest.CaptureFixture[str]):
+    command = ["db", "info", "--check", "--store", str(copy)]
+    with pytest.raises(SystemExit) as ended:
+        bench.cli.main(command)
+    assert ended.value.code == 0
+    assert "Every cell holds what bench writes there." in capsys.readouterr().out
+    put(copy, "notes", "text", NOT_UTF8)
+    put(copy, "episodes", "length", -1, "evaluation_id = 1")
+    put(copy, "trials", "score_is_nan", 1, "id = 1")
+    with pytest.raises(SystemExit) as ended:
+        bench.cli.main(command)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said.count("Column 'length' of table 'episodes'") == 3
+    assert "Column 'text' of table 'notes', row 1, holds 'A\\udcff', not text." in said
+    assert "Table 'trials', row 1, holds 9.2, not -Infinity" in said
+
+
 def test_a_whole_store_is_read_whole(whole: Path):
     with open_store(whole, read_only=True) as store:
         assert sum(len(rows_of(store, table)) for table in TABLES) > 20
