@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -29,6 +30,8 @@ LONGEST_BASE = 28
 """Bytes of a temporary folder's path, so that Ray's sockets below it stay within the 107 that a socket's may
 have."""
 LONGEST_REASON = 300
+LEAST_FREE_BYTES = 20e6
+LEAST_FILES = 256
 
 
 @contextmanager
@@ -197,10 +200,21 @@ def _shorten_the_end() -> None:
 def _not_started(error: Exception) -> BenchError:
     return BenchError(
         "Ray does not start on this machine",
-        _reason(error),
+        " ".join([_reason(error), *_shortages()]),
         "Its files go to the folder that RAY_TMPDIR names (a short path, some 100 MB free), else to that of"
         " temporary files. Without Ray: add --executor local.",
     )
+
+
+def _shortages() -> Iterator[str]:
+    """What this machine lacks that Ray itself waits for in vain, without a word."""
+    with suppress(OSError):
+        free = shutil.disk_usage(_base()).free
+        if free < LEAST_FREE_BYTES:
+            yield f"Only {free / 1e6:.1f} MB are free in {_base()}."
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < LEAST_FILES:
+        yield f"A process may open only {files} files here (ulimit -n)."
 
 
 def _reason(error: Exception) -> str:

@@ -108,19 +108,11 @@ def test_a_worker_killed_too_often_fails_its_trials_and_no_others(tiny_data, tmp
     assert "1 trials: 1 finished" in output
 
 
-def press_ctrl_c(pid):
-    """As a terminal does: the signal goes to the whole process group."""
-    os.killpg(pid, signal.SIGINT)
-
-
-def terminate(pid):
-    """As `kill` and `timeout` do."""
-    os.kill(pid, signal.SIGTERM)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [press_ctrl_c, terminate])
-def test_a_run_that_is_told_to_end_saves_every_stack(end, tiny_data, tmp_path):
+@pytest.mark.parametrize("whom", [os.kill, os.killpg])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_saves_every_stack(number, whom, tiny_data, tmp_path):
+    """Also where the signal goes to all its processes, as a terminal and `timeout` send it."""
     store = tmp_path / "bench.sqlite"
     command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", *STACKS,
                     train_iterations=2500)  # fmt: skip
@@ -128,9 +120,9 @@ def test_a_run_that_is_told_to_end_saves_every_stack(end, tiny_data, tmp_path):
     while not any(tmp_path.glob("checkpoints/*/checkpoint.json")):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
-    end(process.pid)
+    whom(process.pid, number)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
+    assert process.returncode == 128 + number, output
     assert "Traceback" not in output
     ended = rows(store, "SELECT DISTINCT outcome FROM executions")
     assert ended == [("stopped",)]
