@@ -139,7 +139,11 @@ class Desk:
         hashes = f"Source files: SHA-256 {worker.code_sha256[:12]} there, {self._code[:12]} here."
         if worker.hostname == socket.gethostname():
             what = "the code of bench has changed since this run began"
-            raise BenchError(what, hashes, "Give the same command again to go on with the code as it is now.")
+            advice = (
+                "Give the same command again to go on with the code as it is now. If that does not help, the"
+                " workers find another bench than this driver: install the same for both."
+            )
+            raise BenchError(what, hashes, advice)
         raise BenchError(
             f"the worker on {worker.hostname} runs other code than this driver",
             hashes,

@@ -110,7 +110,7 @@ def test_a_worker_killed_too_often_fails_its_trials_and_no_others(tiny_data, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", [os.kill, os.killpg])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
 def test_a_run_that_is_told_to_end_saves_every_stack(number, whom, tiny_data, tmp_path):
     """Also where the signal goes to all its processes, as a terminal and `timeout` send it."""
     store = tmp_path / "bench.sqlite"
