@@ -52,6 +52,8 @@ app = typer.Typer(
     name="bench",
     help="Reproduces the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database.",
     no_args_is_help=True,
+    epilog="Exit codes: 0 done; 1 something ran and failed, or was not reproduced; 2 the request was wrong; "
+    "70 a defect of bench; 130 interrupted.",
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
