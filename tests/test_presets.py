@@ -187,7 +187,8 @@ def test_every_method_has_its_authors_epsilon(method, task, epsilon, layers):
     """flax's for BDPO (V_n always, Q on AntMaze), torch's for DTQL and SRPO; each where a preset says so."""
     values = load_preset(method, CATALOG.task(task)).values
     assert values.get("layer_norm_epsilon") == epsilon
-    networks = build(method, Dimensions(11, 3), values, (0,)).networks
+    narrow = values | {name: 8 for name in values if name.endswith("_width")}
+    networks = build(method, Dimensions(11, 3), narrow, (0,)).networks
     online = [network for name, network in networks.items() if not name.startswith("target_")]
     norms = [one for network in online for one in network.modules() if isinstance(one, LayerNorm)]
     assert len(norms) == layers
