@@ -221,10 +221,10 @@ def _value(parameter: Any, random: Random) -> str:
         return random.choice(_WORDS[parameter.name])
     if parameter.name in _REAL_WORK:
         return random.choice(_LONG_WORK)
-    kind = parameter.type.name
+    kind = str(parameter.type_descriptor.annotation)
     if "int" in kind or "float" in kind:
         return random.choice(_NUMBERS)
-    if parameter.name in ("out", "margins", "config") or kind in ("path", "file"):
+    if parameter.name in ("out", "margins", "config") or "Path" in kind:
         return random.choice(_PATHS)
     return random.choice((*ODD_TEXTS, *_PATHS)).replace("\x00", "")
 

@@ -12,7 +12,7 @@ from random import Random
 import h5py
 import numpy as np
 
-from tests.fuzz.material import D4RL_FILE, D4RL_TASK, ROWS, TASK
+from tests.fuzz.material import D4RL_FILE, D4RL_TASK, ROWS, SIZES, TASK
 from tests.fuzz.mutation import damaged
 from tests.fuzz.outcomes import Case, Place
 
@@ -37,6 +37,8 @@ def make(number: int, place: Place, random: Random) -> Case:
     names = [name for name in names if "pipe" not in name]
     name = random.choice(names)
     expect, lay = _NAMED[name]
+    if random.random() < 0.03:
+        return _trained(name, expect, lay, place, random)
     again = random.choice([other for other in names if _NAMED[other][0] != "accepted"])
     if random.random() < 0.5 or _NAMED[again][1].__name__ == "lay_path" or lay.__name__ == "lay_path":
         return _case(name, expect, lay, place, random, random.randrange(3))
@@ -44,7 +46,7 @@ def make(number: int, place: Place, random: Random) -> Case:
     def both(path: Path, random: Random) -> None:
         lay(path, random)
         # The first change may have left nothing for the second: an input all the same.
-        with suppress(OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError):
+        with suppress(OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError):
             _NAMED[again][1](path, random)
 
     return _case(f"{name}; {again}", "either", both, place, random, random.randrange(3))
@@ -76,6 +78,19 @@ def _case(name: str, expect: str, lay: Callable, place: Place, random: Random, u
     said = "" if expect == "refused" else _SAYS.get(name, "")
     same = expect == "accepted" and under == 0
     return Case(name, ["data", "info", task], expect, MAY_CHANGE, must_say=said, same_output=same)
+
+
+def _trained(name: str, expect: str, lay: Callable, place: Place, random: Random) -> Case:
+    """The file is trained on, for a second."""
+    lay(_good_file(place, d4rl=False), random)
+    sets = [
+        f"--set={key}={value}"
+        for key, value in (SIZES | {"pretrain_iterations": 5, "train_iterations": 10}).items()
+    ]
+    grid = ["run", "--tasks", TASK, "--algos", "dtql", "--seeds", "0", "--evals", "1", "--episodes", "1"]
+    written = ("work/r.sqlite*", "work/weights*", "work/checkpoints*", "work/drivers*")
+    command = [*grid, *sets, "--executor", "local", "--store", "r.sqlite"]
+    return Case(f"{name}, trained on", command, expect, (*MAY_CHANGE, *written))
 
 
 def _damaged(place: Place, random: Random) -> Case:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 
@@ -63,14 +63,24 @@ _COMMANDS: tuple[tuple[int, list[str], tuple[str, ...], bool], ...] = (
     (3, ["run", "--suite", "quickstart", "--executor", "local", "--dry-run"], (), True),
 )  # fmt: skip
 _FRAMES = ("scores", "timings", "provenance", "evaluations", "episodes")
-_MERGED = ("work/weights", "work/weights/*.safetensors", *WRITTEN)
+_MERGED = (
+    "into.sqlite",
+    "into.sqlite-shm",
+    "into.sqlite-wal",
+    "into.sqlite.lock",
+    "weights/*.safetensors",
+    "drivers*",
+)
+"""What a merge may change where it brings another store to. No journal is left behind."""
 
 
 def make(number: int, place: Place, random: Random) -> Case:
     """Input `number` of this target."""
     names = list(_NAMED)
-    if number < len(names):
-        return _case(names[number], _NAMED[names[number]], place, random)
+    if number < 4 * len(names):
+        # Each under several commands.
+        name = names[number % len(names)]
+        return _case(name, _NAMED[name], place, random)
     kind = random.random()
     if kind < 0.55:
         return _case("", _wrong_cell, place, random)
@@ -88,16 +98,21 @@ def _case(name: str, lay: Callable[[Path, Random], str | None], place: Place, ra
     (place.work / "nightly.yaml").write_text(NIGHTLY)
     name = lay(store, random) or name
     expect = "refused" if name in _NEVER_RIGHT else "either"
-    if random.random() < 0.08:
+    if random.random() < (0.5 if name in _HOSTILE_PATHS else 0.08):
         shutil.copytree(place.material / "stores" / "weights", place.outside / "own" / "weights")
         into = place.outside / "own" / "into.sqlite"
         shutil.copy(place.material / "stores" / "other.sqlite", into)
-        may = tuple(f"outside/own/{end}" for end in ("into.sqlite*", "weights/*.safetensors", "drivers*"))
+        may = tuple(f"outside/own/{end}" for end in _MERGED)
         command = ["db", "merge", str(into), str(store)]
         if random.random() < 0.3:
             command.append("--leave-out-conflicts")
         return Case(f"{name}, merged", command, expect, (*may, *MAY_CHANGE))
-    _, command, writes, person = random.choices(_COMMANDS, [share for share, *_ in _COMMANDS])[0]
+    usual = [
+        one for one in _COMMANDS if name not in _HOSTILE_PATHS or one[1][0] in ("evaluate", "explain", "db")
+    ]
+    _, command, writes, person = random.choices(usual, [share for share, *_ in usual])[0]
+    if name in _HOSTILE_PATHS and (command[0] == "evaluate" or "--weights" in command):
+        expect = "refused"
     words = {"{table}": random.choice(_tables(place)), "{frame}": random.choice(_FRAMES)}
     for word, value in words.items():
         command = [part.replace(word, value) for part in command]
@@ -126,13 +141,12 @@ def columns(store: Path) -> dict[str, list[str]]:
 
 def changed(store: Path, *statements: str, values: tuple = ()) -> None:
     """The database after some SQL; constraints are not looked at."""
-    connection = sqlite3.connect(store)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("PRAGMA ignore_check_constraints = ON")
-    for statement in statements:
-        connection.execute(statement, values if "?" in statement else ())
-    connection.commit()
-    connection.close()
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        for statement in statements:
+            connection.execute(statement, values if "?" in statement else ())
+        connection.commit()
 
 
 def _odd_value(random: Random) -> object:
@@ -186,7 +200,7 @@ def _wrong_cell(store: Path, random: Random) -> str:
     try:
         set_cell(store, table, column, value, where)
     except sqlite3.Error:
-        set_cell(store, table, column, "", where)
+        set_cell(store, table, column, 2**40, where)
     return f"{table}.{column} = {type(value).__name__.lstrip('_')}"
 
 
@@ -338,17 +352,22 @@ _NAMED: dict[str, Callable[[Path, Random], str | None]] = {
     "rows negative": _cell("datasets", "rows", -5),
     "rows text": _cell("datasets", "rows", "many"),
 }  # fmt: skip
-for _path in (
+_NOT_OURS = (
     "../outside/stolen.safetensors", "bench.sqlite-journal", "bench.sqlite-wal", "bench.sqlite",
     "weights/../x.safetensors",
     "weights/a/b.safetensors", "/tmp/bench-fuzz-planted.safetensors", "weights", "weights/", "", ".", "..",
     "weights/.",
-    "weights/x", "weights/\x00.safetensors", "weights/a\nb.safetensors", "WEIGHTS/x.safetensors",
-    "./weights/x.safetensors",
-    "weights//x.safetensors", "weights\\x.safetensors", "weights/" + "x" * 300 + ".safetensors",
-    "into.sqlite-journal",
-    "weights/../into.sqlite-journal", "checkpoints/x.safetensors", "/dev/zero", "/dev/stdin", "weights/~",
-    "nightly.yaml",
+    "weights/..", "weights/\x00.safetensors", "into.sqlite-journal", "into.sqlite-wal",
+    "weights/../into.sqlite-journal",
+    "checkpoints/x.safetensors", "/dev/zero", "/dev/stdin", "nightly.yaml", "into.sqlite",
+    "weights/../../outside/precious.txt",
+)  # fmt: skip
+"""Paths of weights that lie elsewhere than in the folder of weights."""
+_HOSTILE_PATHS = {f"weights at {path[:40]!r}" for path in _NOT_OURS}
+for _path in (
+    *_NOT_OURS, "weights/x", "weights/a\nb.safetensors", "WEIGHTS/x.safetensors", "./weights/x.safetensors",
+    "weights//x.safetensors", "weights\\x.safetensors", "weights/" + "x" * 300 + ".safetensors", "weights/~",
+    "weights/\x1b[31m.safetensors", "weights/-rf.safetensors", "weights/.hidden",
 ):  # fmt: skip
     _NAMED[f"weights at {_path[:40]!r}"] = _weights_path(_path)
 

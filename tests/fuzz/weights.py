@@ -79,10 +79,8 @@ def _instead(make_it: object) -> object:
     return lay
 
 
-def _as_type(name: str) -> object:
-    import torch
-
-    return lambda tensors: {key: value.to(getattr(torch, name)) for key, value in tensors.items()}
+def _each(change: object) -> object:
+    return _tensors(lambda tensors: {name: change(value) for name, value in tensors.items()})
 
 
 _NAMED = {
@@ -97,18 +95,16 @@ _NAMED = {
     "a tensor less": _tensors(lambda tensors: dict(list(tensors.items())[1:])),
     "a tensor more": _tensors(lambda tensors: tensors | {"odd": next(iter(tensors.values())).clone()}),
     "tensors renamed": _tensors(lambda tensors: {f"odd.{name}": value for name, value in tensors.items()}),
-    "tensors transposed": _tensors(lambda tensors: {name: value.T if value.ndim > 1 else value for name,
-    value in tensors.items()}),
-    "tensors longer": _tensors(lambda tensors: {name: value.repeat(2,
-    *[1] * (value.ndim - 1)) if value.ndim else value for name, value in tensors.items()}),
-    "tensors scalar": _tensors(lambda tensors: {name: value.flatten()[0] for name, value in tensors.items()}),
-    "not a number": _tensors(lambda tensors: {name: value * float("nan") for name, value in tensors.items()}),
-    "infinite": _tensors(lambda tensors: {name: value + float("inf") for name, value in tensors.items()}),
-    "enormous": _tensors(lambda tensors: {name: value * 1e37 for name, value in tensors.items()}),
-    "integers": _tensors(lambda tensors: _as_type("int32")(tensors)),
-    "double": _tensors(lambda tensors: _as_type("float64")(tensors)),
-    "complex": _tensors(lambda tensors: _as_type("complex64")(tensors)),
-    "booleans": _tensors(lambda tensors: _as_type("bool")(tensors)),
+    "tensors transposed": _each(lambda value: value.transpose(-1, -2) if value.ndim > 1 else value),
+    "tensors longer": _each(lambda value: value.repeat(2, *[1] * (value.ndim - 1)) if value.ndim else value),
+    "tensors scalar": _each(lambda value: value.flatten()[0]),
+    "not a number": _each(lambda value: value * float("nan")),
+    "infinite": _each(lambda value: value + float("inf")),
+    "enormous": _each(lambda value: value * 1e37),
+    "integers": _each(lambda value: value.int()),
+    "double": _each(lambda value: value.double()),
+    "complex": _each(lambda value: value.cfloat()),
+    "booleans": _each(lambda value: value.bool()),
     "an unknown type": _header(lambda header, first: header[first].update(dtype="F128")),
     "offsets beyond": _header(lambda header, first: header[first].update(data_offsets=[0, 2**40])),
     "offsets backwards": _header(lambda header, first: header[first].update(data_offsets=[100, 4])),

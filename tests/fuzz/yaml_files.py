@@ -132,7 +132,7 @@ def _top_odd(value: str) -> Callable[[str, Random], str]:
     """The first key at the top of the file gets another value."""
 
     def change(text: str, _: Random) -> str:
-        found = re.search(r"(?m)^([a-z_]+):", text)
+        found = re.search(r"(?m)^([\w-]+):", text)
         return text[: found.end()] + f" {value}\nodd_rest:" + text[found.end() :]
 
     return change
