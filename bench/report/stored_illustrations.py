@@ -22,6 +22,21 @@ DOMAIN = "bandit"
 ROLE = "illustration"
 """Role of the stored file among a trial's weights."""
 
+_SHAPES = {
+    "actions": ("actions", 2),
+    "data": ("data", 2),
+    "data_reward": ("data",),
+    "truth": ("truth", 2),
+    "grid": ("G*G", 2),
+    "behaviour": ("behaviour", 2),
+    "path": ("T+1", "M'", 2),
+    "action_value": ("G*G",),
+    "value_test": (2,),
+    "targets": ("P", 2),
+    "betas": ("K",),
+    "points": ("K", "P", 2),
+}
+"""Arrays of `Clouds`; what has one letter has one length."""
 _VALUE_AT_STEP = re.compile(r"diffusion_value_(\d+)")
 
 
@@ -52,9 +67,15 @@ def read_clouds(content: bytes) -> Clouds:
     Raises
     ------
     SafetensorError : it is no safetensors file.
-    ValueError : an array that every illustration has is missing.
+    ValueError : an array that every illustration has is missing, or one has another shape.
     """
-    arrays = {name: array.astype(np.float64) for name, array in load(content).items()}
+    try:
+        stored = load(content)
+    except KeyError as error:  # of a kind of number that NumPy does not have
+        raise ValueError(f"it holds numbers of kind {error}") from error
+    if odd := sorted(name for name, array in stored.items() if array.dtype.kind not in "fiub"):
+        raise ValueError(f"{odd[0]} holds {stored[odd[0]].dtype} numbers")
+    arrays = {name: array.astype(np.float64) for name, array in stored.items()}
     values = {
         int(match[1]): arrays.pop(name) for name in list(arrays) if (match := _VALUE_AT_STEP.fullmatch(name))
     }
@@ -62,7 +83,25 @@ def read_clouds(content: bytes) -> Clouds:
     required = {field.name for field in fields(Clouds) if field.default is field.default_factory is MISSING}
     if lacking := sorted(required - known.keys()):
         raise ValueError(f"it has no {', '.join(lacking)}")
-    return Clouds(**known, diffusion_values=dict(sorted(values.items())))
+    clouds = Clouds(**known, diffusion_values=dict(sorted(values.items())))
+    _require_shapes(clouds)
+    return clouds
+
+
+def _require_shapes(clouds: Clouds) -> None:
+    """Hold every array against the shape that `Clouds` gives it; the letters are those there."""
+    sizes: dict[str, int] = {}
+    arrays = {name: getattr(clouds, name) for name in _SHAPES}
+    arrays |= {f"diffusion_value_{step}": values for step, values in clouds.diffusion_values.items()}
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        wanted = _SHAPES.get(name, ("G*G",))
+        found = tuple(sizes.setdefault(size, length) if isinstance(size, str) else size
+                      for size, length in zip(wanted, array.shape, strict=False))  # fmt: skip
+        if array.shape != found or len(found) != len(wanted) or 0 in found:
+            shape = ", ".join(map(str, wanted))
+            raise ValueError(f"{name} has the shape {array.shape}, which is to be ({shape})")
 
 
 def _illustration(store: Store, trial: StoredTrial, clouds: Clouds) -> Illustration:

@@ -1,13 +1,17 @@
 """`bench evaluate`: stored weights judged again in fresh episodes."""
 
+import hashlib
 import sqlite3
 
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from bench.cli import main
 from bench.store.database import open_store
 from bench.store.queries import evaluations
 from tests.execute.tiny import typed
+from tests.store.databases import change
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,39 @@ def test_weights_that_are_not_those_stored_are_refused(bench, store):
     finally:
         weights.write_bytes(content)
     assert len(stored(store)) == count
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda tensors: b"", "They are no safetensors"),
+        (lambda tensors: save(tensors)[:-8], "They are no safetensors"),
+        (lambda tensors: save(dict(list(tensors.items())[1:])), "Names or shapes differ"),
+        (lambda tensors: save(tensors | {"one more": torch.zeros(1)}), "Names or shapes differ"),
+        # Copying alone would stretch it over the whole layer.
+        (lambda tensors: save(tensors | {min(tensors): torch.zeros(1)}), "Names or shapes differ"),
+    ],
+)
+def test_weights_with_the_right_hash_that_are_no_weights_of_the_trial_are_told(bench, store, spoil, told):
+    (weights,) = (store.parent / "weights").iterdir()
+    content, count = weights.read_bytes(), len(stored(store))
+    try:
+        weights.write_bytes(spoil(load(content)))
+        name_hash_of(weights, store)
+        code, out, err = bench("evaluate", 1, "--store", store)
+        assert (code, out) == (2, "")
+        assert "the weights of trial 1 cannot be used" in err
+        assert told in err
+    finally:
+        weights.write_bytes(content)
+        name_hash_of(weights, store)
+    assert len(stored(store)) == count
+
+
+def name_hash_of(weights, store):
+    """Let the store say that the file is what it holds."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    change(str(store), f"UPDATE weights SET sha256 = '{digest}'")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """Illustrations read back from a store: the arrays, the numbers, and files that are not what was stored."""
 
+import hashlib
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
 from bench.catalog import load_catalog
 from bench.report.illustrations import representative
@@ -17,6 +20,7 @@ from tests.report.clouds import (
     toy_run,
     write_clouds,
 )
+from tests.store.databases import change
 from tests.store.samples import trial_record
 
 
@@ -89,6 +93,51 @@ def test_a_missing_file_is_named_and_left_out(stored):
     found = load_illustrations(store, load_catalog())
     assert [item.algorithm for item in found.items] == ["dtql"]
     assert f"weights/{path.name} is missing" in found.unreadable[0]
+
+
+@pytest.mark.parametrize(
+    ("change_arrays", "told"),
+    [
+        (lambda arrays: arrays.pop("truth"), "it has no truth"),
+        (lambda arrays: arrays.update(actions=np.zeros(7)), "actions has the shape (7,), which is to be"),
+        (lambda arrays: arrays.update(actions=np.zeros((7, 3))), "(actions, 2)"),
+        (lambda arrays: arrays.update(data_reward=np.zeros(3)), "data_reward has the shape (3,)"),
+        (lambda arrays: arrays.update(data=np.zeros((0, 2)), data_reward=np.zeros(0)), "(0, 2)"),
+        (lambda arrays: arrays.update(path=np.zeros((0, 3, 2))), "path has the shape (0, 3, 2)"),
+        (lambda arrays: arrays.update(action_value=np.zeros(5)), "action_value has the shape (5,)"),
+        (lambda arrays: arrays.update(diffusion_value_3=np.zeros(5)), "diffusion_value_3 has the shape (5,)"),
+        (lambda arrays: arrays.update(value_test=np.array(1.0)), "value_test has the shape ()"),
+        (lambda arrays: arrays.update(grid=np.zeros((900, 2), np.complex64)), "grid holds complex64 numbers"),
+        (lambda arrays: arrays.clear(), "it has no actions, data, data_reward, grid, truth"),
+    ],
+)
+def test_a_file_with_the_right_hash_and_other_arrays_is_named_and_left_out(
+    stored, folder, change_arrays, told
+):
+    store, (path, _) = stored
+    arrays = load_file(path)
+    change_arrays(arrays)
+    replaced(path, folder, save(arrays))
+    found = load_illustrations(store, load_catalog())
+    assert [item.algorithm for item in found.items] == ["bdpo"]
+    assert told in found.unreadable[0]
+
+
+def test_a_file_with_the_right_hash_that_is_no_safetensors_is_named_and_left_out(stored, folder):
+    store, (path, _) = stored
+    for content in (b"", b"nothing", (2**62).to_bytes(8, "little") + b"{}"):
+        replaced(path, folder, content)
+        found = load_illustrations(store, load_catalog())
+        assert [item.algorithm for item in found.items] == ["bdpo"]
+        assert "is no illustration" in found.unreadable[0]
+
+
+def replaced(path, folder, content):
+    """Put another file in the place of a stored one, and its hash into the store."""
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    name = path.relative_to(folder)
+    change(str(folder / "bench.sqlite"), f"UPDATE weights SET sha256 = '{digest}' WHERE path = '{name}'")
 
 
 def test_figures_show_the_largest_budget_then_released_then_the_latest_settings_and_the_lowest_seed():
