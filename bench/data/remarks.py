@@ -22,7 +22,7 @@ _SHORTFALLS = {
         "not D4RL's own files, and not all of their content could be checked",
     ),
     (False, MISMATCH): ("not what its recipe makes", "not what their recipes make"),
-    (False, UNVERIFIED): ("not checked against its recipe", "not checked against their recipes"),
+    (False, UNVERIFIED): ("not checked in every part", "not checked in every part"),
 }
 """Of one and of several datasets, by whether they are D4RL's and what was found."""
 
@@ -35,6 +35,8 @@ class Remark:
     """Of one of them, or of several: `not D4RL's file`, `not D4RL's files`."""
     datasets: tuple[tuple[str, str], ...]
     """Name, and what differs; empty where nothing can be named."""
+    certain: bool = True
+    """Their scores will not be comparable; otherwise they may not be."""
 
     @property
     def lines(self) -> list[str]:
@@ -42,7 +44,7 @@ class Remark:
         if len(self.datasets) == 1:
             ((name, detail),) = self.datasets
             differs = f" ({detail})" if detail else ""
-            follows = f"its scores will not be comparable; `bench data verify {name}` tells more"
+            follows = f"its {self._consequence}; `bench data verify {name}` tells more"
             return [f"{name}: {self.shortfall}{differs}: {follows}."]
         return [
             f"{self.heading}.",
@@ -55,7 +57,11 @@ class Remark:
         """`9 datasets are not D4RL's files: their scores will not be comparable`."""
         number = len(self.datasets)
         subject, whose = ("1 dataset is", "its") if number == 1 else (f"{number} datasets are", "their")
-        return f"{subject} {self.shortfall}: {whose} scores will not be comparable"
+        return f"{subject} {self.shortfall}: {whose} {self._consequence}"
+
+    @property
+    def _consequence(self) -> str:
+        return f"scores {'will' if self.certain else 'may'} not be comparable"
 
 
 def remarks_on(datasets: Iterable[DatasetRecord]) -> list[Remark]:
@@ -66,15 +72,17 @@ def remarks_on(datasets: Iterable[DatasetRecord]) -> list[Remark]:
         kind = (dataset.name in manifest.files, verification_of(dataset, manifest))
         if kind in found:
             found[kind].append((dataset.name, _difference(dataset, manifest)))
-    return [Remark(_SHORTFALLS[kind][len(alike) > 1], tuple(alike)) for kind, alike in found.items() if alike]
+    return [
+        Remark(_SHORTFALLS[kind][len(alike) > 1], tuple(alike), kind != (False, UNVERIFIED))
+        for kind, alike in found.items()
+        if alike
+    ]
 
 
 def verification_of(dataset: DatasetRecord, manifest: Manifest) -> str:
-    """What a dataset's record says of it; of D4RL's files their hash alone says `verified`."""
+    """What a dataset's record says of it; but `verified` says its hash alone, whatever was written once."""
     known = manifest.files.get(dataset.name)
-    if known is None:
-        return dataset.verification
-    if dataset.sha256 == known.sha256:
+    if known is not None and dataset.sha256 == known.sha256:
         return VERIFIED
     return UNVERIFIED if dataset.verification == VERIFIED else dataset.verification
 
