@@ -42,11 +42,12 @@ class DamagedCellError(Exception):
     Parameters
     ----------
     expected : what it should be, to be read after "not".
+    where : names the cell, where that is known.
     """
 
-    def __init__(self, value: object, expected: str) -> None:
-        super().__init__(value, expected)
-        self.value, self.expected = value, expected
+    def __init__(self, value: object, expected: str, where: str = "A cell") -> None:
+        super().__init__(value, expected, where)
+        self.value, self.expected, self.where = value, expected, where
 
 
 class _Checked(TypeDecorator[Any]):

@@ -31,7 +31,7 @@ class DamagedStoreError(BenchError):
 def damage(place: str, error: DamagedCellError, engine: Engine | None) -> DamagedStoreError:
     """The error for the store at `place`, with table, column and row where `engine` finds them."""
     found = None if engine is None else _first_damage(engine)
-    where, error = found or ("A cell", error)
+    where, error = found or (error.where, error)
     return DamagedStoreError(f"store {place} is damaged", f"{where} {told(error)}.")
 
 
@@ -91,7 +91,8 @@ def require_consistent(row: Mapping[str, Any]) -> None:
         told_twice |= {f"dataset_{name}": dataset.get(name) for name in ("name", "sha256", "rows")}
     for name, value in told_twice.items():
         if value is not None and name in row and row[name] != value:
-            raise DamagedCellError(row[name], f"{value!r}, as its configuration says")
+            where = f"{name.replace('_', ' ').capitalize()} of trial {row['id']}"
+            raise DamagedCellError(row[name], f"{value!r}, as its configuration says", where)
     number_from(row["score"], row["score_is_nan"])
 
 

@@ -51,8 +51,9 @@ def load(connection: Connection, key: TrialKey, place: str, *, ours: bool) -> Tr
     place : how the store is called in messages.
     ours : the store that is merged into; what is read keeps its numbers there.
     """
+    dataset = (Dataset.name.label("dataset_name"), Dataset.sha256.label("dataset_sha256"))
     chosen = (
-        select(Trial.__table__, Dataset.name, Dataset.sha256, Run.hardware)
+        select(Trial.__table__, *dataset, Run.hardware)
         .join(Dataset, Dataset.id == Trial.dataset_id)
         .join(Run, Run.run_id == Trial.run_id)
         .where(is_trial(key))
@@ -63,7 +64,8 @@ def load(connection: Connection, key: TrialKey, place: str, *, ours: bool) -> Tr
     require_consistent(row)
     return TrialContent(
         key=key,
-        facts={name: row[name] for name in _FACTS} | {"dataset": f"{row['name']} {row['sha256']}"},
+        facts={name: row[name] for name in _FACTS}
+        | {"dataset": f"{row['dataset_name']} {row['dataset_sha256']}"},
         planned_at=row["planned_at"],
         outcome={name: row[name] for name in OUTCOME},
         attempts=_attempts(connection, row, ours=ours),

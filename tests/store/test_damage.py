@@ -232,6 +232,22 @@ def test_a_column_that_contradicts_the_configuration_is_said(tmp_path: Path, col
     assert f"holds {value!r}, not" in raised.value.why
 
 
+def test_a_dataset_that_is_not_that_of_a_trial_s_configuration_is_said(tmp_path: Path, capsys):
+    path = tmp_path / "bench.sqlite"
+    data = trial_record().dataset
+    trial = trial_record(0, dataset={"name": data.name, "sha256": data.sha256, "rows": data.rows})
+    with open_store(path) as store, Writer(store) as writer:
+        writer.begin_run(run_record())
+        writer.plan([trial])
+    put(path, "datasets", "rows", 7)
+    for command in (["check"], ["explain", "1"]):
+        with pytest.raises(SystemExit) as ended:
+            bench.cli.main([*command, "--store", str(path)])
+        assert ended.value.code == 2
+        said = "Dataset rows of trial 1 holds 7, not 1000000, as its configuration says."
+        assert said in capsys.readouterr().err
+
+
 def test_a_row_that_belongs_to_nothing_is_said_and_not_left_out(copy: Path):
     put(copy, "trials", "dataset_id", 99, "id = 1")
     with pytest.raises(
