@@ -115,3 +115,16 @@ def test_a_file_that_extends_none_or_names_no_configuration_is_refused(edited):
     assert f"dtql.yaml line {line}: configuration: algorithms has no dtql.DTQLConfigg" in refused()
     line = edited("dtql-kl", "extends: dtql", "extends: dtqll")
     assert f"dtql-kl.yaml line {line}: extends: there is no preset file dtqll.yaml" in refused("dtql-kl")
+
+
+def test_files_that_extend_each_other_are_told(edited):
+    line = edited("dtql", "title:", "extends: dtql-kl\ntitle:")
+    assert "dtql extends dtql-kl itself" in refused()
+    edited("dtql", "extends: dtql-kl", "extends: dtql")
+    assert f"dtql.yaml line {line}: extends: dtql extends dtql itself" in refused()
+
+
+@pytest.mark.parametrize("count", ["true", "-5", "1.5", "100000000000"])
+def test_a_number_of_steps_that_is_none_is_told(edited, count):
+    edited("dtql", "pretrain_iterations: {value: 50_000", "pretrain_iterations: {value: " + count)
+    assert "pretrain_iterations is no number of steps" in refused()

@@ -1,12 +1,14 @@
 """The papers' tables: complete, internally consistent, and corrected where they are not."""
 
 import math
+import shutil
 from collections import defaultdict
 
 import pytest
 
 from bench.catalog import load_catalog
 from bench.errors import BenchError
+from bench.report import paper
 from bench.report.paper import load_paper_table, paper_tables
 
 TABLES = {table_id: load_paper_table(table_id) for table_id in paper_tables()}
@@ -192,3 +194,53 @@ def test_released_is_not_held_against_the_longer_training_of_table_6():
 def test_an_unknown_table_gets_the_nearest():
     with pytest.raises(BenchError, match=r"unknown table 'dtql1'\nDid you mean dtql-1"):
         load_paper_table("dtql1")
+
+
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """Writes other bytes into a copy of the tables, and loads DTQL's first table from it."""
+    shutil.copytree(paper.resource("paper_tables"), tmp_path / "paper_tables")
+    monkeypatch.setattr(paper, "resource", lambda name: tmp_path / name)
+
+    def load(name, old, new):
+        path = tmp_path / "paper_tables" / name
+        content = path.read_bytes()
+        assert old in content
+        path.write_bytes(content.replace(old, new, 1))
+        return load_paper_table("dtql-1")
+
+    return load
+
+
+CELL = b"halfcheetah-medium-v2,BC,42.6,,,,,,"
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        (CELL.replace(b"42.6", b"nan"), "dtql_table1.csv line 2: 'nan' is no number"),
+        (CELL.replace(b"42.6", b"1e400"), "line 2: '1e400'"),
+        (CELL.replace(b"42.6", b"9" * 200_000), "after line 1: field larger"),
+        (CELL.replace(b"42.6", b"9" * 5000), "line 2: '999"),
+        (b"halfcheetah-medium-v2,BC,42.6,,,-3,,,", "line 2: '-3' is no number of seeds"),
+        (b"halfcheetah-medium-v2,BC,42.6,,,0,,,", "no number of seeds"),
+        (CELL + b",", "line 2: wrong number of fields"),
+        (CELL.replace(b"BC", b"B\xff"), "dtql_table1.csv: not UTF-8"),
+        (CELL.replace(b"BC", b'"BC'), "dtql_table1.csv after line"),
+        (CELL.replace(b"BC", b'"B"C'), "dtql_table1.csv after line"),
+    ],
+)
+def test_what_a_table_cannot_hold_is_a_short_sentence_with_its_line(edited, new, told):
+    with pytest.raises(BenchError) as refused:
+        edited("dtql_table1.csv", CELL, new)
+    assert told in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["dtql_table1.csv", "errata.csv"])
+def test_other_columns_and_a_file_that_is_missing_are_told(edited, tmp_path, name):
+    with pytest.raises(BenchError, match=r"csv line 1: the columns are not "):
+        edited(name, b"metric", b"metrics")
+    (tmp_path / "paper_tables" / name).unlink()
+    with pytest.raises(BenchError, match=r"(?s)cannot read .*Install bench again"):
+        load_paper_table("dtql-1")

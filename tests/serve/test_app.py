@@ -5,6 +5,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from bench.errors import BenchError
 from bench.serve.app import App
 from bench.serve.live import LivePage
 
@@ -73,3 +74,27 @@ def test_a_page_elsewhere_that_names_this_machine_is_kept_out(app, host):
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]:8265", "[::1]"])
 def test_this_machine_by_any_of_its_names(app, host):
     assert Result(app, host=host).status == "200 OK"
+
+
+def test_a_defect_is_told_on_the_page_and_its_traceback_in_the_log_alone(caplog):
+    page = LivePage(lambda: "1", lambda: "<body></body>", str)
+
+    def fails():
+        raise KeyError("a secret detail")
+
+    answer = Result(App(page, fails, LOCAL), "/stand")
+    assert answer.status.startswith("500 ")
+    assert answer.body.startswith(b"A defect of bench")
+    assert b"secret" not in answer.body
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "a secret detail" in caplog.text
+
+
+def test_a_store_that_fails_meanwhile_is_trouble_and_no_defect():
+    page = LivePage(lambda: "1", lambda: "<body></body>", str)
+
+    def fails():
+        raise BenchError("the store is gone")
+
+    answer = Result(App(page, fails, LOCAL), "/stand")
+    assert json.loads(answer.body)["trouble"] == "the store is gone"
