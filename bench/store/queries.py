@@ -9,7 +9,20 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Case, ColumnElement, RowMapping, Select, and_, case, func, or_, select, type_coerce
+from sqlalchemy import (
+    Case,
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 
 from bench.errors import BenchError
 from bench.records import FINISHED, DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
@@ -272,7 +285,7 @@ def _all_are_whole() -> ColumnElement[bool]:
     numbers = [
         and_(
             value.between(-math.inf, math.inf),
-            or_(flag.is_(False), and_(flag.is_(True), value == -math.inf)),
+            or_(flag.is_(false()), and_(flag.is_(true()), value == -math.inf)),
         )
         for value, flag in pairs
     ]
