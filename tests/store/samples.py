@@ -33,8 +33,9 @@ DATASET = DatasetRecord("hopper-medium-v2", "ab" * 32, 1_000_000, "unverified", 
 
 
 def verified_dataset(task: str) -> DatasetRecord:
-    """D4RL's own file of a task, as its hash says."""
-    return DatasetRecord(task, load_manifest().files[task].sha256, 1_000_000, "verified", "d4rl")
+    """D4RL's own file of a task, as its hash says; of a task that D4RL does not know some file."""
+    known = load_manifest().files.get(task)
+    return DatasetRecord(task, known.sha256 if known else "ab" * 32, 1_000_000, "verified", "d4rl")
 
 
 def run_record(run_id: str = "run-1", command: str = "bench run --suite quickstart") -> RunRecord:
