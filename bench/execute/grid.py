@@ -17,6 +17,9 @@ from bench.preset_files import Presets
 from bench.presets import Preset, PresetFiles, Value, place_of, preset_of
 from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
 
+MOST_EVALUATIONS = 100_000
+"""Of one trial, a hundred times the papers'; each is listed in the configuration."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -151,7 +154,15 @@ def left_out(request: Request, cells: Sequence[Cell]) -> list[tuple[str, str]]:
 def evaluation_steps(iterations: int, interval: int, count: int | None = None) -> tuple[int, ...]:
     """Iterations after which evaluations fall: every `interval`, or `count` evenly spaced; always at the
     end.
+
+    Raises
+    ------
+    BenchError : they are more than MOST_EVALUATIONS.
     """
+    wanted = count if count is not None else iterations // interval
+    if min(wanted, iterations) > MOST_EVALUATIONS:
+        what = f"{wanted:,} evaluations of one trial"
+        raise BenchError(what, f"At most {MOST_EVALUATIONS:,} are made.", "Name fewer with --evals.")
     if count is not None:
         count = min(count, iterations)
         return tuple(math.ceil(iterations * number / count) for number in range(1, count + 1))

@@ -111,6 +111,12 @@ def test_a_plain_value_is_taken(text, value):
     assert parse_changes([f"x={text}"]) == {"x": value}
 
 
+def test_more_evaluations_than_a_memory_holds_are_refused_before_they_are_listed(bench):
+    code, _, err = bench("run", *GRID, "--budget", "1e-6", "--set", "train_iterations=1000000000")
+    assert code == 2
+    assert "1,000,000,000 evaluations of one trial" in err
+
+
 @pytest.mark.parametrize(
     "change", ["train_iterations=1000000000000", "train_iterations=0", "batch_size=1e30"]
 )
