@@ -36,9 +36,6 @@ def contradictions():
         "UPDATE weights SET sha256 = 'ee'": (
             f"SHA-256 of the weights 'final' is {'cd' * 32} (a, {{a}}), but ee (a, {{b}})"
         ),
-        "UPDATE trials SET config = REPLACE(config, '0.99', '0.98')": (
-            "config.discount.value is 0.99 (a, {a}), but 0.98 (a, {b})"
-        ),
         "UPDATE datasets SET rows = 999999": (
             "rows of dataset hopper-medium-v2 (abababababab...) is 1000000, but 999999 in {b}"
         ),
