@@ -97,7 +97,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit.
 
     0: done. 1: something ran and failed. 2: the request was wrong. 70: a defect of bench, its traceback in a
-    file that is named. 130: interrupted. 141: nobody read the output any more (`| head`).
+    file that is named. 130: interrupted (143: by SIGTERM, 129: by SIGHUP). 141: nobody read the output any
+    more (`| head`).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments

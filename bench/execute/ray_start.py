@@ -177,7 +177,9 @@ def _start(address: str | None, scratch: Path) -> None:
     finally:
         utils.set_sigterm_handler = set_handler
         # Another of its handlers lies below Python's, and aborts the process three seconds after a SIGTERM.
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        for number in (signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, signal.getsignal(number))
+        signal.alarm(0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
 
 
