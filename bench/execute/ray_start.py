@@ -12,6 +12,7 @@ import resource
 import secrets
 import shutil
 import signal
+import site
 import socket
 import sys
 import tempfile
@@ -184,9 +185,10 @@ def _start(address: str | None, scratch: Path) -> None:
 
 
 def _own_path() -> list[str]:
-    """The folder of this very package where workers would not find it: `python -m bench` in a checkout."""
+    """The folder of this very package, where workers could find another: `python -m bench` in a checkout."""
     folder = str(Path(bench.__file__).resolve().parents[1])
-    return [folder] if sys.path[:1] == [folder] else []
+    installed = [*site.getsitepackages(), site.getusersitepackages()]
+    return [folder] if folder in sys.path and folder not in installed else []
 
 
 def _shorten_the_end() -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from bench.execute import ray_start
 from bench.execute.desk import told_reason
 from tests.execute.processes import descendants
 from tests.execute.sameness import rows
-from tests.execute.tiny import typed
+from tests.execute.tiny import ROOT, typed
 
 EXITS = "import sys\nsys.exit('usage: bench.py FILE')\n"
 RAISES = "raise RuntimeError('not the module that was meant')\n"
@@ -56,6 +57,19 @@ def test_nothing_is_imported_from_the_folder_one_stands_in(executor, strange_fol
     assert code == 0, output
     assert "Traceback" not in output
     assert rows(strange_folder / "bench.sqlite", "SELECT state FROM trials") == [("finished",)]
+
+
+def test_a_checkout_that_is_run_where_it_lies_runs_on_its_workers_too(tiny_data, tmp_path):
+    """Whatever bench is installed beside it."""
+    checkout = tmp_path / "checkout"
+    unneeded = shutil.ignore_patterns(".*", "tests", "docs", "demo", "__pycache__")
+    shutil.copytree(ROOT, checkout, ignore=unneeded)
+    with (checkout / "bench" / "execute" / "stack.py").open("a") as file:
+        file.write("# One line more.\n")
+    values = os.environ | {"BENCH_DATA_DIR": str(tiny_data), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bench", *one_trial("ray")]
+    done = subprocess.run(command, cwd=checkout, env=values, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 BROKEN_WORKER = """
