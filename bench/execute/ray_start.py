@@ -26,6 +26,7 @@ from bench.errors import BenchError
 
 CONNECT_SECONDS = 5
 PREFIX = "bench-"
+LOCK = "ray-of-bench.lock"
 NEW_SECONDS = 60.0
 LONGEST_BASE = 28
 """Bytes of a temporary folder's path, so that Ray's sockets below it stay within the 107 that a socket's may
@@ -70,7 +71,7 @@ def scratch_folder() -> Iterator[Path]:
     except OSError as error:
         raise _not_started(error) from error
     with folder as name:
-        lock = os.open(Path(name) / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        lock = os.open(Path(name) / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             # The kernel lets go of it however the process ends.
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -104,7 +105,7 @@ def _sweep(base: Path) -> None:
         with suppress(OSError):  # another process removes it too
             seen = folder.lstat()
             is_new = time.time() - seen.st_mtime < NEW_SECONDS
-            if seen.st_uid == os.getuid() and folder.is_dir() and not is_new and _is_free(folder / "lock"):
+            if seen.st_uid == os.getuid() and folder.is_dir() and not is_new and _is_free(folder / LOCK):
                 shutil.rmtree(folder)
 
 

@@ -187,16 +187,16 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path, monkeypatc
     for name in ("bench-killed", "bench-at-work", "bench-other", "another"):
         (tmp_path / name / "session").mkdir(parents=True)
         if name != "bench-other":
-            (tmp_path / name / "lock").touch()
+            (tmp_path / name / ray_start.LOCK).touch()
         os.utime(tmp_path / name, (old, old))
     (tmp_path / "bench-new").mkdir()
-    (tmp_path / "bench-new" / "lock").touch()
+    (tmp_path / "bench-new" / ray_start.LOCK).touch()
     (tmp_path / "bench-link").symlink_to(tmp_path / "another")
-    with (tmp_path / "bench-at-work" / "lock").open() as held:
+    with (tmp_path / "bench-at-work" / ray_start.LOCK).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with ray_start.scratch_folder() as mine:
             assert mine.parent == tmp_path
-            assert not ray_start._is_free(mine / "lock")
+            assert not ray_start._is_free(mine / ray_start.LOCK)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"bench-at-work", "bench-other", "another", "bench-new", "bench-link"}
 
