@@ -311,7 +311,7 @@ def number_from(value: float | None, is_nan: bool) -> float | None:
     """
     if not is_nan:
         return value
-    if value != -math.inf:
+    if value not in (-math.inf, None):  # None is what SQLite itself makes of a NaN
         raise DamagedCellError(value, "-Infinity, as a NaN is kept where its flag is set")
     return math.nan
 

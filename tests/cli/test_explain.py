@@ -17,7 +17,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.execute.grid import Request, plan_cells
-from bench.records import TrialRecord
+from bench.records import TrialRecord, config_hash
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.store import samples
@@ -142,7 +142,12 @@ def test_programs_read_the_same_as_json(bench, store: Path, trial: TrialRecord) 
 def test_a_method_that_is_gone_by_now_leaves_values_and_sources(bench, store: Path, tmp_path: Path) -> None:
     shutil.copy(store, tmp_path / "old.sqlite")
     with sqlite3.connect(tmp_path / "old.sqlite") as connection:
-        connection.execute("UPDATE trials SET algorithm = 'gone'")
+        (text,) = connection.execute("SELECT config FROM trials WHERE id = 1").fetchone()
+        config = json.loads(text) | {"algorithm": "gone"}
+        values = ("gone", json.dumps(config), config_hash(config))
+        connection.execute(
+            "UPDATE trials SET algorithm = ?, config = ?, config_hash = ? WHERE id = 1", values
+        )
     code, out, _ = bench("explain", 1, "--store", tmp_path / "old.sqlite")
     assert code == 0
     assert re.search(r"^discount +0.99 +\[.+\]$", out, re.MULTILINE)
