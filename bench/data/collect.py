@@ -156,7 +156,7 @@ class _Writer:
                 shape = (self._transitions, *values.shape[1:])
                 self._file.create_dataset(place, shape, values.dtype, track_times=False)
             self._file[place][self._rows : end] = values
-            self._hashes[field].update(np.ascontiguousarray(values))
+            self._hashes[field].update(_plain(values))
         self._rows = end
         if self._progress:
             self._progress(end, self._transitions)
@@ -167,8 +167,13 @@ class _Writer:
 
 
 def digest_of(column: np.ndarray) -> str:
-    """SHA-256 of a column's values as they are stored."""
-    return hashlib.sha256(np.ascontiguousarray(column)).hexdigest()
+    """SHA-256 of a column's values, whatever type of number holds them."""
+    return hashlib.sha256(_plain(column)).hexdigest()
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    # Other tools store the same numbers big-endian, in double precision or flags as integers.
+    return np.ascontiguousarray(values, dtype="<f8")
 
 
 def _origin(task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]]) -> dict[str, str | int]:

@@ -394,6 +394,37 @@ class TestCollected:
         record = dataset_record(task, dataset_path(task))
         assert (record.verification, record.rows) == ("content fits", 400)
 
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("observations", ">f4"),
+            ("rewards", "<f8"),
+            ("terminals", "i1"),
+            ("timeouts", "u1"),
+            ("infos/qpos", ">f8"),
+        ],
+    )
+    def test_the_same_numbers_of_another_type_fit(self, folder, name, kind):
+        task = load_catalog().task(TASK)
+        path = dataset_path(task)
+        collect(task, path, transitions=400)
+        with h5py.File(path, "r+") as file:
+            values = file[name][()]
+            del file[name]
+            file[name] = values.astype(kind)
+        assert verify(task, path).status == "content fits"
+
+    @pytest.mark.parametrize("name", ["observations", "rewards", "terminals", "infos/qvel"])
+    def test_one_other_number_does_not(self, folder, name):
+        task = load_catalog().task(TASK)
+        path = dataset_path(task)
+        collect(task, path, transitions=400)
+        with h5py.File(path, "r+") as file:
+            values = file[name][()]
+            values.flat[7] = 1 - values.flat[7]
+            file[name][...] = values
+        assert verify(task, path).status == "mismatch"
+
     def test_another_recipe_and_physics_are_a_mismatch(self, folder):
         catalog = load_catalog()
         task, other = catalog.task("collected-hopper-medium"), catalog.task("collected-hopper-quickstart")

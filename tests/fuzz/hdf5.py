@@ -591,6 +591,19 @@ for _name in (*FIELDS, "timeouts"):
     _NAMED[f"{_name} stored in /dev/zero"] = "refused", _with_path(_device_storage, _name)
     _NAMED[f"{_name} linked to a pipe"] = "refused", _with_path(_link_to_pipe, _name)
     _NAMED[f"{_name} by an unknown filter"] = "refused", _with_path(_unknown_filter, _name)
+for _name in ("infos/qpos", "infos/qvel", "infos/action_log_probs"):
+    for _kind, _change in _ODD_TYPES.items():
+        _NAMED[f"{_name} as {_kind}"] = "either", _change(_name)
+    _NAMED[f"{_name} as nothing"] = "either", _field(_name, lambda values, _: h5py.Empty("f4"))
+    _NAMED[f"{_name} as a scalar"] = "either", _field(_name, lambda values, _: values.flat[0])
+    _NAMED[f"{_name} too few"] = "either", _shorter(_name, 1)
+    _NAMED[f"{_name} a group"] = "either", _group(_name)
+    _NAMED[f"{_name} huge"] = "either", _huge(_name, 10**12)
+    _NAMED[f"{_name} with nan"] = "either", _cell(_name, float("nan"))
+    _NAMED[f"{_name} with 1e300"] = "either", _cell(_name, 1e300)
+    _NAMED[f"{_name} virtual of itself"] = "either", _with_path(_virtual_of_itself, _name)
+    _NAMED[f"{_name} linked to a pipe"] = "either", _with_path(_link_to_pipe, _name)
+    _NAMED[f"{_name} by an unknown filter"] = "either", _with_path(_unknown_filter, _name)
 for _name in ("terminals", "timeouts"):
     for _value in (0.3, 2, -1, 0.999, 255, 1e9):
         _NAMED[f"{_name} with {_value}"] = "refused", _cell(_name, _value)
