@@ -42,35 +42,41 @@ def speed(
     from bench.catalog import load_catalog
     from bench.execute.speed import measure
     from bench.headlines import explanations, methods_on
+    from bench.presets import load_preset
     from bench.provenance import describe_run
     from bench.store.database import open_store
     from bench.store.writer import Writer
+    from bench.training.runners import check_runner
 
     catalog = load_catalog()
     chosen = [catalog.task(name.strip()) for name in tasks.split(",")]
     names = [name.strip() for name in algos.split(",")]
     device = _device(device)
+    cells = [(task, algorithm) for task in chosen for algorithm in methods_on(names, task)]
+    # A wrong request is told before a store is made for it.
+    check_runner(runner, device)
+    for task, algorithm in cells:
+        load_preset(algorithm, task, variant)
     for line in explanations(names):
         print(line, flush=True)
     timings: list[TimingRecord] = []
     with open_store(store) as opened, Writer(opened) as writer:
         run = describe_run(typed_command())
         writer.begin_run(run)
-        for task in chosen:
-            for algorithm in methods_on(names, task):
-                measured = measure(
-                    algorithm,
-                    task,
-                    variant,
-                    seeds=seeds_per_stack,
-                    iterations=iterations,
-                    device=device,
-                    threads=threads,
-                    runner=runner,
-                )
-                for timing in measured:
-                    writer.record(timing)
-                timings += measured
+        for task, algorithm in cells:
+            measured = measure(
+                algorithm,
+                task,
+                variant,
+                seeds=seeds_per_stack,
+                iterations=iterations,
+                device=device,
+                threads=threads,
+                runner=runner,
+            )
+            for timing in measured:
+                writer.record(timing)
+            timings += measured
         writer.end_run(run.run_id)
     _show(timings)
 

@@ -90,6 +90,22 @@ def chosen_runner(name: str, device: torch.device | str) -> str:
     return "graph" if torch.device(device).type == "cuda" else "eager"
 
 
+def check_runner(name: str, device: torch.device | str) -> None:
+    """Refuse a runner that is unknown or that the device cannot have.
+
+    Raises
+    ------
+    BenchError : graphs asked for without a CUDA device, or an unknown name.
+    """
+    name, kind = chosen_runner(name, device), torch.device(device).type
+    if name not in ("eager", "graph"):
+        raise BenchError(f"unknown runner {name!r}", "", "Runners are: auto, eager, graph.")
+    if name == "graph" and kind != "cuda":
+        raise BenchError(
+            "runner 'graph' needs a CUDA device", f"This run is on {kind}.", "Use --runner eager."
+        )
+
+
 def make_runner(
     name: str, iteration: Iteration, state: Callable[[], Mapping[str, Tensor]], device: torch.device
 ) -> Runner:
@@ -97,15 +113,9 @@ def make_runner(
 
     Raises
     ------
-    BenchError : graphs asked for without a CUDA device, or an unknown name.
+    BenchError : as `check_runner`.
     """
-    name = chosen_runner(name, device)
-    if name == "eager":
+    check_runner(name, device)
+    if chosen_runner(name, device) == "eager":
         return EagerRunner(iteration)
-    if name != "graph":
-        raise BenchError(f"unknown runner {name!r}", "", "Runners are: auto, eager, graph.")
-    if device.type != "cuda":
-        raise BenchError(
-            "runner 'graph' needs a CUDA device", f"This run is on {device.type}.", "Use --runner eager."
-        )
     return GraphRunner(iteration, state)

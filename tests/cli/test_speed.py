@@ -83,13 +83,16 @@ def test_training_is_really_timed(bench, tmp_path, monkeypatch):
         (("--algos", "dtql", "--task", "antmaze-umaze-v9"), "antmaze-umaze-v"),
         (("--algos", "dtql", "--device", "tpu"), "device 'tpu'"),
         (("--algos", "dtql", "--variant", "papper"), "unknown variant"),
+        (("--algos", "dtql", "--runner", "graf"), "unknown runner 'graf'"),
+        (("--algos", "dtql", "--device", "cpu", "--runner", "graph"), "needs a CUDA device"),
         (("--algos", "dtql", "--iterations", "1"), "--iterations"),
         ((), "--algos"),
     ],
 )
-def test_wrong_requests(bench, monkeypatch, arguments, told):
+def test_wrong_requests_leave_nothing_behind(bench, tmp_path, monkeypatch, arguments, told):
     monkeypatch.setattr(speed, "machine_is_idle", lambda: True)
     code, out, err = bench("speed", *arguments)
     assert (code, out) == (2, "")
     assert told in err
     assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
