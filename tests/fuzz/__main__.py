@@ -189,7 +189,8 @@ def _drive(command: list[str], waiting: queue.SimpleQueue, done: queue.SimpleQue
                 worker.stdin.flush()
                 done.put(json.loads(worker.stdout.readline()))
             except (OSError, ValueError):
-                done.put(RuntimeError(f"the worker died at {target}:{number}"))
+                worker.kill()
+                done.put(RuntimeError(f"the worker ended with {worker.wait()} at {target}:{number}"))
                 return
 
 

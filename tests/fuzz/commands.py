@@ -92,7 +92,6 @@ _PINNED = {
     "run": ["--dry-run", "--executor", "local"],
     "nightly": ["--dry-run", "--executor", "local"],
     "speed": ["--algos", "alchemy"],
-    "data fetch": [],
     "data collect": ["--transitions", "60"],
 }
 _OFTEN = {"run": 12, "report": 1, "check": 3, "data collect": 1, "speed": 1, "data verify": 3, "nightly": 3}
@@ -137,7 +136,8 @@ def make(number: int, place: Place, random: Random) -> Case:
     program = _program()
     names = sorted(program)
     if number < len(_NAMED):
-        name, words = _NAMED[number][0], list(_NAMED[number][1:])
+        size = 1 if _NAMED[number][0] in program else 2
+        name, words = " ".join(_NAMED[number][:size]), list(_NAMED[number][size:])
     else:
         name = random.choices(names, [_OFTEN.get(name, 4) for name in names])[0]
         words = _typed(program[name], random)

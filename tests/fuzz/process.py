@@ -79,9 +79,10 @@ def _awaited(process: int, limit: float) -> tuple[int, bool, float]:
         if not select.select([handle], [], [], 2.0)[0]:
             os.kill(process, signal.SIGKILL)
     os.close(handle)
-    _, status, used = os.wait4(process, 0)
+    # Whatever it started; before its number is free for another process.
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process, signal.SIGKILL)  # whatever it started
+        os.killpg(process, signal.SIGKILL)
+    _, status, used = os.wait4(process, 0)
     return os.waitstatus_to_exitcode(status), hung, used.ru_utime + used.ru_stime
 
 
