@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
+import os
 import shutil
 from functools import cache
 from random import Random
@@ -10,7 +13,7 @@ from typing import Any
 from tests.fuzz.material import D4RL_TASK, TASK
 from tests.fuzz.mutation import ODD_TEXTS
 from tests.fuzz.outcomes import Case, Place
-from tests.fuzz.stores import NIGHTLY, STORE, WRITTEN
+from tests.fuzz.stores import MAY_CHANGE, NIGHTLY, STORE, WRITTEN
 
 _NUMBERS = (
     "0", "-1", "1", "2", "3", "1.5", "nan", "inf", "-inf", "1e3", "1e-300", "1e400", "0x10", "1_0", "\u0661",
@@ -93,6 +96,8 @@ _PINNED = {
     "nightly": ["--dry-run", "--executor", "local"],
     "speed": ["--algos", "alchemy"],
     "data collect": ["--transitions", "60"],
+    "baseline freeze": ["--config", "nightly.yaml"],
+    "baseline annotate": ["--config", "nightly.yaml"],
 }
 _OFTEN = {"run": 12, "report": 1, "check": 3, "data collect": 1, "speed": 1, "data verify": 3, "nightly": 3}
 _ENVIRONMENTS = (
@@ -131,8 +136,7 @@ def make(number: int, place: Place, random: Random) -> Case:
     shutil.copy(place.material / "stores" / STORE, place.work / STORE)
     (place.work / "nightly.yaml").write_text(NIGHTLY)
     (place.work / "precious").write_text("not to be touched\n")
-    if random.random() < 0.5:
-        shutil.copytree(place.material / "data", place.data, dirs_exist_ok=True)
+    with_data = random.random() < 0.5
     program = _program()
     names = sorted(program)
     if number < len(_NAMED):
@@ -142,7 +146,8 @@ def make(number: int, place: Place, random: Random) -> Case:
         name = random.choices(names, [_OFTEN.get(name, 4) for name in names])[0]
         words = _typed(program[name], random)
     pinned = _PINNED.get(name, [])
-    kept = {word for word in words if not word.startswith("-")}
+    if with_data or "nightly.yaml" in pinned:  # what is missing would be collected
+        shutil.copytree(place.material / "data", place.data, dirs_exist_ok=True)
     line = [*name.split(), *words, *pinned]
     environment = random.choice(_ENVIRONMENTS) if random.random() < 0.1 else {}
     encoding = "ascii" if random.random() < 0.05 else "utf-8"
@@ -152,39 +157,44 @@ def make(number: int, place: Place, random: Random) -> Case:
     return Case(
         f"{said} ({encoding})" if encoding != "utf-8" else said,
         [word.replace("\ud800", "\udcff") for word in line],
-        may_change=_may_change(name, kept),
+        may_change=_may_change(name, line),
         environment=environment,
         encoding=encoding,
         plain_text=not {"csv", "json", "latex", "html"} & set(words),
     )
 
 
-def _may_change(name: str, words: set[str]) -> tuple[str, ...]:
-    """What a command line asks to be written: its own words, and the folders of the commands."""
-    asked = tuple(f"{root}/{word}{rest}" for root in ("work",
-    "home") for word in words if word and "precious" not in word
-                  and word.count("/") < 3 and not word.startswith(("/", ".")) and "*" not in word
-                  for rest in ("", "/*", "-*", ".*"))  # fmt: skip
-    writes = {
-        "data collect": ("data/*", "work/*"), "data verify": ("data/.bench-hashes*", *WRITTEN),
-        "data fetch": ("data/*",),
-        "run": ("data/.bench-hashes*",), "data info": ("data/.bench-hashes*",),
-        "report": ("work/results", "work/results/*", "work/[!pnb]*"), "nightly": ("work/nights",
-        "work/nights/*"),
-        "evaluate": WRITTEN, "speed": WRITTEN, "baseline annotate": WRITTEN, "baseline freeze": WRITTEN,
-        "db upgrade": WRITTEN, "db merge": ("work/*.sqlite*", "work/weights/*"), "check": ("work/[!pnb]*",),
-        "db export": ("work/out*", "work/[!pnb]*"),
-    }.get(name, ())  # fmt: skip
-    tilde = tuple(f"home/{word[2:]}*" for word in words if word.startswith("~/"))
-    return (
-        *asked,
-        *writes,
-        *tilde,
-        "work/bench.sqlite-shm",
-        "work/bench.sqlite-wal",
-        "work/bench.sqlite.lock",
-        "home/x.sqlite*",
-    )
+_KEPT_BY = {
+    "baseline annotate": WRITTEN,
+    "baseline freeze": (*WRITTEN, "data/.bench-hashes*"),
+    "data collect": ("data/*",),
+    "data fetch": ("data/*",),
+    "data info": ("data/.bench-hashes*",),
+    "data verify": (*WRITTEN, "data/.bench-hashes*"),
+    "db merge": (*WRITTEN, "work/weights*"),
+    "db upgrade": WRITTEN,
+    "evaluate": WRITTEN,
+    "nightly": ("work/nights*", "data/.bench-hashes*"),
+    "report": ("work/results*",),
+    "run": ("data/.bench-hashes*",),
+    "speed": (*WRITTEN, "work/results*"),
+}
+"""What a command may write although nothing names it."""
+
+
+def _may_change(name: str, words: list[str]) -> tuple[str, ...]:
+    """What a command may write, and what a line names: a new file anywhere, an old one as the output."""
+    named = [word.rpartition("=")[2] for word in words]
+    outputs = [value for option, value in itertools.pairwise(words) if option == "--out"]
+    outputs += [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
+    if name == "db export":
+        outputs += named
+    plain = [word for word in named if word.count("/") < 3 and not word.startswith(("/", ".", "-"))]
+    asked = [f"work/{word}" for word in plain if word and word not in ("nightly.yaml", "precious", STORE)]
+    asked += [os.path.normpath(f"work/{word}") for word in outputs if word and len(word) < 4096]
+    asked += [f"home/{word[2:]}" for word in plain if word.startswith("~/")]
+    every = [glob.escape(word) + rest for word in asked for rest in ("", "/*", "-*", ".*")]
+    return (*every, *MAY_CHANGE, "home/x.sqlite*", "work/drivers*", *_KEPT_BY.get(name, ()))
 
 
 def _typed(command: Any, random: Random) -> list[str]:
