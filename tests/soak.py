@@ -270,8 +270,8 @@ def cuts_of(store: Path) -> list[float]:
     found = []
     began = rows(
         store,
-        "SELECT DISTINCT algorithm, e.stack, started_at, from_iteration FROM executions e"
-        " JOIN trials t ON t.id = trial_id ORDER BY algorithm, e.stack, started_at",
+        "SELECT DISTINCT algorithm, e.stack, e.started_at, from_iteration FROM executions e"
+        " JOIN trials t ON t.id = trial_id ORDER BY algorithm, e.stack, e.started_at",
     )
     for (algorithm, stack, _, start), (next_algorithm, next_stack, _, next_start) in pairwise(began):
         total = ITERATIONS[algorithm]

@@ -11,9 +11,11 @@ from tests.soak import cuts_of, require_cuts, soak, told_cuts
 def test_a_stretch_of_work_counts_as_cut_where_the_next_one_goes_on_from_later(tmp_path):
     store = tmp_path / "bench.sqlite"
     with sqlite3.connect(store) as connection:
-        connection.execute("CREATE TABLE trials (id, algorithm)")
+        connection.execute("CREATE TABLE trials (id, algorithm, stack, started_at)")
         connection.execute("CREATE TABLE executions (trial_id, stack, started_at, from_iteration)")
-        connection.executemany("INSERT INTO trials VALUES (?, ?)", [(1, "bc"), (2, "bc"), (3, "dtql")])
+        connection.executemany(
+            "INSERT INTO trials (id, algorithm) VALUES (?, ?)", [(1, "bc"), (2, "bc"), (3, "dtql")]
+        )
         stretches = [
             (1, "[0, 1]", "10:00", 0),
             (2, "[0, 1]", "10:00", 0),  # the same stretch, of another seed
