@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.visible_text import quoted
 
 
 def typed_path(text: str | Path) -> Path:
@@ -20,9 +21,11 @@ def typed_path(text: str | Path) -> Path:
 
     Raises
     ------
-    BenchError : there is no such home folder.
+    BenchError : there is no such home folder, or it holds the zero character, which no path can.
     """
     path = Path(text)
+    if "\0" in str(text):
+        raise BenchError(f"path {quoted(str(text))}", "No path can hold the zero character.", "")
     if not str(text).startswith("~"):  # of ./~ nothing is left in the path
         return path
     try:

@@ -177,3 +177,12 @@ def test_a_store_that_is_written_is_not_upgraded_by_another_name(bench, names: d
 def test_a_store_is_not_merged_with_itself_by_another_name(bench, names: dict[str, Path]) -> None:
     code, _, said = bench("db", "merge", names["real"], names["file"])
     assert (code, "is named twice" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command", [("status", "--store"), ("db", "upgrade", "--store"), ("db", "merge", "x")]
+)
+def test_a_path_with_the_zero_character_is_told(bench, command) -> None:
+    """No shell can type one; a file such as nightly.yaml can hold one."""
+    code, _, said = bench(*command, "a\0b")
+    assert (code, "No path can hold the zero character." in said) == (2, True)
