@@ -24,7 +24,6 @@ KeyPath = tuple[str | int, ...]
 _UNKNOWN_KEY = "extra_forbidden"
 _LONGEST_PLACE = 200
 
-
 MOST_BYTES = 1_000_000
 MOST_ENTRIES = 50_000
 DEEPEST = 40
@@ -240,7 +239,7 @@ class _Builder:
 
     def _value(self, event: yaml.ScalarEvent, key_path: KeyPath) -> bool | int | float | str | None:
         text = event.value
-        if event.style is not None and event.style != "":  # in quotes, or a block of text
+        if event.style:  # in quotes, or a block of text
             return text
         if text in _WORDS:
             return _WORDS[text]
@@ -249,10 +248,10 @@ class _Builder:
             problem, do_this = "may be read in two ways", "Write a decimal number, or put it in quotes."
         elif _WHOLE.fullmatch(text):
             if len(text) <= MOST_DIGITS:
-                return int(text)
+                return int(text.replace("_", ""))  # Python takes fewer of them than YAML
             problem = f"has more than {MOST_DIGITS} digits"
         elif _FRACTION.fullmatch(text):
-            number = float(text)
+            number = float(text.replace("_", ""))
             if math.isfinite(number):
                 return number
             problem = "is no finite number"

@@ -45,7 +45,13 @@ def test_values_and_lines(written):
     assert document.lines["names", 1] == 6
 
 
-@pytest.mark.parametrize(("text", "value"), [("3e-4", 0.0003), ("1E5", 1e5), ("-2.5e+3", -2500.0), ("7", 7)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3e-4", 0.0003), ("1E5", 1e5), ("-2.5e+3", -2500.0), ("7", 7), ("1_000", 1000), ("1__0", 10),
+        ("1_", 1), ("1_.5", 1.5), (".5_", 0.5), ("1_e5", 1e5), ("_1", "_1"),
+    ],
+)  # fmt: skip
 def test_numbers_are_numbers(written, text, value):
     loaded = load_yaml(written(f"x: {text}\n")).content["x"]
     assert loaded == value
