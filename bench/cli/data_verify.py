@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,8 +54,7 @@ def verify(
         _print_verification(report)
         if replay:
             replayed = replay_file(path, task, rows)
-            Ledger().note(path, entry, replay=replayed.answer)
-            entry = replace(entry, replay=replayed.answer)
+            entry = Ledger().note(path, entry, replay=replayed.answer)
             _print_replay(replayed)
         found.append(record_of(task, entry))
         if report.status == "mismatch":

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bench.data.hdf5 import Identity, held
+from bench.data.hdf5 import Identity, held, sha256_of_file
 from bench.data.paths import data_folder
-from bench.errors import BenchError
+from bench.errors import BenchError, WorkFailedError
 from bench.files import write_text
 from bench.store.process_lock import locked
 
@@ -56,7 +56,6 @@ class Entry:
 
 
 _ENTRIES = TypeAdapter(dict[str, Entry])
-_LONGEST = 300
 
 
 class Ledger:
@@ -112,12 +111,20 @@ class Ledger:
         facts: str | None = None,
         replay: str | None = None,
     ) -> Entry:
-        """Add what a check found to a file's `entry` and return it; what is not given stays."""
+        """Add what a check found to a file's `entry` and return it; what is not given stays.
+
+        Raises
+        ------
+        BenchError : the ledger is damaged or cannot be written.
+        WorkFailedError : the file's content is no longer that of the entry.
+        """
+        if sha256_of_file(path) != entry.sha256:
+            raise WorkFailedError(
+                f"{path} changed while it was being checked", "", "Give the same command again."
+            )
         found = {"rows": rows, "verification": verification, "facts": facts, "replay": replay}
-        entry = replace(
-            self.look_up(path), **{key: value for key, value in found.items() if value is not None}
-        )
-        return self._store(path, entry)
+        known = {key: value for key, value in found.items() if value is not None}
+        return self._store(path, replace(entry, **known))
 
     def _store(self, path: Path, entry: Entry) -> Entry:
         # Data folders shared by many people are often read-only; then nothing is remembered, only found anew.
@@ -151,7 +158,7 @@ class Ledger:
             place = " ".join(str(part) for part in first["loc"])
             raise BenchError(
                 f"{self.path} is damaged",
-                f"It holds the hashes first seen of the files beside it. {place}: {first['msg']}"[:_LONGEST],
+                f"It holds the hashes first seen of the files beside it. {place}: {first['msg']}",
                 "Restore it from a backup, or move it away: then the files are hashed and checked anew, and "
                 "a change before that goes unnoticed.",
             ) from error

@@ -17,7 +17,7 @@ from bench.data.manifest import DatasetFacts, KnownFile, Manifest
 from bench.data.paths import dataset_path
 from bench.data.reader import read_file
 from bench.data.verify import dataset_record, verify
-from bench.errors import BenchError
+from bench.errors import BenchError, WorkFailedError
 from bench.files import sha256_of
 from tests.data.files import columns, hopper, write
 from tests.execute.tiny import TASK
@@ -385,6 +385,22 @@ class TestLedger:
         monkeypatch.setattr("bench.data.ledger.os.access", lambda folder, mode: mode != os.W_OK)
         assert dataset_record(hopper(), path).verification == "unverified"
         assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+    def test_another_content_is_accepted_in_a_read_only_folder_too(self, path, facts, monkeypatch):
+        facts()
+        verify(hopper(), path)
+        before = Ledger().path.read_bytes()
+        write(path, columns(seed=1))
+        monkeypatch.setattr("bench.data.ledger.os.access", lambda folder, mode: mode != os.W_OK)
+        assert verify(hopper(), path, accept=True).entry.sha256 == sha256_of(path)
+        assert Ledger().path.read_bytes() == before
+
+    def test_nothing_is_noted_of_a_content_that_has_gone(self, path, facts):
+        facts()
+        entry = verify(hopper(), path).entry
+        write(path, columns(seed=1))
+        with pytest.raises(WorkFailedError, match="changed while it was being checked"):
+            Ledger().note(path, entry, replay="modern")
 
 
 class TestCollected:
