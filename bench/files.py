@@ -32,13 +32,13 @@ def typed_path(text: str | Path) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         home = path.parts[0]
-        whose = (
-            "HOME is not set, and this user has none" if home == "~" else f"there is no user {home[1:61]!r}"
-        )
+        whose = f"there is no user {quoted(home[1:])}"
+        if home == "~":
+            whose = "HOME is not set, and this user has none"
         raise BenchError(
-            f"the path {str(path)[:200]!r} begins with a home folder that is not known",
-            f"It stands for {home[:61]!r}: {whose}.",
-            f"Type the whole path, or ./{str(path)[:200]} for a file of that very name.",
+            f"the path {quoted(str(path))} begins with a home folder that is not known",
+            f"It stands for {quoted(home)}: {whose}.",
+            f"Type the whole path, or ./{path} for a file of that very name.",
         ) from error
 
 

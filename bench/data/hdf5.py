@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ import h5py
 import numpy as np
 
 from bench.errors import BenchError, WorkFailedError
+from bench.visible_text import shortened
 
 LARGEST_COLUMN = 4 * 2**30
 """Bytes of a column in memory; ten times the largest of D4RL's."""
@@ -35,6 +35,7 @@ MOST_SOFT_LINKS = 16
 RECENT_SECONDS = 2.0
 """A file that changed within this time may change again without another time stamp."""
 _LONGEST_REASON = 200
+_LONGEST_NAME = 60
 _NAMES_TOLD = 12
 _DAMAGE = (
     OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError,
@@ -124,7 +125,7 @@ class DatasetFile(HeldFile):
         """What lies at the top, for a message."""
         with damage_told(self):
             names = [os.fsencode(name).decode(errors="replace") for name in sorted(self._content)]
-        told = [textwrap.shorten(name, 60) for name in names[:_NAMES_TOLD]]
+        told = [shortened(name, _LONGEST_NAME) for name in names[:_NAMES_TOLD]]
         more = [f"{len(names) - _NAMES_TOLD} more"] if len(names) > _NAMES_TOLD else []
         return ", ".join([*told, *more]) or "nothing"
 
@@ -146,7 +147,7 @@ class DatasetFile(HeldFile):
         if shape is None or dtype.kind not in "biuf" or h5py.check_enum_dtype(dtype) is not None:
             raise BenchError(
                 f"{self.path} holds no numbers in {name}",
-                f"Its type is {textwrap.shorten(str(dtype), 60)}.",
+                f"Its type is {shortened(str(dtype), _LONGEST_NAME)}.",
                 self.remedy,
             )
         # In numbers of Python's own, which do not overflow.
@@ -293,7 +294,7 @@ def _damaged(file: HeldFile, error: Exception) -> BenchError:
     elif "signature" in str(error):
         why = f"It is not an HDF5 file ({size})."
     else:
-        said = textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...") or type(error).__name__
+        said = shortened(" ".join(str(error).split()), _LONGEST_REASON) or type(error).__name__
         why = f"It is damaged. HDF5 says: {said}"
     return BenchError(f"{file.path} cannot be read", why, file.remedy)
 

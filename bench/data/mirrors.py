@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from bench.catalog import D4RLDataset
 from bench.errors import BenchError
 from bench.store.location import without_password
+from bench.visible_text import quoted
 
 VARIABLE = "BENCH_D4RL_MIRRORS"
 ORIGIN = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
@@ -17,7 +18,6 @@ ORIGIN = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 DEEPEST = 2
 """Levels of folders below the named one that are looked through."""
 _SUFFIXES = (".hdf5", ".h5")
-_LONGEST = 80
 
 
 def mirrors() -> list[str | Path]:
@@ -112,7 +112,5 @@ def _folder(text: str, name: str) -> Path:
 
 
 def _odd(text: str, why: str, do_this: str = "") -> BenchError:
-    shown = without_password(text)
-    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
     example = "For example: https://host/d4rl, /mnt/d4rl, or both with a comma between them."
-    return BenchError(f"mirror {shown!r} in {VARIABLE}", why, do_this or example)
+    return BenchError(f"mirror {quoted(without_password(text))} in {VARIABLE}", why, do_this or example)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.catalog import D4RLDataset, Task
 from bench.errors import BenchError
+from bench.visible_text import shortened
 
 _LONGEST = 80
 """Characters of a folder's name in a message."""
@@ -35,7 +36,7 @@ def data_folder() -> Path:
 
 
 def _usable(variable: str, folder: str) -> Path:
-    told = f"{variable}={folder if len(folder) <= _LONGEST else folder[:_LONGEST] + '...'}"
+    told = f"{variable}={shortened(folder, _LONGEST)}"
     try:
         path = Path(folder).expanduser().resolve()
         if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
@@ -46,12 +47,8 @@ def _usable(variable: str, folder: str) -> Path:
             f"no home folder: {told}", "It begins with ~.", f"Set {variable} to a folder by its full name."
         ) from error
     except (OSError, ValueError) as error:
-        raise BenchError(told, _reason(error), f"Set {variable} to a folder for datasets.") from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    """Without the name, which may be what is too long."""
-    return getattr(error, "strerror", None) or str(error)[:_LONGEST]
+        why = getattr(error, "strerror", None) or str(error)
+        raise BenchError(told, why, f"Set {variable} to a folder for datasets.") from error
 
 
 def dataset_path(task: Task) -> Path:

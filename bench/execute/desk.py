@@ -27,6 +27,7 @@ from bench.execute.office import (
     Refusal,
 )
 from bench.source_code import code_fingerprint
+from bench.visible_text import shortened
 
 WAIT_SECONDS = 0.5
 LONGEST_REASON = 300
@@ -155,7 +156,7 @@ def told_reason(text: str) -> str:
     """The last exception that a traceback of Ray's names, without the traceback."""
     found = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception|Exit)\b.*)$", text, re.MULTILINE)
     lines = found or [line.strip() for line in text.splitlines() if line.strip()] or ["it does not say why"]
-    return lines[-1] if len(lines[-1]) <= LONGEST_REASON else lines[-1][:LONGEST_REASON] + " ..."
+    return shortened(lines[-1], LONGEST_REASON)
 
 
 def _piece(path: Path, offset: int) -> bytes:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import bench
 from bench.errors import BenchError
+from bench.visible_text import shortened
 
 CONNECT_SECONDS = 5
 PREFIX = "bench-"
@@ -224,8 +225,7 @@ def _shortages() -> Iterator[str]:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else type(error).__name__
-    return reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + " ..."
+    return shortened(lines[0], LONGEST_REASON) if lines else type(error).__name__
 
 
 def _no_cluster(address: str, error: Exception) -> BenchError:

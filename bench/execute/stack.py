@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint
 from bench.training.methods import method_for
 from bench.training.trainer import Divergence, Position, Trainer
+from bench.visible_text import shortened
 
 _MESSAGE_LENGTH = 200
 CHUNK_SECONDS = 1.0
@@ -432,7 +432,7 @@ def _cut(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return textwrap.shorten(text, _MESSAGE_LENGTH)
+    return shortened(" ".join(text.split()), _MESSAGE_LENGTH)
 
 
 def _as_json(rollouts: Rollouts, number: int, step: int, metrics: list[dict[str, float]]) -> StoredEvaluation:

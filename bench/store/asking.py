@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from bench.errors import BenchError
 from bench.store import postgresql
 from bench.store.database import Store
+from bench.visible_text import shortened
 
 _ADVICE = (
     "`bench query` runs one SELECT (WITH, VALUES, TABLE) and only reads; `bench db info` shows all tables"
@@ -39,7 +40,7 @@ def ask(store: Store, sql: str, limit: int | None = None) -> Answer:
     ------
     BenchError : it writes, it is several statements, it gives no rows, or it is wrong; nothing has changed.
     """
-    quoted = repr(sql if len(sql) <= _SHOWN else f"{sql[:_SHOWN]}...")
+    quoted = repr(shortened(sql, _SHOWN))
     powerful = None
     if store.location.path is None:
         # Not in the same transaction: what keeps a powerful role to reading has to come first in its own.

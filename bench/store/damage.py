@@ -14,11 +14,10 @@ from bench.errors import BenchError
 from bench.records import config_hash, hash_of
 from bench.store.columns import IS_NAN, DamagedCellError, number_from
 from bench.store.models import Base, Baseline, Episode, Evaluation, Trial
+from bench.visible_text import quoted
 
 _T = TypeVar("_T")
 _OF_CONFIGURATIONS = ("algorithm", "variant", "task", "task_version", "physics", "budget")
-_SHOWN = 60
-"""Characters of a cell that are told."""
 
 
 class DamagedStoreError(BenchError):
@@ -44,9 +43,7 @@ def damaged_cells(engine: Engine) -> Iterator[str]:
 
 def told(error: DamagedCellError) -> str:
     """What is wrong, to be read after the cell's name."""
-    text = repr(error.value)
-    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return f"holds {cut}, not {error.expected}"
+    return f"holds {quoted(error.value)}, not {error.expected}"
 
 
 def restored(kind: type[_T], content: object, what: str) -> _T:
@@ -138,10 +135,10 @@ def _all_damage(connection: Connection) -> Iterator[tuple[str, DamagedCellError]
 
 def _damaged(connection: Connection, table: Table) -> Iterator[tuple[str, DamagedCellError]]:
     columns = list(table.columns)
-    quoted = connection.dialect.identifier_preparer.quote
-    listed = ", ".join(quoted(column.name) for column in columns)
+    as_name = connection.dialect.identifier_preparer.quote
+    listed = ", ".join(as_name(column.name) for column in columns)
     # Plain SQL gives the cells as they are.
-    rows = connection.exec_driver_sql(f"SELECT {listed} FROM {quoted(table.name)}")
+    rows = connection.exec_driver_sql(f"SELECT {listed} FROM {as_name(table.name)}")
     read = [
         (column, column.type.dialect_impl(connection.dialect).result_processor(connection.dialect, None))
         for column in columns

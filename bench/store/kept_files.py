@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.files import written_whole
 from bench.records import WeightsRecord
+from bench.visible_text import quoted
 
 FOLDER = "weights"
 """Below the store's folder."""
@@ -57,7 +58,7 @@ def require_kept_names(names: Iterable[object], place: str) -> None:
     for name in names:
         if not is_kept_name(name):
             raise BenchError(
-                f"store {place} says that weights lie at {str(name)[:120]!r}",
+                f"store {place} says that weights lie at {quoted(name)}",
                 f"That {_NO_NAME}.",
                 "It was not written by bench, or was changed since: take a copy from whoever made it.",
             )

@@ -362,7 +362,7 @@ def test_an_odd_mirror_is_said_before_anything_is_asked(folder, monkeypatch, val
         fetch.fetch(hopper())
     assert not isinstance(caught.value, WorkFailedError)
     assert reason in caught.value.why
-    assert len(caught.value.what) < 140
+    assert len(caught.value.what) < 180
 
 
 def test_a_password_is_not_told(monkeypatch):

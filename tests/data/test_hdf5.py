@@ -281,3 +281,14 @@ def test_every_byte_damaged_gives_an_error_or_numbers(tmp_path):
             errors += 1
             assert len(str(error)) < 800
     assert errors > 50
+
+
+def test_a_long_name_of_a_member_is_told_by_its_ends(tmp_path):
+    path = tmp_path / "data.hdf5"
+    with h5py.File(path, "w") as file:
+        file["begin" + "x" * 500 + "end"] = np.zeros(3)
+    with pytest.raises(BenchError, match="lacks observations") as caught:
+        read_file(path, hopper())
+    assert "beginx" in caught.value.why
+    assert "xend" in caught.value.why
+    assert len(caught.value.why) < 300

@@ -16,6 +16,7 @@ from bench.records import WeightsRecord
 from bench.store.database import open_store
 from bench.store.kept_files import CHANGED, bring, fault_of, is_kept_name, kept_name, read_kept
 from bench.store.writer import Writer
+from bench.visible_text import quoted
 from tests.store import samples
 from tests.store.databases import change, everything
 from tests.store.merges import evaluated, finished, merged
@@ -155,7 +156,7 @@ def test_a_merge_with_such_a_name_writes_nothing(machine, tmp_path: Path, capsys
         main(["db", "merge", str(a), str(b), *(["--dry-run"] if dry else [])])
     said = capsys.readouterr().err
     assert exit_.value.code == 2
-    assert f"store {b} says that weights lie at {name[:120]!r}" in said
+    assert f"store {b} says that weights lie at {quoted(name)}" in said
     assert (snapshot(a.parent), everything(str(a))) == (before, rows)
     assert not (tmp_path / "a" / "x.safetensors").exists()
 
