@@ -5,7 +5,6 @@ What Ray reads from the environment is set before it is imported; so this module
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import resource
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import bench
 from bench.errors import BenchError
+from bench.store.process_lock import is_held, locked
 from bench.visible_text import shortened
 
 CONNECT_SECONDS = 5
@@ -71,14 +71,8 @@ def scratch_folder() -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=base, ignore_cleanup_errors=True)
     except OSError as error:
         raise _not_started(error) from error
-    with folder as name:
-        lock = os.open(Path(name) / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            # The kernel lets go of it however the process ends.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield Path(name)
-        finally:
-            os.close(lock)
+    with folder as name, locked(Path(name) / LOCK, "set RAY_TMPDIR to another folder"):
+        yield Path(name)
 
 
 def check_listening(address: str) -> None:
@@ -106,23 +100,10 @@ def _sweep(base: Path) -> None:
         with suppress(OSError):  # another process removes it too
             seen = folder.lstat()
             is_new = time.time() - seen.st_mtime < NEW_SECONDS
-            if seen.st_uid == os.getuid() and folder.is_dir() and not is_new and _is_free(folder / LOCK):
+            is_ours = seen.st_uid == os.getuid() and folder.is_dir()
+            # Where no lock is, a process was ended while it removed the folder, or it is not one of ours.
+            if is_ours and not is_new and is_held(folder / LOCK) is False:
                 shutil.rmtree(folder)
-
-
-def _is_free(lock: Path) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        # Removed by a process that was ended while it removed its folder, or not one of ours.
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _set_environment(address: str | None, scratch: Path) -> None:

@@ -17,7 +17,7 @@ from bench.store.claims import database_now, seems_held
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
 from bench.store.models import Claim
-from bench.store.process_lock import PATIENCE_SECONDS, LockHeldError, upgrading
+from bench.store.process_lock import WAIT_SECONDS, LockHeldError, upgrading
 
 _LOOK_SECONDS = 0.05
 
@@ -151,7 +151,7 @@ def _revision_of(location: Location, engine: Engine) -> str | None:
 def _make(location: Location, engine: Engine) -> None:
     # Drivers that start together all find it empty. Whoever comes second must not wait for the lock alone:
     # the first keeps it, as one of the store's writers, for as long as it trains.
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + WAIT_SECONDS
     while _revision_of(location, engine) is None:
         try:
             with upgrading(location):

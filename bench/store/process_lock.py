@@ -25,7 +25,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.store.location import Location
 
-PATIENCE_SECONDS = 10.0
+WAIT_SECONDS = 10.0
 """A new store is made, or an old one upgraded, in far less."""
 SWEPT_AFTER_SECONDS = 7 * 86_400.0
 """Until then the work of a driver that was killed is taken over at once: its file says that it died."""
@@ -84,7 +84,7 @@ def writing(location: Location) -> Iterator[None]:
     ------
     LockHeldError : it is being upgraded.
     """
-    with _store_locked(location, "upgraded", shared=True, wait_seconds=PATIENCE_SECONDS):
+    with _store_locked(location, "upgraded", shared=True, wait_seconds=WAIT_SECONDS):
         yield
 
 
@@ -130,12 +130,31 @@ def is_dead(folder: Path, run_id: str) -> bool:
 
     A lock that is missing says nothing: the driver may be on another machine.
     """
-    return _is_held(_path(folder, run_id)) is False
+    return is_held(_path(folder, run_id)) is False
 
 
 def is_alive(folder: Path, run_id: str) -> bool:
     """Whether the run's driver certainly lives, on this machine."""
-    return _is_held(_path(folder, run_id)) is True
+    return is_held(_path(folder, run_id)) is True
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process holds the lock at `path`; None where no lock of bench is there to tell."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _AS_IT_IS)
+    except (OSError, ValueError):  # missing, no right to look, or no name of a file
+        return None
+    try:
+        if _kind_of(os.fstat(descriptor)):
+            return None
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager
@@ -198,31 +217,12 @@ def _taken(descriptor: int, path: Path, otherwise: str, *, shared: bool, wait: b
     return True
 
 
-def _is_held(path: Path) -> bool | None:
-    """Whether a process holds the lock at `path`; None where no lock of bench is there to tell."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _AS_IT_IS)
-    except (OSError, ValueError):  # missing, no right to look, or no name of a file
-        return None
-    try:
-        if _kind_of(os.fstat(descriptor)):
-            return None
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return None
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _sweep(drivers: Path) -> None:
     """Remove the locks that killed drivers left long ago."""
     for path in drivers.glob(f"*@{glob.escape(socket.gethostname())}.lock"):
         with suppress(FileNotFoundError):  # another driver sweeps too
             age = time.time() - path.lstat().st_mtime
-            if age > SWEPT_AFTER_SECONDS and _is_held(path) is False:
+            if age > SWEPT_AFTER_SECONDS and is_held(path) is False:
                 path.unlink()
 
 

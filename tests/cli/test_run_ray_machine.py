@@ -13,6 +13,7 @@ import pytest
 
 from bench.execute import ray_start
 from bench.execute.desk import told_reason
+from bench.store.process_lock import is_held
 from tests.execute.processes import descendants
 from tests.execute.sameness import rows
 from tests.execute.tiny import ROOT, typed
@@ -196,7 +197,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path, monkeypatc
         fcntl.flock(held, fcntl.LOCK_EX)
         with ray_start.scratch_folder() as mine:
             assert mine.parent == tmp_path
-            assert not ray_start._is_free(mine / ray_start.LOCK)
+            assert is_held(mine / ray_start.LOCK)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"bench-at-work", "bench-other", "another", "bench-new", "bench-link"}
 

@@ -73,7 +73,7 @@ def test_a_store_that_somebody_else_makes_and_then_works_on_for_hours_is_open_to
     tmp_path: Path, monkeypatch
 ) -> None:
     """The maker holds the file's lock, as one of its writers, for as long as it trains."""
-    monkeypatch.setattr(database, "PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(database, "WAIT_SECONDS", 5.0)
     location = locate(tmp_path / "bench.sqlite")
     with ThreadPoolExecutor() as thread, upgrading(location):
         opening = thread.submit(open_store, location.path)
@@ -87,7 +87,7 @@ def test_a_store_that_somebody_else_makes_and_then_works_on_for_hours_is_open_to
 
 
 def test_a_store_that_is_held_and_stays_empty_is_not_waited_for_in_vain(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(database, "WAIT_SECONDS", 0.2)
     location = locate(tmp_path / "bench.sqlite")
     with upgrading(location), pytest.raises(LockHeldError, match="is being written by another process"):
         open_store(location.path)
