@@ -102,7 +102,7 @@ def run_grid(
     """
     # What is there is looked at before anything is written; what is obtained later is checked as it comes.
     there = datasets.there((cell.task for cell in cells), lambda text: watcher.watch(Notice(text)))
-    told = _tell(cells, there, settings, watcher)
+    _tell(cells, there, settings, watcher)
     if settings.address is not None:
         from bench.execute.ray_start import check_listening
 
@@ -113,7 +113,7 @@ def run_grid(
         writer.begin_run(run)
         try:
             data = {cell.task.name: datasets.of(cell.task) for cell in cells}
-            _tell(cells, [record for record, _ in data.values() if record not in told], settings, watcher)
+            _tell(cells, [record for record, _ in data.values() if record not in there], settings, watcher)
             grid = _grid(cells, seeds, settings, writer, data, device)
             stop = threading.Event()
             with saving_at_signals(stop.set):
@@ -178,16 +178,13 @@ def _grid(
     return Grid(trials, states, of_grid)
 
 
-def _tell(
-    cells: Sequence[Cell], data: list[DatasetRecord], settings: Settings, watcher: Watcher
-) -> list[DatasetRecord]:
-    """Say what falls short of these datasets, and refuse what may not be trained on; returns them."""
+def _tell(cells: Sequence[Cell], data: Sequence[DatasetRecord], settings: Settings, watcher: Watcher) -> None:
+    """Say what falls short of these datasets, and refuse what may not be trained on."""
     if not settings.accept_mismatch:
         require_fit(cells, data)
     for remark in remarks_on(data):
         for line in remark.lines:
             watcher.watch(Notice(line))
-    return data
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from bench.records import FAILED, FINISHED, PLANNED, RUNNING
+from bench.records import CONTENT_FITS, FAILED, FINISHED, MISMATCH, PLANNED, RUNNING, UNVERIFIED, VERIFIED
 from bench.store import columns
 from bench.store.columns import Flag, Json, LargeWhole, Number, Text, UtcDateTime, Whole
 
 STATES = (PLANNED, RUNNING, FINISHED, FAILED)
-
-
-VERIFICATIONS = ("verified", "content fits", "unverified", "mismatch")
+VERIFICATIONS = (VERIFIED, CONTENT_FITS, UNVERIFIED, MISMATCH)
 REPLAYS = ("d4rl", "modern", "neither", "unverified")
 
 # Types of the columns, and of those of the views, by what they hold.
