@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import typed_command
-from bench.cli.nightly_work import (
-    ConfigOption,
+from bench.cli.common import (
+    AcceptMismatchOption,
     CpusPerStackOption,
-    DeviceOption,
-    ExecutorOption,
     GpusPerStackOption,
     SeedsPerStackOption,
+    typed_command,
+)
+from bench.cli.nightly_work import (
+    ConfigOption,
+    DeviceOption,
+    ExecutorOption,
     StoreOption,
     loaded,
     work_of,
     work_settings,
 )
-from bench.cli.run import AcceptMismatchOption
 from bench.cli.tables import print_table
 from bench.cli.words import moment
 from bench.errors import BenchError

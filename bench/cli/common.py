@@ -59,6 +59,13 @@ GpusPerStackOption = Annotated[
 CpusPerStackOption = Annotated[
     int, typer.Option(min=1, max=MOST_THREADS, help="CPU cores (threads) per stack.")
 ]
+AcceptMismatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-mismatch",
+        help="Train at full budget on a dataset, too, that is not the task's; its scores are never judged.",
+    ),
+]
 
 
 def show_error(error: BenchError) -> None:

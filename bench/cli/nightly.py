@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import typed_command
+from bench.cli.common import CpusPerStackOption, GpusPerStackOption, SeedsPerStackOption, typed_command
 from bench.cli.nightly_work import (
     ConfigOption,
-    CpusPerStackOption,
     DeviceOption,
     ExecutorOption,
-    GpusPerStackOption,
-    SeedsPerStackOption,
     StoreOption,
     loaded,
     today,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import CpusPerStackOption, GpusPerStackOption, SeedsPerStackOption, typed_command
+from bench.cli.common import typed_command
 from bench.cli.run import obtained, settings_of
 from bench.files import typed_path
 
@@ -19,20 +19,6 @@ if TYPE_CHECKING:
     from bench.execute.grid import Cell
     from bench.nightly.config import NightlyFile
     from bench.nightly.night import Work
-
-__all__ = [
-    "ConfigOption",
-    "CpusPerStackOption",
-    "DeviceOption",
-    "ExecutorOption",
-    "GpusPerStackOption",
-    "SeedsPerStackOption",
-    "StoreOption",
-    "loaded",
-    "today",
-    "work_of",
-    "work_settings",
-]
 
 ConfigOption = Annotated[
     Path | None,

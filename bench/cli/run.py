@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import (
+    AcceptMismatchOption,
     CpusPerStackOption,
     GpusPerStackOption,
     SeedsPerStackOption,
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
     from bench.catalog import Task
     from bench.execute.driver import Settings, Summary
     from bench.execute.grid import Cell
-
-
-AcceptMismatchOption = Annotated[
-    bool,
-    typer.Option(
-        "--accept-mismatch",
-        help="Train at full budget on a dataset, too, that is not the task's; its scores are never judged.",
-    ),
-]
 
 
 def run(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from bench.cli.output import stop_printing
 from bench.visible_text import visible
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ class Lines:
         except (OSError, SystemExit):
             # The terminal was closed, or a pipe's other end has gone, as `tee` does at the same Ctrl-C; of
             # that Rich makes a SystemExit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+            stop_printing()
 
     def _show(self, event: Shown) -> None:
         from bench.execute.events import Progress
