@@ -66,7 +66,8 @@ def _refusal_told(quoted: str) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise BenchError(f"{quoted} is no text", "Part of it is not UTF-8.", _ADVICE) from error
+        why = "It holds bytes that are no text in this terminal's encoding."
+        raise BenchError(f"{quoted} is no text", why, "Begin the command with PYTHONUTF8=1.") from error
     except DBAPIError as error:
         if error.connection_invalidated:  # the server went away, whatever the SQL was
             raise
