@@ -16,6 +16,8 @@ from bench.errors import BenchError, WorkFailedError
 if TYPE_CHECKING:
     from bench.catalog import Task
     from bench.data.info import Summary
+    from bench.data.ledger import Entry
+    from bench.data.manifest import Manifest
 
 SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
 
@@ -59,13 +61,14 @@ def list_(
     """List which datasets are there and what is known of them."""
     from bench.catalog import load_catalog
     from bench.data.ledger import Ledger
+    from bench.data.manifest import load_manifest
     from bench.data.paths import data_folder, dataset_path
 
     tasks = tasks_named(names) if names else list(load_catalog().tasks.values())
     if paths:
         print_table(("task", "file"), [(task.name, str(dataset_path(task))) for task in tasks])
         return
-    ledger, rows = Ledger(), []
+    ledger, manifest, rows = Ledger(), load_manifest(), []
     for task in tasks:
         path = dataset_path(task)
         entry = ledger.known(path) if path.is_file() else None
@@ -74,7 +77,7 @@ def list_(
                 task.name,
                 _megabytes(path) if path.is_file() else "missing",
                 f"{entry.rows:,}" if entry and entry.rows else "",
-                (entry.verification if entry else None) or ("not checked" if path.is_file() else ""),
+                _content(task, entry, manifest) or ("not checked" if path.is_file() else ""),
                 entry.replay if entry and entry.replay != "unverified" else "",
             )
         )
@@ -145,6 +148,18 @@ def for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
             failed.append(task.name)
     if failed:
         raise WorkFailedError(f"{len(failed)} of {len(tasks)} failed", ", ".join(failed), "")
+
+
+def _content(task: Task, entry: Entry | None, manifest: Manifest) -> str:
+    """What was found of a file; empty where nothing was."""
+    from bench.data.remarks import verification_of
+    from bench.records import DatasetRecord
+
+    if entry is None or entry.verification is None:
+        return ""
+    # An older ledger, or one that somebody edited, may call another file verified.
+    record = DatasetRecord(task.name, entry.sha256, entry.rows or 0, entry.verification, entry.replay)
+    return verification_of(record, manifest)
 
 
 def _print_summary(found: Summary) -> None:

@@ -24,6 +24,9 @@ _FEW_VALUES = 6
 
 def facts_of(found: Explanation) -> Facts:
     """The number, and in short what it depends on."""
+    from bench.data.manifest import load_manifest
+    from bench.data.remarks import verification_of
+
     record = found.trial.record
     yield "Score", _score(found)
     if record.reduced:
@@ -32,7 +35,8 @@ def facts_of(found: Explanation) -> Facts:
     yield "Command", found.run.command
     yield "Configuration", record.key.config_hash
     data = record.dataset
-    yield "Dataset", f"{data.name}, {data.rows:,} rows, {data.verification}, replay: {data.replay}"
+    content = verification_of(data, load_manifest())
+    yield "Dataset", f"{data.name}, {data.rows:,} rows, {content}, replay: {data.replay}"
     yield "", data.sha256
     yield "Simulator", f"{_simulator(found)}, physics {record.physics}, task version {record.task_version}"
     yield from _code(found.run)

@@ -2,6 +2,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.data.collect import collect
+from bench.data.ledger import Ledger
 from bench.data.paths import dataset_path
 from tests.data.files import columns, hopper, write
 
@@ -44,6 +45,15 @@ def test_list_tells_what_is_there_and_what_is_known(bench, quickstart):
     bench("verify", QUICKSTART, "--replay", "--rows", "50")
     _, output, _ = bench("list", QUICKSTART)
     assert row_of(output, QUICKSTART)[3:7] == ["600", "content", "fits", "d4rl"]
+
+
+def test_list_calls_no_other_file_verified_whatever_the_ledger_says(bench):
+    path = write(dataset_path(hopper()), columns())
+    ledger = Ledger()
+    ledger.note(path, ledger.look_up(path), rows=1_000_000, verification="verified")
+    _, output, _ = bench("list", "hopper-medium-v2")
+    assert "unverified" in row_of(output, "hopper-medium-v2")
+    assert "verified" not in row_of(output, "hopper-medium-v2")
 
 
 def test_list_without_names_has_every_task(bench):

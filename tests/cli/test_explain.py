@@ -21,6 +21,7 @@ from bench.records import TrialRecord, config_hash
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.store import samples
+from tests.store.databases import change
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +179,11 @@ def test_lines_fit_the_terminal(store: Path, width: int) -> None:
     lines = re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).splitlines()
     assert any("Hyper-parameters" in line for line in lines)
     assert max(map(len, lines)) <= width
+
+
+def test_a_dataset_is_verified_by_its_hash_alone(bench, store: Path, tmp_path: Path) -> None:
+    """What an older version, or somebody else, wrote into the store is not repeated."""
+    copied = shutil.copy(store, tmp_path / "bench.sqlite")
+    change(str(copied), "UPDATE datasets SET verification = 'verified'")
+    _, out, _ = bench("explain", 1, "--store", copied)
+    assert facts(out)["Dataset"] == "hopper-medium-v2, 1,000,000 rows, unverified, replay: unverified"
