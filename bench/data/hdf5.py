@@ -121,10 +121,14 @@ class DatasetFile(HeldFile):
         """End what HDF5 holds of it."""
         self._content.close()
 
+    def members(self) -> list[str]:
+        """Names of what lies at the top, in their order."""
+        with damage_told(self):
+            return [os.fsencode(name).decode(errors="replace") for name in sorted(self._content)]
+
     def names(self) -> str:
         """What lies at the top, for a message."""
-        with damage_told(self):
-            names = [os.fsencode(name).decode(errors="replace") for name in sorted(self._content)]
+        names = self.members()
         told = [shortened(name, _LONGEST_NAME) for name in names[:_NAMES_TOLD]]
         more = [f"{len(names) - _NAMES_TOLD} more"] if len(names) > _NAMES_TOLD else []
         return ", ".join([*told, *more]) or "nothing"

@@ -9,6 +9,7 @@ every row, and the rows need not follow one another.
 that do not follow one another (of a dump, the rows that were cut are gone). D4RL's locomotion files have
 both: there `next_observations` repeats the next row, and the papers' code never looks at it: they are rows.
 Where the two contradict each other inside an episode, nobody can say which is meant, and the file is refused;
+so is one in which no timeout is set and another name speaks of what is next (`next_obs`, `next_states`).
 D4RL's own files, known by their SHA-256, are rows whatever they hold.
 """
 
@@ -26,6 +27,7 @@ from bench.data.dataset import BoolArray, RawDataset, Transitions, jumps
 from bench.data.hdf5 import DatasetFile, opened
 from bench.data.manifest import known_file
 from bench.errors import BenchError, WorkFailedError
+from bench.visible_text import quoted
 
 SUCCESSOR_TOLERANCE = 1e-5
 """Relative and absolute: how far a file's next observation may be off the next row and still repeat it."""
@@ -64,6 +66,8 @@ def opened_dataset(path: Path, task: Task) -> Iterator[DatasetFile]:
 def read_rows(file: DatasetFile, task: Task) -> RawDataset:
     """What is trained on of a file that is held open; raises as `read_file`."""
     columns = read_columns(file, task, without=_not_looked_at(file, task))
+    if not task.generated:
+        _require_layout(columns, file)
     successors = _successors(columns, file)
     raw = RawDataset(
         name=task.name,
@@ -82,6 +86,26 @@ def _not_looked_at(file: DatasetFile, task: Task) -> tuple[str, ...]:
     if task.generated or (successors in file and known is not None and file.sha256 == known.sha256):
         return (successors,)
     return ()
+
+
+def _require_layout(columns: dict[str, np.ndarray], file: DatasetFile) -> None:
+    """Refuse timeouts that leave no transition, and successors under a name that is not read."""
+    timeouts = columns.get("timeouts")
+    if timeouts is not None and timeouts[:-1].all():
+        raise BenchError(
+            f"{file.path} holds no transition", "Its timeouts cut an episode at every row.", file.remedy
+        )
+    if "next_observations" in file or (timeouts is not None and timeouts.any()):
+        return
+    others = [name for name in file.members() if "next" in name.lower() and "action" not in name.lower()]
+    if others:
+        raise BenchError(
+            f"{file.path} holds {quoted(others[0])}, and no timeouts that are set",
+            "Ready-made transitions have their successors in next_observations; rows in the order of time "
+            "say in timeouts where an episode was cut.",
+            f"Rename {quoted(others[0])} to next_observations, or take it out where the rows follow one "
+            "another.",
+        )
 
 
 def _successors(columns: dict[str, np.ndarray], file: DatasetFile) -> np.ndarray | None:

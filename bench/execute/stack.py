@@ -18,7 +18,6 @@ from algorithms.base import Algorithm
 from bench.data.reader import read_file, transitions_of
 from bench.data.rewards import transformed_rewards
 from bench.envs import Simulator, simulator_for
-from bench.errors import WorkFailedError
 from bench.evaluation.rollout import Rollouts, roll_out
 from bench.execute.events import Completed, Progress, Saved, Started, Stopped, Weights
 from bench.execute.link import Link
@@ -406,8 +405,6 @@ def _packed_data(plan: StackPlan, dataset: Path) -> PackedDataset:
     config = plan.trials[0].config
     raw = read_file(dataset, plan.task, plan.trials[0].dataset.sha256)
     transitions = transitions_of(raw, plan.task, config["transitions"])
-    if len(transitions) == 0:
-        raise WorkFailedError(f"{dataset} holds no transition", "", "Collect or fetch it again.")
     return PackedDataset.pack(
         transitions.observations,
         transitions.actions,

@@ -229,6 +229,20 @@ class TestReadyMadeTransitions:
         transitions = transitions_of(read_file(write(tmp_path / "hopper.hdf5", made), hopper()), hopper())
         np.testing.assert_array_equal(transitions.next_observations, made["next_observations"])
 
+    @pytest.mark.parametrize("name", ["next_obs", "next_observation", "Next_States", "observations_next"])
+    def test_successors_under_another_name_are_not_passed_over(self, tmp_path, name):
+        made = self.made(columns())
+        made[name] = made.pop("next_observations")
+        for extra in ({}, {"timeouts": np.zeros(38, bool)}):
+            with pytest.raises(BenchError, match=name) as caught:
+                read_file(write(tmp_path / "hopper.hdf5", made | extra), hopper())
+            assert f"Rename '{name}' to next_observations" in caught.value.do_this
+
+    def test_rows_with_timeouts_may_hold_other_columns_of_what_is_next(self, tmp_path):
+        content = columns()
+        path = write(tmp_path / "hopper.hdf5", content | {"next_obs": content["observations"]})
+        assert read_file(path, hopper()).layout == "rows in order"
+
     @pytest.mark.parametrize(
         "successors",
         [
@@ -252,6 +266,10 @@ class TestBadFiles:
         assert str(path) in caught.value.what
         assert caught.value.do_this
         return str(caught.value)
+
+    def test_an_episode_cut_at_every_row_leaves_no_transition(self, tmp_path):
+        path = write(tmp_path / "hopper.hdf5", columns() | {"timeouts": np.ones(40, bool)})
+        assert "no transition" in self.refused(path)
 
     def test_absent(self, tmp_path):
         assert "bench data fetch hopper-medium-v2" in self.refused(tmp_path / "absent.hdf5")
