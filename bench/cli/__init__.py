@@ -8,7 +8,7 @@ import traceback
 from typing import Annotated
 
 import typer
-from typer import exceptions
+from typer import Context, core, exceptions
 
 from bench import __version__
 from bench.cli import (
@@ -48,8 +48,22 @@ OF_THE_MACHINE = frozenset(
 
 INTERRUPTED = "Interrupted. What had finished is stored; the same command continues."
 
+
+class Commands(core.TyperGroup):
+    """The commands; an interruption is told, of which Typer only makes an exit code."""
+
+    def invoke(self, ctx: Context) -> object:
+        """Run the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(INTERRUPTED, file=sys.stderr)
+            raise
+
+
 app = typer.Typer(
     name="bench",
+    cls=Commands,
     help="Reproduces the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database.",
     no_args_is_help=True,
     epilog="Exit codes: 0 done; 1 something ran and failed, or was not reproduced; 2 the request was wrong; "
@@ -120,9 +134,6 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
         code = exit_code_of(error)
     except exceptions.Exit as exit_request:
         code = exit_request.exit_code
-        # What Typer makes of a KeyboardInterrupt.
-        if isinstance(exit_request.__cause__, KeyboardInterrupt):
-            print(INTERRUPTED, file=sys.stderr)
     except exceptions.TyperException as error:
         show_usage_error(error)
         code = 2

@@ -152,3 +152,20 @@ def test_closed_streams_change_nothing_else(closed):
     )  # fmt: skip
     assert made.returncode == 0
     assert made.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "command", [("query", "SELECT 1"), ("db", "info"), ("data", "list"), ("list", "tasks")]
+)
+def test_a_command_that_is_interrupted_in_its_midst_says_so(bench, monkeypatch, odd_store, command):
+    def pressed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    for name in (
+        "bench.store.database.open_store",
+        "bench.data.paths.data_folder",
+        "bench.catalog.load_catalog",
+    ):
+        monkeypatch.setattr(name, pressed)
+    code, _, err = bench(*command)
+    assert (code, err.partition(".")[0]) == (130, "Interrupted")
