@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,8 +67,10 @@ def _refusal_told(quoted: str) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        why = "It holds bytes that are no text in this terminal's encoding."
-        raise BenchError(f"{quoted} is no text", why, "Begin the command with PYTHONUTF8=1.") from error
+        encoding = sys.getfilesystemencoding()
+        why = f"It holds bytes that are no character in this terminal's encoding, {encoding}."
+        advice = "Begin the command with PYTHONUTF8=1, and write the SQL in UTF-8."
+        raise BenchError(f"{quoted} is no text", why, advice) from error
     except DBAPIError as error:
         if error.connection_invalidated:  # the server went away, whatever the SQL was
             raise
