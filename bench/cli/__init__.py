@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Context, core, exceptions
 
+import bench
 from bench import __version__
 from bench.cli import (
     baseline,
@@ -125,6 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _outcome(arguments: list[str], *, debug: bool) -> int:
     """Run one command; its exit code."""
     try:
+        _require_own_algorithms()
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
     except BenchError as error:
@@ -150,6 +154,20 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 (told, with its traceback)
         code = _unforeseen(error, arguments, debug=debug)
     return code if isinstance(code, int) else 0
+
+
+def _require_own_algorithms() -> None:
+    """Raise where a folder on the import path hides the methods that are installed beside this package."""
+    found = find_spec("algorithms")
+    if found is None or found.origin is None:
+        return
+    folder = Path(found.origin).resolve().parent
+    if folder.parent != Path(bench.__file__).resolve().parent.parent:
+        raise BenchError(
+            f"another package algorithms is found first: {folder}",
+            "PYTHONPATH, or the folder that `python -m bench` starts in, hides bench's own.",
+            "Begin the command with env -u PYTHONPATH, and type `bench` instead of `python -m bench`.",
+        )
 
 
 def _nobody_reads() -> int:

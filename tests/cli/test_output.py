@@ -169,3 +169,16 @@ def test_a_command_that_is_interrupted_in_its_midst_says_so(bench, monkeypatch, 
         monkeypatch.setattr(name, pressed)
     code, _, err = bench(*command)
     assert (code, err.partition(".")[0]) == (130, "Interrupted")
+
+
+def test_a_package_that_hides_the_methods_is_named(tmp_path):
+    hiding = tmp_path / "algorithms"
+    hiding.mkdir()
+    (hiding / "__init__.py").write_text("")
+    made = subprocess.run(
+        [*COMMAND, "show", "bc", "hopper-medium-v2"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert made.returncode == 2
+    assert str(hiding) in made.stderr
