@@ -73,7 +73,7 @@ def test_a_trial_that_failed_must_be_run_again_first(bench):
 def test_a_score_that_is_not_finite_makes_no_baseline(bench):
     bench(*FREEZE, "--run", *LOCAL)
     with sqlite3.connect(STORE) as connection:
-        connection.execute("UPDATE trials SET score = NULL, score_is_nan = 1 WHERE seed = 2")
+        connection.execute("UPDATE trials SET score = -9e999, score_is_nan = 1 WHERE seed = 2")
     code, _, errors = bench("baseline", "freeze", "second", *FREEZE[3:])
     assert (code, "2 have no score under their protocol, or none that is finite" in errors) == (1, True), (
         errors

@@ -219,7 +219,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(bench, made, folder):
         (("report", "--figures", "profiles", "--figure-format", "pfd"), ("Did you mean pdf?",)),
         (("report", "--margins", "absent.yaml"), ("no file of margins at 'absent.yaml'",)),
         (("report", "--margins", "."), ("no file of margins at '.'",)),
-        (("check", "--margins", "nonsense"), ("cannot read nonsense",)),
+        (("check", "--margins", "nonsense"), ("nonsense line 1: not UTF-8 text",)),
         (("check", "--format", "xml"), ("unknown format 'xml'", "json")),
         (("check", "--suite", "d4rl-locomotoin"), ("Did you mean d4rl-locomotion",)),
         (("check", "--against", "papers"), ("Did you mean paper?",)),

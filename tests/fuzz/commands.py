@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -193,6 +194,8 @@ def _may_change(name: str, words: list[str]) -> tuple[str, ...]:
     asked = [f"work/{word}" for word in plain if word and word not in ("nightly.yaml", "precious", STORE)]
     asked += [os.path.normpath(f"work/{word}") for word in outputs if word and len(word) < 4096]
     asked += [f"home/{word[2:]}" for word in plain if word.startswith("~/")]
+    # Folders on the way to an output are made with it.
+    asked += [str(parent) for word in asked for parent in Path(word).parents if len(parent.parts) > 1]
     every = [glob.escape(word) + rest for word in asked for rest in ("", "/*", "-*", ".*")]
     return (*every, *MAY_CHANGE, "home/x.sqlite*", "work/drivers*", *_KEPT_BY.get(name, ()))
 

@@ -17,7 +17,7 @@ def test_every_kind_of_news_changes_it(store, writer):
         lambda: writer.record(samples.timing_record(key)),
         lambda: writer.record(samples.failure_record(key)),
         lambda: writer.retry([key]),
-        lambda: writer.note_dataset(replace(trial.dataset, verification="verified", replay="replayed")),
+        lambda: writer.note_dataset(replace(trial.dataset, verification="verified", replay="d4rl")),
     ]
     seen = [stand_of(store)]
     for number, step in enumerate(steps):
