@@ -48,6 +48,8 @@ OF_THE_MACHINE = frozenset(
     }
 )  # fmt: skip
 """Errors of files and disks that say themselves what is wrong."""
+OF_THE_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Those that name no file where standard output cannot take any more."""
 
 INTERRUPTED = "Interrupted. What had finished is stored; the same command continues."
 
@@ -185,10 +187,12 @@ def _unforeseen(error: Exception, arguments: list[str], *, debug: bool) -> int:
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
         if debug:
             traceback.print_exc()
-        if error.filename is None:
+        if error.filename is None and error.errno in OF_THE_OUTPUT:
             stop_printing()
             advice = "Make room where the output goes." if error.errno == errno.ENOSPC else ""
             show_error(BenchError("cannot write the output", f"{error.strerror}.", advice))
+        elif error.filename is None:
+            show_error(BenchError("the machine refuses what the command needs", f"{error.strerror}."))
         else:
             show_error(BenchError(f"cannot use {quoted(str(error.filename))}", f"{error.strerror}."))
         return 2

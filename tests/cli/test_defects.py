@@ -76,3 +76,9 @@ def test_with_debug_a_wrong_request_keeps_its_exit_code(failing):
     assert code == 1
     assert "Traceback" in err
     assert err.endswith("bench: it failed\n")
+
+
+def test_what_the_machine_refuses_without_naming_a_file_is_not_told_as_the_output(failing):
+    """As where a process may open no more files, or connect nowhere."""
+    code, _, err = failing(OSError(errno.EMFILE, "Too many open files"))
+    assert (code, err) == (2, "bench: the machine refuses what the command needs\n  Too many open files.\n")
