@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.execute.sameness import faults_of, rows
-from tests.execute.tiny import ROOT, TASK, completed, started, typed
+from tests.execute.tiny import ROOT, TASK, completed, started, typed, usual_signals
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 BEGIN = "import os, signal, sys, time\nfrom bench.signals import handled_signals, saving_at_signals\n"
@@ -21,7 +21,8 @@ def script(body, *, before=""):
     """A process that runs these lines as a command's; they may send signals to themselves."""
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     code = f"{before}\n{BEGIN}with handled_signals():\n{lines}"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 60, "preexec_fn": usual_signals}
+    return subprocess.run([sys.executable, "-c", code], **options)
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)

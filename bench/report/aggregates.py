@@ -29,8 +29,9 @@ def measured_aggregate(
     means = [entry.mean for entry in entries if entry is not None and entry.mean is not None]
     if not cells or len(means) < len(cells):
         return BLANK
-    average = math.fsum(means) / len(means)
-    value = average if aggregate == "average" else math.fsum(means)
+    total = _sum(means)
+    average = total / len(means)
+    value = average if aggregate == "average" else total
     doubtful = sum(bool(comparable(chosen[cell], cell)) for cell in cells)
     reasons = (f"{doubtful} of {len(cells)} cells are not comparable",) if doubtful else ()
     cell = Cell("measured", number_text(value, decimals), value, not_comparable=reasons)
@@ -40,6 +41,14 @@ def measured_aggregate(
     judged = with_verdict(cell, verdict)
     # The verdict is about the mean; the same holds of the sum, in other units.
     return judged if aggregate == "average" else replace(judged, interval=None, detail={})
+
+
+def _sum(means: Sequence[float]) -> float:
+    """The exact sum, rounded once; infinite where it is too large for a number."""
+    try:
+        return math.fsum(means)
+    except OverflowError:
+        return sum(means)
 
 
 def _verdict_on(

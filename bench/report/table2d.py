@@ -128,7 +128,7 @@ def _cell(seeds: Seeds, quantity: Quantity) -> Cell:
         return BLANK
     values = [value for _, value in found]
     deviation = statistics.stdev(values) if len(values) > 1 else None
-    mean, first = statistics.fmean(values), seeds[0]
+    mean, first = statistics.mean(values), seeds[0]
     decimals = quantity.decimals if abs(mean) < LARGE else 0
     detail = {
         "algorithm": first.algorithm,

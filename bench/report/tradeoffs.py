@@ -90,7 +90,7 @@ def _point(name: str, style: Style, by_task: Mapping[str, Measured], costs: Cost
     return Point(
         name,
         style,
-        statistics.fmean(prices.values()),
+        statistics.mean(prices.values()),
         interval.estimate,
         interval.low if bounded else math.nan,
         interval.high if bounded else math.nan,

@@ -35,8 +35,6 @@ from sqlalchemy.types import TypeDecorator
 IS_NAN = "_is_nan"
 """How the name of a number's companion ends."""
 
-LARGEST_NUMBER = 1e100
-
 
 class DamagedCellError(Exception):
     """A cell holds what bench does not write there.
@@ -126,10 +124,7 @@ class LargeWhole(Whole):
 
 
 class Number(_Checked):
-    """A finite number, not below `minimum` where there is one; `infinite` allows infinities too.
-
-    No measurement comes near LARGEST_NUMBER; sums and squares of such numbers would overflow in reports.
-    """
+    """A finite number, not below `minimum` where there is one; `infinite` allows infinities too."""
 
     impl = Double
     cache_ok = True
@@ -145,7 +140,7 @@ class Number(_Checked):
         if type(value) not in (float, int) or math.isnan(value):
             return False
         in_range = self.minimum is None or value >= self.minimum
-        return in_range and (abs(value) <= LARGEST_NUMBER or (self.infinite and math.isinf(value)))
+        return in_range and (self.infinite or math.isfinite(value))
 
 
 class Intact(_Checked):

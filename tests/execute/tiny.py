@@ -1,6 +1,7 @@
 """A cell that trains in a second, as a request, as a plan and as typed on the command line."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -122,7 +123,14 @@ def started(arguments: list[str], data: Path, program=("-m", "bench"), **options
     environment = os.environ | {"BENCH_DATA_DIR": str(data), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *program, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes | options)
+    fixed = {"cwd": ROOT, "env": environment, "start_new_session": True, "preexec_fn": usual_signals}
+    return subprocess.Popen(command, **fixed, **pipes | options)
+
+
+def usual_signals() -> None:
+    """Undo what the tests may have been started under, such as nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def completed(arguments: list[str], data: Path, timeout: float = 240) -> tuple[int, str]:

@@ -129,8 +129,6 @@ RANGES = (
     ("trials", "state", "resting"),
     ("trials", "budget", -0.5),
     ("trials", "budget", float("inf")),
-    ("trials", "score", 1e308),  # two of them have no sum
-    ("episodes", "score", -1e308),
     ("trials", "episodes", 0),
     ("trials", "attempt", 0),
     ("trials", "training_seconds", -1.0),
