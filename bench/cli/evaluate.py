@@ -37,9 +37,9 @@ def evaluate(
         writer.record(result)
         writer.end_run(run.run_id)
     spread = f" ± {statistics.stdev(result.scores):.1f} (sd over episodes)" if len(result.scores) > 1 else ""
-    mean = statistics.fmean(result.scores)
+    mean = statistics.mean(result.scores)
     print(
         f"trial {trial}, {len(result.scores)} fresh episodes, physics {result.physics}: "
-        f"score {mean:.1f}{spread}, return {statistics.fmean(result.returns):.0f}, "
-        f"length {statistics.fmean(result.lengths):.0f}"
+        f"score {mean:.1f}{spread}, return {statistics.mean(result.returns):.0f}, "
+        f"length {statistics.mean(result.lengths):.0f}"
     )

@@ -82,7 +82,7 @@ class Measured:
     @property
     def mean(self) -> float | None:
         """Mean score over seeds; None without any."""
-        return statistics.fmean(self.scores) if self.scores else None
+        return statistics.mean(self.scores) if self.scores else None
 
     @property
     def standard_deviation(self) -> float | None:

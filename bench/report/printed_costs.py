@@ -46,8 +46,8 @@ class CostSource:
         for method in dict.fromkeys(method for method, _ in self.hours):
             keys = [(method, task) for task in wanted]
             if keys and all(key in self.hours and key in self.scores for key in keys):
-                hours = statistics.fmean(self.hours[key] for key in keys)
-                score = statistics.fmean(self.scores[key] for key in keys)
+                hours = statistics.mean(self.hours[key] for key in keys)
+                score = statistics.mean(self.scores[key] for key in keys)
                 yield PrintedCost(method, hours, score, self.name, self.remark)
 
 

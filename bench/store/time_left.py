@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import mean
 
 from sqlalchemy import select
 
@@ -108,4 +108,4 @@ def _means(trials: Mapping[TrialKey, _Trial], running: Sequence[StackAtWork]) ->
             for name in (stack.cell, trials[stack.trials[0]].kind):
                 expected[name].append(share)
     # What has been measured goes before what is expected.
-    return {name: fmean(seconds) for name, seconds in (expected | measured).items()}
+    return {name: mean(seconds) for name, seconds in (expected | measured).items()}
