@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bench.catalog import load_catalog
 from bench.data.collect import collect
@@ -10,6 +11,10 @@ from tests.execute.tiny import TASK, TRANSITIONS
 from tests.store.postgres import postgres, postgres_url
 
 __all__ = ["postgres", "postgres_url"]
+
+# No assertion of ours is about time: on a busy machine an example may take long.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")
