@@ -146,6 +146,6 @@ def _files(connection: Connection, store: Store, trial_id: int, key: TrialKey) -
     files = []
     for row in connection.execute(chosen):
         record = WeightsRecord(key, row.role, row.path, row.sha256, row.size_bytes)
-        hostname = row.hardware["hostname"] if row.hardware else None
+        hostname = row.hardware.get("hostname") if row.hardware else None
         files.append(KeptFile(record, row.attempt, fault_of(store.folder, record), hostname))
     return files

@@ -93,7 +93,7 @@ def _stack(rows: Sequence[Row[Any]], now: datetime) -> StackAtWork:
         seeds=tuple(row.seed for row in rows),
         trial_ids=tuple(row.trial_id for row in rows),
         run_id=first.run_id,
-        hostname=first.hostname or first.hardware["hostname"],
+        hostname=first.hostname or first.hardware.get("hostname", "an unknown machine"),
         device=first.device,
         from_iteration=first.from_iteration,
         seconds_since_claim=(now - first.claimed_at).total_seconds(),

@@ -187,3 +187,11 @@ def test_a_dataset_is_verified_by_its_hash_alone(bench, store: Path, tmp_path: P
     change(str(copied), "UPDATE datasets SET verification = 'verified'")
     _, out, _ = bench("explain", 1, "--store", copied)
     assert facts(out)["Dataset"] == "hopper-medium-v2, 1,000,000 rows, unverified, replay: unverified"
+
+
+def test_a_run_on_a_machine_whose_name_is_not_known_is_explained(bench, store: Path, tmp_path: Path) -> None:
+    shutil.copy(store, tmp_path / "nameless.sqlite")
+    with sqlite3.connect(tmp_path / "nameless.sqlite") as connection:
+        connection.execute("UPDATE runs SET hardware = '{}'")
+    code, _, said = bench("explain", 1, "--store", tmp_path / "nameless.sqlite")
+    assert (code, said) == (0, "")

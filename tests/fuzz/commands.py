@@ -94,6 +94,7 @@ _REAL_WORK = {"episodes", "transitions", "iterations", "threads", "rows", "seeds
 _PINNED = {
     # What must not start work of minutes, whatever else was typed.
     "run": ["--dry-run", "--executor", "local"],
+    "serve": ["--port", "99999"],
     "nightly": ["--dry-run", "--executor", "local"],
     "speed": ["--algos", "alchemy"],
     "data collect": ["--transitions", "60"],
