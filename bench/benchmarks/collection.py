@@ -22,8 +22,7 @@ from bench.benchmarks.measuring import Comparison, argument_parser, compare, wri
 from bench.catalog import Task, load_catalog
 from bench.data.collect import collect
 from bench.data.policies import BehaviourPolicy, load_policy
-from bench.envs import load_model, make_simulator
-from bench.envs.locomotion import robot_named
+from bench.envs import load_model, make_simulator, rules_of
 
 TASKS = ("collected-hopper-medium", "collected-walker2d-medium", "collected-halfcheetah-medium")
 TARGET = 0.7
@@ -66,7 +65,7 @@ def record(task: Task, policy: BehaviourPolicy, steps: int, count: int) -> Recor
 def bare_physics(task: Task, policy: BehaviourPolicy, recording: Recording, threads: int) -> float:
     """Environment steps per second of the recording's policy calls and physics alone."""
     model = load_model(str(task.simulator), task.physics)
-    frame_skip = robot_named(str(task.simulator)).frame_skip
+    frame_skip = rules_of(str(task.simulator)).frame_skip
     steps, count, _ = recording.actions.shape
     environments = [mujoco.MjData(model) for _ in range(count)]
     chunks = np.array_split(np.arange(count), threads)

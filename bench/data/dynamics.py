@@ -17,8 +17,8 @@ from bench.catalog import Task
 from bench.data.dataset import RawDataset
 from bench.data.hdf5 import DatasetFile
 from bench.data.reader import cut_rows
-from bench.envs.locomotion import Locomotion, robot_named
-from bench.envs.physics import load_model
+from bench.envs import load_model
+from bench.envs.locomotion import ROBOTS, Locomotion
 
 LARGEST_STATE = 1e4
 """Of any coordinate (m, rad, m/s, rad/s); from states of no robot the physics steps to infinity."""
@@ -85,7 +85,7 @@ def states_of(file: DatasetFile, raw: RawDataset, task: Task) -> States | str:
         return reason
     if "infos/qpos" not in file or "infos/qvel" not in file:
         return "It holds no infos/qpos and infos/qvel."
-    robot, model = robot_named(task.simulator), load_model(task.simulator, "d4rl")
+    robot, model = ROBOTS[task.simulator], load_model(task.simulator, "d4rl")
     shapes = file.shape("infos/qpos"), file.shape("infos/qvel")
     if shapes != ((raw.rows, model.nq), (raw.rows, model.nv)):
         return f"It has states of shape {shapes[0]} and {shapes[1]} for {raw.rows:,} rows."
@@ -101,20 +101,19 @@ def states_of(file: DatasetFile, raw: RawDataset, task: Task) -> States | str:
 
 def worked_out(states: States, raw: RawDataset, task: Task) -> Dynamics:
     """Hold the columns of a file against its states, under the task's physics."""
-    robot, model = robot_named(task.simulator), load_model(task.simulator, task.physics)
-    seconds = model.opt.timestep * robot.frame_skip
+    robot, model = ROBOTS[task.simulator], load_model(task.simulator, task.physics)
     inside = steps_inside(raw)
     last = np.setdiff1d(np.arange(raw.rows), inside)
     x, rounding = states.qpos[:, 0], _rounding(states)
     fallen = np.zeros(raw.rows, dtype=bool)
     off, limit = np.empty(raw.rows), np.empty(raw.rows)
 
-    off[inside] = _reward_errors(raw, robot, inside, x[inside], x[inside + 1], seconds)
-    limit[inside] = REWARD_TOLERANCE + (rounding[inside] + rounding[inside + 1]) / seconds
+    off[inside] = _reward_errors(raw, robot, inside, x[inside], x[inside + 1])
+    limit[inside] = REWARD_TOLERANCE + (rounding[inside] + rounding[inside + 1]) / robot.seconds
     fallen[inside] = robot.terminated(states.qpos[inside + 1], states.qvel[inside + 1])
     # The state after the last row of an episode is not in the file.
     qpos, qvel = step_once(model, robot, states, raw.actions, last)
-    off[last] = _reward_errors(raw, robot, last, x[last], qpos[:, 0], seconds)
+    off[last] = _reward_errors(raw, robot, last, x[last], qpos[:, 0])
     limit[last] = STEPPED_TOLERANCE
     fallen[last] = robot.terminated(qpos, qvel)
 
@@ -183,9 +182,8 @@ def _reward_errors(
     rows: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
-    seconds: float,
 ) -> np.ndarray:
-    return np.abs(robot.reward(before, after, raw.actions[rows], seconds) - raw.rewards[rows])
+    return np.abs(robot.reward(before, after, raw.actions[rows]) - raw.rewards[rows])
 
 
 def _rounding(states: States) -> np.ndarray:

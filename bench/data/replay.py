@@ -17,8 +17,8 @@ import numpy as np
 from bench.catalog import Task
 from bench.data.dynamics import evenly_spaced, states_of, step_errors, steps_inside, without_physics
 from bench.data.reader import opened_dataset, read_rows
-from bench.envs.locomotion import robot_named
-from bench.envs.physics import PHYSICS, load_model
+from bench.envs import PHYSICS, load_model
+from bench.envs.locomotion import ROBOTS
 from bench.errors import BenchError
 
 LARGEST_SHARE = 0.002
@@ -80,7 +80,7 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     chosen = evenly_spaced(steps_inside(raw), rows)
     if not len(chosen):
         raise BenchError(f"{path} cannot be replayed", "No row of it is followed by the next one.", "")
-    robot = robot_named(task.simulator)
+    robot = ROBOTS[task.simulator]
     errors = {}
     for physics in PHYSICS:
         model = load_model(task.simulator, physics)

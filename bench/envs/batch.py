@@ -1,22 +1,113 @@
-"""Many environments stepped together, each exactly as gymnasium steps one.
+"""Many environments stepped together, each exactly as the original steps one.
 
 One `MjData` per environment, because the solver's warm start belongs to the trajectory. Threads step chunks
-of environments: `mj_step` releases the interpreter lock. The task's rules are NumPy over all of them.
+of environments: `mj_step` releases the interpreter lock. What is particular to a robot are its domain's
+`Rules`, NumPy over all environments at once; the simulator knows nothing of robots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import mujoco
 import numpy as np
 
-from bench.envs.locomotion import Locomotion
+from bench.catalog import Physics
 from bench.errors import BenchError
+
+
+@dataclass
+class States:
+    """The present of N environments, as their rules see it."""
+
+    qpos: np.ndarray
+    """(N, nq) positions of the joints."""
+    qvel: np.ndarray
+    """(N, nv) velocities."""
+    points: np.ndarray
+    """(N, P, 3) metres: positions of the rules' `points`, as the simulator holds them. After a step they are
+    those at the start of its last substep, as in D4RL, which computes nothing anew afterwards."""
+    elapsed: np.ndarray
+    """(N,) steps since the reset."""
+    observations: np.ndarray
+    """(N, O) as returned last."""
+    memory: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the rules keep of each episode besides (a goal, what is done already), by name, (N, ...)."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The first state of one episode."""
+
+    qpos: np.ndarray
+    """(nq,); a quaternion may have any length, the simulator normalises it."""
+    qvel: np.ndarray
+    """(nv,)"""
+    memory: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What `States.memory` holds of the episode, by name."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a robot's step was held against recorded steps of the genuine MuJoCo 2.1.0 library."""
+
+    fixtures: tuple[str, ...]
+    """Names of the recordings."""
+    steps: int
+    """Environment steps compared, each from its recorded state."""
+    largest: float
+    """Largest absolute error of any position or velocity after a step (m, rad, m/s, rad/s)."""
+    largest_by_default: float
+    """The same with today's MuJoCo as it comes: its own capsule inertia and collision code."""
+
+
+class Rules(Protocol):
+    """All that a domain declares of one robot: model, reset, action, observation, reward, end."""
+
+    @property
+    def horizon(self) -> int:
+        """Steps after which an episode is cut off."""
+
+    @property
+    def frame_skip(self) -> int:
+        """Physics steps per environment step."""
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Bodies and sites whose positions the rules read: `body Object`, `site eps_ball`."""
+
+    @property
+    def proof(self) -> Proof:
+        """What shows that the simulator is the one that made the data."""
+
+    def load_model(self, physics: Physics) -> mujoco.MjModel:
+        """The compiled model; raises BenchError where `physics` or the model's file is not to be had."""
+
+    def begin(
+        self, model: mujoco.MjModel, episode: np.random.Generator, goal: np.random.Generator
+    ) -> Beginning:
+        """The first state of an episode: what is random is drawn from `episode`, but a goal from `goal`."""
+
+    def recall(self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]) -> None:
+        """Write into `data` what of an episode's memory the physics must know (a target that is drawn)."""
+
+    def observe(self, states: States) -> np.ndarray:
+        """(N, O) float64 of the present state."""
+
+    def control(self, actions: np.ndarray, states: States) -> np.ndarray:
+        """(N, nu) what the actuators get for `actions` (N, A); neither is changed."""
+
+    def outcome(
+        self, qpos_before: np.ndarray, states: States, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards (N,) float64 and ends (N,) bool of a step that led from `qpos_before` to `states`.
+
+        It may update the memory. An environment that is finished is asked again with an unchanged state.
+        """
 
 
 @dataclass(frozen=True)
@@ -28,53 +119,57 @@ class Step:
     rewards: np.ndarray
     """(N,) float64; 0 where the environment was finished already."""
     terminated: np.ndarray
-    """(N,) bool: the robot fell."""
+    """(N,) bool: the task ended the episode: the robot fell, or the goal was reached."""
     truncated: np.ndarray
     """(N,) bool: the horizon was reached."""
 
 
 class BatchedSimulator:
-    """N environments of one robot, equal to gymnasium's v4 environment wrapped in its time limit.
+    """N environments of one robot under its time limit.
 
     A finished environment (and one never reset) is left out of `step`: it earns nothing and keeps its last
     observation until it is reset, alone or with others.
     """
 
-    def __init__(
-        self, rules: Locomotion, model: mujoco.MjModel, physics: str, count: int, threads: int = 1
-    ) -> None:
+    def __init__(self, rules: Rules, physics: Physics, count: int, threads: int = 1) -> None:
         if count < 1 or threads < 1:
             raise BenchError(
                 f"a simulator of {count} environments on {threads} threads", "", "Ask for 1 or more of each."
             )
+        model = rules.load_model(physics)
+        self.rules = rules
+        self.model = model
         self.physics = physics
         self.count = count
         self.horizon = rules.horizon
-        self.observation_dim = model.nq - 1 + model.nv
         self.action_dim = int(model.nu)
-        self._rules = rules
-        self._model = model
-        self._seconds = model.opt.timestep * rules.frame_skip
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="simulator") if threads > 1 else None
         self._data = [mujoco.MjData(model) for _ in range(count)]
         # Asking MjData for an array makes a new view each time; in the inner loop that is worth avoiding.
-        self._views = [(data, data.ctrl, data.qpos, data.qvel) for data in self._data]
-        self._initial = self._data[0].qpos.copy(), self._data[0].qvel.copy()
-        self._qpos = np.tile(self._initial[0], (count, 1))
-        self._qvel = np.tile(self._initial[1], (count, 1))
-        self._elapsed = np.zeros(count, dtype=np.int64)
+        self._views = [_Views(data, rules.points) for data in self._data]
+        first = self._data[0]
+        self._states = States(
+            qpos=np.tile(first.qpos, (count, 1)),
+            qvel=np.tile(first.qvel, (count, 1)),
+            points=np.zeros((count, len(rules.points), 3)),
+            elapsed=np.zeros(count, dtype=np.int64),
+            observations=np.empty((count, 0)),
+        )
         self._finished = np.ones(count, dtype=bool)
+        self.reset([0] * count)
+        self._finished[:] = True
+        self.observation_dim = self._states.observations.shape[1]
 
     @property
     def qpos(self) -> np.ndarray:
         """Positions (N, nq), a copy."""
-        return self._qpos.copy()
+        return self._states.qpos.copy()
 
     @property
     def qvel(self) -> np.ndarray:
         """Velocities (N, nv), a copy."""
-        return self._qvel.copy()
+        return self._states.qvel.copy()
 
     @property
     def finished(self) -> np.ndarray:
@@ -83,43 +178,81 @@ class BatchedSimulator:
 
     @property
     def observations(self) -> np.ndarray:
-        """(N, O) float64 of the present state."""
-        return self._rules.observation(self._qpos, self._qvel)
+        """(N, O) float64 as returned last, a copy."""
+        return self._states.observations.copy()
 
-    def reset(self, seeds: Sequence[int], slots: Sequence[int] | None = None) -> np.ndarray:
+    @property
+    def memory(self) -> dict[str, np.ndarray]:
+        """What the rules keep of each episode, by name, copies."""
+        return {name: values.copy() for name, values in self._states.memory.items()}
+
+    def reset(
+        self,
+        seeds: Sequence[int],
+        slots: Sequence[int] | None = None,
+        goal_seeds: Sequence[int] | None = None,
+    ) -> np.ndarray:
         """Start new episodes in `slots` (default: all), one seed each, as gymnasium's `reset(seed=...)` does.
 
-        Returns the observations of all environments (N, O).
+        Episodes with the same of `goal_seeds` have the same goal, where the task has one; without them, each
+        episode has its own. Returns the observations of all environments (N, O).
         """
         slots = self._slots(slots, len(seeds), "seeds")
-        for slot, seed in zip(slots, seeds, strict=True):
-            generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed))))
-            mujoco.mj_resetData(self._model, self._data[slot])
-            self._place(slot, *self._rules.initial_state(generator, *self._initial))
-            self._elapsed[slot] = 0
+        # A stream of its own: a goal drawn from the episode's would repeat the numbers of its start.
+        goals = [(int(seed), 1) for seed in seeds] if goal_seeds is None else list(map(int, goal_seeds))
+        self._slots(slots, len(goals), "seeds of goals")
+        for slot, seed, goal in zip(slots, seeds, goals, strict=True):
+            mujoco.mj_resetData(self.model, self._data[slot])
+            beginning = self.rules.begin(self.model, _generator(int(seed)), _generator(goal))
+            self._place(slot, beginning.qpos, beginning.qvel, beginning.memory)
+            self._states.elapsed[slot] = 0
             self._finished[slot] = False
+        self._states.observations = self.rules.observe(self._states)
         return self.observations
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, slots: Sequence[int] | None = None) -> None:
-        """Put `slots` (default: all) into the states `qpos` (K, nq), `qvel` (K, nv); clocks go on."""
-        for row, slot in enumerate(self._slots(slots, len(qpos), "states")):
-            self._place(slot, qpos[row], qvel[row])
+    def set_state(
+        self,
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+        slots: Sequence[int] | None = None,
+        memory: Mapping[str, np.ndarray] | None = None,
+        observations: np.ndarray | None = None,
+    ) -> None:
+        """Put `slots` (default: all) into the states `qpos` (K, nq), `qvel` (K, nv); clocks go on.
+
+        `memory` (K, ...) by name replaces the rules' memory. `observations` (K, O) count as those returned
+        last; without them the rules observe the states.
+        """
+        slots = self._slots(slots, len(qpos), "states")
+        for row, slot in enumerate(slots):
+            remembered = {name: values[row] for name, values in (memory or {}).items()}
+            self._place(slot, qpos[row], qvel[row], remembered)
+        self._states.observations = self.rules.observe(self._states)
+        if observations is not None:
+            self._states.observations[slots] = observations
 
     def stop(self, slots: Sequence[int]) -> None:
         """Leave `slots` out of further steps until they are reset."""
         self._finished[slots] = True
 
     def step(self, actions: np.ndarray) -> Step:
-        """Step every unfinished environment once with `actions` (N, A)."""
+        """Step every unfinished environment once with `actions` (N, A).
+
+        Raises
+        ------
+        BenchError : an action of an unfinished environment is not finite.
+        """
         if actions.shape != (self.count, self.action_dim):
             raise ValueError(f"actions of shape {actions.shape}, expected {(self.count, self.action_dim)}")
         active = ~self._finished
-        x_before = self._qpos[:, 0].copy()
-        self._step_physics(np.flatnonzero(active), actions)
-        self._elapsed += active
-        rewards = self._rules.reward(x_before, self._qpos[:, 0], actions, self._seconds)
-        terminated = self._rules.terminated(self._qpos, self._qvel) & active
-        truncated = (self._elapsed >= self.horizon) & active
+        self._require_finite(actions, active)
+        before = self._states.qpos.copy()
+        self._step_physics(np.flatnonzero(active), self.rules.control(actions, self._states))
+        self._states.elapsed += active
+        self._states.observations = self.rules.observe(self._states)
+        rewards, ended = self.rules.outcome(before, self._states, actions)
+        terminated = ended & active
+        truncated = (self._states.elapsed >= self.horizon) & active
         self._finished |= terminated | truncated
         return Step(self.observations, np.where(active, rewards, 0.0), terminated, truncated)
 
@@ -142,31 +275,70 @@ class BatchedSimulator:
             raise ValueError(f"{given} {what} for {len(slots)} environments")
         return slots
 
-    def _place(self, slot: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
-        data, _, data_qpos, data_qvel = self._views[slot]
-        data_qpos[:] = qpos
-        data_qvel[:] = qvel
-        mujoco.mj_forward(self._model, data)
-        self._qpos[slot] = data_qpos
-        self._qvel[slot] = data_qvel
+    def _require_finite(self, actions: np.ndarray, active: np.ndarray) -> None:
+        wrong = ~np.isfinite(actions) & active[:, None]
+        if wrong.any():
+            environment, number = np.argwhere(wrong)[0]
+            raise BenchError(
+                f"action {number} of environment {environment} is {actions[environment, number]}",
+                "A simulator takes finite numbers.",
+                "Look for what the policy divides by, or for the NaN in its weights.",
+            )
 
-    def _step_physics(self, slots: np.ndarray, actions: np.ndarray) -> None:
+    def _place(self, slot: int, qpos: np.ndarray, qvel: np.ndarray, memory: Mapping[str, np.ndarray]) -> None:
+        data, states = self._data[slot], self._states
+        for name, value in memory.items():
+            if name not in states.memory:
+                value = np.asarray(value)
+                states.memory[name] = np.zeros((self.count, *value.shape), dtype=value.dtype)
+            states.memory[name][slot] = value
+        data.qpos[:] = qpos
+        data.qvel[:] = qvel
+        self.rules.recall(data, {name: values[slot] for name, values in states.memory.items()})
+        # MuJoCo up to 3.1 normalises in place as it goes forward; later versions leave qpos as it is.
+        mujoco.mj_normalizeQuat(self.model, data.qpos)
+        mujoco.mj_forward(self.model, data)
+        self._read(slot)
+
+    def _read(self, slot: int) -> None:
+        views, states = self._views[slot], self._states
+        states.qpos[slot] = views.qpos
+        states.qvel[slot] = views.qvel
+        for index, point in enumerate(views.points):
+            states.points[slot, index] = point
+
+    def _step_physics(self, slots: np.ndarray, controls: np.ndarray) -> None:
         # The threads do nothing but mj_step, and this thread takes a share: every line of Python between two
         # physics steps waits for the interpreter lock (measured: 1.4 times the rate on two cores).
         stepped = slots.tolist()
         for slot in stepped:
-            self._views[slot][1][:] = actions[slot]
+            self._views[slot].ctrl[:] = controls[slot]
         shares = [stepped[first :: self._threads] for first in range(self._threads)]
         waiting = [self._pool.submit(self._step_share, share) for share in shares[1:]] if self._pool else []
         self._step_share(shares[0])
         for share in waiting:
             share.result()
         for slot in stepped:
-            _, _, qpos, qvel = self._views[slot]
-            self._qpos[slot] = qpos
-            self._qvel[slot] = qvel
+            self._read(slot)
 
     def _step_share(self, slots: list[int]) -> None:
-        model, frame_skip = self._model, self._rules.frame_skip
+        model, frame_skip = self.model, self.rules.frame_skip
         for slot in slots:
-            mujoco.mj_step(model, self._views[slot][0], nstep=frame_skip)
+            mujoco.mj_step(model, self._data[slot], nstep=frame_skip)
+
+
+class _Views:
+    """The arrays of one `MjData` that are read or written at every step."""
+
+    def __init__(self, data: mujoco.MjData, points: Sequence[str]) -> None:
+        self.ctrl, self.qpos, self.qvel = data.ctrl, data.qpos, data.qvel
+        self.points = [_position(data, point) for point in points]
+
+
+def _position(data: mujoco.MjData, point: str) -> np.ndarray:
+    kind, name = point.split(" ", 1)
+    return data.site(name).xpos if kind == "site" else data.body(name).xpos
+
+
+def _generator(seed: int | tuple[int, ...]) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))

@@ -6,11 +6,15 @@ gymnasium's bit for bit (source: gymnasium/envs/mujoco/{hopper,walker2d,half_che
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import mujoco
 import numpy as np
 
-from bench.errors import unknown_name
+from bench.catalog import Physics
+from bench.envs.batch import Beginning, Proof, States
+from bench.envs.physics import gymnasium_asset, model_of, restore_capsule_inertia, switch_off_native_collision
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,9 @@ class Locomotion:
     """File name of gymnasium's model."""
     frame_skip: int
     """Physics steps per environment step."""
+    timestep: float
+    """Seconds of a physics step; the model's own."""
+    proof: Proof
     control_cost_weight: float
     reset_scale: float
     """Half-width of the uniform noise on the initial state."""
@@ -41,15 +48,48 @@ class Locomotion:
     horizon: int = 1000
     """Steps after which an episode is truncated."""
 
-    def initial_state(
-        self, generator: np.random.Generator, qpos: np.ndarray, qvel: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """First state of an episode: `qpos` (nq,) and `qvel` (nv,) of the model with noise added."""
+    points: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Of one environment step."""
+        return self.timestep * self.frame_skip
+
+    def load_model(self, physics: Physics) -> mujoco.MjModel:
+        """Gymnasium's v4 model; under `d4rl` with the capsule inertia of MuJoCo up to 2.1.0."""
+        model = model_of(gymnasium_asset(self.asset))
+        if physics == "d4rl":
+            restore_capsule_inertia(model, "old", total_mass=self.total_mass)
+            switch_off_native_collision(model)
+        return model
+
+    def begin(
+        self, model: mujoco.MjModel, episode: np.random.Generator, goal: np.random.Generator
+    ) -> Beginning:
+        """The model's own state with noise added, in gymnasium's order of draws."""
         scale = self.reset_scale
-        first_qpos = qpos + generator.uniform(low=-scale, high=scale, size=qpos.size)
+        qpos = model.qpos0 + episode.uniform(low=-scale, high=scale, size=model.nq)
         if self.normal_reset_velocity:
-            return first_qpos, qvel + scale * generator.standard_normal(qvel.size)
-        return first_qpos, qvel + generator.uniform(low=-scale, high=scale, size=qvel.size)
+            return Beginning(qpos, scale * episode.standard_normal(model.nv))
+        return Beginning(qpos, episode.uniform(low=-scale, high=scale, size=model.nv))
+
+    def recall(self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]) -> None:
+        """Nothing is remembered."""
+
+    def observe(self, states: States) -> np.ndarray:
+        """(N, nq - 1 + nv): all but x."""
+        return self.observation(states.qpos, states.qvel)
+
+    def control(self, actions: np.ndarray, states: States) -> np.ndarray:
+        """The actions themselves; the model clips them."""
+        return actions
+
+    def outcome(
+        self, qpos_before: np.ndarray, states: States, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards and falls."""
+        rewards = self.reward(qpos_before[:, 0], states.qpos[:, 0], actions)
+        return rewards, self.terminated(states.qpos, states.qvel)
 
     def observation(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
         """(N, nq) and (N, nv) -> (N, nq - 1 + nv): all but x."""
@@ -57,14 +97,12 @@ class Locomotion:
             qvel = np.clip(qvel, -self.velocity_limit, self.velocity_limit)
         return np.concatenate((qpos[:, 1:], qvel), axis=1)
 
-    def reward(
-        self, x_before: np.ndarray, x_after: np.ndarray, actions: np.ndarray, seconds: float
-    ) -> np.ndarray:
+    def reward(self, x_before: np.ndarray, x_after: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """(N,): speed along x (m/s), plus the reward for standing, minus the cost of control.
 
         The cost is taken in the precision of `actions` (N, A), as gymnasium does.
         """
-        reward = (x_after - x_before) / seconds
+        reward = (x_after - x_before) / self.seconds
         if self.healthy_reward is not None:
             reward = reward + self.healthy_reward
         return reward - self.control_cost_weight * np.sum(np.square(actions), axis=1)
@@ -88,6 +126,8 @@ ROBOTS = {
     "hopper": Locomotion(
         asset="hopper.xml",
         frame_skip=4,
+        timestep=0.002,
+        proof=Proof(("hopper",), steps=300, largest=1e-14, largest_by_default=0.11),
         control_cost_weight=1e-3,
         reset_scale=5e-3,
         velocity_limit=10.0,
@@ -99,6 +139,8 @@ ROBOTS = {
     "walker2d": Locomotion(
         asset="walker2d.xml",
         frame_skip=4,
+        timestep=0.002,
+        proof=Proof(("walker2d",), steps=300, largest=1e-12, largest_by_default=2.5),
         control_cost_weight=1e-3,
         reset_scale=5e-3,
         velocity_limit=10.0,
@@ -109,16 +151,11 @@ ROBOTS = {
     "halfcheetah": Locomotion(
         asset="half_cheetah.xml",
         frame_skip=5,
+        timestep=0.01,
+        proof=Proof(("half_cheetah",), steps=300, largest=1e-11, largest_by_default=1.0),
         control_cost_weight=0.1,
         reset_scale=0.1,
         normal_reset_velocity=True,
         total_mass=14.0,
     ),
 }
-
-
-def robot_named(environment: str) -> Locomotion:
-    """The rules of `environment`; a BenchError names the known ones."""
-    if environment not in ROBOTS:
-        raise unknown_name("simulator", environment, ROBOTS, "bench list tasks")
-    return ROBOTS[environment]

@@ -1,4 +1,4 @@
-"""Compiled robot models: gymnasium's own, or with the capsule inertia of MuJoCo up to 2.1.0 restored.
+"""The physics of MuJoCo up to 2.1.0 on today's: capsule inertia and collision.
 
 D4RL's data and the papers' scores come from MuJoCo up to 2.1.0, where a capsule weighed and turned like a
 cylinder of length 2h + r. Since 2.1.1 it is the exact capsule, worth up to hundreds of points of return.
@@ -8,32 +8,39 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal, get_args
 
 import mujoco
 import numpy as np
 
 from bench.catalog import Physics
-from bench.envs.locomotion import robot_named
-from bench.errors import BenchError
 
 PHYSICS: tuple[Physics, ...] = get_args(Physics)
 CapsuleFormula = Literal["old", "exact"]
 
 
-def load_model(environment: str, physics: Physics) -> mujoco.MjModel:
-    """Compile gymnasium's v4 model of `environment` (`hopper`, `walker2d`, `halfcheetah`).
+def gymnasium_asset(name: str) -> Path:
+    """A model file of gymnasium's own (`hopper.xml`)."""
+    return Path(str(files("gymnasium"))) / "envs" / "mujoco" / "assets" / name
 
-    `modern` is the model as gymnasium simulates it; `d4rl` has the capsule inertia of MuJoCo up to 2.1.0.
+
+def model_of(source: Path | str) -> mujoco.MjModel:
+    """Compile a model file, or the text of one."""
+    if isinstance(source, Path):
+        return mujoco.MjModel.from_xml_path(str(source))
+    return mujoco.MjModel.from_xml_string(source)
+
+
+def switch_off_native_collision(model: mujoco.MjModel) -> None:
+    """Let the general convex collider of MuJoCo 2.1.0 find the contacts, in place.
+
+    MuJoCo 3.3.0 made another one the default; in 3.2 it is switched on by a bit of its own, before it there
+    is none. With it, 91 % of the pen's steps differ.
     """
-    if physics not in PHYSICS:
-        raise BenchError(f"unknown physics {physics!r}", "", f"Type {' or '.join(PHYSICS)}.")
-    robot = robot_named(environment)
-    asset = files("gymnasium") / "envs" / "mujoco" / "assets" / robot.asset
-    model = mujoco.MjModel.from_xml_path(str(asset))
-    if physics == "d4rl":
-        restore_capsule_inertia(model, "old", total_mass=robot.total_mass)
-    return model
+    bit = getattr(mujoco.mjtDisableBit, "mjDSBL_NATIVECCD", None)
+    if bit is not None:
+        model.opt.disableflags |= bit
 
 
 def restore_capsule_inertia(
@@ -44,13 +51,18 @@ def restore_capsule_inertia(
     The density of a body is taken from its compiled mass, so the model must be as compiled, with one density
     per body. `total_mass` (kg) repeats the XML's `settotalmass`, which a compiled model no longer holds.
 
-    Raises ValueError for a body with a geom that is no capsule.
+    Bodies whose geoms are all of another shape stay as they are; their formula never changed.
+
+    Raises ValueError for a body of capsules and other shapes.
     """
     for body in range(1, model.nbody):
         first, count = model.body_geomadr[body], model.body_geomnum[body]
         geoms = range(first, first + count)
-        if any(model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_CAPSULE for geom in geoms):
-            raise ValueError(f"body {model.body(body).name!r} holds a geom that is no capsule")
+        capsules = [model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE for geom in geoms]
+        if not any(capsules):
+            continue
+        if not all(capsules):
+            raise ValueError(f"body {model.body(body).name!r} holds capsules and other shapes")
         volume = sum(capsule_mass(*model.geom_size[geom, :2], 1.0, "exact") for geom in geoms)
         _set_body_inertia(model, body, geoms, model.body_mass[body] / volume, formula)
     if total_mass is not None:

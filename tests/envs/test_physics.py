@@ -85,11 +85,21 @@ def test_a_capsule_by_hand():
     np.testing.assert_allclose(capsule_inertia(1, 1, 3 / np.pi, "old"), [9.0, 9.0, 4.5])
 
 
-def test_a_body_without_capsules_is_refused():
+def test_a_body_of_another_shape_keeps_its_inertia():
     model = mujoco.MjModel.from_xml_string(
         "<mujoco><worldbody><body name='ball'><freejoint/><geom size='.1'/></body></worldbody></mujoco>"
     )
-    with pytest.raises(ValueError, match="ball"):
+    before = model.body_inertia.copy()
+    restore_capsule_inertia(model, "old")
+    np.testing.assert_array_equal(model.body_inertia, before)
+
+
+def test_a_body_of_capsules_and_other_shapes_is_refused():
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body name='club'><freejoint/><geom size='.1'/>"
+        "<geom type='capsule' size='.1 .1'/></body></worldbody></mujoco>"
+    )
+    with pytest.raises(ValueError, match="club"):
         restore_capsule_inertia(model, "old")
 
 
