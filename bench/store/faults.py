@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from bench.errors import BenchError, WorkFailedError
 from bench.store.columns import DamagedCellError
 from bench.store.damage import damage
+from bench.visible_text import visible
 
 
 class PassingTroubleError(WorkFailedError):
@@ -110,6 +111,11 @@ def explained(place: str, engine: Engine | None = None) -> Iterator[None]:
         yield
     except DamagedCellError as error:
         raise damage(place, error, engine) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes names of a damaged schema, and Python cannot even read what it says.
+        said = visible(error.object.decode("utf-8", "backslashreplace"))
+        fault = _SQLITE["SQLITE_CORRUPT"]
+        raise fault.kind(f"store {place} {fault.what}", f"SQLite says: {said}.", fault.do_this) from error
     except DBAPIError as error:
         if _NOT_UTF8 in str(error.orig):
             said = str(error.orig).partition("with text")[0].strip()

@@ -58,7 +58,7 @@ def engine_for(path: Path, *, create: bool, read_only: bool) -> Engine:
         )
         try:
             _configure(connection, read_only=read_only)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             connection.close()  # else WAL's helper files stay behind
             raise
         return connection
@@ -79,7 +79,7 @@ def tables_without_log(path: Path) -> set[str]:
     connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
     try:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return set()
     finally:
         connection.close()

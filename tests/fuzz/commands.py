@@ -198,7 +198,14 @@ def _may_change(name: str, words: list[str]) -> tuple[str, ...]:
     # Folders on the way to an output are made with it.
     asked += [str(parent) for word in asked for parent in Path(word).parents if len(parent.parts) > 1]
     every = [glob.escape(word) + rest for word in asked for rest in ("", "/*", "-*", ".*")]
-    return (*every, *MAY_CHANGE, "home/x.sqlite*", "work/drivers*", *_KEPT_BY.get(name, ()))
+    return (
+        *every,
+        *MAY_CHANGE,
+        "home/x.sqlite*",
+        "home/collected*",
+        "work/drivers*",
+        *_KEPT_BY.get(name, ()),
+    )
 
 
 def _typed(command: Any, random: Random) -> list[str]:

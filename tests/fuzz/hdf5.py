@@ -103,6 +103,9 @@ def _trained(name: str, expect: str, lay: Callable, place: Place, random: Random
     grid = ["run", "--tasks", TASK, "--algos", "dtql", "--seeds", "0", "--evals", "1", "--episodes", "1"]
     written = ("work/r.sqlite*", "work/weights*", "work/checkpoints*", "work/drivers*")
     command = [*grid, *sets, "--executor", "local", "--store", "r.sqlite"]
+    if name in ("absent", "a link to nothing"):
+        # A run collects what is not there.
+        expect, written = "either", (*written, "data/collected/*")
     return Case(f"{name}, trained on", command, expect, (*MAY_CHANGE, *written))
 
 

@@ -359,6 +359,23 @@ def test_all_damaged_cells_are_told_on_request(copy: Path, capsys: pytest.Captur
     assert "Table 'trials', row 1, holds 9.2, not -Infinity" in said
 
 
+@pytest.mark.parametrize("command", [["status"], ["baseline", "annotate", "first", "a note"], ["db", "info"]])
+def test_a_damaged_schema_whose_names_are_no_text_is_said(copy: Path, command, capsys):
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        name = "CAST(x'6ee974' AS TEXT)"
+        connection.execute(
+            f"UPDATE sqlite_schema SET name = {name}, sql = 'CREATE TABEL x' WHERE name = 'notes'"
+        )
+        connection.commit()
+    with pytest.raises(SystemExit) as ended:
+        bench.cli.main([*command, "--store", str(copy)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"store {copy} is damaged" in said
+    assert "n\\xe9t" in said
+
+
 def test_a_whole_store_is_read_whole(whole: Path):
     with open_store(whole, read_only=True) as store:
         assert sum(len(rows_of(store, table)) for table in TABLES) > 20
