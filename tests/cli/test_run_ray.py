@@ -91,6 +91,7 @@ def test_a_killed_worker_is_taken_up_again_with_the_same_numbers(tiny_data, tmp_
     assert sorted(outcomes, key=str) == [("finished",), ("finished",), (None,)]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_too_often_fails_its_trials_and_no_others(tiny_data, tmp_path):
     store = tmp_path / "bench.sqlite"
     command = typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", "--max-retries", "0",

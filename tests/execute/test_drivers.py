@@ -126,6 +126,7 @@ def test_when_one_of_two_drivers_dies_the_other_ends_its_work(alone, tiny_data, 
     assert twice == [(held,)]
 
 
+@pytest.mark.slow
 def test_a_driver_elsewhere_that_slept_too_long_gives_its_trial_up(alone, tiny_data, tmp_path):
     store = tmp_path / "bench.sqlite"
     sleeper = started_elsewhere("one", -7200, command(store, "0"), tiny_data)
@@ -143,6 +144,7 @@ def test_a_driver_elsewhere_that_slept_too_long_gives_its_trial_up(alone, tiny_d
     assert faults_of(store) == []
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_numbers(alone, tiny_data, tmp_path):
     """At random moments: while it starts, trains, evaluates, writes checkpoints and results."""
     store, chance = tmp_path / "bench.sqlite", random.Random(4)
