@@ -20,7 +20,10 @@ Domain = Literal["locomotion", "antmaze", "adroit", "kitchen", "bandit"]
 Physics = Literal["d4rl", "modern"]
 NO_PHYSICS = "none"
 """Physics of tasks whose reward is a formula and whose state never changes."""
-Recipe = Literal["medium", "medium-replay", "medium-expert"]
+GoalRule = Literal["per_episode", "per_evaluation", "per_run", "per_environment"]
+"""Which episodes of an evaluation share a goal that the task draws: none; those of one evaluation; those of
+one training seed; those of one training seed with the same number, as in environments made once for a run."""
+Recipe = Literal["medium", "medium-replay", "medium-expert", "cloned", "antmaze", "demonstrations"]
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 """Strict, because a count given as text or as 1000.0 is a slip of the pen worth naming."""
@@ -64,6 +67,13 @@ class PolicyShare(_Entry):
 
     role: str
     share: Annotated[float, Field(gt=0, le=1, strict=True)]
+    noise: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
+    """Standard deviation of normal noise added to each number of an action, which is then clipped."""
+
+    @property
+    def name(self) -> str:
+        """`expert`, or with noise `expert + noise 0.2`."""
+        return f"{self.role} + noise {self.noise:g}" if self.noise else self.role
 
 
 class CollectedDataset(_Entry):
@@ -76,6 +86,12 @@ class CollectedDataset(_Entry):
     seed: Annotated[int, Field(ge=0, strict=True)]
     policies: Annotated[tuple[PolicyShare, ...], Field(min_length=1)]
     """In the order of collection."""
+    multistart: bool = False
+    """Of a maze: episodes start anywhere, not in the start cell."""
+    multigoal: bool = False
+    """Of a maze: each episode has a goal of its own, not the task's."""
+    single_reward: bool = False
+    """Of a maze: one reward for each success, not one for each row at the goal."""
 
     @model_validator(mode="after")
     def _whole(self) -> CollectedDataset:
@@ -101,7 +117,6 @@ class EnvironmentEntry(_Entry):
     """What judges a policy; the facts that all tasks of an environment share."""
 
     domain: Domain
-    simulator: str | None
     observation_dim: PositiveInt
     action_dim: PositiveInt
     action_bound: Annotated[float, Field(gt=0, strict=True)]
@@ -116,6 +131,7 @@ class TaskEntry(_Entry):
     environment: str
     version: PositiveInt
     dataset: Dataset
+    goals: Literal["every_reset", "by_method"] | None = None
     twin: str | None = None
     twin_of: str | None = None
 
@@ -156,8 +172,6 @@ class Task:
     name: str
     domain: Domain
     environment: str
-    simulator: str | None
-    """Batched simulator; None: it does not exist yet, the task can be read and verified but not evaluated."""
     version: int
     """Version of the task's rules; scores of different versions are not comparable."""
     observation_dim: int
@@ -169,6 +183,9 @@ class Task:
     physics: Physics | Literal["none"]
     """Physics unless asked otherwise; `none` where there is nothing to simulate."""
     dataset: D4RLDataset | CollectedDataset | GeneratedDataset
+    goals: Literal["every_reset", "by_method"] | None
+    """When a goal is drawn: at every reset, or once when an environment is made (how many are made is the
+    method's `GoalRule`); None where there is no goal to draw."""
     twin: str | None
     """Of a D4RL task: the collected task that stands in for it."""
     twin_of: str | None
@@ -183,17 +200,6 @@ class Task:
     def generated(self) -> bool:
         """Whether the data is a formula and a seed: made in seconds, never downloaded."""
         return isinstance(self.dataset, GeneratedDataset)
-
-    def physics_under(self, asked: Physics | None) -> str:
-        """The physics that applies when `asked` is asked for; None leaves the task's own.
-
-        Raises BenchError where there is nothing to simulate and something was asked for.
-        """
-        if asked is not None and self.physics == NO_PHYSICS:
-            raise BenchError(
-                f"physics {asked} for {self.name}", "Its reward is a formula of the action.", "Leave it away."
-            )
-        return asked or self.physics
 
     @property
     def preset_task(self) -> str:

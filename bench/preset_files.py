@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.catalog import GoalRule
 from bench.errors import BenchError, unknown_name
 from bench.field_docs import config_field_docs
 from bench.yaml_lines import KeyPath, LinedYaml, load_yaml, validated
@@ -37,6 +38,10 @@ class _ProtocolSetting(Setting):
     value: Protocol
 
 
+class _GoalsSetting(Setting):
+    value: GoalRule
+
+
 class TransitionsSetting(Setting):
     """Which rows of a file become transitions; `bench.data.reader` knows the rules by these names."""
 
@@ -49,6 +54,8 @@ class EvaluationEntry(_Entry):
     interval: _Count | None = None
     episodes: _Count | None = None
     protocol: _ProtocolSetting | None = None
+    goals: _GoalsSetting | None = None
+    """Only of tasks whose goal is drawn when an environment is made."""
 
 
 class Scope(_Entry):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from bench.catalog import Task
+from bench.catalog import GoalRule, Task
 from bench.errors import BenchError, unknown_name
 from bench.preset_files import (
     EvaluationEntry,
@@ -52,6 +52,9 @@ MOST_STEPS = 1_000_000_000
 D4RL_TRANSITIONS = Setting(value="d4rl", source="released code: D4RL's qlearning_dataset")
 """Where a preset file says nothing of transitions."""
 
+EVERY_RESET = Setting(value="per_episode", source="D4RL: this version draws a goal at every reset")
+"""Where the task leaves nothing to choose."""
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -63,8 +66,10 @@ class EvaluationSettings:
     """Per evaluation."""
     protocol: Protocol
     """How evaluations become the reported score."""
+    goals: GoalRule | None
+    """Which episodes share a goal; None where the task draws none."""
     sources: Mapping[str, str]
-    """Source of each of the three, by field name."""
+    """Source of each, by field name."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +165,13 @@ def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
     scopes = [file, file.domains.get(task.domain, Scope()), file.of_task(name)]
     if variant != RELEASED:
         scopes += [file.variants[variant], file.variants[variant].of_task(name)]
-    return _merged(presets, variant, name, scopes)
+    return _merged(presets, variant, task, scopes)
 
 
-def _merged(presets: Presets, variant: str, task: str, scopes: Iterable[Scope]) -> Preset:
+def _merged(presets: Presets, variant: str, task: Task, scopes: Iterable[Scope]) -> Preset:
     """Later scopes override earlier ones, value by value."""
     file = presets.file
+    preset_task = task.preset_task
     hyperparameters: dict[str, Setting] = {}
     evaluation: dict[str, Setting] = {}
     reward_transform: Setting | None = None
@@ -176,29 +182,43 @@ def _merged(presets: Presets, variant: str, task: str, scopes: Iterable[Scope]) 
         evaluation.update({name: setting for name, setting in given.items() if setting is not None})
         reward_transform = scope.reward_transform or reward_transform
         transitions = scope.transitions or transitions
-    if reward_transform is None or len(evaluation) < len(EvaluationEntry.model_fields):
+    goals = _goals(presets, task, evaluation.pop("goals", None))
+    if reward_transform is None or len(evaluation) < len(EvaluationEntry.model_fields) - 1:
         raise presets.error((), "needs reward_transform and evaluation.interval, episodes and protocol")
+    if goals:
+        evaluation["goals"] = goals
     missing = [name for name in presets.docs if name not in hyperparameters]
     if missing:
-        raise _no_value(presets, missing[0], task)
+        raise _no_value(presets, missing[0], preset_task)
     for name in file.step_counts:
         count = hyperparameters[name].value
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_STEPS:
             raise presets.error(("step_counts",), f"{name} is no number of steps: {quoted(count)}")
     settings = EvaluationSettings(
-        **{name: setting.value for name, setting in evaluation.items()},
-        sources={name: setting.source for name, setting in evaluation.items()},
+        **{"goals": None, **{field: setting.value for field, setting in evaluation.items()}},
+        sources={field: setting.source for field, setting in evaluation.items()},
     )
     return Preset(
         algorithm=file.algorithm,
         variant=variant,
-        task=task,
+        task=preset_task,
         hyperparameters=hyperparameters,
         evaluation=settings,
         reward_transform=reward_transform,
         transitions=transitions,
         step_counts=file.step_counts,
     )
+
+
+def _goals(presets: Presets, task: Task, given: Setting | None) -> Setting | None:
+    """The rule by which a task's goals are drawn: D4RL's own, or where it leaves that open the method's."""
+    if task.goals is None:
+        return None
+    if task.goals == "every_reset":
+        return EVERY_RESET
+    if given is None:
+        raise presets.error((), f"needs evaluation.goals for {task.name}")
+    return given
 
 
 def _no_preset(algorithm: str, task: Task, file: PresetFile) -> BenchError:

@@ -48,7 +48,7 @@ def record(task: Task, policy: BehaviourPolicy, steps: int, count: int) -> Recor
     observations = np.empty((steps, count, task.observation_dim), dtype=np.float32)
     actions = np.empty_like(noise)
     resets: list[list[tuple[int, np.ndarray, np.ndarray]]] = []
-    with make_simulator(str(task.simulator), task.physics, count) as simulator:
+    with make_simulator(task.environment, task.physics, count) as simulator:
         seed = 0
         for step in range(steps):
             ended = np.flatnonzero(simulator.finished)
@@ -64,8 +64,8 @@ def record(task: Task, policy: BehaviourPolicy, steps: int, count: int) -> Recor
 
 def bare_physics(task: Task, policy: BehaviourPolicy, recording: Recording, threads: int) -> float:
     """Environment steps per second of the recording's policy calls and physics alone."""
-    model = load_model(str(task.simulator), task.physics)
-    frame_skip = rules_of(str(task.simulator)).frame_skip
+    model = load_model(task.environment, task.physics)
+    frame_skip = rules_of(task.environment).frame_skip
     steps, count, _ = recording.actions.shape
     environments = [mujoco.MjData(model) for _ in range(count)]
     chunks = np.array_split(np.arange(count), threads)

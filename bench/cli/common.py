@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from typer import exceptions
@@ -113,3 +113,11 @@ def check_physics(name: str | None) -> None:
     """Refuse what is no physics; None leaves the choice to the task."""
     if name not in (None, "d4rl", "modern"):
         raise BenchError(f"physics {name!r}", "", "Choose d4rl or modern.")
+
+
+def check_goals(name: str | None) -> None:
+    """Refuse what is no rule of goals; None leaves the choice to the preset."""
+    from bench.catalog import GoalRule
+
+    if name is not None and name not in get_args(GoalRule):
+        raise BenchError(f"goals {quoted(name)}", "", f"Choose {', '.join(get_args(GoalRule))}.")

@@ -174,6 +174,7 @@ def _print_summary(found: Summary) -> None:
         ("return", f"{_return(found.mean_return, 1)} ± {_return(found.return_deviation, 1)}"),
         ("lowest, highest", f"{_return(found.lowest_return, 1)}, {_return(found.highest_return, 1)}"),
         ("normalised score", f"{found.mean_score:.1f} ± {found.score_deviation:.1f}"),
+        *([("jumps across the maze", f"{found.jumps:,}")] if found.jumps is not None else []),
         ("physics", found.physics or "not stated"),
     ]
     print_table((found.task, ""), rows, right=("",))

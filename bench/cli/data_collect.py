@@ -49,6 +49,7 @@ def collect(
     from bench.data.generate import write_generated
     from bench.data.ledger import Ledger
     from bench.data.paths import dataset_path
+    from bench.envs import physics_under
 
     tasks = tasks_named(names)
     if out and len(tasks) > 1:
@@ -63,7 +64,7 @@ def collect(
         started = time.monotonic()
         with shown_progress(task.name, "rows") as progress:
             if task.generated:
-                task.physics_under(physics)
+                physics_under(task, physics)
                 digest = write_generated(task, path, transitions, seed)
             else:
                 digest = collect_file(task, path, transitions, seed, progress, physics, threads)

@@ -39,6 +39,8 @@ def facts_of(found: Explanation) -> Facts:
     yield "Dataset", f"{data.name}, {data.rows:,} rows, {content}, replay: {data.replay}"
     yield "", data.sha256
     yield "Simulator", f"{_simulator(found)}, physics {record.physics}, task version {record.task_version}"
+    if goals := record.config.get("evaluation", {}).get("goals"):
+        yield "Goals", f"one {goals.replace('_', ' ')}"
     yield from _code(found.run)
     if found.stretches:
         yield "Files that ran", found.stretches[-1].record.code_sha256

@@ -33,7 +33,11 @@ def algorithms() -> None:
 def tasks(
     suite: Annotated[str | None, typer.Option("--suite", help="Only the tasks of this suite.")] = None,
 ) -> None:
-    """List the tasks: dimensions, steps per episode, rows of the dataset, whether its simulator exists."""
+    """List the tasks: dimensions, steps per episode, rows of the dataset, and how its simulator was proven.
+
+    proof: the largest error of any position or velocity after one step, against recorded steps of the MuJoCo
+    2.1.0 that made D4RL's data.
+    """
     from bench.catalog import load_catalog
 
     catalog = load_catalog()
@@ -45,12 +49,21 @@ def tasks(
             str(task.horizon),
             f"{task.rows:,}" if task.rows else "unknown",
             _ORIGINS[task.dataset.source],
-            "yes" if task.simulator else "no",
+            _proof(task.environment),
         )
         for task in chosen
     ]
-    columns = ("task", "obs/act", "steps", "rows", "data", "runs")
+    columns = ("task", "obs/act", "steps", "rows", "data", "proof")
     print_table(columns, rows, right=("obs/act", "steps", "rows"))
+
+
+def _proof(environment: str) -> str:
+    from bench.envs import RULES
+
+    if environment not in RULES:
+        return "a formula"
+    proof = RULES[environment].proof
+    return f"{proof.largest:.0e} in {proof.steps} steps"
 
 
 @app.command()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.cli.common import LARGEST_NUMBER, check_physics
+from bench.cli.common import LARGEST_NUMBER, check_goals, check_physics
 from bench.errors import BenchError, unknown_name
 from bench.visible_text import quoted, shortened
 
@@ -33,6 +33,7 @@ class Options:
     evals: int | None
     episodes: int | None
     physics: str | None
+    goals: str | None
     changes: tuple[str, ...]
     """`name=value` or `algorithm.name=value`."""
     executor: str | None
@@ -48,6 +49,7 @@ def request_of(options: Options) -> tuple[Request, str]:
     from bench.execute.grid import Request
 
     check_physics(options.physics)
+    check_goals(options.goals)
     tasks, defaults = _tasks(options.suite, options.tasks)
     request = Request(
         tasks=tasks,
@@ -58,6 +60,7 @@ def request_of(options: Options) -> tuple[Request, str]:
         evaluations=options.evals or defaults.evaluations,
         episodes=options.episodes or defaults.episodes,
         physics=options.physics,
+        goals=options.goals,
         changes=parse_changes(options.changes),
         suite=options.suite,
         suite_settings=defaults.settings,

@@ -66,6 +66,13 @@ def run(
     physics: Annotated[
         str | None, typer.Option(help="d4rl or modern capsule inertia; by default the task's.")
     ] = None,
+    goals: Annotated[
+        str | None,
+        typer.Option(
+            help="AntMaze v0: which episodes share a goal. per_episode, per_evaluation, per_run or "
+            "per_environment; by default each paper's own. Another one is never judged."
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="auto (a GPU where stacks take a share of one), cpu or cuda.")
     ] = "auto",
@@ -103,7 +110,18 @@ def run(
     from bench.execute.grid import plan_cells
 
     options = Options(
-        suite, tasks, algos, seeds, variant, budget, evals, episodes, physics, tuple(set_ or ()), executor
+        suite,
+        tasks,
+        algos,
+        seeds,
+        variant,
+        budget,
+        evals,
+        episodes,
+        physics,
+        goals,
+        tuple(set_ or ()),
+        executor,
     )
     request, executor = request_of(options)
     settings = settings_of(

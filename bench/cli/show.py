@@ -47,6 +47,7 @@ _EVALUATION_DOCS = {
     "evaluation interval": "iterations between evaluations",
     "evaluation episodes": "episodes per evaluation",
     "protocol": "how evaluations become the reported score",
+    "goals": "one goal for each; drawn when an environment is made",
 }
 
 
@@ -73,7 +74,9 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
             ("evaluation interval", "interval"),
             ("evaluation episodes", "episodes"),
             ("protocol", "protocol"),
+            ("goals", "goals"),
         )
+        if getattr(preset.evaluation, field) is not None
     }
     chosen = {name: preset.hyperparameters[name] for name in names}
     data = {"transitions": preset.transitions, "reward_transform": preset.reward_transform}

@@ -11,6 +11,7 @@ import numpy as np
 from bench.catalog import D4RLDataset, Task
 from bench.data.dataset import RawDataset
 from bench.data.hdf5 import DatasetFile
+from bench.envs import rules_of
 from bench.errors import BenchError
 
 
@@ -40,10 +41,6 @@ ACTION_TOLERANCE = 1e-3
 """Overshoot that is let through: DTQL's likelihood term divides by bound + 1e-3 and is finite up to there."""
 LARGEST_VALUE = 1e9
 """Of any number; training squares and sums them in single precision."""
-
-MEDIAN_HEIGHTS = {"hopper": (0.7, 2.0), "walker2d": (0.8, 2.0), "halfcheetah": (-0.7, 0.7)}
-"""Where the median of observation 0 (torso height in m, the cheetah's relative to its start) must lie: the
-healthy ranges of the Gym robots. It tells Walker2d and HalfCheetah apart, whose dimensions are equal."""
 
 
 def obtain(task: Task) -> str:
@@ -94,21 +91,17 @@ def read_columns(file: DatasetFile, task: Task, without: Sequence[str] = ()) -> 
 
 
 def check_robot(raw: RawDataset, file: DatasetFile, task: Task) -> None:
-    """Check that the states are those of the task's robot.
+    """Check that the observations can be those of the task's environment.
 
     Raises
     ------
-    BenchError : the height of its torso is another robot's.
+    BenchError : they are another one's.
     """
-    if task.environment not in MEDIAN_HEIGHTS:
-        return
-    lowest, highest = MEDIAN_HEIGHTS[task.environment]
-    height = float(np.median(raw.observations[:, 0]))
-    if not lowest <= height <= highest:
+    reason = "" if task.generated else rules_of(task.environment).misfit(raw.observations)
+    if reason:
         raise BenchError(
             f"{file.path} is not data of {task.environment}",
-            f"The median torso height (observation 0) is {height:.3f}; a {task.environment} is within "
-            f"{lowest} and {highest}: another robot's file lies under this name.",
+            f"{reason} Another task's file lies under this name.",
             file.remedy,
         )
 

@@ -19,10 +19,10 @@ import mujoco
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.catalog import CollectedDataset, Physics, Task
-from bench.data.policies import load_policy
+from bench.catalog import CollectedDataset, Physics, PolicyShare, Task
+from bench.data.recipes import Recipe, recipe_of
 from bench.data.rollouts import Rows, roll_out
-from bench.envs import make_simulator
+from bench.envs.batch import BatchedSimulator
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
 from bench.hardware import usable_cores
@@ -32,20 +32,8 @@ ENVIRONMENTS = 64
 BLOCK = 16_384
 """Rows per write."""
 
-PLACES = {
-    "observations": "observations",
-    "actions": "actions",
-    "rewards": "rewards",
-    "terminals": "terminals",
-    "timeouts": "timeouts",
-    "qpos": "infos/qpos",
-    "qvel": "infos/qvel",
-    "action_log_probs": "infos/action_log_probs",
-}
-"""Field of Rows -> dataset of the file."""
-
 DIGEST = "sha256_"
-"""What the name of a column's digest in `metadata/` begins with; the field's name follows."""
+"""What the name of a column's digest in `metadata/` begins with; the column's name follows."""
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows asked for."""
@@ -78,14 +66,15 @@ def collect(
     sizes = shares(recipe, transitions)
     seed = recipe.seed if seed is None else seed
     physics = physics or task.physics
+    made = recipe_of(task, seed)
     try:
         with written_whole(path) as temporary:
             with h5py.File(temporary, "w") as file:
-                _describe(file, _origin(task, physics, seed, sizes))
+                _describe(file, _origin(task, physics, seed, sizes) | made.notes)
                 writer = _Writer(file, transitions, progress)
-                for part, (role, rows) in enumerate(sizes):
+                for part, (policy, (_, rows)) in enumerate(zip(recipe.policies, sizes, strict=True)):
                     seeds = np.random.SeedSequence(seed, spawn_key=(part,))
-                    for block in _blocks(_episodes(task, role, physics, seeds, rows, threads)):
+                    for block in _blocks(_episodes(made, policy, physics, seeds, rows, threads)):
                         writer.append(block)
                 _describe(file, writer.digests())
             return sha256_of(temporary)
@@ -96,33 +85,39 @@ def collect(
 
 
 def shares(recipe: CollectedDataset, transitions: int) -> list[tuple[str, int]]:
-    """(role, rows) of each policy, in the order of collection; the rows add up to `transitions`."""
+    """(name, rows) of each policy, in the order of collection; the rows add up to `transitions`."""
     ends = np.cumsum([policy.share for policy in recipe.policies])
     bounds = [0, *(round(transitions * end) for end in ends[:-1]), transitions]
     sizes = [
-        (policy.role, stop - start)
+        (policy.name, stop - start)
         for policy, start, stop in zip(recipe.policies, bounds, bounds[1:], strict=False)
     ]
-    for role, rows in sizes:
+    for name, rows in sizes:
         if rows < 1:
             raise BenchError(
                 f"{transitions} transitions are too few",
-                f"The {role} policy's share of them is no row.",
+                f"The {name} policy's share of them is no row.",
                 "Ask for more, such as --transitions 10000.",
             )
     return sizes
 
 
 def _episodes(
-    task: Task, role: str, physics: Physics, seeds: np.random.SeedSequence, rows: int, threads: int | None
+    made: Recipe,
+    policy: PolicyShare,
+    physics: Physics,
+    seeds: np.random.SeedSequence,
+    rows: int,
+    threads: int | None,
 ) -> Iterator[Rows]:
     # More environments than whole episodes fit would mostly roll out rows that nobody wants.
-    count = min(ENVIRONMENTS, max(1, rows // task.horizon))
+    count = min(ENVIRONMENTS, max(1, rows // made.rules.horizon))
     threads = threads or usable_cores()
-    simulator = make_simulator(str(task.simulator), physics, count, min(threads, count))
+    simulator = BatchedSimulator(made.rules, physics, count, min(threads, count))
     # BLAS threads wait by spinning, on the cores that the simulator's threads need: 1.5 times slower.
     with simulator, threadpool_limits(1, "blas"):
-        yield from roll_out(load_policy(task.environment, role), simulator, seeds, rows)
+        for episode in roll_out(made.behaviour(policy), simulator, seeds, rows):
+            yield made.written(episode)
 
 
 def _blocks(episodes: Iterator[Rows]) -> Iterator[Rows]:
@@ -145,25 +140,30 @@ class _Writer:
     def __init__(self, file: h5py.File, transitions: int, progress: Progress | None) -> None:
         self._file, self._transitions, self._progress = file, transitions, progress
         self._rows = 0
-        self._hashes = {field: hashlib.sha256() for field in PLACES}
+        self._hashes: dict[str, hashlib._Hash] = {}
 
     def append(self, rows: Rows) -> None:
         """Write `rows` after those before."""
         end = self._rows + len(rows)
-        for field, place in PLACES.items():
-            values = getattr(rows, field)
-            if place not in self._file:
+        for place, values in rows.columns.items():
+            if place not in self._hashes:
                 shape = (self._transitions, *values.shape[1:])
                 self._file.create_dataset(place, shape, values.dtype, track_times=False)
+                self._hashes[place] = hashlib.sha256()
             self._file[place][self._rows : end] = values
-            self._hashes[field].update(_plain(values))
+            self._hashes[place].update(_plain(values))
         self._rows = end
         if self._progress:
             self._progress(end, self._transitions)
 
     def digests(self) -> dict[str, str]:
         """Digest of every column, as `digest_of` finds it in the file."""
-        return {DIGEST + field: found.hexdigest() for field, found in self._hashes.items()}
+        return {digest_name(place): found.hexdigest() for place, found in self._hashes.items()}
+
+
+def digest_name(column: str) -> str:
+    """Name of a column's digest in `metadata/`."""
+    return DIGEST + column.removeprefix("infos/")
 
 
 def digest_of(column: np.ndarray) -> str:
@@ -182,7 +182,7 @@ def _origin(task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]
         "algorithm": "behaviour policies, stochastic",
         "environment": task.environment,
         "recipe": task.dataset.recipe,
-        "policies": ", ".join(f"{role}: {rows} rows" for role, rows in sizes),
+        "policies": ", ".join(f"{name}: {rows} rows" for name, rows in sizes),
         "physics": physics,
         "seed": seed,
         "mujoco_version": mujoco.__version__,

@@ -1,24 +1,24 @@
 """Works out again, from the states that a file holds, what its other columns must be.
 
-D4RL's locomotion files and the collected ones keep the simulator's state beside each row (`infos/qpos`,
-`infos/qvel`). From it follow the observation and, with the next row's, the reward and whether the robot fell;
-a single step of physics with the row's action must lead to the next row. D4RL's files hold no solver state,
-so every step starts without a warm start.
+D4RL's files of every domain but the kitchen, and the collected ones, keep the simulator's state beside each
+row (`infos/qpos`, `infos/qvel`). From it follow the observation and, with the next row's, the reward and
+whether the episode ended; a single step of the simulator with the row's action must lead to the next row.
+D4RL's files hold no solver state, so every step starts without a warm start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 
-from bench.catalog import Task
+from bench.catalog import Physics, Task
 from bench.data.dataset import RawDataset
 from bench.data.hdf5 import DatasetFile
 from bench.data.reader import cut_rows
-from bench.envs import load_model
-from bench.envs.locomotion import ROBOTS, Locomotion
+from bench.envs import load_model, make_simulator, rules_of
+from bench.envs.rules import Rules
 
 LARGEST_STATE = 1e4
 """Of any coordinate (m, rad, m/s, rad/s); from states of no robot the physics steps to infinity."""
@@ -36,10 +36,12 @@ LARGEST_SHARE_OFF = 0.005
 """Of the steps that may be further off."""
 STEPPED_ROWS = 2000
 """Steps that are simulated, evenly spaced over the file."""
+TOGETHER = 64
+"""Environments that a simulator steps at once."""
 
 
 @dataclass(frozen=True)
-class States:
+class FileStates:
     """The simulator's state before the action of each row."""
 
     qpos: np.ndarray
@@ -49,11 +51,22 @@ class States:
     precision: str
     """Type in which the file holds them (`float32`, `float64`)."""
 
-    def observations_off(self, raw: RawDataset, robot: Locomotion) -> np.ndarray:
+    def observations_off(self, raw: RawDataset, rules: Rules) -> np.ndarray:
         """(R,) bool: rows whose observation is not that of their state."""
-        seen = robot.observation(self.qpos, self.qvel)
-        limit = OBSERVATION_TOLERANCE + OBSERVATION_TOLERANCE / 10 * np.abs(raw.observations)
-        return (np.abs(seen - raw.observations) > limit).any(axis=1)
+        least, greatest = rules.observed_between(self.qpos, self.qvel)
+        return _outside(raw.observations, least, greatest)
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What one environment step from each of K rows leads to."""
+
+    qpos: np.ndarray
+    """(K, nq)"""
+    qvel: np.ndarray
+    """(K, nv)"""
+    observations: np.ndarray
+    """(K, O)"""
 
 
 @dataclass(frozen=True)
@@ -62,9 +75,8 @@ class Dynamics:
 
     rows: int
     observations_off: int
-    rewards_off: int
-    furthest_reward: float
-    terminals_off: int
+    outcomes: Outcomes | str
+    """Or, in a sentence, why rewards and terminals do not follow from the states."""
     steps: int
     """Rows whose action was simulated."""
     steps_off: int
@@ -72,65 +84,62 @@ class Dynamics:
     """Of ready-made transitions that the next row does not follow."""
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Rewards and terminals held against the states."""
+
+    rewards_off: int
+    terminals_off: int | None
+    """None where terminals do not follow."""
+
+
 def without_physics(task: Task) -> str:
     """Why nothing of a task can be simulated; empty where it can."""
-    if task.simulator is None:
-        return "Its simulator does not exist yet."
     return "Its data is a formula, without physics." if task.generated else ""
 
 
-def states_of(file: DatasetFile, raw: RawDataset, task: Task) -> States | str:
+def states_of(file: DatasetFile, raw: RawDataset, task: Task) -> FileStates | str:
     """The states in a file; or, in a sentence, why there are none to compare with."""
     if reason := without_physics(task):
         return reason
     if "infos/qpos" not in file or "infos/qvel" not in file:
         return "It holds no infos/qpos and infos/qvel."
-    robot, model = ROBOTS[task.simulator], load_model(task.simulator, "d4rl")
+    rules, model = rules_of(task.environment), load_model(task.environment, "d4rl")
     shapes = file.shape("infos/qpos"), file.shape("infos/qvel")
     if shapes != ((raw.rows, model.nq), (raw.rows, model.nv)):
         return f"It has states of shape {shapes[0]} and {shapes[1]} for {raw.rows:,} rows."
     qpos, qvel = file.read("infos/qpos"), file.read("infos/qvel")
-    states = States(qpos.astype(np.float64), qvel.astype(np.float64), str(qpos.dtype))
+    states = FileStates(qpos.astype(np.float64), qvel.astype(np.float64), str(qpos.dtype))
     if not all((np.abs(values) <= LARGEST_STATE).all() for values in (states.qpos, states.qvel)):
         return f"Some of its states are NaN, infinite or beyond {LARGEST_STATE:g}."
     # D4RL's first -v2 files hold those of other rows (D4RL issue 105).
-    if states.observations_off(raw, robot).mean() > 0.5:
+    if states.observations_off(raw, rules).mean() > 0.5:
         return "Its infos are not the states of its observations."
     return states
 
 
-def worked_out(states: States, raw: RawDataset, task: Task) -> Dynamics:
+def worked_out(states: FileStates, raw: RawDataset, task: Task) -> Dynamics:
     """Hold the columns of a file against its states, under the task's physics."""
-    robot, model = ROBOTS[task.simulator], load_model(task.simulator, task.physics)
+    rules = rules_of(task.environment)
     inside = steps_inside(raw)
-    last = np.setdiff1d(np.arange(raw.rows), inside)
-    x, rounding = states.qpos[:, 0], _rounding(states)
-    fallen = np.zeros(raw.rows, dtype=bool)
-    off, limit = np.empty(raw.rows), np.empty(raw.rows)
-
-    off[inside] = _reward_errors(raw, robot, inside, x[inside], x[inside + 1])
-    limit[inside] = REWARD_TOLERANCE + (rounding[inside] + rounding[inside + 1]) / robot.seconds
-    fallen[inside] = robot.terminated(states.qpos[inside + 1], states.qvel[inside + 1])
     # The state after the last row of an episode is not in the file.
-    qpos, qvel = step_once(model, robot, states, raw.actions, last)
-    off[last] = _reward_errors(raw, robot, last, x[last], qpos[:, 0])
-    limit[last] = STEPPED_TOLERANCE
-    fallen[last] = robot.terminated(qpos, qvel)
-
+    last = np.setdiff1d(np.arange(raw.rows), inside)
+    physics: Physics = task.physics  # of a task with states never `none`
+    ends = step_once(task.environment, physics, states, raw, last)
     chosen = evenly_spaced(inside, STEPPED_ROWS)
-    errors, motion = step_errors(model, robot, states, raw.actions, chosen)
+    errors, motion = step_errors(task.environment, physics, states, raw, chosen)
     off_limit = float(np.median(motion)) * STEP_TOLERANCE if len(chosen) else 0.0
     successors_off = 0
     if raw.next_observations is not None:
-        announced, cut = raw.next_observations[last], ~raw.terminals[last]
-        gaps = np.abs(robot.observation(qpos, qvel) - announced).max(axis=1)
-        successors_off = int((gaps[cut] > off_limit).sum())
+        cut = ~raw.terminals[last]
+        least, greatest = rules.observed_between(ends.qpos, ends.qvel)
+        announced = raw.next_observations[last]
+        further = (announced < least - off_limit) | (announced > greatest + off_limit)
+        successors_off = int(further[cut].any(axis=1).sum())
     return Dynamics(
         rows=raw.rows,
-        observations_off=int(states.observations_off(raw, robot).sum()),
-        rewards_off=int((off > limit + 1e-6 * np.abs(raw.rewards)).sum()),
-        furthest_reward=float(off.max()),
-        terminals_off=int((fallen != raw.terminals).sum()),
+        observations_off=int(states.observations_off(raw, rules).sum()),
+        outcomes=_outcomes(states, raw, rules, inside, last, ends),
         steps=len(chosen),
         steps_off=int((errors > off_limit).sum()),
         successors_off=successors_off,
@@ -148,45 +157,101 @@ def evenly_spaced(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def step_once(
-    model: mujoco.MjModel, robot: Locomotion, states: States, actions: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The states (K, nq), (K, nv) that one environment step from each of `rows` (K,) leads to."""
-    data = mujoco.MjData(model)
-    qpos, qvel = np.empty((len(rows), model.nq)), np.empty((len(rows), model.nv))
-    for place, row in enumerate(rows):
-        mujoco.mj_resetData(model, data)
-        data.qpos[:], data.qvel[:], data.ctrl[:] = states.qpos[row], states.qvel[row], actions[row]
-        mujoco.mj_step(model, data, nstep=robot.frame_skip)
-        qpos[place], qvel[place] = data.qpos, data.qvel
-    return qpos, qvel
+    environment: str, physics: Physics, states: FileStates, raw: RawDataset, rows: np.ndarray
+) -> Stepped:
+    """Take one environment step from each of `rows` (K,) with its action, by the simulator that judges."""
+    parts = list(_stepped(environment, physics, states, raw, rows))
+    columns = zip(*((part.qpos, part.qvel, part.observations) for part in parts), strict=True)
+    return Stepped(*map(np.concatenate, columns))
 
 
 def step_errors(
-    model: mujoco.MjModel, robot: Locomotion, states: States, actions: np.ndarray, rows: np.ndarray
+    environment: str, physics: Physics, states: FileStates, raw: RawDataset, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest error (K,) of each step from `rows` to the next row, and largest change (K,) in it."""
-    qpos, qvel = step_once(model, robot, states, actions, rows)
+    travelled = rules_of(environment).travelled
+    stepped = step_once(environment, physics, states, raw, rows)
     next_qpos, next_qvel = states.qpos[rows + 1], states.qvel[rows + 1]
-    errors = _largest_change(qpos - next_qpos, qvel - next_qvel)
-    return errors, _largest_change(next_qpos - states.qpos[rows], next_qvel - states.qvel[rows])
+    errors = _largest_change(stepped.qpos - next_qpos, stepped.qvel - next_qvel, travelled)
+    motion = _largest_change(next_qpos - states.qpos[rows], next_qvel - states.qvel[rows], travelled)
+    return errors, motion
 
 
-def _largest_change(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    # x grows without limit along an episode, and its rounding in float32 with it.
-    return np.abs(np.concatenate([qpos[:, 1:], qvel], axis=1)).max(axis=1)
+def _stepped(
+    environment: str, physics: Physics, states: FileStates, raw: RawDataset, rows: np.ndarray
+) -> Iterator[Stepped]:
+    """`TOGETHER` rows after the other; one empty part of no rows."""
+    count = max(1, min(TOGETHER, len(rows)))
+    with make_simulator(environment, physics, count) as simulator:
+        for first in range(0, max(1, len(rows)), count):
+            part = rows[first : first + count]
+            slots = range(len(part))
+            # Every step begins without a warm start, and no episode is at its horizon.
+            simulator.reset([0] * count)
+            simulator.stop(range(len(part), count))
+            observations = raw.observations[part].astype(np.float64)
+            memory = simulator.rules.seen_memory(observations)
+            simulator.set_state(states.qpos[part], states.qvel[part], slots, memory, observations)
+            actions = np.zeros((count, simulator.action_dim))
+            actions[: len(part)] = raw.actions[part]
+            step = simulator.step(actions)
+            kept = slice(len(part))
+            yield Stepped(simulator.qpos[kept], simulator.qvel[kept], step.observations[kept])
 
 
-def _reward_errors(
+def _outcomes(
+    states: FileStates,
     raw: RawDataset,
-    robot: Locomotion,
-    rows: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-) -> np.ndarray:
-    return np.abs(robot.reward(before, after, raw.actions[rows]) - raw.rewards[rows])
+    rules: Rules,
+    inside: np.ndarray,
+    last: np.ndarray,
+    ends: Stepped,
+) -> Outcomes | str:
+    """Rewards and terminals of the rows inside episodes, and of those that end them."""
+    after = inside + 1
+    followed = rules.recorded_outcome(
+        states.qpos[inside],
+        states.qpos[after],
+        states.qvel[after],
+        raw.observations[after],
+        raw.actions[inside],
+    )
+    stepped = rules.recorded_outcome(
+        states.qpos[last], ends.qpos, ends.qvel, ends.observations, raw.actions[last]
+    )
+    if isinstance(followed, str) or isinstance(stepped, str):
+        return str(followed)
+    off, limit = np.empty(raw.rows), np.empty(raw.rows)
+    rounding = _rounding(states)
+    off[inside] = np.abs(followed[0] - raw.rewards[inside])
+    limit[inside] = REWARD_TOLERANCE + rules.reward_per_metre * (rounding[inside] + rounding[after])
+    off[last] = np.abs(stepped[0] - raw.rewards[last])
+    limit[last] = STEPPED_TOLERANCE
+    terminals_off = None
+    if followed[1] is not None and stepped[1] is not None:
+        found = (
+            int((followed[1] != raw.terminals[inside]).sum()),
+            int((stepped[1] != raw.terminals[last]).sum()),
+        )
+        terminals_off = sum(found)
+    off = np.nan_to_num(off, nan=0.0)
+    return Outcomes(
+        rewards_off=int((off > limit + 1e-6 * np.abs(raw.rewards)).sum()),
+        terminals_off=terminals_off,
+    )
 
 
-def _rounding(states: States) -> np.ndarray:
+def _outside(observations: np.ndarray, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+    limit = OBSERVATION_TOLERANCE + OBSERVATION_TOLERANCE / 10 * np.abs(observations)
+    return ((observations < least - limit) | (observations > greatest + limit)).any(axis=1)
+
+
+def _largest_change(qpos: np.ndarray, qvel: np.ndarray, travelled: int) -> np.ndarray:
+    # A distance travelled grows without limit along an episode, and its rounding in float32 with it.
+    return np.abs(np.concatenate([qpos[:, travelled:], qvel], axis=1)).max(axis=1)
+
+
+def _rounding(states: FileStates) -> np.ndarray:
     """By how much each row's x may have been rounded (m)."""
     x = np.abs(states.qpos[:, 0])
     return (

@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 
 from bench.catalog import CollectedDataset, GeneratedDataset, Task
-from bench.data.collect import DIGEST, PLACES, digest_of, shares
+from bench.data.collect import digest_name, digest_of, shares
 from bench.data.dataset import RawDataset
 from bench.data.dynamics import LARGEST_SHARE_OFF, Dynamics, states_of, worked_out
 from bench.data.hdf5 import DatasetFile
 from bench.data.manifest import DatasetFacts, KnownFile, Manifest
 from bench.data.problems2d import generate, problem_named
 from bench.data.reader import cut_rows, transitions_of
+from bench.data.recipes import recipe_of
 
 TERMINALS_TOLERANCE = 1
 """The source of the counts does not say whether it counted a terminal at the very end."""
@@ -49,7 +50,10 @@ def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest
     states; generated ones against their formula.
     """
     if isinstance(task.dataset, CollectedDataset):
-        return (*_recipe_checks(file, raw, task, task.dataset), *_state_checks(file, raw, task))
+        by_states = _state_checks(file, raw, task)
+        # What states do not tell of a collected file, the digests of its columns do.
+        told = (check for check in by_states if check.outcome != "unknown")
+        return (*_recipe_checks(file, raw, task, task.dataset), *told)
     if isinstance(task.dataset, GeneratedDataset):
         return tuple(_formula_checks(file, raw, task.dataset))
     known = manifest.files.get(task.name)
@@ -132,8 +136,7 @@ def _state_checks(file: DatasetFile, raw: RawDataset, task: Task) -> tuple[Check
     return (
         *successors,
         _rows_checked("observations by states", found.observations_off, found),
-        _rows_checked("rewards by states", found.rewards_off, found),
-        _rows_checked("terminals by states", found.terminals_off, found),
+        *_outcome_checks(found),
         _compared(
             "actions by physics",
             f"{task.physics}, off in {LARGEST_SHARE_OFF:.1%} at most",
@@ -141,6 +144,17 @@ def _state_checks(file: DatasetFile, raw: RawDataset, task: Task) -> tuple[Check
             found.steps > 0 and found.steps_off <= LARGEST_SHARE_OFF * found.steps,
         ),
     )
+
+
+def _outcome_checks(found: Dynamics) -> tuple[Check, ...]:
+    names = "rewards by states", "terminals by states"
+    if isinstance(found.outcomes, str):
+        return tuple(Check(name, "unknown", found.outcomes, "unknown") for name in names)
+    rewards = _rows_checked(names[0], found.outcomes.rewards_off, found)
+    if found.outcomes.terminals_off is None:
+        why = "D4RL's files of this task do not follow its ends."
+        return rewards, Check(names[1], "unknown", why, "unknown")
+    return rewards, _rows_checked(names[1], found.outcomes.terminals_off, found)
 
 
 def _rows_checked(name: str, off: int, found: Dynamics) -> Check:
@@ -154,22 +168,22 @@ def _recipe_checks(
     expected = {
         "environment": task.environment,
         "recipe": recipe.recipe,
-        "policies": ", ".join(f"{role}: {rows} rows" for role, rows in shares(recipe, raw.rows)),
+        "policies": ", ".join(f"{name}: {rows} rows" for name, rows in shares(recipe, raw.rows)),
         "physics": task.physics,
     }
     found = file.texts("metadata")
     yield Check("rows", f"{recipe.transitions:,} by default", f"{raw.rows:,}", "ok")
     for name, value in expected.items():
         yield _compared(name, value, found.get(name, "not stated"), found.get(name) == value)
-    digests = {field: found.get(DIGEST + field) for field in PLACES}
+    columns = recipe_of(task, recipe.seed).columns
+    digests = {column: found.get(digest_name(column)) for column in columns}
     if None in digests.values():
         yield Check("digests of columns", "unknown", "collected before there were any", "unknown")
         return
-    for field, digest in digests.items():
-        stored = digest_of(file.read(PLACES[field])) if PLACES[field] in file else ""
-        yield _compared(
-            field, "as collected", "as collected" if stored == digest else "altered", stored == digest
-        )
+    for column, digest in digests.items():
+        same = column in file and digest_of(file.read(column)) == digest
+        name = column.removeprefix("infos/")
+        yield _compared(name, "as collected", "as collected" if same else "altered", same)
 
 
 def _formula_checks(file: DatasetFile, raw: RawDataset, recipe: GeneratedDataset) -> Iterator[Check]:

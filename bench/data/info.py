@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench.catalog import Task
+from bench.data.dataset import Transitions
 from bench.data.reader import cut_rows, opened_dataset, read_rows, transitions_of
-from bench.data.trajectories import episodes
+from bench.data.trajectories import Episodes, episodes
+
+JUMP = 5.0
+"""Metres in the plane."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,11 @@ class Summary:
     mean_length: float
     """Steps."""
     mean_score: float
-    """D4RL-normalised: 0 random, 100 expert."""
+    """D4RL-normalised: 0 random, 100 expert; of what the environment itself would have counted."""
     score_deviation: float
+    jumps: int | None
+    """Transitions that lead more than JUMP across a maze, which no step does: D4RL's v0 files cut episodes at
+    wrong rows. None where there is no maze."""
     physics: str | None
     """Physics that a collected file says it was made with; None where a file does not say."""
 
@@ -50,15 +59,16 @@ def summarise(path: Path, task: Task) -> Summary:
     """
     with opened_dataset(path, task) as file:
         raw, physics = read_rows(file, task), file.texts("metadata").get("physics")
-    found = episodes(raw)
+    found = episodes(raw, terminals_end=task.domain != "antmaze")
     whole = slice(None) if found.last_is_whole or len(found.returns) == 1 else slice(-1)
+    transitions = transitions_of(raw, task)
     returns, lengths = found.returns[whole], found.lengths[whole]
-    scores = task.normalised(returns)
+    scores = task.normalised(_earned(task, found)[whole])
     return Summary(
         task=task.name,
         rows=raw.rows,
         layout=raw.layout,
-        transitions=len(transitions_of(raw, task)),
+        transitions=len(transitions),
         terminals=int(raw.terminals.sum()),
         timeouts=int(cut_rows(raw).sum()),
         episodes=len(returns),
@@ -69,5 +79,22 @@ def summarise(path: Path, task: Task) -> Summary:
         mean_length=float(lengths.mean()),
         mean_score=float(scores.mean()),
         score_deviation=float(scores.std()),
+        jumps=_jumps(transitions) if task.domain == "antmaze" else None,
         physics=physics,
     )
+
+
+def _earned(task: Task, found: Episodes) -> np.ndarray:
+    """Returns (E,) as the environment would have counted them.
+
+    D4RL's AntMaze files hold a reward for every row near the goal, the kitchen's at each row the number of
+    elements that are complete.
+    """
+    if task.domain == "antmaze":
+        return (found.largest > 0).astype(np.float64)
+    return found.largest if task.domain == "kitchen" else found.returns
+
+
+def _jumps(transitions: Transitions) -> int:
+    moved = transitions.next_observations[:, :2] - transitions.observations[:, :2]
+    return int((np.linalg.norm(moved, axis=1) > JUMP).sum())

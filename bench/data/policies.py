@@ -1,9 +1,12 @@
 """Behaviour policies that collected datasets come from: tanh-Gaussian networks, shipped with the package.
 
 Each file holds `fc1`, `fc2` (256 units, ReLU), `mean` and `log_std` (clamped to [-5, 2]), float32. Metadata,
-all text: `environment`, `role`, and with either physics (`d4rl_...`, `modern_...`) what
+all text: `environment`, `role`, and with each physics (`d4rl_...`, `modern_...`) what
 `bench.data.measure_policies` found in stochastic episodes: `episodes`, `mean_return`, `standard_error` of
-that mean, `mean_length` (steps) and `score` (D4RL-normalised).
+that mean, `mean_length` (steps) and `score` (D4RL-normalised). The ant of `antmaze` walks where it is told;
+it is measured in every maze (`d4rl_umaze_...`) by the task's rules, led by way points and with the noise of
+D4RL's generator, so that `mean_return` is the share of successes. Where `bench.data.fit_policies` made the
+file, `origin` says what it was fitted to, and `teacher_...` what that one achieved in the same episodes.
 """
 
 from __future__ import annotations
@@ -12,13 +15,30 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from safetensors import safe_open
 
+from bench.envs.rules import States
 from bench.errors import unknown_name
 
 LOG_STD_RANGE = (-5.0, 2.0)
+LAYERS = ("fc1", "fc2", "mean", "log_std")
+
+
+class Behaviour(Protocol):
+    """Something that acts at random, so that data can be collected of it."""
+
+    @property
+    def noise_dim(self) -> int:
+        """Standard normal numbers that an action takes."""
+
+    def act(self, states: States, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Actions (N, A) and the logarithm of each one's density (N,), float32, for `noise` (N, noise_dim).
+
+        A function of its arguments alone, for each environment alone: episodes begin and end as they like.
+        """
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,15 @@ class BehaviourPolicy:
     def action_dim(self) -> int:
         """Numbers in an action."""
         return len(self.layers["mean"][1])
+
+    @property
+    def noise_dim(self) -> int:
+        """One number for each of an action's."""
+        return self.action_dim
+
+    def act(self, states: States, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A sample at the observations of `states`."""
+        return self.sample_with_log_probability(states.observations.astype(np.float32), noise)
 
     def mean_and_log_std(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, O) -> mean and logarithm of the standard deviation before the tanh, each (N, A) float32."""
@@ -66,9 +95,28 @@ class BehaviourPolicy:
         return inputs @ weight + bias
 
 
+@dataclass(frozen=True)
+class Noisy:
+    """A policy with normal noise of a given deviation added to every number of its actions, then clipped."""
+
+    policy: BehaviourPolicy
+    deviation: float
+
+    @property
+    def noise_dim(self) -> int:
+        """The policy's own numbers, then as many for the noise."""
+        return 2 * self.policy.action_dim
+
+    def act(self, states: States, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The density is that of the policy's own sample, before the noise."""
+        own, added = np.split(noise, 2, axis=1)
+        actions, log_probabilities = self.policy.act(states, own)
+        return np.clip(actions + np.float32(self.deviation) * added, -1, 1), log_probabilities
+
+
 def policy_path(environment: str, role: str) -> Path:
     """File of a policy; raises BenchError with the names that exist."""
-    files = {path.stem: path for path in _folder().glob("*.safetensors")}
+    files = {path.stem: path for path in policy_folder().glob("*.safetensors")}
     name = f"{environment}-{role}"
     if name not in files:
         raise unknown_name("behaviour policy", name, files, "bench list tasks")
@@ -76,20 +124,25 @@ def policy_path(environment: str, role: str) -> Path:
 
 
 def load_policy(environment: str, role: str) -> BehaviourPolicy:
-    """The policy of `environment` (`hopper`) in `role` (`initial`, `early`, `early2`, `medium`, `expert`)."""
+    """The policy of `environment` (`hopper`) in `role` (`medium`); a BenchError names those that exist."""
     with safe_open(policy_path(environment, role), "numpy") as file:
-        layers = {
-            # Transposed once, so that a layer is one product of row-major matrices.
-            name: (np.ascontiguousarray(file.get_tensor(f"{name}.weight").T), file.get_tensor(f"{name}.bias"))
-            for name in ("fc1", "fc2", "mean", "log_std")
-        }
-        return BehaviourPolicy(environment, role, file.metadata(), layers)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+        return BehaviourPolicy(environment, role, file.metadata(), layers_of(tensors))
+
+
+def layers_of(tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """A policy's layers from the tensors of its file: `fc1.weight` (out, in), `fc1.bias` and so on."""
+    # Transposed once, so that a layer is one product of row-major matrices.
+    return {
+        name: (np.ascontiguousarray(tensors[f"{name}.weight"].T), tensors[f"{name}.bias"]) for name in LAYERS
+    }
 
 
 def all_policies() -> list[tuple[str, str]]:
     """(environment, role) of every policy, sorted."""
-    return sorted(tuple(path.stem.split("-", 1)) for path in _folder().glob("*.safetensors"))
+    return sorted(tuple(path.stem.split("-", 1)) for path in policy_folder().glob("*.safetensors"))
 
 
-def _folder() -> Path:
+def policy_folder() -> Path:
+    """Where the files of all policies lie."""
     return Path(__file__).parent / "behaviour_policies"

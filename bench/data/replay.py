@@ -17,8 +17,7 @@ import numpy as np
 from bench.catalog import Task
 from bench.data.dynamics import evenly_spaced, states_of, step_errors, steps_inside, without_physics
 from bench.data.reader import opened_dataset, read_rows
-from bench.envs import PHYSICS, load_model
-from bench.envs.locomotion import ROBOTS
+from bench.envs import rules_of
 from bench.errors import BenchError
 
 LARGEST_SHARE = 0.002
@@ -56,10 +55,9 @@ class ReplayReport:
     @property
     def rule(self) -> str:
         """How the answer was found, in words."""
-        return (
-            f"median error below {LARGEST_SHARE:.1%} of the motion and {SMALLEST_RATIO:g} times below "
-            "the other's; else neither"
-        )
+        small = f"median error below {LARGEST_SHARE:.1%} of the motion"
+        apart = f" and {SMALLEST_RATIO:g} times below the other's" if len(self.errors) > 1 else ""
+        return f"{small}{apart}; else neither"
 
 
 def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
@@ -80,11 +78,9 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     chosen = evenly_spaced(steps_inside(raw), rows)
     if not len(chosen):
         raise BenchError(f"{path} cannot be replayed", "No row of it is followed by the next one.", "")
-    robot = ROBOTS[task.simulator]
     errors = {}
-    for physics in PHYSICS:
-        model = load_model(task.simulator, physics)
-        errors[physics], motion = step_errors(model, robot, states, raw.actions, chosen)
+    for physics in rules_of(task.environment).physics:
+        errors[physics], motion = step_errors(task.environment, physics, states, raw, chosen)
     medians = {physics: float(np.median(error)) for physics, error in errors.items()}
     return ReplayReport(
         rows=len(chosen),
@@ -97,9 +93,10 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
 
 def decide(medians: dict[str, float], motion: float) -> str:
     """The physics that a file came from, by `ReplayReport.rule`, from the median error of each."""
-    best, other = sorted(medians, key=medians.__getitem__)
+    best, *others = sorted(medians, key=medians.__getitem__)
     small = medians[best] < LARGEST_SHARE * motion
-    return best if small and medians[best] * SMALLEST_RATIO <= medians[other] else "neither"
+    apart = all(medians[best] * SMALLEST_RATIO <= medians[other] for other in others)
+    return best if small and apart else "neither"
 
 
 def _quantiles(errors: np.ndarray) -> Errors:

@@ -6,49 +6,44 @@ nothing else: not on threads or on which episode ends first. Every episode has i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from bench.data.policies import BehaviourPolicy
-from bench.envs import BatchedSimulator
+from bench.data.policies import Behaviour
+from bench.envs.batch import BatchedSimulator
+from bench.envs.rules import States
 
 
 @dataclass(frozen=True)
 class Rows:
-    """K consecutive rows; a state is the one before the row's action, as in D4RL's files."""
+    """K consecutive rows by column, as D4RL's files hold them; a state is the one before the row's action."""
 
-    observations: np.ndarray
-    """(K, O) float32."""
-    actions: np.ndarray
-    """(K, A) float32."""
-    rewards: np.ndarray
-    """(K,) float32."""
-    terminals: np.ndarray
-    """(K,) bool: the robot fell at this row, and the horizon had not come."""
-    timeouts: np.ndarray
-    """(K,) bool: the episode was cut at this row."""
-    qpos: np.ndarray
-    """(K, nq) float64."""
-    qvel: np.ndarray
-    """(K, nv) float64."""
-    action_log_probs: np.ndarray
-    """(K,) float32."""
+    columns: Mapping[str, np.ndarray]
+    """`observations` (K, O), `actions` (K, A), `rewards` (K,), `infos/action_log_probs` (K,), float32;
+    `terminals` (K,) bool: the task ended the episode at this row, and the horizon had not come; `timeouts`
+    (K,) bool: it was cut; `infos/qpos` (K, nq), `infos/qvel` (K, nv) and what the rules record, float64."""
 
     def __len__(self) -> int:
-        return len(self.rewards)
+        return len(self.columns["rewards"])
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self.columns[column]
+
+    def changed(self, **columns: np.ndarray) -> Rows:
+        """The same with other values in some columns."""
+        return Rows({**self.columns, **columns})
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
         """One after the other."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+        return cls({name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns})
 
 
 def roll_out(
-    policy: BehaviourPolicy, simulator: BatchedSimulator, seeds: np.random.SeedSequence, rows: int
+    policy: Behaviour, simulator: BatchedSimulator, seeds: np.random.SeedSequence, rows: int
 ) -> Iterator[Rows]:
     """Yield episodes 0, 1, 2, ... until `rows` rows have come; the last one is cut to fit, with a timeout.
 
@@ -83,33 +78,21 @@ def _rows_wanted(lengths: dict[int, int], rows: int) -> dict[int, int]:
 
 
 def _cut(episode: Rows, length: int) -> Rows:
-    first = Rows(**{field.name: getattr(episode, field.name)[:length] for field in fields(Rows)})
-    timeouts = first.timeouts.copy()
-    timeouts[-1] = not first.terminals[-1]
-    return replace(first, timeouts=timeouts)
+    first = Rows({name: values[:length] for name, values in episode.columns.items()})
+    timeouts = first["timeouts"].copy()
+    timeouts[-1] = not first["terminals"][-1]
+    return first.changed(timeouts=timeouts)
 
 
 class _Batch:
     """The episodes under way, one per environment, and what they have recorded so far."""
 
-    def __init__(
-        self, policy: BehaviourPolicy, simulator: BatchedSimulator, seeds: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, policy: Behaviour, simulator: BatchedSimulator, seeds: np.random.SeedSequence) -> None:
         self._policy, self._simulator, self._seeds = policy, simulator, seeds
         shape = (simulator.count, simulator.horizon)
-        self._noise = np.zeros((*shape, simulator.action_dim), dtype=np.float32)
-        state = simulator.qpos.shape[1:], simulator.qvel.shape[1:]
-        self._record = Rows(
-            observations=np.empty((*shape, simulator.observation_dim), dtype=np.float32),
-            actions=np.empty((*shape, simulator.action_dim), dtype=np.float32),
-            rewards=np.empty(shape, dtype=np.float32),
-            terminals=np.empty(shape, dtype=bool),
-            timeouts=np.empty(shape, dtype=bool),
-            qpos=np.empty((*shape, *state[0])),
-            qvel=np.empty((*shape, *state[1])),
-            action_log_probs=np.empty(shape, dtype=np.float32),
-        )
-        self._observations = simulator.observations
+        self._noise = np.zeros((*shape, policy.noise_dim), dtype=np.float32)
+        # Only what is recorded of an episode has a column; made when the first step is.
+        self._record: dict[str, np.ndarray] = {}
         self._number = np.full(simulator.count, -1)
         self._length = np.zeros(simulator.count, dtype=np.int64)
         self._started = 0
@@ -134,7 +117,7 @@ class _Batch:
             self._number[slot] = self._started
             self._length[slot] = 0
             self._started += 1
-        self._observations = self._simulator.reset(resets, free)
+        self._simulator.reset(resets, free)
 
     def stop_what_is_enough(self, wanted: dict[int, int]) -> dict[int, Rows]:
         """Stop episodes that are as long as wanted, and return what they hold."""
@@ -146,23 +129,38 @@ class _Batch:
     def step(self) -> dict[int, Rows]:
         """Step every episode under way once; return those that ended, by number."""
         running = self._running()
-        at = running, self._length[running]
-        observations = self._observations.astype(np.float32)
-        noise = self._noise[np.arange(len(self._length)), self._length]
-        actions, log_probabilities = self._policy.sample_with_log_probability(observations, noise)
-        record = self._record
-        record.observations[at] = observations[running]
-        record.actions[at] = actions[running]
-        record.action_log_probs[at] = log_probabilities[running]
-        record.qpos[at] = self._simulator.qpos[running]
-        record.qvel[at] = self._simulator.qvel[running]
+        length = self._length
+        noise = self._noise[np.arange(len(length)), length]
+        states = self._simulator.states
+        before = {name: values.copy() for name, values in self._recorded(states).items()}
+        actions, log_probabilities = self._policy.act(states, noise)
         step = self._simulator.step(actions)
-        record.rewards[at] = step.rewards[running]
-        record.terminals[at] = (step.terminated & ~step.truncated)[running]
-        record.timeouts[at] = step.truncated[running]
-        self._observations = step.observations
+        columns = {
+            "observations": before.pop("observations").astype(np.float32),
+            "actions": actions,
+            "rewards": step.rewards.astype(np.float32),
+            "terminals": step.terminated & ~step.truncated,
+            "timeouts": step.truncated,
+            **before,
+            "infos/action_log_probs": log_probabilities,
+        }
+        for name, values in columns.items():
+            if name not in self._record:
+                shape = (*self._noise.shape[:2], *values.shape[1:])
+                self._record[name] = np.empty(shape, dtype=values.dtype)
+            self._record[name][running, length[running]] = values[running]
         self._length[running] += 1
         return self._take(np.flatnonzero(step.terminated | step.truncated))
+
+    def _recorded(self, states: States) -> dict[str, np.ndarray]:
+        """What is written down before a step."""
+        kept = {name: states.memory[memory] for name, memory in self._simulator.rules.recorded.items()}
+        return {
+            "observations": states.observations,
+            "infos/qpos": states.qpos,
+            "infos/qvel": states.qvel,
+            **kept,
+        }
 
     def _running(self) -> np.ndarray:
         return np.flatnonzero(self._number >= 0)
@@ -172,9 +170,7 @@ class _Batch:
         episodes = {}
         for slot in slots:
             length = self._length[slot]
-            columns = {
-                field.name: getattr(self._record, field.name)[slot, :length].copy() for field in fields(Rows)
-            }
-            episodes[int(self._number[slot])] = Rows(**columns)
+            columns = {name: values[slot, :length].copy() for name, values in self._record.items()}
+            episodes[int(self._number[slot])] = Rows(columns)
             self._number[slot], self._length[slot] = -1, 0
         return episodes

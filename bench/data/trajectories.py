@@ -17,16 +17,22 @@ class Episodes:
 
     returns: NDArray[np.float64]
     """(E,) undiscounted."""
+    largest: NDArray[np.float64]
+    """(E,) largest reward of each."""
     lengths: NDArray[np.int64]
     """(E,) steps."""
     last_is_whole: bool
     """Whether the file ends with the end of an episode."""
 
 
-def episodes(raw: RawDataset) -> Episodes:
-    """Cut the rows of a file into episodes, after terminal rows and rows at which the episode was cut."""
-    ends = raw.terminals | cut_rows(raw)
-    return Episodes(segment_returns(raw.rewards, ends), segment_lengths(ends), bool(ends[-1]))
+def episodes(raw: RawDataset, terminals_end: bool = True) -> Episodes:
+    """Cut the rows of a file into episodes, after rows at which one was cut, and after terminal ones.
+
+    `terminals_end` is false of AntMaze, whose terminals say that the goal was near while the episode went on.
+    """
+    ends = raw.terminals | cut_rows(raw) if terminals_end else cut_rows(raw)
+    largest = np.maximum.reduceat(raw.rewards.astype(np.float64), _starts(ends))
+    return Episodes(segment_returns(raw.rewards, ends), largest, segment_lengths(ends), bool(ends[-1]))
 
 
 def segment_returns(rewards: FloatArray, ends: BoolArray) -> NDArray[np.float64]:

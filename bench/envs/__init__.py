@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, get_args
 
-import mujoco
-
-from bench.catalog import GeneratedDataset, Physics, Task
-from bench.envs.bandit import PlaneBandit
-from bench.envs.batch import BatchedSimulator, Rules, Step
+from bench.catalog import NO_PHYSICS, GeneratedDataset, Physics, Task
+from bench.envs.antmaze import ANTMAZES
+from bench.envs.kitchen import KITCHENS
 from bench.envs.locomotion import ROBOTS
-from bench.envs.physics import PHYSICS
+from bench.envs.pen import PEN
+from bench.envs.rules import Rules
 from bench.errors import BenchError, unknown_name
 
-__all__ = [
-    "PHYSICS",
-    "RULES",
-    "BatchedSimulator",
-    "Physics",
-    "PlaneBandit",
-    "Rules",
-    "Simulator",
-    "Step",
-    "load_model",
-    "make_simulator",
-    "rules_of",
-    "simulator_for",
-]
+if TYPE_CHECKING:
+    import mujoco
 
-Simulator = BatchedSimulator | PlaneBandit
-"""What an evaluation plays in."""
+    from bench.envs.bandit import PlaneBandit
+    from bench.envs.batch import BatchedSimulator
 
-RULES: Mapping[str, Rules] = {**ROBOTS}
-"""Of every environment with a simulator, by the environment's name in tasks.yaml."""
+    Simulator = BatchedSimulator | PlaneBandit
+    """What an evaluation plays in."""
+
+PHYSICS: tuple[Physics, ...] = get_args(Physics)
+
+RULES: Mapping[str, Rules] = {**ROBOTS, **ANTMAZES, "pen": PEN, **KITCHENS}
+"""Of every robot, by the environment's name in tasks.yaml."""
 
 
 def rules_of(environment: str) -> Rules:
@@ -44,20 +37,48 @@ def rules_of(environment: str) -> Rules:
 
 def load_model(environment: str, physics: Physics) -> mujoco.MjModel:
     """The compiled model of `environment` under `physics`."""
-    if physics not in PHYSICS:
-        raise BenchError(f"unknown physics {physics!r}", "", f"Type {' or '.join(PHYSICS)}.")
-    return rules_of(environment).load_model(physics)
+    return rules_of(environment).load_model(_known(environment, physics))
 
 
 def simulator_for(task: Task, physics: str, count: int, threads: int = 1) -> Simulator:
     """`count` environments of a task; `physics` means nothing to a 2D problem."""
+    from bench.envs.bandit import PlaneBandit
+
     if isinstance(task.dataset, GeneratedDataset):
         return PlaneBandit(task.dataset, count)
-    return make_simulator(str(task.simulator), physics, count, threads)
+    return make_simulator(task.environment, physics, count, threads)
 
 
 def make_simulator(environment: str, physics: Physics, count: int, threads: int = 1) -> BatchedSimulator:
     """A simulator of `count` environments of `environment`."""
+    from bench.envs.batch import BatchedSimulator
+
+    return BatchedSimulator(rules_of(environment), _known(environment, physics), count, threads)
+
+
+def physics_under(task: Task, asked: Physics | None) -> str:
+    """The physics that applies to a task when `asked` is asked for; None leaves the task's own.
+
+    Raises BenchError where there is nothing to simulate and something was asked for, and for a physics that
+    the robot cannot have.
+    """
+    if asked is None:
+        return task.physics
+    if task.physics == NO_PHYSICS:
+        raise BenchError(
+            f"physics {asked} for {task.name}", "Its reward is a formula of the action.", "Leave it away."
+        )
+    return _known(task.environment, asked)
+
+
+def _known(environment: str, physics: str) -> Physics:
+    """Refuse a physics that there is not, or not for this robot."""
     if physics not in PHYSICS:
         raise BenchError(f"unknown physics {physics!r}", "", f"Type {' or '.join(PHYSICS)}.")
-    return BatchedSimulator(rules_of(environment), physics, count, threads)
+    if physics not in rules_of(environment).physics:
+        raise BenchError(
+            f"physics {physics} for {environment}",
+            "It differs from d4rl in the inertia of capsules, by which this robot's step is not judged.",
+            "Leave it away, or type d4rl.",
+        )
+    return physics

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.catalog import NO_PHYSICS, GeneratedDataset
 from bench.data.problems2d import generate, problem_named
-from bench.envs.batch import Step
+from bench.envs.rules import Step
 from bench.errors import BenchError
 
 
@@ -40,7 +40,12 @@ class PlaneBandit:
         """(N, 1) zeros."""
         return np.zeros((self.count, self.observation_dim))
 
-    def reset(self, seeds: Sequence[int], slots: Sequence[int] | None = None) -> np.ndarray:
+    def reset(
+        self,
+        seeds: Sequence[int],
+        slots: Sequence[int] | None = None,
+        goal_seeds: Sequence[int] | None = None,
+    ) -> np.ndarray:
         """Start new episodes in `slots` (default: all); nothing is random here, so `seeds` only count."""
         slots = range(self.count) if slots is None else slots
         if len(slots) != len(seeds):

@@ -7,14 +7,17 @@ gymnasium's bit for bit (source: gymnasium/envs/mujoco/{hopper,walker2d,half_che
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 
 from bench.catalog import Physics
-from bench.envs.batch import Beginning, Proof, States
-from bench.envs.physics import gymnasium_asset, model_of, restore_capsule_inertia, switch_off_native_collision
+from bench.envs.model_files import gymnasium_model
+from bench.envs.rules import Beginning, Proof, States
+
+if TYPE_CHECKING:
+    import mujoco
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Locomotion:
     """Physics steps per environment step."""
     timestep: float
     """Seconds of a physics step; the model's own."""
+    median_height: tuple[float, float]
+    """Where the median height of the torso lies in any data (m, the cheetah's relative to its start)."""
     proof: Proof
     control_cost_weight: float
     reset_scale: float
@@ -49,15 +54,27 @@ class Locomotion:
     """Steps after which an episode is truncated."""
 
     points: tuple[str, ...] = ()
+    physics: tuple[Physics, ...] = ("d4rl", "modern")
+    travelled: int = 1
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         """Of one environment step."""
         return self.timestep * self.frame_skip
 
+    @property
+    def reward_per_metre(self) -> float:
+        """The reward is a speed."""
+        return 1 / self.seconds
+
     def load_model(self, physics: Physics) -> mujoco.MjModel:
         """Gymnasium's v4 model; under `d4rl` with the capsule inertia of MuJoCo up to 2.1.0."""
-        model = model_of(gymnasium_asset(self.asset))
+        import mujoco
+
+        from bench.envs.physics import restore_capsule_inertia, switch_off_native_collision
+
+        model = mujoco.MjModel.from_xml_string(gymnasium_model(self.asset).decode())
         if physics == "d4rl":
             restore_capsule_inertia(model, "old", total_mass=self.total_mass)
             switch_off_native_collision(model)
@@ -90,6 +107,37 @@ class Locomotion:
         """Rewards and falls."""
         rewards = self.reward(qpos_before[:, 0], states.qpos[:, 0], actions)
         return rewards, self.terminated(states.qpos, states.qvel)
+
+    def misfit(self, observations: np.ndarray) -> str:
+        """By the torso's height, the first observation."""
+        lowest, highest = self.median_height
+        height = float(np.median(observations[:, 0]))
+        if lowest <= height <= highest:
+            return ""
+        return (
+            f"The median torso height (observation 0) is {height:.3f}; it is within {lowest} and {highest} "
+            "in any data of this robot."
+        )
+
+    def observed_between(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All but x."""
+        seen = self.observation(qpos, qvel)
+        return seen, seen
+
+    def seen_memory(self, observations: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Nothing is remembered."""
+        return {}
+
+    def recorded_outcome(
+        self,
+        qpos_before: np.ndarray,
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+        observations: np.ndarray,
+        actions: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The environment's own rewards and falls."""
+        return self.reward(qpos_before[:, 0], qpos[:, 0], actions), self.terminated(qpos, qvel)
 
     def observation(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
         """(N, nq) and (N, nv) -> (N, nq - 1 + nv): all but x."""
@@ -127,6 +175,7 @@ ROBOTS = {
         asset="hopper.xml",
         frame_skip=4,
         timestep=0.002,
+        median_height=(0.7, 2.0),
         proof=Proof(("hopper",), steps=300, largest=1e-14, largest_by_default=0.11),
         control_cost_weight=1e-3,
         reset_scale=5e-3,
@@ -140,6 +189,7 @@ ROBOTS = {
         asset="walker2d.xml",
         frame_skip=4,
         timestep=0.002,
+        median_height=(0.8, 2.0),
         proof=Proof(("walker2d",), steps=300, largest=1e-12, largest_by_default=2.5),
         control_cost_weight=1e-3,
         reset_scale=5e-3,
@@ -152,6 +202,7 @@ ROBOTS = {
         asset="half_cheetah.xml",
         frame_skip=5,
         timestep=0.01,
+        median_height=(-0.7, 0.7),
         proof=Proof(("half_cheetah",), steps=300, largest=1e-11, largest_by_default=1.0),
         control_cost_weight=0.1,
         reset_scale=0.1,

@@ -7,29 +7,12 @@ cylinder of length 2h + r. Since 2.1.1 it is the exact capsule, worth up to hund
 from __future__ import annotations
 
 import math
-from importlib.resources import files
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import mujoco
 import numpy as np
 
-from bench.catalog import Physics
-
-PHYSICS: tuple[Physics, ...] = get_args(Physics)
 CapsuleFormula = Literal["old", "exact"]
-
-
-def gymnasium_asset(name: str) -> Path:
-    """A model file of gymnasium's own (`hopper.xml`)."""
-    return Path(str(files("gymnasium"))) / "envs" / "mujoco" / "assets" / name
-
-
-def model_of(source: Path | str) -> mujoco.MjModel:
-    """Compile a model file, or the text of one."""
-    if isinstance(source, Path):
-        return mujoco.MjModel.from_xml_path(str(source))
-    return mujoco.MjModel.from_xml_string(source)
 
 
 def switch_off_native_collision(model: mujoco.MjModel) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from algorithms.base import Algorithm, derived_seed
-from bench.envs import Simulator
+from bench.catalog import GoalRule
 from bench.training.draws import DrawStream
+
+if TYPE_CHECKING:
+    from bench.envs import Simulator
 
 STREAM = "evaluation"
 
@@ -33,19 +37,24 @@ def roll_out(
     *,
     evaluation: int,
     episodes: int,
+    goals: GoalRule | None = None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Rollouts:
     """Play `episodes` episodes per seed, all at once, until the last has ended.
 
     Initial states and action draws are a function of (training seed, evaluation, episode), on a stream that
-    training never touches. `simulator` has S * N environments, those of the first seed first. `on_step` is
-    called with its number before every environment step, and may raise to break off.
+    training never touches; `goals` says which of them share a goal, where the task draws one. `simulator` has
+    S * N environments, those of the first seed first. `on_step` is called with its number before every
+    environment step, and may raise to break off.
     """
     started = time.perf_counter()
     seeds = algorithm.seeds
     keys = [f"{seed}/{evaluation}/{episode}" for seed in seeds for episode in range(episodes)]
     draws = DrawStream(keys, STREAM, algorithm.act_draws, device=algorithm.device)
-    observations = simulator.reset([derived_seed(key, "initial state") for key in keys])
+    observations = simulator.reset(
+        [derived_seed(key, "initial state") for key in keys],
+        goal_seeds=_goal_seeds(goals, seeds, evaluation, episodes) if goals else None,
+    )
     returns, lengths = np.zeros(len(keys)), np.zeros(len(keys), dtype=np.int64)
     running = np.ones(len(keys), dtype=bool)
     finite = np.ones(len(seeds), dtype=bool)
@@ -66,3 +75,18 @@ def roll_out(
         step += 1
     shape = (len(seeds), episodes)
     return Rollouts(returns.reshape(shape), lengths.reshape(shape), finite, time.perf_counter() - started)
+
+
+def _goal_seeds(rule: GoalRule, seeds: Sequence[int], evaluation: int, episodes: int) -> list[int]:
+    """Seeds of the goals (S * N,): equal ones where episodes share a goal."""
+    keys = {
+        "per_episode": "{seed}/{evaluation}/{episode}",
+        "per_evaluation": "{seed}/{evaluation}",
+        "per_run": "{seed}",
+        "per_environment": "{seed}/any/{episode}",
+    }
+    return [
+        derived_seed(keys[rule].format(seed=seed, evaluation=evaluation, episode=episode), "goal")
+        for seed in seeds
+        for episode in range(episodes)
+    ]

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from algorithms.registry import configuration
-from bench.catalog import Physics, Task
+from bench.catalog import GoalRule, Physics, Task
+from bench.envs import physics_under
 from bench.errors import BenchError
 from bench.execute.changes import Change, changed, changes_for, check_changes, suite_changes, typed_changes
 from bench.headlines import methods_on
@@ -34,6 +35,8 @@ class Request:
     evaluations: int | None = None
     episodes: int | None = None
     physics: Physics | None = None
+    goals: GoalRule | None = None
+    """Which episodes share a goal, of tasks whose goal is drawn when an environment is made."""
     changes: Mapping[str, Value] = field(default_factory=dict)
     """Hyper-parameters to set otherwise than the preset (after the budget is applied): `discount` of every
     algorithm, `bdpo.discount` of one."""
@@ -106,6 +109,8 @@ class Cell:
                 "steps": list(self.evaluation_steps),
                 "episodes": self.episodes,
                 "protocol": self.preset.evaluation.protocol,
+                # Left out where there is no goal: what determines those numbers is as it was.
+                **({"goals": self.preset.evaluation.goals} if self.preset.evaluation.goals else {}),
             },
             SOURCES: {name: setting.source for name, setting in hyperparameters.items()},
         }
@@ -116,7 +121,7 @@ def plan_cells(request: Request) -> list[Cell]:
 
     Raises
     ------
-    BenchError : an unknown name, a budget outside (0, 1], a task without a simulator, a task without a preset
+    BenchError : an unknown name, a budget outside (0, 1], a task without a preset
     that was asked for by name, a value that a hyper-parameter cannot take.
     """
     if not (math.isfinite(request.budget) and 0 < request.budget <= 1):
@@ -125,7 +130,6 @@ def plan_cells(request: Request) -> list[Cell]:
             "A budget is a factor on the preset's step counts, above 0 and at most 1.",
             "For a quick look try --budget 0.001.",
         )
-    _check_simulators(request.tasks)
     changes = (*suite_changes(request.suite or "", request.suite_settings), *typed_changes(request.changes))
     files = PresetFiles()
     check_changes(changes, request.algorithms, request.tasks, files)
@@ -177,19 +181,9 @@ def _combinations(request: Request) -> Iterator[tuple[str, Task]]:
             yield algorithm, task
 
 
-def _check_simulators(tasks: Sequence[Task]) -> None:
-    missing = [task.name for task in tasks if task.simulator is None]
-    if missing:
-        raise BenchError(
-            f"{', '.join(missing)} cannot be run yet",
-            "The simulator does not exist here; the data can already be fetched, read and verified.",
-            "Run the locomotion tasks: `bench list tasks` shows which have a simulator.",
-        )
-
-
 def _cell(request: Request, presets: Presets, task: Task, changes: Mapping[str, Change]) -> Cell:
     full = preset_of(presets, task, request.variant)
-    preset = changed(full.scaled(request.budget), changes)
+    preset = _with_goals(changed(full.scaled(request.budget), changes), request.goals, task)
     _check_values(preset, task, changes)
     # The evaluated phase is the last; its length is the last step count that the preset file names.
     trained = preset.step_counts[-1]
@@ -204,18 +198,32 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Mapping[str, 
         reduced.append(f"{len(steps)} of {full_count} evaluations")
     if episodes < full.evaluation.episodes:
         reduced.append(f"{episodes} of {full.evaluation.episodes} episodes")
+    if preset.evaluation.goals != full.evaluation.goals:
+        reduced.append(f"goals {preset.evaluation.goals}, not {full.evaluation.goals}")
     reduced += [f"{name} set to {preset.values[name]}" for name in changes]
     return Cell(
         algorithm=full.algorithm,
         variant=request.variant,
         task=task,
-        physics=task.physics_under(request.physics),
+        physics=physics_under(task, request.physics),
         budget=request.budget,
         preset=preset,
         evaluation_steps=steps,
         episodes=episodes,
         reduced=tuple(reduced),
     )
+
+
+def _with_goals(preset: Preset, goals: GoalRule | None, task: Task) -> Preset:
+    """The preset with another rule of goals, where one was asked for."""
+    if goals is None:
+        return preset
+    if task.goals != "by_method":
+        why = "It draws one at every reset." if task.goals else "It draws no goal."
+        raise BenchError(f"goals {goals} for {task.name}", why, "Leave --goals away.")
+    source = "asked for with --goals"
+    sources = {**preset.evaluation.sources, "goals": source}
+    return replace(preset, evaluation=replace(preset.evaluation, goals=goals, sources=sources))
 
 
 def _check_values(preset: Preset, task: Task, changes: Mapping[str, Change]) -> None:

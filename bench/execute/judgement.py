@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from algorithms.base import Algorithm
 from bench.catalog import Physics, Task, load_catalog
-from bench.envs import simulator_for
+from bench.envs import physics_under, simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
 from bench.execute.outcome import FINAL
@@ -40,10 +40,11 @@ def judge(
     _require_fitting(weights, algorithm, trial_id)
     algorithm.load_policy_state(0, weights)
     number = next_judgement(store, trial_id)
-    chosen = task.physics_under(physics) if physics else record.physics
+    chosen = physics_under(task, physics) if physics else record.physics
     count = episodes or record.episodes
     with simulator_for(task, chosen, count, threads) as simulator:
-        rollouts = roll_out(algorithm, simulator, evaluation=number, episodes=count)
+        goals = record.config["evaluation"].get("goals")
+        rollouts = roll_out(algorithm, simulator, evaluation=number, episodes=count, goals=goals)
     if not rollouts.finite.all():
         raise WorkFailedError(f"trial {trial_id} acts in numbers that are not finite", "", "Train it again.")
     returns = rollouts.returns[0]

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +18,7 @@ from typing_extensions import TypedDict  # pydantic asks for it before Python 3.
 from algorithms.base import Algorithm
 from bench.data.reader import read_file, transitions_of
 from bench.data.rewards import transformed_rewards
-from bench.envs import Simulator, simulator_for
+from bench.envs import simulator_for
 from bench.evaluation.rollout import Rollouts, roll_out
 from bench.execute.events import Completed, Progress, Saved, Started, Stopped, Weights
 from bench.execute.link import Link
@@ -30,6 +31,9 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.methods import method_for
 from bench.training.trainer import Divergence, Position, Trainer
 from bench.visible_text import shortened
+
+if TYPE_CHECKING:
+    from bench.envs import Simulator
 
 _MESSAGE_LENGTH = 200
 CHUNK_SECONDS = 1.0
@@ -287,6 +291,7 @@ class Stack:
             simulator,
             evaluation=number,
             episodes=self._evaluation["episodes"],
+            goals=self._evaluation.get("goals"),
             on_step=on_step,
         )
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.

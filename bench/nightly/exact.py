@@ -18,7 +18,7 @@ from algorithms.registry import METHODS
 from bench.catalog import Task, load_catalog
 from bench.data.paths import dataset_path
 from bench.data.remarks import remarks_on
-from bench.envs import PHYSICS, RULES
+from bench.envs import RULES
 from bench.files import sha256_of
 from bench.hardware import cpu_model
 from bench.nightly.recordings import Recording, record_losses, record_simulator, short_trainings
@@ -102,8 +102,8 @@ def fingerprints(
     for training in short_trainings(METHODS if methods is None else methods, catalog):
         on_step(training.name)
         losses[training.name] = record_losses(training)
-    for environment in RULES:
-        for physics in PHYSICS:
+    for environment, rules in RULES.items():
+        for physics in rules.physics:
             on_step(f"{environment} {physics}")
             simulators[f"{environment} {physics}"] = record_simulator(environment, physics)
     return Fingerprints(machine(), losses, dataset_hashes(tasks), simulators)

@@ -4,10 +4,13 @@ import json
 import math
 import sqlite3
 
+import numpy as np
 import pytest
 import ray
 
 from bench.catalog import load_catalog
+from bench.envs import rules_of
+from bench.presets import tasks_of
 from tests.data.files import HOPPER_HEIGHT, columns, write
 from tests.execute.tiny import completed
 
@@ -51,6 +54,29 @@ def stand_ins(tmp_path):
     return tmp_path / "data"
 
 
+SUITES = {
+    "d4rl-antmaze-v0": {"dtql", "srpo", "edp-iql", "bdpo"},
+    "d4rl-antmaze-v2": {"dtql", "srpo", "edp-iql"},
+    "d4rl-adroit": {"dtql", "edp-iql"},
+    "d4rl-kitchen": {"dtql", "edp-iql"},
+}
+"""Methods with a preset for some task of each."""
+
+
+def stand_in(task, number):
+    """Columns that could be of a task: places outside walls, the kitchen's goals, where the pen belongs."""
+    content = columns(ROWS, number, task.observation_dim, task.action_dim)
+    observations = content["observations"]
+    if task.domain == "antmaze":
+        observations[:, :2] = np.random.default_rng(number).uniform(-1, 1, (ROWS, 2))
+        content["rewards"][:] = content["terminals"]
+    elif task.domain == "adroit":
+        observations[:, 39:42] = observations[:, 24:27] - np.float32([0, -0.2, 0.25])
+    elif task.domain == "kitchen":
+        observations[:, 30:] = rules_of(task.environment).goal
+    return content
+
+
 @pytest.fixture
 def cluster():
     """A Ray of two cores that says it has two GPUs: they are scheduled, nothing runs on them."""
@@ -90,3 +116,31 @@ def test_the_missions_command_runs_all_36_cells_and_judges_none(stand_ins, clust
     assert {(cell["algorithm"], cell["task"]) for cell in shown} == {cell[:2] for cell in cells}
     assert all(cell["text"] for cell in shown)
     assert all("the file is not D4RL's" in cell["not_comparable"] for cell in shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_same_command_runs_every_cell_of_the_other_domains(suite, tmp_path):
+    data, store = tmp_path / "data", tmp_path / "bench.sqlite"
+    tasks = load_catalog().suite(suite).tasks
+    for number, task in enumerate(tasks):
+        write(data / task.dataset.file_name, stand_in(task, number))
+    sizes = [f"--set={name}={value}" for name, value in SIZES.items()]
+    command = MISSION.replace("d4rl-locomotion", suite).split()
+    command += ["--executor", "local", *sizes, "--store", str(store)]
+    code, output = completed(command, data, timeout=1200)
+    assert code == 0, output
+    with sqlite3.connect(store) as connection:
+        cells = connection.execute("SELECT algorithm, task, state FROM scores").fetchall()
+    expected = {
+        (method, task.name)
+        for method in SUITES[suite]
+        for task in tasks
+        if task.preset_task in tasks_of(method)
+    }
+    assert {cell[:2] for cell in cells} == expected
+    assert {cell[2] for cell in cells} == {"finished"}
+    assert len(expected) >= 6
+    code, output = completed(command, data, timeout=120)
+    assert code == 0, output
+    assert f"0 finished, {len(expected)} were there already" in output

@@ -34,7 +34,11 @@ BDPO = ["--tasks", TASK, "--algos", "bdpo", *LOCAL]
         (["--tasks", TASK, "--algos", " , "], ["names nothing", "commas"]),
         (["--tasks", TASK], ["no --algos", "--algos dtql"]),
         (["--tasks", "hoper-medium-v2", "--algos", "dtql"], ["'hoper-medium-v2'", "hopper-medium-v2"]),
-        (["--tasks", "antmaze-umaze-v0", "--algos", "dtql"], ["antmaze-umaze-v0 cannot be run yet"]),
+        (
+            ["--tasks", "antmaze-umaze-v0", "--algos", "dtql", "--goals", "per_goal"],
+            ["goals 'per_goal'", "per_episode, per_evaluation, per_run, per_environment"],
+        ),
+        (["--tasks", "pen-human-v1", "--algos", "dtql", "--physics", "modern"], ["physics modern for pen"]),
         (["--suite", "quickstrat"], ["unknown suite 'quickstrat'", "Did you mean quickstart?"]),
         (["--suite", "quickstart", "--tasks", TASK], ["both --suite and --tasks"]),
         (["--algos", "dtql"], ["neither --suite nor --tasks"]),

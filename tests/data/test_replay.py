@@ -94,8 +94,3 @@ def test_states_of_other_rows(tmp_path):
     content["infos/qpos"] = np.roll(content["infos/qpos"], 1, axis=0)
     with pytest.raises(BenchError, match="not the states of its observations"):
         replay(write(tmp_path / "data.hdf5", content), hopper())
-
-
-def test_task_without_simulator(tmp_path):
-    with pytest.raises(BenchError, match="simulator does not exist"):
-        replay(tmp_path / "data.hdf5", load_catalog().task("antmaze-umaze-v0"))

@@ -1,16 +1,20 @@
 """Episodes come by number and without favour to short ones."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from bench.data.rollouts import roll_out
-from bench.envs.batch import Step
+from bench.envs.rules import States, Step
 
 
 class StubPolicy:
     """Acts with its own noise, so that the noise can be seen."""
 
-    def sample_with_log_probability(self, observations, noise):
+    noise_dim = 1
+
+    def act(self, states, noise):
         return noise, noise.sum(axis=1)
 
 
@@ -18,6 +22,7 @@ class StubSimulator:
     """Episodes whose length depends on the seed alone, from 1 to 7 steps; observes (seed mod 7, step)."""
 
     horizon, observation_dim, action_dim = 7, 2, 1
+    rules = SimpleNamespace(recorded={})
 
     def __init__(self, count):
         self.count = count
@@ -28,7 +33,10 @@ class StubSimulator:
     def observations(self):
         return np.stack([self.seed, self.clock], axis=1).astype(np.float64)
 
-    qpos = qvel = observations
+    @property
+    def states(self):
+        seen = self.observations
+        return States(seen, seen, np.empty((self.count, 0, 3)), self.clock, seen)
 
     def reset(self, seeds, slots):
         self.seed[slots] = [seed % 7 for seed in seeds]
@@ -59,23 +67,23 @@ def test_content_does_not_depend_on_how_many_run_at_once(rows):
         episodes, _ = rolled_out(count, rows)
         assert len(episodes) == len(reference)
         for one, other in zip(episodes, reference, strict=True):
-            np.testing.assert_array_equal(one.observations, other.observations)
-            np.testing.assert_array_equal(one.actions, other.actions)
-            np.testing.assert_array_equal(one.timeouts, other.timeouts)
-            np.testing.assert_array_equal(one.terminals, other.terminals)
+            np.testing.assert_array_equal(one["observations"], other["observations"])
+            np.testing.assert_array_equal(one["actions"], other["actions"])
+            np.testing.assert_array_equal(one["timeouts"], other["timeouts"])
+            np.testing.assert_array_equal(one["terminals"], other["terminals"])
 
 
 def test_episodes_are_whole_and_the_last_is_cut_to_fit():
     episodes, _ = rolled_out(4, 1000)
     assert sum(map(len, episodes)) == 1000
     for episode in episodes[:-1]:
-        length = int(episode.observations[0, 0]) + 1
+        length = int(episode["observations"][0, 0]) + 1
         assert len(episode) == length
-        np.testing.assert_array_equal(episode.observations[:, 1], range(length))
-        assert not (episode.terminals[:-1] | episode.timeouts[:-1]).any()
+        np.testing.assert_array_equal(episode["observations"][:, 1], range(length))
+        assert not (episode["terminals"][:-1] | episode["timeouts"][:-1]).any()
         # Falling exactly at the horizon is a timeout, as in D4RL.
-        assert (episode.terminals[-1], episode.timeouts[-1]) == (length < 7, length == 7)
-    assert episodes[-1].timeouts[-1] or episodes[-1].terminals[-1]
+        assert (episode["terminals"][-1], episode["timeouts"][-1]) == (length < 7, length == 7)
+    assert episodes[-1]["timeouts"][-1] or episodes[-1]["terminals"][-1]
 
 
 def test_all_lengths_are_equally_frequent():
@@ -91,5 +99,5 @@ def test_little_more_is_stepped_than_is_asked_for():
 
 def test_every_episode_has_its_own_noise():
     episodes, _ = rolled_out(3, 200)
-    actions = np.concatenate([episode.actions for episode in episodes])
+    actions = np.concatenate([episode["actions"] for episode in episodes])
     assert len(np.unique(actions)) == 200

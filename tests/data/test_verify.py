@@ -150,7 +150,7 @@ class TestFacts:
         assert mismatches(verify(hopper(), path)) == ["state mean"]
 
     def test_nothing_known_is_unverified(self, folder):
-        task = replace(hopper(), name="antmaze-umaze-v0", simulator=None)
+        task = replace(hopper(), name="antmaze-umaze-v0")
         report = verify(task, write(dataset_path(task), columns()))
         assert report.status == "unverified"
         assert set(outcomes(report).values()) == {"other", "unknown"}

@@ -11,19 +11,27 @@ import numpy as np
 import pytest
 
 from bench.envs import RULES, make_simulator
+from tests.envs.old_inertia import restore_in_the_kitchen
 
 FIXTURES = Path(__file__).parent / "mujoco210"
 CASES = [(environment, name) for environment, rules in RULES.items() for name in rules.proof.fixtures]
 
-# Acceptance of any robot; the kitchen's contacts between boxes repeat less closely.
-MEDIAN, PERCENTILE_99 = 1e-9, 1e-6
+# Acceptance of any robot. Of 400 steps of the kitchen's contacts between boxes, a few repeat less closely.
+MEDIAN, PERCENTILE_99, LARGEST = 1e-9, 1e-6, 1e-4
 
 
 def one_step_errors(environment: str, name: str, physics: str = "d4rl", model_change=None) -> np.ndarray:
-    """Largest absolute error of any position or velocity (K,) after one step from each recorded state."""
+    """Largest absolute error of any position or velocity (K,) after one step from each recorded state.
+
+    Of what the robot's own proof speaks of: not velocities where it holds positions only, and with the old
+    inertia where the simulator is meant to have another than the recordings.
+    """
+    proof = RULES[environment].proof
     recorded = np.load(FIXTURES / f"{name}.npz")
     count = len(recorded["qpos"])
     with make_simulator(environment, physics, count) as simulator:
+        if not proof.own_inertia:
+            restore_in_the_kitchen(simulator.model)
         if model_change:
             model_change(simulator.model)
         memory = {"target": recorded["target_quat"]} if "target_quat" in recorded else None
@@ -35,7 +43,7 @@ def one_step_errors(environment: str, name: str, physics: str = "d4rl", model_ch
             simulator.step(recorded["action"])
         positions = np.abs(simulator.qpos - recorded["next_qpos"]).max(axis=1)
         velocities = np.abs(simulator.qvel - recorded["next_qvel"]).max(axis=1)
-    return np.maximum(positions, velocities)
+    return np.maximum(positions, velocities) if proof.velocities else positions
 
 
 def step_controls(simulator, controls: np.ndarray) -> None:
@@ -48,6 +56,7 @@ def test_takes_the_step_of_mujoco_2_1_0(environment, name):
     errors = one_step_errors(environment, name)
     assert np.median(errors) <= MEDIAN
     assert np.quantile(errors, 0.99) <= PERCENTILE_99
+    assert errors.max() <= LARGEST
     assert len(errors) >= 300
 
 

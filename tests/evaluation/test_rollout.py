@@ -144,3 +144,59 @@ def test_evaluation_changes_neither_the_method_nor_the_global_generators():
     assert all(torch.equal(before[name], tensor) for name, tensor in method.state_dict().items())
     assert torch.equal(torch_state, torch.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
+
+
+class Still(NoisyPolicy):
+    """Does nothing, in AntMaze."""
+
+    def __init__(self, seeds):
+        super().__init__("hopper", seeds)
+
+    def act(self, observations, draws):
+        return torch.zeros(*observations.shape[:2], 8)
+
+
+def goals_of(rule, seeds=(0, 3), evaluations=(1, 2), episodes=3):
+    """Goals (evaluations, S, N, 2) that an evaluation draws by a rule."""
+    found = []
+    with make_simulator("antmaze-umaze", "d4rl", len(seeds) * episodes) as simulator:
+        for evaluation in evaluations:
+            with pytest.raises(InterruptedError):
+                roll_out(
+                    Still(seeds),
+                    simulator,
+                    evaluation=evaluation,
+                    episodes=episodes,
+                    goals=rule,
+                    on_step=interrupted,
+                )
+            found.append(simulator.memory["goal"].reshape(len(seeds), episodes, 2))
+    return np.stack(found)
+
+
+def interrupted(step):
+    raise InterruptedError
+
+
+def different(goals):
+    return len(np.unique(goals.reshape(-1, 2), axis=0))
+
+
+def test_each_rule_of_goals_shares_what_its_paper_s_code_shares():
+    assert different(goals_of("per_episode")) == 2 * 2 * 3
+    per_evaluation = goals_of("per_evaluation")
+    assert different(per_evaluation) == 2 * 2
+    assert (per_evaluation == per_evaluation[:, :, :1]).all()
+    per_run = goals_of("per_run")
+    assert different(per_run) == 2
+    assert (per_run == per_run[:1, :, :1]).all()
+    per_environment = goals_of("per_environment")
+    assert different(per_environment) == 2 * 3
+    assert (per_environment == per_environment[:1]).all()
+
+
+def test_a_goal_depends_on_its_seed_and_on_nothing_beside_it():
+    for rule in ("per_episode", "per_evaluation", "per_run", "per_environment"):
+        alone = goals_of(rule, seeds=(3,))
+        assert (alone == goals_of(rule)[:, 1:]).all()
+        assert (goals_of(rule, episodes=2) == goals_of(rule)[:, :, :2]).all()

@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells
 from bench.headlines import methods_on
 from bench.presets import load_preset
-from bench.records import hash_of
+from bench.records import DatasetRecord, hash_of
 from tests.execute.tiny import CHANGES, DATASET, TASK, tiny_cell
 
 HOPPER = "hopper-medium-v2"
@@ -121,9 +121,48 @@ def test_whole_numbers_serve_where_a_fraction_is_expected():
     assert (value, type(value)) == (1.0, float)
 
 
-def test_a_task_without_simulator_says_so_in_one_line():
-    with pytest.raises(BenchError, match="antmaze-umaze-v0 cannot be run yet"):
-        cell("antmaze-umaze-v0")
+def test_goals_are_the_method_s_own_and_another_rule_is_never_judged():
+    methods = ("dtql", "srpo", "bdpo", "edp-iql", "bc")
+    own = {name: cell("antmaze-umaze-v0", algorithms=(name,)).preset.evaluation.goals for name in methods}
+    assert own == {
+        "dtql": "per_evaluation",
+        "srpo": "per_episode",
+        "bdpo": "per_environment",
+        "edp-iql": "per_run",
+        "bc": "per_run",
+    }
+    other = cell("antmaze-umaze-v0", goals="per_run")
+    assert other.preset.evaluation.goals == "per_run"
+    assert other.reduced == ("goals per_run, not per_evaluation",)
+    assert cell("antmaze-umaze-v0", goals="per_evaluation").reduced == ()
+
+
+def test_where_the_task_draws_a_goal_at_every_reset_there_is_nothing_to_choose():
+    found = cell("antmaze-umaze-v2").preset.evaluation
+    assert found.goals == "per_episode"
+    assert "D4RL" in found.sources["goals"]
+    with pytest.raises(BenchError, match="goals per_run for antmaze-umaze-v2") as caught:
+        cell("antmaze-umaze-v2", goals="per_run")
+    assert "every reset" in caught.value.why
+    with pytest.raises(BenchError, match="goals per_run for hopper-medium-v2") as caught:
+        cell(goals="per_run")
+    assert "no goal" in caught.value.why
+
+
+def test_goals_determine_the_number_and_are_not_mentioned_where_there_are_none():
+    record = DatasetRecord("antmaze-umaze-v0", "0" * 64, 1, "verified", "unverified")
+    trials = [cell("antmaze-umaze-v0", goals=goals).trial(0, record) for goals in (None, "per_run")]
+    assert [trial.config["evaluation"]["goals"] for trial in trials] == ["per_evaluation", "per_run"]
+    assert trials[0].key.config_hash != trials[1].key.config_hash
+    hopper = cell().trial(0, DatasetRecord("hopper-medium-v2", "0" * 64, 1, "verified", "unverified"))
+    assert "goals" not in hopper.config["evaluation"]
+
+
+def test_a_physics_that_a_robot_cannot_have_is_refused_before_anything_runs():
+    for environment in ("pen-human-v1", "kitchen-mixed-v0"):
+        with pytest.raises(BenchError, match="physics modern for"):
+            cell(environment, physics="modern")
+    assert cell("antmaze-umaze-v0", physics="modern").physics == "modern"
 
 
 def test_a_task_without_preset_is_named():

@@ -61,6 +61,7 @@ def parsed(command):
             evals=int(typed["evals"]) if "evals" in typed else None,
             episodes=int(typed["episodes"]) if "episodes" in typed else None,
             physics=typed.get("physics"),
+            goals=typed.get("goals"),
             changes=tuple(changes),
             executor=None,
         )

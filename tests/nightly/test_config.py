@@ -61,7 +61,7 @@ def test_a_grid_becomes_a_request_with_the_seeds_of_the_night(load):
         ("candidates: 8", "candidates: 0", 2, "candidates"),
         ("      dtql:", "      bdpo:", 7, "algorithm of this grid 'bdpo'"),
         ("evaluations: 10", "evaluations: 9", 2, "edp-td3 collected-hopper-medium reports the mean"),
-        ("collected-hopper-medium", "antmaze-umaze-v2", 2, "cannot be run yet"),
+        ("collected-hopper-medium", "antmaze-umaze-v9", 2, "antmaze-umaze-v2"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(load, old, new, line, told):
