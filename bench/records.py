@@ -166,7 +166,7 @@ class TimingRecord:
 
     quantity: str
     """`training_seconds_per_1k_iterations`, `action_latency_median_seconds`, `action_latency_p95_seconds`,
-    `phase_seconds:<phase>`, `evaluation_seconds`, ..."""
+    `trajectory_seconds`, `phase_seconds:<phase>`, `evaluation_seconds`, ..."""
     value: float
     algorithm: str
     variant: str

@@ -1,9 +1,10 @@
-"""How long one policy takes to choose one action."""
+"""How long one policy takes to choose one action, and to play one trajectory."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ import torch
 from algorithms.base import Algorithm
 from bench.device import synchronise
 from bench.training.draws import DrawStream
+
+if TYPE_CHECKING:
+    from bench.envs.batch import BatchedSimulator
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,27 @@ def action_latency(algorithm: Algorithm, *, calls: int = 200, warm_up: int = 20)
         seconds.append(time.perf_counter() - started)
     measured = np.array(seconds[warm_up:])
     return Latency(float(np.median(measured)), float(np.quantile(measured, 0.95)), calls)
+
+
+def trajectory_seconds(algorithm: Algorithm, simulator: BatchedSimulator) -> float:
+    """Seconds of as many steps as the horizon, one environment at a time: actions of the first seed, physics.
+
+    An episode that ends before is followed by another, for an untrained policy is timed.
+    """
+    policy = algorithm.seed_view(0)
+    stream = DrawStream(["trajectory"], "latency", policy.act_draws, device=policy.device)
+    draws = [
+        {name: draw.clone().unsqueeze(1) for name, draw in stream.at(step).items()}
+        for step in range(simulator.horizon)
+    ]
+    observations = simulator.reset([0])
+    synchronise(policy.device)
+    started = time.perf_counter()
+    for step, drawn in enumerate(draws):
+        state = torch.from_numpy(observations.astype(np.float32)).unsqueeze(0).to(policy.device)
+        action = policy.act(state, drawn)[0].cpu().numpy()
+        outcome = simulator.step(action.astype(np.float64))
+        observations = outcome.observations
+        if outcome.terminated[0] or outcome.truncated[0]:
+            observations = simulator.reset([step + 1])
+    return time.perf_counter() - started

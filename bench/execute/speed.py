@@ -8,8 +8,9 @@ import torch
 
 from bench.catalog import Task
 from bench.device import device_name
+from bench.envs import simulator_for
 from bench.evaluation.idle import machine_is_idle
-from bench.evaluation.latency import action_latency
+from bench.evaluation.latency import action_latency, trajectory_seconds
 from bench.hardware import usable_cores
 from bench.presets import load_preset
 from bench.records import TimingRecord
@@ -31,7 +32,7 @@ def measure(
     threads: int | None,
     runner: str,
 ) -> list[TimingRecord]:
-    """Seconds per 1k iterations of every phase, and median and 95th percentile of the action latency (s).
+    """Seconds per 1k iterations of every phase, action latency (s), and seconds of one trajectory.
 
     The phase in which evaluations fall gives the plain quantity; others carry their name.
     """
@@ -47,6 +48,10 @@ def measure(
     latency = action_latency(method_for(task, algorithm, preset.values, (0,), device))
     quantities["action_latency_median_seconds"] = (latency.median_seconds, 1)
     quantities["action_latency_p95_seconds"] = (latency.p95_seconds, 1)
+    if not task.generated:
+        with simulator_for(task, task.physics, 1) as simulator:
+            seconds = trajectory_seconds(method_for(task, algorithm, preset.values, (0,), device), simulator)
+        quantities["trajectory_seconds"] = (seconds, 1)
     # Whoever came in the meantime may still be there.
     exclusive = exclusive and machine_is_idle()
     return [

@@ -36,7 +36,7 @@ class SpeedRow:
     reading: Callable[[float], float] = as_stored
     """From the stored number (seconds) to the row's."""
     caveat: str = ""
-    """What the measured number leaves out."""
+    """What the measured number holds or leaves out."""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,13 @@ def test_rows_of_an_idle_machine_enter_the_papers_table(bench, tmp_path, monkeyp
     median, slow = (rows[f"action_latency_{kind}_seconds"] for kind in ("median", "p95"))
     assert 0 < median[0] <= slow[0] < 10
     assert median[1:] == slow[1:] == (1, 1, "eager", 1, None)
+    seconds, *circumstances = rows["trajectory_seconds"]
+    # 700 actions, and the physics on top; a single one may be slow, half of them not.
+    assert seconds > 700 * median[0] / 2
+    assert circumstances == [1, 1, "eager", 1, None]
     content, count = table_cells(bench)
     assert count > 0
+    assert f"{seconds:.2f}" in content
     # Umaze is trained for 500 epochs after 50 of pretraining: 550 thousand iterations at 50 s each.
     assert str(round(550 * 50 / 3600, 2)) in content
 

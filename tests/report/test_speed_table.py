@@ -32,13 +32,14 @@ def test_median_hours_and_latency():
     table, cells = _measured(
         *(timing(PACE, seconds) for seconds in (30.0, 36.0, 90.0)),
         timing("action_latency_median_seconds", 0.0012),
+        timing("trajectory_seconds", 0.84),
     )
     assert cells["Training time (s per 1k steps)"].text == "36.00"
     assert cells["Total training time (hours)"].value == pytest.approx(550 * 36 / 3600)
     assert cells["Training epochs"].text == "500"
     assert cells["Action latency, median (ms, batch 1)"].text == "1.200"
-    assert cells["Inference time (s per trajectory)"].text == "0.84"  # 700 actions
-    assert "computed" in cells["Inference time (s per trajectory)"].footnotes[0]
+    assert cells["Inference time (s per trajectory)"].text == "0.84"
+    assert "simulator" in cells["Inference time (s per trajectory)"].footnotes[0]
     reason = "measured on cpu: Some CPU, 2 threads, runner eager; printed on an RTX-A5000 server"
     assert cells["Training time (s per 1k steps)"].not_comparable == (reason,)
     assert str(table.coverage) == "3 of 3 cells measured, 0 comparable"
