@@ -75,7 +75,7 @@ def test_data_files_are_in_the_wheel_and_tests_are_not(wheel):
     wanted = {f"bench/_resources/{name}" for name in ours}
     assert wanted | {"bench/data/manifest.yaml", "algorithms/presets/dtql.yaml"} <= set(names)
     policies = [name for name in names if name.startswith("bench/data/behaviour_policies/")]
-    assert sum(name.endswith(".safetensors") for name in policies) == 14
+    assert sum(name.endswith(".safetensors") for name in policies) == 16
     assert not [name for name in names if name.startswith(("tests/", ".venv/"))]
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 

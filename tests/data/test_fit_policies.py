@@ -115,6 +115,9 @@ def test_a_clipped_gaussian_by_hand():
     expected = torch.distributions.Normal(0, np.exp(-1)).log_prob(torch.from_numpy(noise) * np.exp(-1))
     np.testing.assert_allclose(log_densities, expected[:, 0], rtol=1e-4)
     assert policy.action_dim == 1
+    # Far away both layers bend: tanh(1) is 0.76159.
+    far, _ = policy.mean_and_log_std(np.array([[2e6 + 2, 0]], np.float32))
+    assert far.item() == pytest.approx(2 * 2000 * 0.76159 + 1, rel=1e-4)
 
 
 def test_without_noise_everything_is_the_median():

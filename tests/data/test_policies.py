@@ -156,6 +156,15 @@ def test_the_ant_is_measured_in_every_maze():
         assert setting.rules.maze is setting.behaviour(None).maze
 
 
+class Still:
+    """Does the same, whatever it is asked."""
+
+    noise_dim = 3
+
+    def act(self, states, noise):
+        return np.zeros((len(noise), 3), np.float32), np.zeros(len(noise), np.float32)
+
+
 def test_episodes_are_played_to_their_ends():
     policy = load_policy("hopper", "initial")
     steps = list(play(policy, rules_of("hopper"), "d4rl", 3, seed=5))
@@ -164,6 +173,12 @@ def test_episodes_are_played_to_their_ends():
     assert ends.sum(axis=0).tolist() == [1, 1, 1]
     np.testing.assert_array_equal(under_way.sum(axis=0), ends.argmax(axis=0) + 1)
     assert ends.argmax(axis=0).max() == len(steps) - 1
+    (first, *_) = play(Still(), rules_of("hopper"), "d4rl", 3, seed=5)
+    assert len(np.unique(first[1].observations, axis=0)) == 3  # each begins in its own way
+    found = measure(policy, rules_of("hopper"), "d4rl", 3, seed=5)
+    assert found.lengths.tolist() == (ends.argmax(axis=0) + 1).tolist()
+    assert len(set(found.lengths)) > 1
+    np.testing.assert_allclose(found.returns, sum(step.rewards for _, step in steps))
 
 
 def test_noise_is_added_to_a_policys_sample_and_the_sum_clipped():
