@@ -35,6 +35,9 @@ STANDARD_COLUMNS = (
     "infos/action_log_probs",
 )
 
+GOAL_STREAM = 1_000
+"""Of the seed of a collection; no policy's number comes so high."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -87,10 +90,6 @@ def _antmaze(rules: AntMaze, dataset: CollectedDataset, seed: int) -> Recipe:
         written=lambda episode: _relabelled(episode, goal, dataset.single_reward),
         notes={"goal": f"{goal[0]:.9f}, {goal[1]:.9f}", "rewards": "relabelled against this goal"},
     )
-
-
-GOAL_STREAM = 1_000
-"""Of the seed of a collection; no policy's number comes so high."""
 
 
 def _relabelled(episode: Rows, goal: np.ndarray, single: bool) -> Rows:

@@ -38,6 +38,11 @@ def test_help_imports_nothing_heavy(arguments):
     assert imported_by(*arguments) == []
 
 
+@pytest.mark.parametrize("arguments", [("list", "tasks"), ("show", "dtql", "antmaze-umaze-v0")])
+def test_how_a_simulator_was_proven_is_told_without_one(arguments):
+    assert not {"torch", "ray", "mujoco"} & set(imported_by(*arguments))
+
+
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
 def test_every_command_explains_itself(path, capsys):
     with pytest.raises(SystemExit) as stopped:
