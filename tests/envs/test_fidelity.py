@@ -76,8 +76,9 @@ def test_modern_capsule_inertia_would_be_found(environment):
     assert errors.max() == pytest.approx(proof.largest_by_default, rel=0.05)
 
 
-def test_the_flag_of_native_collision_is_set_on_every_d4rl_model():
-    bit = getattr(mujoco.mjtDisableBit, "mjDSBL_NATIVECCD", 0)
-    assert bit  # of the pinned versions only those before 3.3.0 lack it
+def test_native_collision_is_switched_off_in_every_d4rl_model():
+    bit = getattr(mujoco.mjtDisableBit, "mjDSBL_NATIVECCD", None)
+    if bit is None:
+        pytest.skip("MuJoCo before 3.3.0 has no such bit: its old collision code is the default")
     for environment, rules in RULES.items():
         assert rules.load_model("d4rl").opt.disableflags & bit, environment
