@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from bench.catalog import CollectedDataset, Physics, PolicyShare, Task
 from bench.data.recipes import Recipe, recipe_of
 from bench.data.rollouts import Rows, roll_out
+from bench.envs import physics_under
 from bench.envs.batch import BatchedSimulator
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
@@ -65,7 +66,7 @@ def collect(
     transitions = recipe.transitions if transitions is None else transitions
     sizes = shares(recipe, transitions)
     seed = recipe.seed if seed is None else seed
-    physics = physics or task.physics
+    physics = physics_under(task, physics)
     made = recipe_of(task, seed)
     try:
         with written_whole(path) as temporary:

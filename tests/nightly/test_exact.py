@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import algorithms
-import bench.envs.locomotion
+import bench.envs.physics
 from algorithms import bc, bdpo_losses, diffusion, edp_losses, losses, optim, selection, srpo
 from algorithms.registry import METHODS
 from bench.catalog import load_catalog
@@ -129,7 +129,7 @@ def test_simulators_replay_exactly_and_show_other_physics(monkeypatch):
     known = record_simulator("hopper", "d4rl", 60)
     assert record_simulator("hopper", "d4rl", 60) == known
     # With the old capsules' inertia left out, d4rl is modern under another name.
-    monkeypatch.setattr(bench.envs.locomotion, "restore_capsule_inertia", lambda *_, **__: None)
+    monkeypatch.setattr(bench.envs.physics, "restore_capsule_inertia", lambda *_, **__: None)
     now = record_simulator("hopper", "d4rl", 60)
     (found,) = differences(prints(simulators={"hopper d4rl": known}), prints(simulators={"hopper d4rl": now}))
     assert (found.layer, found.fails) == ("simulators", True)
