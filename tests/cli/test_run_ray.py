@@ -78,6 +78,7 @@ def killed_once(command, data, folder):
     return process.returncode, output
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_taken_up_again_with_the_same_numbers(tiny_data, tmp_path):
     whole, cut = tmp_path / "whole" / "bench.sqlite", tmp_path / "cut" / "bench.sqlite"
     assert completed(typed("--executor", "local", "--store", whole, *STACKS, **LONG), tiny_data)[0] == 0
