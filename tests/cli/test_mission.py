@@ -112,7 +112,7 @@ def test_the_missions_command_runs_all_36_cells_and_judges_none(stand_ins, clust
     # EDP's protocol is the mean of ten evaluations; one evaluation gives no such score.
     assert all(math.isfinite(score) for name, _, _, score in cells if name != "edp-td3")
     assert concurrent == [(2,)]
-    shown = measured_cells(str(store), stand_ins, "dtql-1")
+    shown = measured_cells(str(store), stand_ins, "combined")
     assert {(cell["algorithm"], cell["task"]) for cell in shown} == {cell[:2] for cell in cells}
     assert all(cell["text"] for cell in shown)
     assert all("the file is not D4RL's" in cell["not_comparable"] for cell in shown)
