@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from bench.benchmarks import collection, simulator
+from bench.benchmarks import collection, robots, simulator
 from bench.benchmarks.measuring import Comparison, compare
 from bench.catalog import load_catalog
 from bench.data.policies import load_policy
+from bench.envs import RULES
+from bench.envs.locomotion import ROBOTS
 
 SMALL = ["--repeats", "1", "--steps", "20", "--environments", "4", "--threads", "2"]
 
@@ -40,6 +42,19 @@ def test_a_record_names_the_machine(benchmark, count, tmp_path, capsys):
     assert record["settings"]["threads"] == 2
     assert all(comparison["ratio"] > 0 for comparison in record["comparisons"])
     assert len(capsys.readouterr().out.splitlines()) == count
+
+
+def test_every_robot_of_the_other_domains_is_measured_with_its_share_of_physics(tmp_path, capsys):
+    small = ["--repeats", "1", "--steps", "2", "--environments", "2"]
+    robots.main([*small, "--json", str(tmp_path / "record.json")])
+    record = json.loads((tmp_path / "record.json").read_text())
+    measured = set(record["cpu_microseconds_per_step"])
+    assert measured == {name for name in RULES if name not in (*ROBOTS, "kitchen-mixed")}
+    assert [comparison["name"] for comparison in record["comparisons"]] == list(robots.TARGETS)
+    for figures in record["cpu_microseconds_per_step"].values():
+        assert len(figures["batched"]) == len(figures["bare physics"]) == 1
+        assert figures["share of bare physics"] == figures["bare physics"][0] / figures["batched"][0]
+    assert capsys.readouterr().out.count("bare physics") == len(measured)
 
 
 def test_bare_physics_follows_the_recorded_states():
