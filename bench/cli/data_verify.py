@@ -115,7 +115,7 @@ def _print_replay(report: ReplayReport) -> None:
     columns = ("physics", "median", "90 %", "99 %", "largest")
     print_table(columns, rows, right=columns[1:])
     typer.echo(
-        f"Error: largest difference in any coordinate but x (m, rad, m/s, rad/s).\n"
+        f"Error: largest difference (m, rad, m/s, rad/s), the distance travelled left out.\n"
         f"Median motion in one step: {report.motion:.2g}. States are stored as {report.precision}.\n"
         f"Answer: {report.rule}."
     )

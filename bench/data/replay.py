@@ -29,7 +29,7 @@ SMALLEST_RATIO = 5.0
 
 @dataclass(frozen=True)
 class Errors:
-    """Quantiles over rows of the largest error in any coordinate but x (m, rad, m/s, rad/s)."""
+    """Quantiles over rows of the largest error but in the distance travelled (m, rad, m/s, rad/s)."""
 
     median: float
     p90: float
@@ -44,7 +44,7 @@ class ReplayReport:
     rows: int
     """Rows replayed, evenly spaced over the file."""
     motion: float
-    """Median over rows of the largest change of any coordinate but x in one step: what errors are held to."""
+    """Median over rows of the largest change in one step of the same coordinates: what errors are held to."""
     precision: str
     """Type in which the file holds its states (`float32`, `float64`)."""
     errors: dict[str, Errors]
