@@ -153,10 +153,9 @@ class Rules(Protocol):
     ) -> tuple[np.ndarray, np.ndarray | None] | str:
         """Rewards (N,) and terminals (N,) that D4RL's files hold of steps to states and observations.
 
-        None of terminals where D4RL's files do not follow the environment's own ends.
-
-        A reward is NaN where the rounding of a file decides it. X
-        D4RL made its rewards otherwise than the environment.
+        A reward is NaN where the rounding of a file decides it; terminals are None where D4RL's files do not
+        follow the environment's own ends. A sentence says why nothing follows, where D4RL made its rewards
+        otherwise than the environment.
         """
 
 
