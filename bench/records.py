@@ -119,6 +119,16 @@ PLANNED, RUNNING, FINISHED, FAILED = "planned", "running", "finished", "failed"
 
 
 @dataclass(frozen=True)
+class PhaseRecord:
+    """A stage of a method, as a trial goes through it."""
+
+    name: str
+    iterations: int
+    evaluated: bool
+    """Evaluations fall into it."""
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """A cell with one training seed, as planned."""
 
@@ -135,6 +145,8 @@ class TrialRecord:
     """Episodes per evaluation."""
     reduced: tuple[str, ...] = ()
     """What is below the preset (`budget 0.001`, `episodes 2`); empty for a full trial."""
+    phases: tuple[PhaseRecord, ...] | None = None
+    """Of its method, in order; None where it was planned before they were noted."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +19,12 @@ from bench.execute.local import run_locally
 from bench.execute.plan import StackPlan
 from bench.execute.queue import CellOfGrid, StackQueue
 from bench.provenance import describe_run
-from bench.records import FAILED, FINISHED, CellKey, DatasetRecord, TrialKey, TrialRecord
+from bench.records import FAILED, FINISHED, CellKey, DatasetRecord, PhaseRecord, TrialKey, TrialRecord
 from bench.signals import saving_at_signals
 from bench.store.database import open_store
 from bench.store.queries import trial_states
 from bench.store.writer import Writer
+from bench.training.methods import phases_for
 
 SEEDS_PER_STACK_ON_GPU = 5
 CHECKPOINT_SECONDS = 60.0
@@ -160,7 +161,8 @@ def _grid(
 ) -> Grid:
     planners = {}
     for cell in cells:
-        planner = _Planner(cell, *data[cell.task.name], settings, device)
+        phases = phases_for(cell.task, cell.algorithm, cell.preset.values)
+        planner = _Planner(cell, phases, *data[cell.task.name], settings, device)
         planners[planner.trials(seeds[:1])[0].key.cell] = planner
     wanted = {key: tuple(seeds) for key in planners}
     if settings.retry_failed:
@@ -192,6 +194,7 @@ class _Planner:
     """Makes the trials of one cell and the plans of its stacks."""
 
     cell: Cell
+    phases: tuple[PhaseRecord, ...]
     dataset: DatasetRecord
     data_path: Path
     settings: Settings
@@ -199,7 +202,7 @@ class _Planner:
 
     def trials(self, seeds: Sequence[int]) -> list[TrialRecord]:
         """The trials of these seeds."""
-        return self.cell.trials(seeds, self.dataset)
+        return [replace(trial, phases=self.phases) for trial in self.cell.trials(seeds, self.dataset)]
 
     def plan(self, seeds: Sequence[int]) -> StackPlan:
         """The plan of a stack of these seeds."""

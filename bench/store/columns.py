@@ -247,6 +247,14 @@ def is_list_of_mappings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
+def is_phases(value: object) -> bool:
+    """What `bench.store.planning` makes of the phases of a method."""
+    kinds = {"name": str, "iterations": int, "evaluated": bool}
+    return is_list_of_mappings(value) and all(
+        {name: type(item) for name, item in phase.items()} == kinds for phase in value
+    )
+
+
 def is_texts(value: object) -> bool:
     """A list of texts."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -44,6 +44,7 @@ Seeds = Json(columns.is_seeds, "a list of training seeds as JSON", none_as_null=
 Texts = Json(columns.is_texts, "a list of texts as JSON")
 Mapping = Json(columns.is_mapping, "an object as JSON")
 OptionalMapping = Json(columns.is_mapping, "an object as JSON", none_as_null=True)
+Phases = Json(columns.is_phases, "the phases of a method as JSON", none_as_null=True)
 Mappings = Json(columns.is_list_of_mappings, "a list of objects as JSON")
 
 
@@ -139,6 +140,8 @@ class Trial(Base):
     """Training seeds it is trained side by side with, in their order; NULL before it is first claimed."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    phases: Mapped[list[dict[str, Any]] | None] = mapped_column(Phases)
+    """Of its method; NULL where it was planned before they were noted."""
 
 
 class Claim(Base):

@@ -153,6 +153,7 @@ def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[s
         "protocol": trial.protocol,
         "episodes": trial.episodes,
         "reduced": list(trial.reduced),
+        "phases": None if trial.phases is None else [vars(phase) for phase in trial.phases],
         "state": PLANNED,
         "attempt": 1,
         "score_is_nan": False,

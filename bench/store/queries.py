@@ -25,7 +25,15 @@ from sqlalchemy import (
 )
 
 from bench.errors import BenchError
-from bench.records import FINISHED, DatasetRecord, EvaluationRecord, TrialKey, TrialRecord, WeightsRecord
+from bench.records import (
+    FINISHED,
+    DatasetRecord,
+    EvaluationRecord,
+    PhaseRecord,
+    TrialKey,
+    TrialRecord,
+    WeightsRecord,
+)
 from bench.store.columns import DamagedCellError, Intact, metrics_from_json, number_from
 from bench.store.damage import require_consistent
 from bench.store.database import Store
@@ -304,6 +312,7 @@ def _stored_trial(row: RowMapping) -> StoredTrial:
         config=row["config"],
         dataset=dataset,
         reduced=tuple(row["reduced"]),
+        phases=None if row["phases"] is None else tuple(PhaseRecord(**phase) for phase in row["phases"]),
         **{name: row[name] for name in ("task_version", "physics", "budget", "protocol", "episodes")},
     )
     same = ("state", "attempt", "run_id", "training_seconds", "evaluation_seconds", "peak_memory_bytes",

@@ -300,6 +300,8 @@ def test_a_retry_of_one_seed_leaves_the_rest_of_its_stack_in_order(bench, monkey
     code, out, err = bench(again)
     assert code == 0, out + err
     with open_store("results/bench.sqlite", read_only=True) as store:
+        phases = trials(store)[0].record.phases
+        assert [(phase.name, phase.evaluated) for phase in phases] == [("pretrain", False), ("train", True)]
         assert {trial.record.key.seed: trial.state for trial in trials(store)} == {
             0: "finished",
             1: "finished",

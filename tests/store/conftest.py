@@ -20,8 +20,8 @@ _SECOND = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 def upgrade():
     op.add_column("runs", sa.Column("colour", sa.String()))
@@ -53,12 +53,12 @@ def writer(store: Store) -> Iterator[Writer]:
 
 @pytest.fixture
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Call it to make this bench the one that follows, whose schema is 0004."""
+    """Call it to make this bench the one that follows, whose schema is 0005."""
 
     def install(then: str = "pass") -> None:
         copy = tmp_path / "migrations"
         shutil.copytree(schema.MIGRATIONS, copy)
-        (copy / "versions" / "0004_colour.py").write_text(_SECOND.format(then=then))
+        (copy / "versions" / "0005_colour.py").write_text(_SECOND.format(then=then))
         monkeypatch.setattr(schema, "MIGRATIONS", copy)
 
     return install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from bench.errors import BenchError
+from bench.records import PhaseRecord
 from bench.store.baselines import find_baseline, notes
 from bench.store.claims import EXPIRY, Nothing
 from bench.store.database import Store, open_store, upgrade_store
@@ -149,8 +151,8 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades(first: str, n
 def test_an_upgrade_keeps_what_there_is(first: str, next_version) -> None:
     before = fetched(first, "SELECT run_id, command FROM runs")
     next_version()
-    assert upgrade_store(first) == ("0001", "0004")
-    assert upgrade_store(first) == ("0004", "0004")
+    assert upgrade_store(first) == ("0001", "0005")
+    assert upgrade_store(first) == ("0005", "0005")
     assert fetched(first, "SELECT run_id, command FROM runs") == before
     assert fetched(first, "SELECT colour FROM runs") == [(None,)]
 
@@ -180,3 +182,15 @@ def test_nights_of_the_third_schema_still_read(tmp_path: Path) -> None:
         assert find_baseline(store).scores_of(samples.trial_record().key.cell)[:2] == (9.25, 10.5)
         assert [note.text for note in notes(store, "first")] == ["sums in another order", "a remark"]
         assert nights(store) == [samples.night_record()]
+
+
+def test_a_trial_keeps_the_phases_of_its_method_and_an_older_one_has_none(first: str) -> None:
+    upgrade_store(first)
+    phases = (PhaseRecord("pretrain", 500, False), PhaseRecord("train", 1000, True))
+    planned = replace(samples.trial_record(9), phases=phases)
+    with open_store(first) as store, Writer(store) as writer:
+        older = trials(store)
+        assert {trial.record.phases for trial in older} == {None}
+        writer.begin_run(samples.run_record("later"))
+        writer.plan([planned, replace(older[0].record, phases=phases)])
+        assert [trial.record.phases for trial in trials(store)] == [None] * len(older) + [phases]
