@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.benchmarks.measuring import Comparison, argument_parser, compare, write_record
 from bench.catalog import Task, load_catalog
+from bench.data.behaviours import BehaviourPolicy, load_policy
 from bench.data.collect import collect
-from bench.data.policies import BehaviourPolicy, load_policy
 from bench.envs import load_model, make_simulator, rules_of
 
 TASKS = ("collected-hopper-medium", "collected-walker2d-medium", "collected-halfcheetah-medium")

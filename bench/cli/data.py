@@ -15,8 +15,8 @@ from bench.errors import BenchError, WorkFailedError
 
 if TYPE_CHECKING:
     from bench.catalog import Task
+    from bench.data.folder import Entry
     from bench.data.info import Summary
-    from bench.data.ledger import Entry
     from bench.data.manifest import Manifest
 
 SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
@@ -60,9 +60,8 @@ def list_(
 ) -> None:
     """List which datasets are there and what is known of them."""
     from bench.catalog import load_catalog
-    from bench.data.ledger import Ledger
+    from bench.data.folder import Ledger, data_folder, dataset_path
     from bench.data.manifest import load_manifest
-    from bench.data.paths import data_folder, dataset_path
 
     tasks = tasks_named(names) if names else list(load_catalog().tasks.values())
     if paths:
@@ -120,8 +119,8 @@ def fetch(
 @app.command()
 def info(names: Names) -> None:
     """Describe datasets: episodes, returns, lengths, normalised score."""
+    from bench.data.folder import dataset_path
     from bench.data.info import summarise
-    from bench.data.paths import dataset_path
 
     summaries: list[Summary] = []
     tasks = tasks_named(names)
@@ -152,7 +151,7 @@ def for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
 
 def _content(task: Task, entry: Entry | None, manifest: Manifest) -> str:
     """What was found of a file; empty where nothing was."""
-    from bench.data.remarks import verification_of
+    from bench.data.manifest import verification_of
     from bench.records import DatasetRecord
 
     if entry is None or entry.verification is None:

@@ -46,9 +46,8 @@ def collect(
     Same seed, same machine: same bytes. Each file's SHA-256 is printed and, in the data folder, recorded.
     """
     from bench.data.collect import collect as collect_file
+    from bench.data.folder import Ledger, dataset_path
     from bench.data.generate import write_generated
-    from bench.data.ledger import Ledger
-    from bench.data.paths import dataset_path
     from bench.envs import physics_under
 
     tasks = tasks_named(names)

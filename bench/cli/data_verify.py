@@ -39,8 +39,7 @@ def verify(
     What is found is also noted in the results database, where there is one. Exit code 1 where a file differs
     from what is known of it.
     """
-    from bench.data.ledger import Ledger
-    from bench.data.paths import dataset_path
+    from bench.data.folder import Ledger, dataset_path
     from bench.data.replay import replay as replay_file
     from bench.data.verify import record_of
     from bench.data.verify import verify as verify_file

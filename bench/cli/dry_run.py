@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
-    from bench.data.paths import dataset_path
+    from bench.data.folder import dataset_path
     from bench.execute.datasets import Datasets
     from bench.execute.driver import device_of, stack_size
     from bench.execute.estimate import Estimator
@@ -49,7 +49,7 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
 
 
 def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float) -> tuple[str, ...]:
-    from bench.data.paths import dataset_path
+    from bench.data.folder import dataset_path
 
     there = dataset_path(cell.task).is_file()
     missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate"}
@@ -73,7 +73,7 @@ def _counts(cell: Cell, seeds: Sequence[int], store: Store | None, datasets: Dat
 
 def _show_remarks(cells: Sequence[Cell], there: Sequence[DatasetRecord], settings: Settings) -> None:
     """Say what of the data is not what it should be, and whether the run itself would refuse it."""
-    from bench.data.remarks import remarks_on
+    from bench.data.manifest import remarks_on
     from bench.execute.datasets import refused
 
     for remark in remarks_on(there):

@@ -24,8 +24,7 @@ _FEW_VALUES = 6
 
 def facts_of(found: Explanation) -> Facts:
     """The number, and in short what it depends on."""
-    from bench.data.manifest import load_manifest
-    from bench.data.remarks import verification_of
+    from bench.data.manifest import load_manifest, verification_of
 
     record = found.trial.record
     yield "Score", _score(found)

@@ -164,7 +164,7 @@ def obtained(task: Task) -> Path:
     """Path of a task's dataset; where it is missing it is fetched or collected before a person's eyes."""
     from bench.cli.progress import shown_progress
     from bench.data.fetch import ensure_dataset
-    from bench.data.paths import dataset_path
+    from bench.data.folder import dataset_path
 
     if dataset_path(task).is_file() or task.generated:
         return ensure_dataset(task)

@@ -121,7 +121,7 @@ def _number(cell: Cell, name: str) -> int:
 
 
 def _show_datasets(datasets: Sequence[DatasetRecord]) -> None:
-    from bench.data.remarks import remarks_on
+    from bench.data.manifest import remarks_on
 
     for remark in remarks_on(datasets):
         typer.echo()

@@ -5,13 +5,20 @@ As in D4RL's files: rows in the order of time, one episode after the other; `obs
 than there: `infos/qpos` and `infos/qvel` are float64, so that a replay is exact; the cut at the end of each
 policy's share is flagged as a timeout; `next_observations` is left out, for it repeats the rows; and
 `metadata/` holds a digest of every column, by which `bench data verify` finds one that was altered.
+
+The recipes: `medium`, `medium-replay`, `medium-expert` and `cloned` are stochastic episodes of the task
+itself. `antmaze` follows D4RL's generator: the robot is led from way point to way point, reaching a goal ends
+nothing, and all rewards are made afterwards against one goal. `demonstrations` are the kitchen's: a reward
+counts the elements that are complete, and the last row of each is terminal whether or not it succeeded.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import gymnasium
 import h5py
@@ -20,10 +27,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bench.catalog import CollectedDataset, Physics, PolicyShare, Task
-from bench.data.recipes import Recipe, recipe_of
+from bench.data.behaviours import Behaviour, KitchenBehaviour, Noisy, WayPoints, load_policy
 from bench.data.rollouts import Rows, roll_out
-from bench.envs import physics_under
+from bench.envs import physics_under, rules_of
+from bench.envs.antmaze import AntMaze, at_goal
 from bench.envs.batch import BatchedSimulator
+from bench.envs.kitchen import Kitchen
+from bench.envs.rules import Rules
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
 from bench.hardware import usable_cores
@@ -38,6 +48,9 @@ DIGEST = "sha256_"
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows asked for."""
+
+GOAL_STREAM = 1_000
+"""Of the seed of a collection; no policy's number comes so high."""
 
 
 def collect(
@@ -196,3 +209,95 @@ def _describe(file: h5py.File, metadata: Mapping[str, str | int]) -> None:
         # Fixed-length text, as D4RL's files hold it; variable-length text would go through HDF5's heap.
         value = np.bytes_(value) if isinstance(value, str) else value
         file.create_dataset(f"metadata/{name}", data=value, track_times=False)
+
+
+STANDARD_COLUMNS = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminals",
+    "timeouts",
+    "infos/qpos",
+    "infos/qvel",
+    "infos/action_log_probs",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What collects one task's data."""
+
+    rules: Rules
+    """Of the environment as the generator ran it."""
+    behaviour: Callable[[PolicyShare], Behaviour]
+    written: Callable[[Rows], Rows]
+    """An episode as the file holds it."""
+    notes: dict[str, str]
+    """What the file says of the recipe besides, by name."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that the file has."""
+        return (*STANDARD_COLUMNS, *self.rules.recorded)
+
+
+def recipe_of(task: Task, seed: int) -> Recipe:
+    """The recipe of a collected task; `seed` is that of the collection."""
+    rules = rules_of(task.environment)
+    dataset = cast(CollectedDataset, task.dataset)
+    if dataset.recipe == "antmaze":
+        return _antmaze(cast(AntMaze, rules), dataset, seed)
+    if dataset.recipe == "demonstrations":
+        return Recipe(rules, lambda policy: _hand(cast(Kitchen, rules), policy), _demonstration, {})
+    return Recipe(rules, lambda policy: _sampled(task.environment, policy), lambda episode: episode, {})
+
+
+def _sampled(environment: str, policy: PolicyShare) -> Behaviour:
+    behaviour = load_policy(environment, policy.role)
+    return Noisy(behaviour, policy.noise) if policy.noise else behaviour
+
+
+def _hand(rules: Kitchen, policy: PolicyShare) -> Behaviour:
+    """`ordered`: the task's four elements, as D4RL lists them; `scripted`: four of all five, in any order."""
+    if policy.role == "ordered":
+        return KitchenBehaviour(policy.noise, rules.elements, shuffled=False)
+    return KitchenBehaviour(policy.noise)
+
+
+def _antmaze(rules: AntMaze, dataset: CollectedDataset, seed: int) -> Recipe:
+    # Drawn as the task draws it; the data of a play set is not collected for this goal.
+    goal = rules.draw_goal(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(GOAL_STREAM,))))
+    policy = load_policy("antmaze", "goal")
+    return Recipe(
+        rules=rules.collecting(dataset.multistart, dataset.multigoal),
+        behaviour=lambda share: WayPoints(policy, rules.maze, share.noise),
+        written=lambda episode: _relabelled(episode, goal, dataset.single_reward),
+        notes={"goal": f"{goal[0]:.9f}, {goal[1]:.9f}", "rewards": "relabelled against this goal"},
+    )
+
+
+def _relabelled(episode: Rows, goal: np.ndarray, single: bool) -> Rows:
+    reached = relabelled(episode["infos/qpos"][:, :2], goal, single=single)
+    return episode.changed(rewards=reached.astype(np.float32), terminals=reached)
+
+
+def _demonstration(episode: Rows) -> Rows:
+    ended = np.zeros(len(episode), dtype=bool)
+    ended[-1] = True
+    return episode.changed(
+        rewards=np.cumsum(episode["rewards"], dtype=np.float32),
+        terminals=ended,
+        timeouts=np.zeros(len(episode), dtype=bool),
+    )
+
+
+def relabelled(positions: np.ndarray, goal: np.ndarray, *, single: bool = False) -> np.ndarray:
+    """Rows (T,) bool of one episode whose reward and terminal D4RL's relabelling set; `positions` (T, 2).
+
+    Those after which the robot is within the radius of `goal`; never the last, whose successor is not known.
+    A robot that lingers is rewarded at every row, with `single` only at the first of each stay.
+    """
+    reached = np.append(at_goal(positions[1:], goal), False)
+    if single:
+        reached[1:] &= ~reached[:-1]
+    return reached

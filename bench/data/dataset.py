@@ -1,4 +1,7 @@
-"""The two forms a dataset has in memory: rows as the file stores them, and transitions to train on."""
+"""The forms a dataset has in memory: rows as the file stores them, transitions to train on, and episodes.
+
+Rows become transitions exactly as in D4RL.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.catalog import Task
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -71,3 +76,122 @@ class Transitions:
 def jumps(observations: FloatArray, next_observations: FloatArray) -> BoolArray:
     """(N-1,) whether the next row's observation is another than the one that a row announces."""
     return np.linalg.norm(observations[1:] - next_observations[:-1], axis=1) > DISCONTINUITY
+
+
+def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitions:
+    """Transitions of a task's file by a preset's rule, `d4rl` or `keep_terminal_timeouts`.
+
+    In one-step problems no row has a successor, and every row is a transition. So is every ready-made one,
+    with its own next observation; the rules are about rows in the order of time.
+    """
+    if task.generated:
+        return _ready_made(raw, raw.observations, np.ones(raw.rows, dtype=bool))
+    if raw.next_observations is not None:
+        return _ready_made(raw, raw.next_observations, raw.terminals | cut_rows(raw))
+    return qlearning_dataset(raw, keep_terminal_timeouts=rule == "keep_terminal_timeouts")
+
+
+def qlearning_dataset(
+    raw: RawDataset, *, terminate_on_end: bool = False, keep_terminal_timeouts: bool = False
+) -> Transitions:
+    """Transitions as D4RL 1.1's `qlearning_dataset` makes them.
+
+    Each row but the last is joined with the following row's observation, whatever follows; rows at which the
+    episode was cut are dropped, because what follows them is another episode. Without a `timeouts` field the
+    rows are found by counting steps up to the horizon, with D4RL's own count, which starts at 1 after a
+    terminal row and at 0 after a dropped one.
+
+    Parameters
+    ----------
+    terminate_on_end : keep the cut rows. D4RL's text promises that they become terminal; its code does not do
+        so, and their next observation is the first one of the next episode.
+    keep_terminal_timeouts : keep rows that are both cut and terminal (BDPO: flow-rl's own data code).
+    """
+    cut = cut_rows(raw)
+    dropped = np.zeros_like(cut) if terminate_on_end else cut
+    if keep_terminal_timeouts:
+        dropped = dropped & ~raw.terminals
+    kept = np.flatnonzero(~dropped[:-1])
+    ends = cut | raw.terminals
+    ends[:-1] |= dropped[1:]
+    ends = ends[kept]
+    ends[-1:] = True
+    return Transitions(
+        observations=raw.observations[kept],
+        actions=raw.actions[kept],
+        rewards=raw.rewards[kept],
+        next_observations=raw.observations[kept + 1],
+        terminals=raw.terminals[kept],
+        trajectory_ends=ends,
+    )
+
+
+def _ready_made(raw: RawDataset, next_observations: np.ndarray, ends: BoolArray) -> Transitions:
+    """Every row is a transition. In one-step problems it ends where it begins (DTQL's `toy_tasks/`)."""
+    return Transitions(
+        observations=raw.observations,
+        actions=raw.actions,
+        rewards=raw.rewards,
+        next_observations=next_observations,
+        terminals=raw.terminals,
+        trajectory_ends=ends,
+    )
+
+
+def cut_rows(raw: RawDataset) -> BoolArray:
+    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps.
+
+    Of ready-made transitions: rows that the next one does not follow, and the last, unless they are terminal.
+    """
+    if raw.next_observations is not None:
+        elsewhere = np.append(jumps(raw.observations, raw.next_observations), True)
+        return elsewhere & ~raw.terminals
+    if raw.timeouts is not None:
+        return raw.timeouts
+    cut = np.zeros(raw.rows, dtype=bool)
+    step = 0
+    for row, terminal in enumerate(raw.terminals.tolist()):
+        if step == raw.horizon - 1:
+            cut[row] = True
+            step = 0
+        else:
+            step = 1 if terminal else step + 1
+    return cut
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Episodes of a file, in its order; E of them."""
+
+    returns: NDArray[np.float64]
+    """(E,) undiscounted."""
+    largest: NDArray[np.float64]
+    """(E,) largest reward of each."""
+    lengths: NDArray[np.int64]
+    """(E,) steps."""
+    last_is_whole: bool
+    """Whether the file ends with the end of an episode."""
+
+
+def episodes(raw: RawDataset, terminals_end: bool = True) -> Episodes:
+    """Cut the rows of a file into episodes, after rows at which one was cut, and after terminal ones.
+
+    `terminals_end` is false of AntMaze, whose terminals say that the goal was near while the episode went on.
+    """
+    ends = raw.terminals | cut_rows(raw) if terminals_end else cut_rows(raw)
+    largest = np.maximum.reduceat(raw.rewards.astype(np.float64), _starts(ends))
+    return Episodes(segment_returns(raw.rewards, ends), largest, segment_lengths(ends), bool(ends[-1]))
+
+
+def segment_returns(rewards: FloatArray, ends: BoolArray) -> NDArray[np.float64]:
+    """Sums (E,) of `rewards` (N,) up to and with each end; rows after the last end are one more segment."""
+    return np.add.reduceat(rewards.astype(np.float64), _starts(ends))
+
+
+def segment_lengths(ends: BoolArray) -> NDArray[np.int64]:
+    """Rows (E,) of the segments that `segment_returns` sums."""
+    return np.diff(np.append(_starts(ends), len(ends)))
+
+
+def _starts(ends: BoolArray) -> NDArray[np.int64]:
+    return np.append(0, np.flatnonzero(ends[:-1]) + 1)

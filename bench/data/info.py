@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.catalog import Task
-from bench.data.dataset import Transitions
-from bench.data.reader import cut_rows, opened_dataset, read_rows, transitions_of
-from bench.data.trajectories import Episodes, episodes
+from bench.data.dataset import Episodes, Transitions, cut_rows, episodes, transitions_of
+from bench.data.reader import opened_dataset, read_rows
 
 JUMP = 5.0
 """Metres in the plane."""

@@ -1,16 +1,39 @@
-"""What is known of D4RL's files, to tell them by: their hashes, and facts of their content."""
+"""What is known of D4RL's files, to tell them by: their hashes, and facts of their content.
+
+Besides, in words for people, what follows for the scores of a run from datasets that are not verified.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.catalog import D4RLDataset, Task
+from bench.records import CONTENT_FITS, MISMATCH, UNVERIFIED, VERIFIED, DatasetRecord
 from bench.yaml_lines import load_yaml, validated
 
 Count = Annotated[int, Field(ge=0, strict=True)]
+
+_DIGITS = 12
+"""Of a hash, where two are told apart."""
+_SHORTFALLS = {
+    (True, MISMATCH): ("not D4RL's file", "not D4RL's files"),
+    (True, CONTENT_FITS): (
+        "not D4RL's own file, though its content fits",
+        "not D4RL's own files, though their content fits",
+    ),
+    (True, UNVERIFIED): (
+        "not D4RL's own file, and not all of its content could be checked",
+        "not D4RL's own files, and not all of their content could be checked",
+    ),
+    (False, MISMATCH): ("not what its recipe makes", "not what their recipes make"),
+    (False, UNVERIFIED): ("not checked in every part", "not checked in every part"),
+}
+"""Of one and of several datasets, by whether they are D4RL's and what was found."""
 
 
 class _Entry(BaseModel):
@@ -73,3 +96,70 @@ def load_manifest(path: Path | None = None) -> Manifest:
 def known_file(task: Task) -> KnownFile | None:
     """Hash and size of a task's file as D4RL publishes it; None where the data is not D4RL's."""
     return load_manifest().files.get(task.name) if isinstance(task.dataset, D4RLDataset) else None
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Datasets that fall short in the same way."""
+
+    shortfall: str
+    """Of one of them, or of several: `not D4RL's file`, `not D4RL's files`."""
+    datasets: tuple[tuple[str, str], ...]
+    """Name, and what differs; empty where nothing can be named."""
+    certain: bool = True
+    """Their scores will not be comparable; otherwise they may not be."""
+
+    @property
+    def lines(self) -> list[str]:
+        """A sentence about one dataset; about several a heading, a line for each, and what to type."""
+        if len(self.datasets) == 1:
+            ((name, detail),) = self.datasets
+            differs = f" ({detail})" if detail else ""
+            follows = f"its {self._consequence}; `bench data verify {name}` tells more"
+            return [f"{name}: {self.shortfall}{differs}: {follows}."]
+        return [
+            f"{self.heading}.",
+            *(f"  {name}: {detail}" if detail else f"  {name}" for name, detail in self.datasets),
+            "  `bench data verify TASK` tells more of each.",
+        ]
+
+    @property
+    def heading(self) -> str:
+        """`9 datasets are not D4RL's files: their scores will not be comparable`."""
+        number = len(self.datasets)
+        subject, whose = ("1 dataset is", "its") if number == 1 else (f"{number} datasets are", "their")
+        return f"{subject} {self.shortfall}: {whose} {self._consequence}"
+
+    @property
+    def _consequence(self) -> str:
+        return f"scores {'will' if self.certain else 'may'} not be comparable"
+
+
+def remarks_on(datasets: Iterable[DatasetRecord]) -> list[Remark]:
+    """Remarks on those not verified, the worst first; none on collected data that fits its recipe."""
+    manifest = load_manifest()
+    found: dict[tuple[bool, str], list[tuple[str, str]]] = {kind: [] for kind in _SHORTFALLS}
+    for dataset in dict.fromkeys(datasets):
+        kind = (dataset.name in manifest.files, verification_of(dataset, manifest))
+        if kind in found:
+            found[kind].append((dataset.name, _difference(dataset, manifest)))
+    return [
+        Remark(_SHORTFALLS[kind][len(alike) > 1], tuple(alike), kind != (False, UNVERIFIED))
+        for kind, alike in found.items()
+        if alike
+    ]
+
+
+def verification_of(dataset: DatasetRecord, manifest: Manifest) -> str:
+    """What a dataset's record says of it; but `verified` says its hash alone, whatever was written once."""
+    known = manifest.files.get(dataset.name)
+    if known is not None and dataset.sha256 == known.sha256:
+        return VERIFIED
+    return UNVERIFIED if dataset.verification == VERIFIED else dataset.verification
+
+
+def _difference(dataset: DatasetRecord, manifest: Manifest) -> str:
+    facts, known = manifest.datasets.get(dataset.name), manifest.files.get(dataset.name)
+    if facts and facts.rows != dataset.rows:
+        return f"rows {dataset.rows:,}, known {facts.rows:,}"
+    return f"SHA-256 {dataset.sha256[:_DIGITS]}, known {known.sha256[:_DIGITS]}" if known else ""

@@ -1,4 +1,4 @@
-"""Reads dataset files and turns their rows into transitions exactly as D4RL does.
+"""Reads dataset files: their columns, each checked against what it must hold, in either of two layouts.
 
 Files come in two layouts. *Rows in the order of time*, D4RL's own: row i+1 holds the next observation of row
 i except where an episode ends, which `timeouts` says or a count of steps. *Ready-made transitions*, as
@@ -15,22 +15,165 @@ D4RL's own files, known by their SHA-256, are rows whatever they hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from bench.catalog import Task
-from bench.data.checks import check_robot, obtain, read_columns, replace_by
-from bench.data.dataset import BoolArray, RawDataset, Transitions, jumps
+from bench.catalog import D4RLDataset, Task
+from bench.data.dataset import RawDataset
 from bench.data.hdf5 import DatasetFile, opened
 from bench.data.manifest import known_file
+from bench.envs import rules_of
 from bench.errors import BenchError, WorkFailedError
 from bench.visible_text import quoted
 
+ACTION_TOLERANCE = 1e-3
+"""Overshoot that is let through: DTQL's likelihood term divides by bound + 1e-3 and is finite up to there."""
+LARGEST_VALUE = 1e9
+"""Of any number; training squares and sums them in single precision."""
 SUCCESSOR_TOLERANCE = 1e-5
 """Relative and absolute: how far a file's next observation may be off the next row and still repeat it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a dataset file; every row has one value, or as many as an observation or action has."""
+
+    name: str
+    width: Literal["observation", "action"] | None = None
+    flag: bool = False
+    """Its values are 0 and 1."""
+    optional: bool = False
+
+
+COLUMNS = (
+    Column("observations", "observation"),
+    Column("actions", "action"),
+    Column("rewards"),
+    Column("terminals", flag=True),
+    Column("timeouts", flag=True, optional=True),
+    Column("next_observations", "observation", optional=True),
+)
+"""Of both layouts. Rows in the order of time have `timeouts` or are counted up to the horizon; ready-made
+transitions have `next_observations`."""
+
+
+def obtain(task: Task) -> str:
+    """What to type to get a task's dataset."""
+    return f"Type `bench data {'fetch' if isinstance(task.dataset, D4RLDataset) else 'collect'} {task.name}`."
+
+
+def replace_by(task: Task) -> str:
+    """What to do about a file that is no good."""
+    return f"Move the file away. {obtain(task)}"
+
+
+def read_columns(file: DatasetFile, task: Task, without: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The columns that a file has, by name: numbers as float32, flags as bool, each checked.
+
+    Shapes and sizes are checked before anything is read.
+
+    Parameters
+    ----------
+    without : columns to leave alone.
+
+    Raises
+    ------
+    BenchError : a column is missing, has another shape, type or length than the task's, or a value that
+        cannot be; the message names the first row where it is.
+    """
+    there = [column for column in COLUMNS if column.name not in without and column.name in file]
+    missing = [column.name for column in COLUMNS if not column.optional and column not in there]
+    if missing:
+        needed = ", ".join(column.name for column in COLUMNS if not column.optional)
+        raise BenchError(
+            f"{file.path} lacks {', '.join(missing)}",
+            f"D4RL files hold {needed}; this one has {file.names()}.",
+            file.remedy,
+        )
+    shapes = {column.name: file.shape(column.name) for column in there}
+    for column in there:
+        _check_shape(column, shapes[column.name], file, task)
+    _check_lengths({name: shape[0] for name, shape in shapes.items()}, file)
+    found = {}
+    for column in there:
+        read = _flags if column.flag else _numbers
+        # Some of D4RL's files store columns as (R, 1); its reader accepts both.
+        stored = file.read(column.name).reshape(-1, *(_width(column, task) or ()))
+        found[column.name] = read(column.name, stored, file)
+    _check_bounds(found["actions"], file, task)
+    return found
+
+
+def _width(column: Column, task: Task) -> tuple[int, ...] | None:
+    widths = {"observation": task.observation_dim, "action": task.action_dim}
+    return (widths[column.width],) if column.width else None
+
+
+def _check_shape(column: Column, shape: tuple[int, ...], file: DatasetFile, task: Task) -> None:
+    width = _width(column, task)
+    expected = [width] if width else [(), (1,)]
+    if len(shape) == 0 or shape[1:] not in expected:
+        told = (
+            f"(rows, {width[0]}): another task's file lies under this name" if width else "one value per row"
+        )
+        raise BenchError(
+            f"{file.path} holds {column.name} of shape {shape}", f"{task.name} has {told}.", file.remedy
+        )
+
+
+def _check_lengths(lengths: Mapping[str, int], file: DatasetFile) -> None:
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+        raise BenchError(f"{file.path} has columns of different lengths", f"Rows: {told}.", file.remedy)
+    rows = lengths["rewards"]
+    if rows < 2:
+        raise BenchError(f"{file.path} has {rows} rows", "A transition needs two.", file.remedy)
+
+
+def _numbers(name: str, stored: np.ndarray, file: DatasetFile) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = stored.astype(np.float32, copy=False)
+        fine = np.abs(values) <= LARGEST_VALUE
+    if not fine.all():
+        row = int(np.argwhere(~fine)[0][0])
+        raise BenchError(
+            f"{file.path} holds {values[~fine][0]} in {name} at row {row:,}",
+            f"{int((~fine).sum()):,} of its {name} are NaN, infinite or beyond {LARGEST_VALUE:g}; training "
+            "on them would diverge.",
+            file.remedy,
+        )
+    return values
+
+
+def _flags(name: str, stored: np.ndarray, file: DatasetFile) -> np.ndarray:
+    # A byte of a flag may hold any number, which NumPy would take for a kind of true.
+    values = stored.view(np.uint8) if stored.dtype == np.bool_ else stored
+    fine = (values == 0) | (values == 1)
+    if not fine.all():
+        row = int(np.argmin(fine))
+        raise BenchError(
+            f"{file.path} holds {values[row]} in {name} at row {row:,}",
+            f"A flag is 0 or 1; {int((~fine).sum()):,} of its {name} are neither.",
+            file.remedy,
+        )
+    return values == 1
+
+
+def _check_bounds(actions: np.ndarray, file: DatasetFile, task: Task) -> None:
+    outside = np.abs(actions) > task.action_bound + ACTION_TOLERANCE
+    if outside.any():
+        row = int(np.argwhere(outside)[0][0])
+        raise BenchError(
+            f"{file.path} holds an action of {np.abs(actions[row]).max():.6g} at row {row:,}",
+            f"{int(outside.any(axis=1).sum()):,} rows lie outside {task.name}'s bounds "
+            f"[-{task.action_bound:g}, {task.action_bound:g}] by more than {ACTION_TOLERANCE:g}.",
+            file.remedy,
+        )
 
 
 def read_file(path: Path, task: Task, sha256: str | None = None) -> RawDataset:
@@ -129,82 +272,17 @@ def _successors(columns: dict[str, np.ndarray], file: DatasetFile) -> np.ndarray
     return None
 
 
-def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitions:
-    """Transitions of a task's file by a preset's rule, `d4rl` or `keep_terminal_timeouts`.
+def check_robot(raw: RawDataset, file: DatasetFile, task: Task) -> None:
+    """Check that the observations can be those of the task's environment.
 
-    In one-step problems no row has a successor, and every row is a transition. So is every ready-made one,
-    with its own next observation; the rules are about rows in the order of time.
+    Raises
+    ------
+    BenchError : they are another one's.
     """
-    if task.generated:
-        return _ready_made(raw, raw.observations, np.ones(raw.rows, dtype=bool))
-    if raw.next_observations is not None:
-        return _ready_made(raw, raw.next_observations, raw.terminals | cut_rows(raw))
-    return qlearning_dataset(raw, keep_terminal_timeouts=rule == "keep_terminal_timeouts")
-
-
-def qlearning_dataset(
-    raw: RawDataset, *, terminate_on_end: bool = False, keep_terminal_timeouts: bool = False
-) -> Transitions:
-    """Transitions as D4RL 1.1's `qlearning_dataset` makes them.
-
-    Each row but the last is joined with the following row's observation, whatever follows; rows at which the
-    episode was cut are dropped, because what follows them is another episode. Without a `timeouts` field the
-    rows are found by counting steps up to the horizon, with D4RL's own count, which starts at 1 after a
-    terminal row and at 0 after a dropped one.
-
-    Parameters
-    ----------
-    terminate_on_end : keep the cut rows. D4RL's text promises that they become terminal; its code does not do
-        so, and their next observation is the first one of the next episode.
-    keep_terminal_timeouts : keep rows that are both cut and terminal (BDPO: flow-rl's own data code).
-    """
-    cut = cut_rows(raw)
-    dropped = np.zeros_like(cut) if terminate_on_end else cut
-    if keep_terminal_timeouts:
-        dropped = dropped & ~raw.terminals
-    kept = np.flatnonzero(~dropped[:-1])
-    ends = cut | raw.terminals
-    ends[:-1] |= dropped[1:]
-    ends = ends[kept]
-    ends[-1:] = True
-    return Transitions(
-        observations=raw.observations[kept],
-        actions=raw.actions[kept],
-        rewards=raw.rewards[kept],
-        next_observations=raw.observations[kept + 1],
-        terminals=raw.terminals[kept],
-        trajectory_ends=ends,
-    )
-
-
-def _ready_made(raw: RawDataset, next_observations: np.ndarray, ends: BoolArray) -> Transitions:
-    """Every row is a transition. In one-step problems it ends where it begins (DTQL's `toy_tasks/`)."""
-    return Transitions(
-        observations=raw.observations,
-        actions=raw.actions,
-        rewards=raw.rewards,
-        next_observations=next_observations,
-        terminals=raw.terminals,
-        trajectory_ends=ends,
-    )
-
-
-def cut_rows(raw: RawDataset) -> BoolArray:
-    """Rows (R,) at which an episode was cut, by the file's timeouts or D4RL's count of steps.
-
-    Of ready-made transitions: rows that the next one does not follow, and the last, unless they are terminal.
-    """
-    if raw.next_observations is not None:
-        elsewhere = np.append(jumps(raw.observations, raw.next_observations), True)
-        return elsewhere & ~raw.terminals
-    if raw.timeouts is not None:
-        return raw.timeouts
-    cut = np.zeros(raw.rows, dtype=bool)
-    step = 0
-    for row, terminal in enumerate(raw.terminals.tolist()):
-        if step == raw.horizon - 1:
-            cut[row] = True
-            step = 0
-        else:
-            step = 1 if terminal else step + 1
-    return cut
+    reason = "" if task.generated else rules_of(task.environment).misfit(raw.observations)
+    if reason:
+        raise BenchError(
+            f"{file.path} is not data of {task.environment}",
+            f"{reason} Another task's file lies under this name.",
+            file.remedy,
+        )

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import FloatArray, Transitions
-from bench.data.trajectories import ends_by_count, ends_by_discontinuity, segment_returns
+from bench.data.dataset import BoolArray, FloatArray, Transitions, jumps, segment_returns
 from bench.errors import BenchError, unknown_name
 
 RETURN_SPAN = 1000.0
@@ -116,3 +115,23 @@ def _spread(value: float, of: str) -> float:
             "Use more data, or another reward transform.",
         )
     return float(value)
+
+
+def ends_by_discontinuity(transitions: Transitions) -> BoolArray:
+    """Trajectory ends (N,) as IQL and EDP find them: terminal, or the next row's observation is another."""
+    ends = transitions.terminals.copy()
+    ends[:-1] |= jumps(transitions.observations, transitions.next_observations)
+    ends[-1] = True
+    return ends
+
+
+def ends_by_count(transitions: Transitions, steps: int) -> BoolArray:
+    """Trajectory ends (N,) as SRPO counts them: terminal, or `steps` kept transitions since the last end."""
+    ends = np.zeros(len(transitions), dtype=bool)
+    count = 0
+    for row, terminal in enumerate(transitions.terminals.tolist()):
+        count += 1
+        if terminal or count == steps:
+            ends[row] = True
+            count = 0
+    return ends

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from bench.data.policies import Behaviour
+from bench.data.behaviours import Behaviour
 from bench.envs.batch import BatchedSimulator
 from bench.envs.rules import States
 

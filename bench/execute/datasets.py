@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.catalog import Task
-from bench.data.manifest import load_manifest
-from bench.data.paths import dataset_path
-from bench.data.remarks import remarks_on, verification_of
+from bench.data.folder import dataset_path
+from bench.data.manifest import load_manifest, remarks_on, verification_of
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
 from bench.execute.grid import Cell

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.data.remarks import remarks_on
+from bench.data.manifest import remarks_on
 from bench.errors import BenchError
 from bench.execute.at_work import Watcher
 from bench.execute.datasets import Datasets, require_fit

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from bench.data.node_files import local_file
-from bench.data.paths import dataset_path
+from bench.data.folder import dataset_path, local_file
 from bench.execute.events import Event
 from bench.execute.link import DriverRefusedError
 from bench.training.checkpoint import Checkpoint

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from algorithms.base import Algorithm
-from bench.data.reader import read_file, transitions_of
+from bench.data.dataset import transitions_of
+from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
 from bench.evaluation.rollout import Rollouts, roll_out

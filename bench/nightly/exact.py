@@ -16,8 +16,8 @@ import torch
 
 from algorithms.registry import METHODS
 from bench.catalog import Task, load_catalog
-from bench.data.paths import dataset_path
-from bench.data.remarks import remarks_on
+from bench.data.folder import dataset_path
+from bench.data.manifest import remarks_on
 from bench.envs import RULES
 from bench.files import sha256_of
 from bench.hardware import cpu_model

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.catalog import Catalog
-from bench.data.manifest import Manifest, load_manifest
-from bench.data.remarks import verification_of
+from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.report.measured import Measured, ReportData, SeedScore
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, evaluation_means, final_episodes, trials

@@ -8,7 +8,7 @@ import pytest
 from bench.benchmarks import collection, robots, simulator
 from bench.benchmarks.measuring import Comparison, compare
 from bench.catalog import load_catalog
-from bench.data.policies import load_policy
+from bench.data.behaviours import load_policy
 from bench.envs import RULES
 from bench.envs.locomotion import ROBOTS
 

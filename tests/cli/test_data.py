@@ -2,8 +2,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.data.collect import collect
-from bench.data.ledger import Ledger
-from bench.data.paths import dataset_path
+from bench.data.folder import Ledger, dataset_path
 from tests.data.files import columns, hopper, write
 
 QUICKSTART = "collected-hopper-quickstart"

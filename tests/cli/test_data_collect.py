@@ -4,8 +4,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.cli import main
-from bench.data.ledger import Ledger
-from bench.data.paths import dataset_path
+from bench.data.folder import Ledger, dataset_path
 from bench.files import sha256_of
 
 NAME = "collected-hopper-medium"

@@ -9,7 +9,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.data.collect import collect
-from bench.data.paths import dataset_path
+from bench.data.folder import dataset_path
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.data.files import columns, hopper, write

@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from bench.data import manifest, verify
+from bench.data.folder import dataset_path
 from bench.data.manifest import KnownFile
-from bench.data.paths import dataset_path
 from bench.files import sha256_of
 from tests.data.files import columns, hopper, write
 from tests.execute.tiny import TASK
@@ -110,7 +110,7 @@ def test_d4rls_own_file_runs_in_full_without_a_word(bench, folder, nothing_train
     known = KnownFile(sha256=sha256_of(path), bytes=path.stat().st_size)
     whole = manifest.load_manifest()
     own = whole.model_copy(update={"files": whole.files | {"hopper-medium-v2": known}})
-    for module in ("bench.data.manifest", "bench.data.remarks", "bench.execute.datasets"):
+    for module in ("bench.data.manifest", "bench.execute.datasets"):
         monkeypatch.setattr(f"{module}.load_manifest", lambda: own, raising=False)
     _, out, errors = bench(*FULL)
     assert "D4RL's file" not in out + errors

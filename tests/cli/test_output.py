@@ -163,7 +163,7 @@ def test_a_command_that_is_interrupted_in_its_midst_says_so(bench, monkeypatch, 
 
     for name in (
         "bench.store.database.open_store",
-        "bench.data.paths.data_folder",
+        "bench.data.folder.data_folder",
         "bench.catalog.load_catalog",
     ):
         monkeypatch.setattr(name, pressed)

@@ -9,9 +9,9 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.data import fetch
+from bench.data.fetch import addresses, files_like, mirrors
+from bench.data.folder import data_folder, dataset_path
 from bench.data.manifest import KnownFile
-from bench.data.mirrors import addresses, files_like, mirrors
-from bench.data.paths import data_folder, dataset_path
 from bench.errors import BenchError, WorkFailedError
 from tests.data.files import columns, hopper, write
 

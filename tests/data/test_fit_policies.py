@@ -9,18 +9,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.catalog import load_catalog
-from bench.data import fit_policies
-from bench.data.fit_policies import (
+from bench.data import make_policies
+from bench.data.behaviours import layers_of, load_policy
+from bench.data.make_policies import (
     ASSIGNMENTS,
     ClippedGaussian,
     Recorded,
     Student,
     WithoutNoise,
+    measure,
     quantile_distance,
+    settings_of,
     squared_error,
 )
-from bench.data.measure_policies import measure, settings_of
-from bench.data.policies import layers_of, load_policy
 from bench.envs import rules_of
 from bench.envs.rules import States
 
@@ -143,21 +144,21 @@ def test_the_teachers_are_read_rightly():
 
 
 def test_a_small_fit_comes_nearer_to_its_teacher(monkeypatch):
-    monkeypatch.setattr(fit_policies, "ROUNDS", 2)
-    monkeypatch.setattr(fit_policies, "ITERATIONS", 30)
-    monkeypatch.setattr(fit_policies, "LAST_ITERATIONS", 100)
+    monkeypatch.setattr(make_policies, "ROUNDS", 2)
+    monkeypatch.setattr(make_policies, "ITERATIONS", 30)
+    monkeypatch.setattr(make_policies, "LAST_ITERATIONS", 100)
     acted = []
-    real = fit_policies._visited
+    real = make_policies.visited
 
     def noted(assignment, policy, *others):
         acted.append(policy)
         return real(assignment, policy, *others)
 
-    monkeypatch.setattr(fit_policies, "_visited", noted)
+    monkeypatch.setattr(make_policies, "visited", noted)
     assignment = replace(ASSIGNMENTS["ant"], episodes=2, rules=lambda rules: replace(rules, horizon=40))
     teacher = load_policy("antmaze", "goal")
     settings = settings_of("antmaze", load_catalog())
-    student = fit_policies.fit(assignment, teacher, settings, seed=0)
+    student = make_policies.fit(assignment, teacher, settings, seed=0)
     inputs = real(assignment, teacher, settings, 9)
     assert inputs.shape == (2 * 40 * 3, 29)
     targets = tuple(map(torch.from_numpy, teacher.mean_and_log_std(inputs)))
@@ -176,7 +177,7 @@ def test_only_states_of_episodes_under_way_are_learned_from():
     assignment = replace(ASSIGNMENTS["pen"], episodes=6)
     (setting,) = settings_of("pen", load_catalog())
     flat = replace(clipped_gaussian(), tensors=dropping_tensors())
-    inputs = fit_policies._visited(assignment, flat, [setting], seed=1)
+    inputs = make_policies.visited(assignment, flat, [setting], seed=1)
     lengths = measure(Recorded(flat), setting.rules, "d4rl", 6, seed=1).lengths
     assert len(inputs) == lengths.sum() < 6 * lengths.max()
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from bench.catalog import load_catalog
+from bench.data.dataset import transitions_of
 from bench.data.fetch import ensure_dataset, fetch
+from bench.data.folder import dataset_path
 from bench.data.generate import write_generated
 from bench.data.info import summarise
-from bench.data.paths import dataset_path
-from bench.data.reader import read_file, transitions_of
+from bench.data.reader import read_file
 from bench.data.replay import replay
 from bench.data.verify import dataset_record, verify
 from bench.envs import physics_under

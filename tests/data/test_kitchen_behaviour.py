@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.data.kitchen_behaviour import HOME, PATHS, KitchenBehaviour
+from bench.data.behaviours import HOME, PATHS, KitchenBehaviour
 from bench.envs import RULES, make_simulator
 from bench.envs.kitchen import BOUNDS
 from bench.envs.rules import States

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.node_files import local_file
+from bench.data.folder import local_file
 from bench.errors import WorkFailedError
 
 CONTENT = bytes(range(256)) * 400

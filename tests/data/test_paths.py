@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.paths import data_folder
+from bench.data.folder import data_folder
 from bench.errors import BenchError
 
 

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from bench.catalog import load_catalog
-from bench.data import measure_policies
-from bench.data.measure_policies import Measurement, measure, measured, play, settings_of
-from bench.data.policies import BehaviourPolicy, Noisy, all_policies, load_policy, policy_path
+from bench.data import make_policies
+from bench.data.behaviours import BehaviourPolicy, Noisy, all_policies, load_policy, policy_path
+from bench.data.make_policies import Measurement, measure, measured, play, settings_of
 from bench.envs import RULES, rules_of
 from bench.envs.rules import States
 from bench.errors import BenchError
@@ -137,7 +137,7 @@ def test_entries_of_a_measurement_by_hand():
 
 
 def test_measuring_keeps_what_else_the_metadata_say(monkeypatch):
-    monkeypatch.setattr(measure_policies, "EPISODES", 2)
+    monkeypatch.setattr(make_policies, "EPISODES", 2)
     before = {"origin": "a test", "d4rl_episodes": "7"}
     policy = BehaviourPolicy("hopper", "early", before, load_policy("hopper", "initial").layers)
     metadata = measured(policy, load_catalog()).metadata

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from bench.catalog import load_catalog
 from bench.data import reader
-from bench.data.dataset import RawDataset
+from bench.data.dataset import RawDataset, qlearning_dataset, transitions_of
 from bench.data.info import summarise
 from bench.data.manifest import KnownFile
-from bench.data.reader import qlearning_dataset, read_file, transitions_of
+from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.errors import BenchError
 from bench.files import sha256_of

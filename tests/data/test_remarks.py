@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.data.manifest import load_manifest
-from bench.data.remarks import remarks_on, verification_of
+from bench.data.manifest import load_manifest, remarks_on, verification_of
 from bench.records import DatasetRecord
 
 MANIFEST = load_manifest()

@@ -2,8 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.dataset import RawDataset
-from bench.data.trajectories import episodes, segment_lengths, segment_returns
+from bench.data.dataset import RawDataset, episodes, segment_lengths, segment_returns
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=1, max_size=30))

@@ -12,9 +12,8 @@ from bench.catalog import load_catalog
 from bench.data import hdf5, manifest
 from bench.data import verify as verification
 from bench.data.collect import collect
-from bench.data.ledger import Ledger
+from bench.data.folder import Ledger, dataset_path
 from bench.data.manifest import DatasetFacts, KnownFile, Manifest
-from bench.data.paths import dataset_path
 from bench.data.reader import read_file
 from bench.data.verify import dataset_record, verify
 from bench.errors import BenchError, WorkFailedError
@@ -382,7 +381,7 @@ class TestLedger:
 
     def test_a_read_only_folder_is_read_without_a_trace(self, path, facts, monkeypatch):
         facts()
-        monkeypatch.setattr("bench.data.ledger.os.access", lambda folder, mode: mode != os.W_OK)
+        monkeypatch.setattr("bench.data.folder.os.access", lambda folder, mode: mode != os.W_OK)
         assert dataset_record(hopper(), path).verification == "unverified"
         assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -391,7 +390,7 @@ class TestLedger:
         verify(hopper(), path)
         before = Ledger().path.read_bytes()
         write(path, columns(seed=1))
-        monkeypatch.setattr("bench.data.ledger.os.access", lambda folder, mode: mode != os.W_OK)
+        monkeypatch.setattr("bench.data.folder.os.access", lambda folder, mode: mode != os.W_OK)
         assert verify(hopper(), path, accept=True).entry.sha256 == sha256_of(path)
         assert Ledger().path.read_bytes() == before
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.data.way_points import WayPoints, cell_of, next_cells, relabelled
+from bench.data.behaviours import WayPoints, cell_of, next_cells
+from bench.data.collect import relabelled
 from bench.envs.antmaze import MAZES
 from bench.envs.rules import States
 

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from bench.data.policies import load_policy
+from bench.data.behaviours import load_policy
 from bench.envs import make_simulator
 from bench.envs.physics import restore_capsule_inertia
 from bench.errors import BenchError

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.data.ledger import Ledger
+from bench.data.folder import Ledger
 from bench.errors import WorkFailedError
 from bench.execute.local import DirectLink
 from bench.execute.stack import Stack

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.ledger import Ledger
-from bench.data.node_files import local_file
+from bench.data.folder import Ledger, local_file
 from bench.errors import BenchError
 from bench.store.database import open_store, upgrade_store
 from bench.store.process_lock import (

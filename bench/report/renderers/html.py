@@ -9,7 +9,7 @@ from datetime import datetime
 from jinja2 import Environment
 from markupsafe import Markup
 
-from bench.data.remarks import remarks_on
+from bench.data.manifest import remarks_on
 from bench.report.figures2d import FilledFigure, fill_figures
 from bench.report.illustrations import Illustration, Illustrations
 from bench.report.judgement import WORDS, Judgement

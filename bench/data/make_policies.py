@@ -1,31 +1,53 @@
-"""Fits behaviour policies that are shipped to the behaviour of policies that are not.
+"""Makes the behaviour policies that are shipped: measures them, and fits them to policies that are not.
 
-`python -m bench.data.fit_policies ant --teacher FILE` (or `pen`) writes the policy with its measurements into
-the package, in about a quarter of an hour of one core. First the teacher acts; then the student, and the
-teacher says what it would have done in the states that the student comes to (DAgger).
+`python -m bench.data.make_policies measure` measures all of them with every physics and writes what it finds
+into their metadata; the tensors, and what else the metadata say, stay.
+
+`python -m bench.data.make_policies ant --teacher FILE` (or `pen`) fits one to the behaviour of another policy
+and writes it with its measurements into the package, in about a quarter of an hour of one core. First the
+teacher acts; then the student, and the teacher says what it would have done in the states that the student
+comes to (DAgger).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from scipy.special import ndtri
+from threadpoolctl import threadpool_limits
 from torch.nn.functional import linear
 
-from bench.catalog import Catalog, Physics, load_catalog
-from bench.data.measure_policies import EPISODES, Setting, measure, measured, play, settings_of
-from bench.data.policies import LOG_STD_RANGE, Behaviour, BehaviourPolicy, layers_of, policy_folder
-from bench.envs.antmaze import AntMaze
-from bench.envs.rules import Rules, States
+from bench.catalog import Catalog, Physics, Task, load_catalog
+from bench.data.behaviours import (
+    LOG_STD_RANGE,
+    Behaviour,
+    BehaviourPolicy,
+    WayPoints,
+    all_policies,
+    layers_of,
+    load_policy,
+    policy_folder,
+    policy_path,
+)
+from bench.envs import rules_of
+from bench.envs.antmaze import MAZES, AntMaze
+from bench.envs.batch import BatchedSimulator
+from bench.envs.rules import Rules, States, Step
 from bench.files import written_whole
+from bench.hardware import usable_cores
 
+EPISODES = 256
+"""Of every measurement."""
+SEED = 20_240
 WIDTH = 256
 BATCH = 256
 LEARNING_RATE = 4e-3
@@ -40,6 +62,115 @@ PHYSICS: Physics = "d4rl"
 QUANTILES = 9
 """Of a number of an action that are fitted where two distributions have no formula in common; an odd number,
 so that the median is among them."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a policy acts, and how."""
+
+    part: str
+    """Stands in the names of its entries after the physics: `_umaze`, or nothing."""
+    rules: Rules
+    task: Task
+    """Whose reference scores apply."""
+    behaviour: Callable[[BehaviourPolicy], Behaviour]
+    """Of the policy there."""
+
+
+def settings_of(environment: str, catalog: Catalog) -> list[Setting]:
+    """Where a policy of `environment` is measured: there, or, of the ant that is led, in every maze."""
+    if environment != "antmaze":
+        return [Setting("", rules_of(environment), _task_of(catalog, environment), lambda policy: policy)]
+    return [
+        Setting(
+            f"_{name}",
+            rules_of(f"antmaze-{name}"),
+            _task_of(catalog, f"antmaze-{name}"),
+            partial(WayPoints, maze=maze),
+        )
+        for name, maze in MAZES.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Episodes of one behaviour with one physics."""
+
+    returns: np.ndarray
+    """(E,) undiscounted."""
+    lengths: np.ndarray
+    """(E,) steps."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean return."""
+        return float(self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
+
+    def as_metadata(self, prefix: str, task: Task) -> dict[str, str]:
+        """The entries `<prefix>_...` of a policy's file; safetensors holds text only."""
+        mean = float(self.returns.mean())
+        return {
+            f"{prefix}_episodes": str(len(self.returns)),
+            f"{prefix}_mean_return": f"{mean:.5g}",
+            f"{prefix}_standard_error": f"{self.standard_error:.5g}",
+            f"{prefix}_mean_length": f"{self.lengths.mean():.1f}",
+            f"{prefix}_score": f"{task.normalised(mean):.1f}",
+        }
+
+
+def play(
+    behaviour: Behaviour, rules: Rules, physics: Physics, episodes: int, seed: int, threads: int = 1
+) -> Iterator[tuple[np.ndarray, Step]]:
+    """Play whole episodes, one per environment, so that short ones are not favoured.
+
+    Yields of every step which were under way before it (E,) and what it gave.
+    """
+    generator = np.random.default_rng(seed)
+    simulator = BatchedSimulator(rules, physics, episodes, threads)
+    with simulator, threadpool_limits(1, "blas"):
+        simulator.reset(range(seed, seed + episodes))
+        while not simulator.finished.all():
+            under_way = ~simulator.finished
+            noise = generator.standard_normal((episodes, behaviour.noise_dim), dtype=np.float32)
+            actions, _ = behaviour.act(simulator.states, noise)
+            yield under_way, simulator.step(actions)
+
+
+def measure(
+    behaviour: Behaviour, rules: Rules, physics: Physics, episodes: int, seed: int = SEED, threads: int = 1
+) -> Measurement:
+    """Returns and lengths of whole episodes; behaviours measured with equal seeds meet equal beginnings."""
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
+    for under_way, step in play(behaviour, rules, physics, episodes, seed, threads):
+        returns += step.rewards
+        lengths += under_way
+    return Measurement(returns, lengths)
+
+
+def measured(policy: BehaviourPolicy, catalog: Catalog, threads: int = 1) -> BehaviourPolicy:
+    """The policy with all its measurements in its metadata, whatever else they say."""
+    found = {"environment": policy.environment, "role": policy.role}
+    for setting in settings_of(policy.environment, catalog):
+        for physics in setting.rules.physics:
+            measurement = measure(
+                setting.behaviour(policy), setting.rules, physics, EPISODES, threads=threads
+            )
+            found |= measurement.as_metadata(f"{physics}{setting.part}", setting.task)
+    return replace(policy, metadata={**policy.metadata, **found})
+
+
+def measure_all() -> None:
+    """Measure every shipped policy and write its metadata."""
+    catalog = load_catalog()
+    for environment, role in all_policies():
+        policy = measured(load_policy(environment, role), catalog, usable_cores())
+        path = policy_path(environment, role)
+        _write(path, {name: torch.from_numpy(values) for name, values in load_file(path).items()}, policy)
+
+
+def _task_of(catalog: Catalog, environment: str) -> Task:
+    return next(task for task in catalog.tasks.values() if task.environment == environment)
+
 
 Targets = tuple[torch.Tensor, torch.Tensor]
 """Mean and logarithm of the deviation, each (B, A)."""
@@ -202,12 +333,12 @@ def quantile_distance(student: Targets, teacher: Targets) -> torch.Tensor:
 def fit(assignment: Assignment, teacher: Teacher, settings: list[Setting], seed: int) -> Student:
     """Rounds of collecting states and of learning what the teacher does in them."""
     torch.manual_seed(seed)
-    inputs = _visited(assignment, teacher, settings, seed)
+    inputs = visited(assignment, teacher, settings, seed)
     student = Student(inputs, teacher.action_dim)
     for number in range(1, ROUNDS):
         _train(assignment, student, teacher, inputs, ITERATIONS)
         acting = student.as_policy(assignment, {})
-        inputs = np.concatenate((inputs, _visited(assignment, acting, settings, seed + number)))
+        inputs = np.concatenate((inputs, visited(assignment, acting, settings, seed + number)))
     _train(assignment, student, teacher, inputs, LAST_ITERATIONS)
     return student
 
@@ -229,7 +360,7 @@ def compared(
     return measured(student.as_policy(assignment, found), catalog)
 
 
-def _visited(assignment: Assignment, policy: Teacher, settings: list[Setting], seed: int) -> np.ndarray:
+def visited(assignment: Assignment, policy: Teacher, settings: list[Setting], seed: int) -> np.ndarray:
     """(K, I) float32: all that `policy` was given while it acted."""
     inputs = []
     for setting in settings:
@@ -309,21 +440,35 @@ ASSIGNMENTS = {
 }
 
 
-def main() -> None:
+def fit_to(assignment: Assignment, teacher_file: Path, seed: int) -> None:
     """Fit one policy and write its file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policy", choices=ASSIGNMENTS)
-    parser.add_argument("--teacher", type=Path, required=True, metavar="FILE", help="its weights, npz")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    assignment, catalog = ASSIGNMENTS[arguments.policy], load_catalog()
-    teacher, settings = assignment.read(arguments.teacher), settings_of(assignment.environment, catalog)
-    student = fit(assignment, teacher, settings, arguments.seed)
+    catalog = load_catalog()
+    teacher, settings = assignment.read(teacher_file), settings_of(assignment.environment, catalog)
+    student = fit(assignment, teacher, settings, seed)
     policy = compared(assignment, teacher, student, settings, catalog)
     path = policy_folder() / f"{assignment.environment}-{assignment.role}.safetensors"
+    _write(path, student.tensors(), policy)
+
+
+def main() -> None:
+    """Fit one policy, or measure all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=["measure", *ASSIGNMENTS])
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="of a policy to fit: weights, npz")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.task == "measure":
+        measure_all()
+    elif arguments.teacher is None:
+        parser.error("--teacher FILE is needed to fit a policy")
+    else:
+        fit_to(ASSIGNMENTS[arguments.task], arguments.teacher, arguments.seed)
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor], policy: BehaviourPolicy) -> None:
     with written_whole(path) as temporary:
-        save_file(student.tensors(), temporary, dict(policy.metadata))
-    print(" ".join(f"{key}={value}" for key, value in policy.metadata.items()))
+        save_file(dict(tensors), temporary, dict(policy.metadata))
+    print(" ".join(f"{key}={value}" for key, value in policy.metadata.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""What is known of the files in the data folder: the hash first seen under each name, and what checks found.
+"""The data folder: where dataset files lie, their copies on other machines, and what is known of them.
 
-It is one small JSON file beside the data, so that files are checked once and not at every run, and so that
-D4RL's habit of changing a file under its name (D4RL issues 76 and 100) is noticed. Files are hashed whenever
-they are looked up: neither size nor times say that a content is the one that was checked.
+What is known, the hash first seen under each name and what checks found, is one small JSON file beside the
+data, so that files are checked once and not at every run, and so that D4RL's habit of changing a file under
+its name (D4RL issues 76 and 100) is noticed. Files are hashed whenever they are looked up: neither size nor
+times say that a content is the one that was checked.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,13 +19,66 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from bench.catalog import D4RLDataset, Task
 from bench.data.hdf5 import Identity, held, sha256_of_file
-from bench.data.paths import data_folder
 from bench.errors import BenchError, WorkFailedError
-from bench.files import write_text
+from bench.files import sha256_of, write_text, written_whole
 from bench.store.process_lock import locked
+from bench.visible_text import shortened
+
+_LONGEST = 80
+"""Characters of a folder's name in a message."""
 
 NOT_REPLAYED = "unverified"
+
+
+def data_folder() -> Path:
+    """Folder of all datasets: `BENCH_DATA_DIR`, else D4RL's own `D4RL_DATASET_DIR`, else ~/.d4rl/datasets.
+
+    D4RL's place is shared so that files it has downloaded are used and need not be fetched again.
+
+    Raises
+    ------
+    BenchError : there is no such home folder, or the name is none that a folder can have.
+    """
+    for variable in ("BENCH_DATA_DIR", "D4RL_DATASET_DIR"):
+        if folder := os.environ.get(variable):
+            return _usable(variable, folder)
+    try:
+        return Path.home() / ".d4rl" / "datasets"
+    except RuntimeError as error:
+        raise BenchError(
+            "no home folder: set BENCH_DATA_DIR",
+            "Datasets lie in ~/.d4rl/datasets, and this user has no home folder.",
+            "Type BENCH_DATA_DIR=FOLDER before the command.",
+        ) from error
+
+
+def _usable(variable: str, folder: str) -> Path:
+    told = f"{variable}={shortened(folder, _LONGEST)}"
+    try:
+        path = Path(folder).expanduser().resolve()
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+            raise PermissionError("It may not be read.")
+        return path
+    except RuntimeError as error:
+        raise BenchError(
+            f"no home folder: {told}", "It begins with ~.", f"Set {variable} to a folder by its full name."
+        ) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise BenchError(told, why, f"Set {variable} to a folder for datasets.") from error
+
+
+def dataset_path(task: Task) -> Path:
+    """File of a task's dataset, whether it is there or not.
+
+    D4RL's files keep the name of their address, as D4RL names them; collected ones lie in `collected/`,
+    generated ones in `generated/`.
+    """
+    if isinstance(task.dataset, D4RLDataset):
+        return data_folder() / task.dataset.file_name
+    return data_folder() / task.dataset.source / f"{task.name}.hdf5"
 
 
 @dataclass(frozen=True)
@@ -187,3 +242,67 @@ def _seen(entry: Entry, identity: Identity) -> Entry:
         inode=identity.inode,
         changed_ns=identity.changed_ns,
     )
+
+
+Fetch = Callable[[], Iterable[bytes]]
+"""Yields the content of the file from the machine that has it, piece by piece."""
+
+
+def local_file(task: str, sha256: str, candidates: Sequence[Path], fetch: Fetch) -> Path:
+    """Path of a file on this machine that holds exactly a task's dataset.
+
+    The first of `candidates` with its content is used. Otherwise it is this machine's copy, in `by-hash/` of
+    its data folder, which is fetched where it is missing or damaged: once, however many processes ask.
+
+    Raises
+    ------
+    WorkFailedError : the copy cannot be written, or something else arrived.
+    """
+    for path in candidates:
+        if _is_at(path, sha256):
+            return path
+    copy = data_folder() / "by-hash" / f"{sha256}.hdf5"
+    try:
+        with _alone(copy):
+            if not _is_at(copy, sha256):
+                _fetch(task, sha256, copy, fetch)
+    except OSError as error:
+        raise WorkFailedError(
+            f"the dataset of {task} could not be brought to {socket.gethostname()}",
+            str(error),
+            "Make room there, or start Ray there with BENCH_DATA_DIR set to another folder.",
+        ) from error
+    return copy
+
+
+def _is_at(path: Path, sha256: str) -> bool:
+    try:
+        return path.is_file() and sha256_of_file(path) == sha256
+    except BenchError:
+        # What cannot be read is not what is looked for; there may be another, and else it is fetched.
+        return False
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a file's name; processes of this machine that want the same file wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock"), "name another folder with BENCH_DATA_DIR"):
+        # Whoever wrote these was killed: it would still hold the lock.
+        for stale in path.parent.glob(f".{path.name}.*.part"):
+            stale.unlink()
+        yield
+
+
+def _fetch(task: str, sha256: str, path: Path, fetch: Fetch) -> None:
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as file:
+            for piece in fetch():
+                file.write(piece)
+        found = sha256_of(temporary)
+        if found != sha256:
+            raise WorkFailedError(
+                f"the dataset of {task} did not arrive as it was when this run began",
+                f"SHA-256 {sha256} was expected, {found} came.",
+                f"Type `bench data verify {task}` on the machine that this run was started on.",
+            )
