@@ -43,7 +43,7 @@ class _GoalsSetting(Setting):
 
 
 class TransitionsSetting(Setting):
-    """Which rows of a file become transitions; `bench.data.reader` knows the rules by these names."""
+    """Which rows of a file become transitions; `bench.data.dataset` knows the rules by these names."""
 
     value: Literal["d4rl", "keep_terminal_timeouts"]
 
