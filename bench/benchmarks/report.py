@@ -17,8 +17,8 @@ from pathlib import Path
 from bench.benchmarks.full_store import Size, make_store
 from bench.benchmarks.measuring import Comparison, Figure, compare, write_record
 
-_READS = "import bench.cli, bench.report.gathering, bench.report.verdicts"
-_SHOWS = f"{_READS}, bench.report.source, bench.report.layouts"
+_READS = "import bench.cli, bench.report.measured, bench.report.verdicts"
+_SHOWS = f"{_READS}, bench.report.loading, bench.report.layouts"
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from bench.headlines import method_on
 from bench.records import hash_of
 from bench.report.judgement import Key, Outcome, SuiteVerdict
 from bench.report.margins import Margins
+from bench.report.matching import Printed, own_numbers
 from bench.report.measured import Measured, ReportData, SeedScore
-from bench.report.own_numbers import Printed, own_numbers
 from bench.report.paper import PaperCell
 
 Array = NDArray[np.float64]

@@ -109,7 +109,7 @@ def _require(kind: str, name: str, known: Sequence[str]) -> None:
 
 def _load(store: str) -> ReportData:
     from bench.catalog import load_catalog
-    from bench.report.gathering import load_judged_data
+    from bench.report.measured import load_judged_data
     from bench.store.database import open_store
 
     with open_store(store, read_only=True) as opened:

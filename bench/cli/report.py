@@ -124,8 +124,8 @@ def _measured(tables: Sequence[Table]) -> Sequence[Table]:
 def _load(store: str) -> ReportData:
     """What the store holds; nothing where the default store has not been made yet."""
     from bench.catalog import load_catalog
+    from bench.report.loading import load_report_data
     from bench.report.measured import ReportData
-    from bench.report.source import load_report_data
     from bench.store.database import open_store
 
     path = locate(store).path

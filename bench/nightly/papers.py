@@ -7,9 +7,9 @@ from pathlib import Path
 from bench.catalog import Catalog
 from bench.files import typed_path
 from bench.nightly.config import NightlyFile
-from bench.report.gathering import load_judged_data
 from bench.report.judgement import Key, Outcome
 from bench.report.margins import Margins, load_margins
+from bench.report.measured import load_judged_data
 from bench.report.verdicts import judge
 from bench.store.database import Store
 

@@ -6,33 +6,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.report.conditions import comparable
 from bench.report.judged_cells import with_verdict
 from bench.report.judgement import Judgement, SuiteVerdict
-from bench.report.measured import Measured
+from bench.report.matching import Match
 from bench.report.paper import PaperCell
 from bench.report.tables import BLANK, Cell, number_text
-
-AGGREGATES = ("average", "sum")
-"""What the CSV files name as task for a printed aggregate of a domain."""
 
 
 def measured_aggregate(
     cells: Sequence[PaperCell],
-    chosen: Mapping[PaperCell, Measured],
+    chosen: Mapping[PaperCell, Match],
     aggregate: str,
     decimals: int,
     judgement: Judgement | None = None,
 ) -> Cell:
     """Average or sum of what stands for `cells`, the tasks of one column; blank while any is missing."""
-    entries = [chosen.get(cell) for cell in cells]
-    means = [entry.mean for entry in entries if entry is not None and entry.mean is not None]
+    means = [chosen[cell].measured.mean for cell in cells if cell in chosen]
+    means = [mean for mean in means if mean is not None]
     if not cells or len(means) < len(cells):
         return BLANK
     total = _sum(means)
     average = total / len(means)
     value = average if aggregate == "average" else total
-    doubtful = sum(bool(comparable(chosen[cell], cell)) for cell in cells)
+    doubtful = sum(bool(chosen[cell].reasons) for cell in cells)
     reasons = (f"{doubtful} of {len(cells)} cells are not comparable",) if doubtful else ()
     cell = Cell("measured", number_text(value, decimals), value, not_comparable=reasons)
     verdict = _verdict_on(average, cells, chosen, judgement)
@@ -54,14 +50,14 @@ def _sum(means: Sequence[float]) -> float:
 def _verdict_on(
     average: float,
     cells: Sequence[PaperCell],
-    chosen: Mapping[PaperCell, Measured],
+    chosen: Mapping[PaperCell, Match],
     judgement: Judgement | None,
 ) -> SuiteVerdict | None:
     """The verdict on the mean of exactly these cells, where a suite's mean is theirs.
 
     Not where the column prints other numbers than were judged: EDP misprints a whole block in Table 5.
     """
-    entry, cell = chosen[cells[0]], cells[0]
+    entry, cell = chosen[cells[0]].measured, cells[0]
     wanted = (cell.paper, entry.algorithm, entry.protocol, len(cells), len(cells))
     printed = [cell.mean for cell in cells if cell.mean is not None]
     for verdict in judgement.suites if judgement else ():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.aggregates import AGGREGATES, measured_aggregate
+from bench.report.aggregates import measured_aggregate
 from bench.report.judgement import Judgement
 from bench.report.matching import matched
 from bench.report.measured import Measured
-from bench.report.paper import PaperCell, PaperTable
+from bench.report.paper import AGGREGATES, PaperCell, PaperTable
 from bench.report.score_cells import measured_header, printed_cell
 from bench.report.tables import Block, Cell, Column, Row, Table, counted_table
 from bench.report.typography import Bold, digits_of, emboldened

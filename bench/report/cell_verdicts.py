@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.report.conditions import comparable
 from bench.report.equivalence import ERROR_RATE, LEVEL, compared, lines, outcome_of, raw_p_values
 from bench.report.judgement import CellVerdict, Comparison, Key
 from bench.report.margins import Margins
+from bench.report.matching import Match
 from bench.report.measured import FinalEpisodes, Measured
 from bench.report.paper import PaperCell
 from bench.report.published import Published, assumptions, published, success_floor
@@ -40,18 +40,19 @@ class Tested:
 
 
 def examined(
-    key: Key, table: str, cell: PaperCell, entry: Measured, episodes: FinalEpisodes, margins: Margins
+    key: Key, table: str, match: Match, episodes: FinalEpisodes, margins: Margins
 ) -> CellVerdict | Tested:
     """What can be said of one printed number without the others: not comparable, no test, or a test.
 
     Parameters
     ----------
-    entry : what stands for the number, scored by its protocol (`bench.report.matching`).
+    match : the number with what stands for it (`bench.report.matching`).
     """
+    cell, entry = match.printed, match.measured
+    assert cell is not None, "only what a paper prints is judged"
     verdict = _described(key, table, cell, entry)
-    reasons = comparable(entry, cell)
-    if reasons:
-        return replace(verdict, outcome="not comparable", reasons=tuple(reasons))
+    if match.reasons:
+        return replace(verdict, outcome="not comparable", reasons=match.reasons)
     unfinished = sum(trial.state in ("planned", "running") for trial in entry.trials)
     evidence = published(cell, _components(entry, cell, episodes))
     if unfinished:

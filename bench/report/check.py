@@ -8,8 +8,8 @@ from datetime import datetime
 
 from bench.report.judgement import Judgement
 from bench.report.margins import Margins
+from bench.report.matching import own_numbers
 from bench.report.measured import Measured, ReportData
-from bench.report.own_numbers import own_numbers
 from bench.report.verdicts import judge
 
 

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.report.aggregates import AGGREGATES, measured_aggregate
+from bench.report.aggregates import measured_aggregate
 from bench.report.further import further_blocks, left_over
 from bench.report.judgement import Judgement
-from bench.report.matching import kind_of, matched, scored_as
+from bench.report.matching import Match, kind_of, match_of, matched
 from bench.report.measured import Measured
 from bench.report.methods import algorithm_of
-from bench.report.paper import PaperCell, PaperTable
+from bench.report.paper import AGGREGATES, PaperCell, PaperTable
 from bench.report.score_cells import measured_cell, printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, number_text
 from bench.report.typography import Bold, Digits, digits_of, emboldened
@@ -107,7 +107,7 @@ class _Group:
     heading: str
     tasks: Sequence[str]
     cells: Mapping[str, Sequence[PaperCell]]
-    chosen: Mapping[PaperCell, Measured]
+    chosen: Mapping[PaperCell, Match]
     measured: Sequence[Measured]
     judgement: Judgement | None
 
@@ -127,14 +127,14 @@ class _Group:
         return {method: digits_of(own) for method, own in self.cells.items()}
 
     @cached_property
-    def others(self) -> Mapping[tuple[str, str], Measured]:
+    def others(self) -> Mapping[tuple[str, str], Match]:
         """What was measured by task and column where the method's own paper prints nothing."""
         names = {algorithm_of(method, ""): method for method in self.cells}
-        found: dict[tuple[str, str], Measured] = {}
+        found: dict[tuple[str, str], Match] = {}
         for entry in sorted(self.measured, key=_rank):
             place = entry.task, names.get(entry.algorithm, entry.algorithm)
             if entry.task in self.tasks and place not in self.printed and not kind_of(entry)[1]:
-                found[place] = scored_as(entry, None)
+                found[place] = match_of(entry, None)
         return found
 
     def block(self) -> Block:
@@ -161,8 +161,8 @@ class _Group:
         if column.kind == "printed":
             return printed_cell(cell)
         if cell in self.chosen:
-            return measured_cell(self.chosen[cell], cell, self.digits[column.method], self.judgement)
-        return measured_cell(other, None) if other is not None else BLANK
+            return measured_cell(self.chosen[cell], self.digits[column.method], self.judgement)
+        return measured_cell(other) if other is not None else BLANK
 
     def _averages(self, columns: Iterable[Column]) -> Row:
         cells = []

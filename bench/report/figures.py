@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from bench.catalog import Catalog, Task, load_catalog
 from bench.report.charts import Chart, Section, chart_svg
-from bench.report.curve_charts import suite_chart, task_chart
-from bench.report.mean_curves import mean_curves
+from bench.report.curves import mean_curves, suite_chart, task_chart
 from bench.report.measured import Measured, ReportData
-from bench.report.printed_costs import load_cost_sources
-from bench.report.profile_charts import aggregate_chart, profile_chart
-from bench.report.tradeoff_charts import score_latency_chart, score_time_chart
+from bench.report.profiles import aggregate_chart, profile_chart
+from bench.report.tradeoffs import load_cost_sources, score_latency_chart, score_time_chart
 
 SPEED_TASK = "antmaze-umaze-v0"
 """DTQL's comparison of training times is of this one task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 
-from bench.report.matching import identity, scored_as
+from bench.report.matching import Match, identity, match_of
 from bench.report.measured import Measured
 from bench.report.methods import algorithm_of, column_of
 from bench.report.paper import PaperCell
@@ -14,10 +14,10 @@ from bench.report.typography import Digits, digits_of
 
 
 def left_over(
-    measured: Iterable[Measured], tasks: Container[str | None], placed: Iterable[Measured]
+    measured: Iterable[Measured], tasks: Container[str | None], placed: Iterable[Match]
 ) -> list[Measured]:
     """What was measured on the tasks or on their twins and has no place in the paper's cells."""
-    names = {identity(entry) for entry in placed}
+    names = {identity(match.measured) for match in placed}
     return [
         entry
         for entry in measured
@@ -72,13 +72,13 @@ def _columns(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[str, 
 
 
 def _row(entry: Measured, printed: PaperCell | None, digits: Digits) -> Row:
-    shown = scored_as(entry, printed)
+    match = match_of(entry, printed)
     return Row(
         (
             Cell("label", entry.task),
             Cell("label", entry.twin_of or entry.variant),
             printed_cell(printed),
-            measured_cell(shown, printed, digits),
-            *condition_cells([shown]),
+            measured_cell(match, digits),
+            *condition_cells([match.measured]),
         )
     )

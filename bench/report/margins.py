@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bench.errors import BenchError, unknown_name
-from bench.report.own_numbers import own_numbers
+from bench.report.matching import own_numbers
 from bench.report.paper import PaperCell
 from bench.resources import resource
 from bench.visible_text import quoted

@@ -1,24 +1,109 @@
-"""Which measured configuration stands for a printed cell, and under which protocol it is scored.
+"""Which numbers may be judged, what stands for a printed one, and whether it may be held against it.
 
 Tables and verdicts both ask here, so they never disagree on what was held against what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from bench.report.conditions import comparable
+from bench.records import CONTENT_FITS, MISMATCH, VERIFIED
+from bench.report.judgement import Key
 from bench.report.measured import Measured
 from bench.report.methods import ABLATIONS, algorithm_of
-from bench.report.paper import PaperCell
+from bench.report.paper import AGGREGATES, SCORE, PaperCell, load_paper_table, paper_tables
 
+Printed = Mapping[Key, tuple[str, PaperCell]]
+"""Numbers that may be judged, each with the id of its table."""
 Kind = tuple[str, tuple[str, ...]]
 """Algorithm, and the changes that make it an ablation."""
 Identity = tuple[str, str, str, str]
 """Algorithm, variant, task and configuration: what tells measured cells apart."""
+_DOUBTED = {"mean": "number", "spread": "spread", "task": "task name"}
 
 
-def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[PaperCell, Measured]:
+def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
+    """Reasons why `measured` must not be held against `cell` (None: nothing is printed); empty where it may.
+
+    The conditions: D4RL's own data, verified; the current task version; physics `d4rl`; the preset's full
+    budget, evaluations and episodes; the paper's protocol and episodes; a variant that the cell accepts; a
+    printed number without erratum.
+    """
+    reasons = _data_reasons(measured)
+    if measured.current_task_version not in (None, measured.task_version):
+        reasons.append(f"task version {measured.task_version}, now {measured.current_task_version}")
+    if measured.physics != "d4rl":
+        reasons.append(f"physics {measured.physics}")
+    if measured.reduced:
+        reasons.append(f"reduced ({', '.join(measured.reduced)})")
+    elif measured.budget != 1:
+        reasons.append(f"budget {measured.budget:g}")
+    return reasons + _printed_reasons(measured, cell)
+
+
+def _data_reasons(measured: Measured) -> list[str]:
+    if measured.twin_of is not None:
+        return [f"collected data, not D4RL's {measured.twin_of}"]
+    if measured.verification == MISMATCH:
+        return ["the file is not D4RL's"]
+    if measured.verification == CONTENT_FITS:
+        return ["the file is not D4RL's own, though its content fits"]
+    if measured.verification != VERIFIED:
+        return ["whether the file is D4RL's is not known"]
+    return []
+
+
+def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
+    if cell is None or cell.mean is None:
+        return ["the paper prints no number here"]
+    if not cell.accepts_variants:
+        quoted = cell.seeds is None and cell.episodes is None
+        return [
+            "printed number quoted from elsewhere" if quoted else "the printed number is of another setting"
+        ]
+    reasons = []
+    if cell.protocol != measured.protocol:
+        reasons.append(f"protocol {measured.protocol}, printed {cell.protocol or 'unknown'}")
+    already_said = any("episodes" in text for text in measured.reduced)
+    if cell.episodes is not None and cell.episodes != measured.episodes and not already_said:
+        reasons.append(f"{measured.episodes} episodes, printed {cell.episodes}")
+    if measured.variant not in cell.accepts_variants:
+        reasons.append(f"variant {measured.variant}")
+    reasons += [f"the printed {_DOUBTED[erratum.field]} is in doubt" for erratum in cell.errata]
+    return reasons
+
+
+def own_numbers() -> Printed:
+    """Every score that a paper prints of its own method, with its table: of two the first without erratum.
+
+    Aggregates, quoted numbers and ablations are not judged. EDP names its pen tasks once as -v0, once as -v1:
+    a number is known by the task that it is of, so that these are one.
+    """
+    found: dict[Key, tuple[str, PaperCell]] = {}
+    for table_id in paper_tables():
+        for cell in load_paper_table(table_id).rows:
+            aggregate = cell.task in AGGREGATES or cell.metric != SCORE
+            if aggregate or not cell.accepts_variants or cell.mean is None:
+                continue
+            key = (cell.paper, algorithm_of(cell.method, cell.domain), cell.task_meant, cell.protocol)
+            if key not in found or (found[key][1].errata and not cell.errata):
+                found[key] = (table_id, cell)
+    return found
+
+
+@dataclass(frozen=True)
+class Match:
+    """A printed number with what stands for it, scored by its protocol."""
+
+    printed: PaperCell | None
+    """None where the paper prints nothing."""
+    measured: Measured
+    reasons: tuple[str, ...]
+    """Why the two must not be held against each other; empty where they may."""
+
+
+def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[PaperCell, Match]:
     """For each printed cell the configuration that comes closest to it, scored by the cell's protocol.
 
     Cells of which nothing was measured are left out. Closest: with a score rather than without, comparable
@@ -32,9 +117,15 @@ def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[
     for cell in printed:
         candidates = by_place.get((kind_meant(cell), cell.task_meant), ())
         if candidates:
-            scored = (scored_as(entry, cell) for entry in candidates)
-            found[cell] = max(scored, key=lambda entry: _closeness(entry, cell))
+            found[cell] = max((match_of(entry, cell) for entry in candidates), key=_closeness)
     return found
+
+
+def match_of(entry: Measured, printed: PaperCell | None) -> Match:
+    """`entry` beside a printed number, by its protocol; by its own or `last` where that cannot be."""
+    wanted = [printed.protocol] if printed is not None and printed.protocol else []
+    scored = entry.under(*wanted, entry.protocol, "last")
+    return Match(printed, scored, tuple(comparable(scored, printed)))
 
 
 def kind_meant(printed: PaperCell) -> Kind:
@@ -48,19 +139,13 @@ def kind_of(entry: Measured) -> Kind:
     return entry.algorithm, changes if (entry.algorithm, changes) in ABLATIONS.values() else ()
 
 
-def scored_as(entry: Measured, printed: PaperCell | None) -> Measured:
-    """`entry` by the printed protocol; by its own or `last` where its evaluations do not allow that."""
-    wanted = [printed.protocol] if printed is not None and printed.protocol else []
-    return entry.under(*wanted, entry.protocol, "last")
-
-
 def identity(entry: Measured) -> Identity:
     """What `entry` is, however it is scored."""
     return entry.algorithm, entry.variant, entry.task, entry.config_hash
 
 
-def _closeness(entry: Measured, cell: PaperCell) -> tuple[object, ...]:
+def _closeness(match: Match) -> tuple[object, ...]:
     """Order in which configurations may stand for a printed cell: larger is closer."""
+    entry, reasons = match.measured, match.reasons
     finished = entry.finished_at.timestamp() if entry.finished_at else 0.0
-    reasons = comparable(entry, cell)
     return (entry.n > 0, not reasons, -len(reasons), entry.budget, entry.episodes, entry.n, finished)

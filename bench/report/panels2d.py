@@ -13,8 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from bench.report.charts import TEXT_COLOUR, drawing_settings, inline_svg
 from bench.report.illustrations import Array, Clouds
-from bench.report.svg import TEXT_COLOUR, drawing_settings, inline_svg
 
 # Mid-tones only, so that both ends stand out on white and on black; red stays free for the policy.
 REWARD_COLOURS = LinearSegmentedColormap.from_list("reward", ["#6A55A3", "#2F86C6", "#3FB58B", "#A3C644"])

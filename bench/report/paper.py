@@ -19,6 +19,11 @@ from bench.yaml_lines import load_yaml, validated
 SpreadKind = Literal["std_over_seeds", "se_over_rollouts", "unknown", ""]
 PaperProtocol = Literal["last", "rat", "oms", ""]
 
+AGGREGATES = ("average", "sum")
+"""What the CSV files name as task for a printed aggregate of a domain."""
+SCORE = "d4rl_normalized_score"
+"""The metric of every number that is a score."""
+
 _SPREAD_KINDS = ("std_over_seeds", "se_over_rollouts", "unknown", "")
 _PROTOCOLS = ("last", "rat", "oms", "")
 _KEY_COLUMNS = ("metric", "domain", "task", "method")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.report.conditions import comparable
 from bench.report.judged_cells import verdict_on, with_verdict
 from bench.report.judgement import Judgement
+from bench.report.matching import Match
 from bench.report.measured import Measured
 from bench.report.paper import Erratum, PaperCell
 from bench.report.tables import Cell, Column, number_text
@@ -51,8 +51,7 @@ def _correction(erratum: Erratum) -> str:
 
 
 def measured_cell(
-    entry: Measured,
-    printed: PaperCell | None,
+    match: Match,
     digits: Digits = DEFAULT_DIGITS,
     judgement: Judgement | None = None,
 ) -> Cell:
@@ -60,6 +59,7 @@ def measured_cell(
 
     With a judgement the cell says what was judged of exactly this configuration against this number.
     """
+    entry, printed = match.measured, match.printed
     mean, deviation = entry.mean, entry.standard_deviation
     text = number_text(mean, digits.mean, "" if deviation is None else f"{deviation:.{digits.spread}f}")
     variant = () if entry.variant == DEFAULT_VARIANT else (f"variant {entry.variant}",)
@@ -73,7 +73,7 @@ def measured_cell(
         mean,
         deviation,
         entry.n,
-        not_comparable=tuple(comparable(entry, printed)),
+        not_comparable=match.reasons,
         footnotes=footnotes,
         detail=_detail(entry),
     )

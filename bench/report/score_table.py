@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.report.aggregates import AGGREGATES, measured_aggregate
+from bench.report.aggregates import measured_aggregate
 from bench.report.further import further_blocks, left_over
 from bench.report.judgement import Judgement
-from bench.report.matching import matched
+from bench.report.matching import Match, matched
 from bench.report.measured import Measured
 from bench.report.methods import column_of
-from bench.report.paper import PaperCell, PaperTable
+from bench.report.paper import AGGREGATES, PaperCell, PaperTable
 from bench.report.score_cells import (
     CONDITIONS,
     condition_cells,
@@ -82,7 +82,7 @@ class _DomainBlock:
     layout: ScoreLayout
     domain: str
     cells: Sequence[PaperCell]
-    chosen: Mapping[PaperCell, Measured]
+    chosen: Mapping[PaperCell, Match]
     """What stands in the paper's cells, scored as the cell is."""
     judgement: Judgement | None
 
@@ -139,9 +139,9 @@ class _DomainBlock:
             elif cell is None or cell not in self.chosen:
                 row.append(BLANK)
             else:
-                entry = self.chosen[cell]
-                shown.append(entry)
-                row.append(measured_cell(entry, cell, self.digits[column.method], self.judgement))
+                match = self.chosen[cell]
+                shown.append(match.measured)
+                row.append(measured_cell(match, self.digits[column.method], self.judgement))
         return Row((*emboldened(row, self.layout.bold), *condition_cells(shown)))
 
     def _aggregate_row(self, label: str, aggregate: str, columns: Sequence[Column]) -> Row:

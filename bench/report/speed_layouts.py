@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.report.speed_table import LATENCY, SECONDS_PER_1K, SpeedBlock, SpeedLayout, SpeedRow, as_stored
+from bench.report.measured import LATENCY, SECONDS_PER_1K
+from bench.report.speed_table import SpeedBlock, SpeedLayout, SpeedRow, as_stored
 
 _MEASURED = "Measured: median over single-seed measurements of bench speed with nothing else running"
 

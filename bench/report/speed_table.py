@@ -7,15 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import TimingRecord
-from bench.report.measured import Schedules
+from bench.report.measured import SECONDS_PER_1K, Schedules
 from bench.report.methods import algorithm_of
 from bench.report.paper import PaperCell, PaperTable
 from bench.report.score_cells import measured_header, printed_cell
 from bench.report.tables import BLANK, Block, Cell, Column, Row, Table, counted_table, finite, number_text
-
-SECONDS_PER_1K = "training_seconds_per_1k_iterations"
-LATENCY = "action_latency_median_seconds"
-"""Seconds for one action of one policy at batch 1."""
 
 
 def as_stored(value: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from bench.errors import BenchError, unknown_name
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
-from bench.report.own_numbers import own_numbers
+from bench.report.matching import own_numbers
 
 Verdict = CellVerdict | SuiteVerdict
 

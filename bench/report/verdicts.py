@@ -15,9 +15,8 @@ from datetime import UTC
 from bench.report.cell_verdicts import Tested, decided, examined
 from bench.report.judgement import CellVerdict, Judgement
 from bench.report.margins import Margins
-from bench.report.matching import matched
+from bench.report.matching import Printed, matched, own_numbers
 from bench.report.measured import Measured, ReportData
-from bench.report.own_numbers import Printed, own_numbers
 from bench.report.suite_verdicts import suite_verdicts
 
 
@@ -26,7 +25,7 @@ def judge(data: ReportData, margins: Margins, printed: Printed | None = None) ->
     printed = own_numbers() if printed is None else printed
     chosen = matched((cell for _, cell in printed.values()), data.measured)
     found = {
-        key: examined(key, table, cell, chosen[cell], data.final_episodes, margins)
+        key: examined(key, table, chosen[cell], data.final_episodes, margins)
         for key, (table, cell) in printed.items()
         if cell in chosen
     }
@@ -34,7 +33,7 @@ def judge(data: ReportData, margins: Margins, printed: Printed | None = None) ->
     verdicts = {entry.key: entry for entry in found.values() if isinstance(entry, CellVerdict)}
     verdicts |= {verdict.key: verdict for verdict in decided(tested)}
     cells = tuple(verdicts[key] for key in found)
-    judged = [chosen[printed[test.verdict.key][1]] for test in tested]
+    judged = [chosen[printed[test.verdict.key][1]].measured for test in tested]
     suites = suite_verdicts(data.suites, list(printed), cells, tested, margins)
     return Judgement(cells, suites, _statements(margins, judged))
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.durations import TrialDuration
+from bench.report.measured import TrialDuration
 from bench.report.methods import algorithm_of
 from bench.report.paper import PaperCell, PaperTable
 from bench.report.score_cells import DEFAULT_VARIANT, printed_cell

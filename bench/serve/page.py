@@ -9,9 +9,9 @@ from jinja2 import Template
 
 from bench.catalog import Catalog
 from bench.report.assembly import assembled
+from bench.report.loading import load_report_data
 from bench.report.margins import Margins
 from bench.report.renderers import html
-from bench.report.source import load_report_data
 from bench.resources import resource
 from bench.store.database import Store
 from bench.store.working import StackAtWork, stacks_at_work

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from functools import cache
 
-from bench.report.durations import TrialDuration
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.layouts import table_ids
-from bench.report.measured import Measured, ReportData, SeedScore
+from bench.report.measured import Measured, ReportData, SeedScore, TrialDuration
 from bench.report.methods import algorithm_of
 from bench.report.paper import load_paper_table, paper_tables
 from tests.report.builders import AWKWARD, measured, timing

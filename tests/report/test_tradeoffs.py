@@ -8,12 +8,16 @@ import pytest
 from scipy import stats
 
 from bench.catalog import load_catalog
-from bench.report.costs import action_milliseconds, training_hours
 from bench.report.figures import page_figures
 from bench.report.measured import Origin, ReportData, SeedScore
-from bench.report.printed_costs import load_cost_sources, printed_costs
 from bench.report.series import by_series
-from bench.report.tradeoffs import measured_points
+from bench.report.tradeoffs import (
+    action_milliseconds,
+    load_cost_sources,
+    measured_points,
+    printed_costs,
+    training_hours,
+)
 from tests.report.builders import measured, timing
 
 TASK = "hopper-medium-v2"

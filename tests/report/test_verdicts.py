@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from bench.report import own_numbers as module
+from bench.report import matching as module
+from bench.report.matching import own_numbers
 from bench.report.measured import ReportData
-from bench.report.own_numbers import own_numbers
 from bench.report.paper import Erratum, load_paper_table
 from bench.report.verdicts import judge
 from tests.report.builders import measured

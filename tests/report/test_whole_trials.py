@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from bench.records import DatasetRecord, TrialKey, TrialRecord
-from bench.report.durations import TrialDuration
 from bench.report.layouts import build_table
-from bench.report.measured import ReportData
-from bench.report.stored_durations import trial_durations
+from bench.report.loading import trial_durations
+from bench.report.measured import ReportData, TrialDuration
 from tests.report.filled import filled_data
 
 ONE = TrialDuration(

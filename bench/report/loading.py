@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 
 import pandas as pd
+from sqlalchemy import select
 
 from bench.catalog import Catalog
 from bench.errors import BenchError
 from bench.presets import Preset, PresetFiles, preset_of
-from bench.records import TimingRecord
-from bench.report.gathering import gather, tasks_of_suites
-from bench.report.measured import LearningCurve, ReportData, Schedules, TrainingSchedule
-from bench.report.origins import load_configurations, load_origins
-from bench.report.speed_table import LATENCY
-from bench.report.stored_durations import trial_durations
+from bench.records import FINISHED, TimingRecord
+from bench.report.measured import (
+    LATENCY,
+    Configuration,
+    LearningCurve,
+    Origin,
+    ReportData,
+    Schedules,
+    TrainingSchedule,
+    TrialDuration,
+    gather,
+    tasks_of_suites,
+)
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.frames import learning_curves, timings_frame
+from bench.store.models import Trial
 from bench.store.progress import datasets, failures
-from bench.store.queries import final_episodes, trials
+from bench.store.queries import StoredTrial, final_episodes, trials
 from bench.store.runs import runs
+from bench.store.views import PROVENANCE
 
 
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
@@ -111,3 +122,66 @@ def _curves(points: pd.DataFrame) -> dict[int, LearningCurve]:
         names[0]: LearningCurve(**dict(zip(trial[1:], names[1:], strict=True)), steps=steps, scores=scores)
         for names, steps, scores in gathered.itertuples(name=None)
     }
+
+
+# Origins and configurations
+
+
+def load_origins(store: Store) -> dict[int, Origin]:
+    """The circumstances of every trial, by its number."""
+    columns = [PROVENANCE.c[field.name] for field in fields(Origin)]
+    with store.connect() as connection:
+        return {row.trial_id: Origin(*row) for row in connection.execute(select(*columns))}
+
+
+def load_configurations(store: Store) -> dict[str, Configuration]:
+    """The configuration behind every hash; where seeds noted its sources differently, the latest."""
+    chosen = select(Trial.config_hash, Trial.config).order_by(Trial.id)
+    with store.connect() as connection:
+        return {row.config_hash: row.config for row in connection.execute(chosen)}
+
+
+# Whole trials that were trained alone
+
+
+ITERATIONS = "train_iterations"
+"""Hyper-parameter that counts the iterations of the evaluated phase."""
+
+
+def trial_durations(stored: Iterable[StoredTrial], timings: pd.DataFrame) -> list[TrialDuration]:
+    """Those of finished trials at full budget that were trained alone, in the order of `stored`.
+
+    Parameters
+    ----------
+    timings : the store's view of that name, whole.
+    """
+    alone = timings[
+        (timings["quantity"] == "evaluation_seconds")
+        & timings["trial_id"].notna()
+        & (timings["stack_size"] == 1)
+        & (timings["concurrent_stacks"] <= 1)
+    ]
+    # Where a trial was repeated, the row of its last attempt.
+    circumstances = {int(row["trial_id"]): row for row in alone.to_dict("records")}
+    return [
+        _duration(trial, circumstances[trial.trial_id])
+        for trial in stored
+        if trial.trial_id in circumstances and trial.state == FINISHED and not trial.record.reduced
+    ]
+
+
+def _duration(trial: StoredTrial, row: dict[str, object]) -> TrialDuration:
+    key = trial.record.key
+    iterations = trial.record.config.get("hyperparameters", {}).get(ITERATIONS)
+    return TrialDuration(
+        trial_id=trial.trial_id,
+        algorithm=key.algorithm,
+        variant=key.variant,
+        task=key.task,
+        seconds=(trial.training_seconds or 0.0) + (trial.evaluation_seconds or 0.0),
+        training_iterations=None if iterations is None else int(iterations),
+        device=str(row["device"]),
+        threads=int(str(row["threads"])),
+        runner=str(row["runner"]),
+        exclusive=bool(row["exclusive"]),
+    )

@@ -1,4 +1,4 @@
-"""Means and bands of learning curves, against numbers worked out by hand and SciPy's own interval."""
+"""Learning curves of several seeds as one mean with a band."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.mean_curves import mean_curves, newest
+from bench.report.curves import mean_curves, newest
 from bench.report.measured import LearningCurve, SeedScore
 from tests.report.builders import measured
 
