@@ -1,4 +1,7 @@
-"""What a machine is made of: processor, memory and GPUs. Imports no torch."""
+"""What a machine is made of, processor, memory and GPUs, and whether it is doing anything.
+
+torch is imported by what needs it alone: commands that only show results tell of the machine too.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,18 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
+if TYPE_CHECKING:
+    import torch
+
 _GIB = 2**30
+IDLE_BELOW = 0.1
+"""Share of the processors (and of any GPU) that may be busy on a machine that counts as idle."""
 
 
 def describe_hardware() -> dict[str, Any]:
@@ -68,6 +77,50 @@ def output_of(*command: str) -> bytes | None:
         return None
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     return done.stdout if done.returncode == 0 else None
+
+
+def device_name(device: torch.device | str) -> str:
+    """`cuda: NVIDIA H200`, `cpu: Intel(R) Xeon(R) Processor`."""
+    import torch
+
+    kind = torch.device(device).type
+    return f"{kind}: {torch.cuda.get_device_name(device) if kind == 'cuda' else cpu_model()}"
+
+
+def synchronise(device: torch.device | str) -> None:
+    """Wait until all work queued on the device is done; a CPU queues none."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def machine_is_idle(seconds: float = 1.0) -> bool:
+    """Watch processors and GPUs for `seconds`; False also where they cannot be watched."""
+    before = processor_ticks()
+    time.sleep(seconds)
+    after = processor_ticks()
+    if before is None or after is None:
+        return False
+    total = after[0] - before[0]
+    busy = (after[1] - before[1]) / total if total else 1.0
+    return busy < IDLE_BELOW and all(share < IDLE_BELOW for share in gpu_shares())
+
+
+def processor_ticks() -> tuple[int, int] | None:
+    """Ticks of all processors since the start, in all and busy (Linux)."""
+    statistics = Path("/proc/stat")
+    if not statistics.exists():
+        return None
+    ticks = [int(part) for part in statistics.read_text(encoding="utf-8").splitlines()[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks), sum(ticks) - idle
+
+
+def gpu_shares() -> list[float]:
+    """Share of the time that each NVIDIA GPU was busy, of those that tell."""
+    numbers = [line.removesuffix("%").strip() for line in _nvidia_smi("utilization.gpu")]
+    return [float(number) / 100 for number in numbers if number.replace(".", "").isdecimal()]
 
 
 def _nvidia_smi(quantity: str) -> list[str]:

@@ -1,9 +1,15 @@
-"""Text from files, stores and people made fit to be shown: nothing unseen acts, nothing runs on for ever."""
+"""Text from files, stores and people made fit to be shown: nothing unseen acts, nothing runs on for ever.
+
+So is CSV, which every command writes in the same way: no text of it is run by a spreadsheet.
+"""
 
 from __future__ import annotations
 
 import codecs
+import csv
 import re
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 
 LONGEST_LINE = 1000
 """Characters of one line of a message."""
@@ -25,6 +31,10 @@ _SPELLED = {
     "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'", "“": '"', "”": '"',
 }  # fmt: skip
 """Signs that we print, in letters that every output can hold."""
+
+_RUNS = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet takes for a formula."""
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*([eE][-+]?\d+)?( ± [\d.,]+)?")
 
 SPELLED_OUT = "bench-spelled-out"
 """Name of the error handler of codecs that `register_spelling` makes known."""
@@ -94,3 +104,24 @@ def _json_escape(found: re.Match[str]) -> str:
         return f"\\u{number:04x}"
     number -= 0x10000
     return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A header and one line per row, ended by a line feed.
+
+    Numbers stand as Python writes them, to the last digit; None is empty. A text that begins as a formula
+    does gets an apostrophe before it, which spreadsheets take for "this is text"; one that is a number
+    (`-0.8`, `-0.8 ± 0.1`) gets none.
+    """
+    lines: list[str] = []
+    # Python quotes just those line ends in a cell that end its lines; readers want both kinds quoted.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
+    writer.writerow(map(_harmless, columns))
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    return "".join(f"{line[:-2]}\n" for line in lines)
+
+
+def _harmless(cell: object) -> object:
+    if isinstance(cell, str) and cell.startswith(_RUNS) and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell

@@ -82,7 +82,7 @@ def test_data_files_are_in_the_wheel_and_tests_are_not(wheel):
 
 def test_the_wheel_has_the_fingerprint_of_the_checkout_it_was_built_from(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    script = "from bench.source_code import code_fingerprint; print(code_fingerprint())"
+    script = "from bench.provenance import code_fingerprint; print(code_fingerprint())"
     told = {
         root: run(sys.executable, "-c", script, cwd=root, env={"PYTHONPATH": str(root)})
         for root in (CHECKOUT, tmp_path)

@@ -21,7 +21,7 @@ from algorithms.base import Draw
 from algorithms.registry import configuration
 from bench.benchmarks.measuring import Comparison, Measure, compare, write_record
 from bench.catalog import Task, load_catalog
-from bench.device import synchronise
+from bench.hardware import synchronise
 from bench.presets import Preset, load_preset
 from bench.training.draws import DrawStream
 from bench.training.methods import method_for

@@ -16,8 +16,8 @@ from bench.cli.common import MOST_ROWS, StoreOption
 from bench.cli.output import print_exactly
 from bench.cli.tables import print_table
 from bench.cli.words import count, short
-from bench.csv_text import csv_text
 from bench.store.location import DEFAULT_STORE
+from bench.visible_text import csv_text
 
 if TYPE_CHECKING:
     from bench.store.asking import Answer

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from algorithms.base import Algorithm
-from bench.device import synchronise
+from bench.hardware import synchronise
 from bench.training.draws import DrawStream
 
 if TYPE_CHECKING:

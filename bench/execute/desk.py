@@ -26,7 +26,7 @@ from bench.execute.office import (
     Question,
     Refusal,
 )
-from bench.source_code import code_fingerprint
+from bench.provenance import code_fingerprint
 from bench.visible_text import shortened
 
 WAIT_SECONDS = 0.5

@@ -13,13 +13,12 @@ from safetensors.torch import save
 
 from algorithms.base import Algorithm
 from bench.data.reader import read_file
-from bench.device import device_name
 from bench.evaluation.illustration import illustrate
 from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
 from bench.execute.events import Outcome, Weights
 from bench.execute.plan import StackPlan
-from bench.hardware import peak_memory_bytes
+from bench.hardware import device_name, peak_memory_bytes
 from bench.records import FinishedRecord, TimingRecord, TrialRecord
 from bench.training.trainer import Trainer
 

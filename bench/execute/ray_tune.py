@@ -24,7 +24,7 @@ from bench.execute.desk import Desk, told_reason
 from bench.execute.office import Office, RayLink
 from bench.execute.queue import StackQueue
 from bench.execute.worker import run_plan
-from bench.source_code import code_fingerprint
+from bench.provenance import code_fingerprint
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial

@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 import torch
 
 from bench.catalog import Task
-from bench.device import device_name
 from bench.envs import simulator_for
-from bench.evaluation.idle import machine_is_idle
 from bench.evaluation.latency import action_latency, trajectory_seconds
-from bench.hardware import usable_cores
+from bench.hardware import device_name, machine_is_idle, usable_cores
 from bench.presets import load_preset
 from bench.records import TimingRecord
 from bench.training.methods import method_for

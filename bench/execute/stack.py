@@ -25,7 +25,7 @@ from bench.execute.events import Completed, Progress, Saved, Started, Stopped, W
 from bench.execute.link import Link
 from bench.execute.outcome import illustrated, outcome_of
 from bench.execute.plan import StackPlan
-from bench.machine import describe_execution
+from bench.provenance import describe_execution
 from bench.records import DIVERGED, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint

@@ -12,8 +12,8 @@ from bench.catalog import Task
 from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
 from bench.nightly.config import MOST_SEEDS, NightlyFile
+from bench.provenance import code_fingerprint
 from bench.records import FINISHED, CellKey, DatasetRecord
-from bench.source_code import code_fingerprint
 from bench.store.database import Store
 from bench.store.queries import codes_of, stored_scores
 

@@ -11,14 +11,12 @@ from typing import Any
 import torch
 
 from bench.catalog import Task
-from bench.device import device_name
-from bench.evaluation.idle import machine_is_idle
 from bench.execute.speed import TRAINING
-from bench.hardware import cpu_model, usable_cores
-from bench.machine import precision_settings
+from bench.hardware import cpu_model, device_name, machine_is_idle, usable_cores
 from bench.nightly.config import SpeedRates
 from bench.nightly.pace import Circumstances, Pace
 from bench.presets import load_preset
+from bench.provenance import precision_settings
 from bench.store.damage import restored
 from bench.training.runners import chosen_runner
 from bench.training.speed import time_training

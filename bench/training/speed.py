@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.catalog import Task
-from bench.device import synchronise
+from bench.hardware import synchronise
 from bench.presets import Preset
 from bench.training.batches import PackedDataset
 from bench.training.methods import method_for

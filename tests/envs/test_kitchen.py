@@ -105,7 +105,7 @@ def replay(demonstration, change=None, between=None, follow=True):
         without_noise(simulator, demonstration["init_qpos"], demonstration["init_qvel"])
         for number in range(len(actions) - 1):
             if follow:
-                simulator._states.observations[0] = observations[number]
+                simulator.states.observations[0] = observations[number]
             step = simulator.step(actions[[number]])
             if between:
                 between(simulator.model, simulator._data[0])
@@ -206,7 +206,7 @@ def test_joint_6_has_d4rls_range_not_its_own():
         downwards[0, 5] = -1
         for _ in range(30):
             simulator.step(downwards)
-            states = simulator._states
+            states = simulator.states
             assert simulator.rules.control(downwards, states)[0, 5] >= 0
         assert simulator.rules.control(downwards, states)[0, 5] == 0
         states.observations[0, 5] = 3.75
@@ -219,11 +219,11 @@ def test_the_controller_by_hand(precision):
     actions = generator.uniform(-1.5, 1.5, (50, 9)).astype(precision)
     with make_simulator("kitchen", "d4rl", 50) as simulator:
         simulator.reset(range(50))
-        observed = simulator._states.observations
+        observed = simulator.states.observations
         observed[:, :9] = generator.uniform(
             np.array(BOUNDS)[:, 0] - 0.2, np.array(BOUNDS)[:, 1] + 0.2, (50, 9)
         )
-        targets = simulator.rules.control(actions, simulator._states)
+        targets = simulator.rules.control(actions, simulator.states)
     clipped = 0
     for row in range(50):
         for joint, (low, high) in enumerate(BOUNDS):
@@ -334,7 +334,7 @@ def test_a_look_draws_nothing():
         simulator.reset([0, 1])
         before = simulator.step(np.zeros((2, 9))).observations
         np.testing.assert_array_equal(simulator.reset([2], [1])[0], before[0])
-        np.testing.assert_array_equal(simulator.rules.observe(simulator._states)[0], before[0])
+        np.testing.assert_array_equal(simulator.rules.observe(simulator.states)[0], before[0])
 
 
 def test_a_finished_environment_is_seen_unchanged():

@@ -7,7 +7,7 @@ import torch
 
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
-from bench.evaluation import idle, latency
+from bench.evaluation import latency
 
 CONFIG = DTQLConfig(
     hidden_width=16, diffusion_width=16, batch_size=8, candidates=4, pretrain_iterations=1, train_iterations=1
@@ -36,20 +36,3 @@ def test_measuring_leaves_the_stack_as_it_is():
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     latency.action_latency(method, calls=3, warm_up=1)
     assert all(torch.equal(before[name], tensor) for name, tensor in method.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("ticks", "shares", "expected"),
-    [
-        ([(1000, 500), (1200, 510)], [], True),
-        ([(1000, 500), (1200, 530)], [], False),
-        ([(1000, 500), (1200, 510)], [0.5], False),
-        ([(1000, 500), (1200, 510)], [0.0, 0.02], True),
-        ([None, None], [], False),
-    ],
-)
-def test_idle_is_below_a_tenth_of_processors_and_gpus(monkeypatch, ticks, shares, expected):
-    answers = iter(ticks)
-    monkeypatch.setattr(idle, "_processor_ticks", lambda: next(answers))
-    monkeypatch.setattr(idle, "_gpu_shares", lambda: shares)
-    assert idle.machine_is_idle(seconds=0) is expected

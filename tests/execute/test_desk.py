@@ -11,7 +11,7 @@ from bench.execute.desk import Desk
 from bench.execute.events import Stopped
 from bench.execute.office import PIECE_BYTES, Asked, PieceWanted, PlanWanted, Refusal
 from bench.execute.ray_tune import _Endings
-from bench.source_code import code_fingerprint
+from bench.provenance import code_fingerprint
 from bench.store.faults import PassingTroubleError
 from tests.execute.tiny import tiny_plan
 

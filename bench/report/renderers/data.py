@@ -7,9 +7,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.csv_text import csv_text
 from bench.report.tables import Block, Cell, Column, Row, Table
-from bench.visible_text import visible_json
+from bench.visible_text import csv_text, visible_json
 
 CSV_FIELDS = (
     "table", "block", "row", "column", "kind", "method", "value", "spread", "n", "text", "bold",
