@@ -1,37 +1,231 @@
-"""Methods by name."""
+"""Methods by name: what each declares of itself, found and read without importing any of them.
+
+A method is a class of `algorithms.base.Algorithm` and a preset file of its name. Those of this package are
+listed here; an installed distribution adds its own by an entry point `name = "package.module:Class"` in the
+group `bench.methods`. The preset file lies beside the class's module: `<name>.yaml` or `presets/<name>.yaml`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import distributions
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from algorithms.base import Algorithm, Dimensions
-from algorithms.bc import BC, BCConfig
-from algorithms.bdpo import BDPO, BDPOConfig
-from algorithms.bdpo_unimodal import BDPODirac, BDPOGaussian, DiracConfig, GaussianConfig
-from algorithms.dtql import DTQL, DTQLConfig
-from algorithms.dtql_kl import DTQLKL, DTQLKLConfig
-from algorithms.edp import EDPCRR, EDPIQL, EDPTD3
-from algorithms.edp_config import EDPCRRConfig, EDPIQLConfig, EDPTD3Config
-from algorithms.hyperparameters import Hyperparameters
-from algorithms.srpo import SRPO, SRPOConfig
-from algorithms.srpo_points import SRPOPoints, SRPOPointsConfig
+if TYPE_CHECKING:
+    import torch
 
-METHODS: dict[str, tuple[type[Algorithm], type[Hyperparameters]]] = {
-    "bc": (BC, BCConfig),
-    "bdpo": (BDPO, BDPOConfig),
-    "bdpo-dirac": (BDPODirac, DiracConfig),
-    "bdpo-gaussian": (BDPOGaussian, GaussianConfig),
-    "dtql": (DTQL, DTQLConfig),
-    "dtql-kl": (DTQLKL, DTQLKLConfig),
-    "edp-td3": (EDPTD3, EDPTD3Config),
-    "edp-crr": (EDPCRR, EDPCRRConfig),
-    "edp-iql": (EDPIQL, EDPIQLConfig),
-    "srpo": (SRPO, SRPOConfig),
-    "srpo-points": (SRPOPoints, SRPOPointsConfig),
+    from algorithms.base import Algorithm, Dimensions
+
+GROUP = "bench.methods"
+"""Entry points of distributions that bring methods."""
+
+OWN: Mapping[str, str] = {
+    "dtql": "algorithms.dtql:DTQL",
+    "dtql-kl": "algorithms.dtql_kl:DTQLKL",
+    "srpo": "algorithms.srpo:SRPO",
+    "srpo-points": "algorithms.srpo_points:SRPOPoints",
+    "edp-td3": "algorithms.edp:EDPTD3",
+    "edp-crr": "algorithms.edp:EDPCRR",
+    "edp-iql": "algorithms.edp:EDPIQL",
+    "bdpo": "algorithms.bdpo:BDPO",
+    "bdpo-gaussian": "algorithms.bdpo_unimodal:BDPOGaussian",
+    "bdpo-dirac": "algorithms.bdpo_unimodal:BDPODirac",
+    "bc": "algorithms.bc:BC",
 }
-"""Name -> method and its configuration."""
+"""Methods of this package, in the order in which figures and tables show them."""
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A paper's name for whichever of its methods it puts forward in a domain."""
+
+    name: str
+    methods: Mapping[str, str]
+    """By domain."""
+    elsewhere: str
+    """The method in every other domain."""
+    reason: str
+
+    @property
+    def meaning(self) -> str:
+        """`edp-td3 on locomotion and bandit, edp-iql elsewhere`."""
+        domains: dict[str, list[str]] = {}
+        for domain, method in self.methods.items():
+            domains.setdefault(method, []).append(domain)
+        parts = [f"{method} on {' and '.join(where)}" for method, where in domains.items()]
+        return f"{', '.join(parts)}, {self.elsewhere} elsewhere"
+
+    def __str__(self) -> str:
+        return f"{self.name} means {self.meaning}: {self.reason}."
+
+
+ALIASES: Mapping[str, Alias] = {
+    "edp": Alias(
+        "edp",
+        {"locomotion": "edp-td3", "bandit": "edp-td3"},
+        elsewhere="edp-iql",
+        reason="as in the paper's headline results",
+    )
+}
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:\s*([A-Za-z_]\w*)")
+_Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class MethodError(Exception):
+    """A method that cannot be used; the message is a sentence that names the distribution it came with."""
+
+    def __init__(self, sentence: str, name: str = "", preset: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.name = name
+        """The method's; empty where that is not known."""
+        self.preset = preset
+        """Its preset file, where the mistake is in there."""
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, Path | None]]:
+        # Errors travel between processes; the default would pass the sentence alone.
+        return type(self), (str(self), self.name, self.preset)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Look(_Strict):
+    """How figures draw a method."""
+
+    colour: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+    """Of a middle tone, so that it stands out on white and on black."""
+    line: Literal["solid", "dashed", "dash-dotted", "short-dashed", "long-dashed", "twice-dotted"]
+    marker: Literal["o", "s", "D", "d", "^", "v", "<", ">", "p", "h", "H", "*", "P", "X", "8"]
+    """Matplotlib's code; these can be hollow."""
+
+
+class Declaration(_Strict):
+    """What a method says of itself in the head of its preset file."""
+
+    title: str
+    """Its name in full."""
+    label: str = ""
+    """Its name in figures, as the papers print it; empty: as it is called here."""
+    group: str = ""
+    """The paper or family that it belongs to."""
+    look: Look | None = None
+    """None: one that follows from its name."""
+    printed: tuple[str, ...] = ()
+    """What papers call it in their tables, where that is more than its own name without its hyphens."""
+    ablations: Mapping[str, Mapping[str, bool | int | float | str]] = {}
+    """What papers call it with other hyper-parameters than the preset's, and with which."""
+    combined: tuple[str, ...] = ()
+    """Tables of its own paper whose numbers the table of all methods prints."""
+    further: str | None = None
+    """The paper's table below which its twins and further configurations stand; None: the table of all."""
+    configuration: str
+    """Class of its hyper-parameters, which its module defines or imports."""
+    step_counts: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Hyper-parameters that a budget scales."""
+    phases: Mapping[str, str]
+    """Its stages, in order, each with the hyper-parameter that counts its iterations."""
+    evaluated: str
+    """The phase in which evaluations fall."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Declaration:
+        if self.evaluated not in self.phases:
+            raise ValueError(f"evaluated names no phase: {self.evaluated}")
+        for phase, count in self.phases.items():
+            if count not in self.step_counts:
+                raise ValueError(f"the iterations of phase {phase} are none of step_counts: {count}")
+        return self
+
+
+class Method(Declaration):
+    """A method with what it declares of itself."""
+
+    name: str
+    implementation: str
+    """`package.module:Class`."""
+    preset: Path
+    """The file whose head is the declaration."""
+    distribution: str | None = None
+    """What it was installed with; None: it is one of this package's."""
+
+    @property
+    def shown(self) -> str:
+        """Its name in figures."""
+        return self.label or self.name
+
+    def load(self) -> tuple[type[Algorithm], type[Any]]:
+        """Its class and the class of its configuration; imports them.
+
+        Raises
+        ------
+        MethodError : there is no such class, or its module cannot be imported.
+        """
+        from algorithms.base import Algorithm
+
+        module, _, name = self.implementation.partition(":")
+        try:
+            imported = import_module(module)
+            implementation, configured = getattr(imported, name), getattr(imported, self.configuration)
+        except Exception as error:  # what a module raises when it is imported is up to its author
+            raise self._unusable(f"{type(error).__name__}: {error}") from error
+        if not (isinstance(implementation, type) and issubclass(implementation, Algorithm)):
+            raise self._unusable(f"{self.implementation} is no algorithms.base.Algorithm")
+        return implementation, configured
+
+    def hyperparameters(self) -> dict[str, str]:
+        """Unit and meaning of every hyper-parameter by name, in the order of the configuration.
+
+        Empty where there is no such class. Read from the source: importing a method would load torch.
+        """
+        return field_docs(self.implementation.partition(":")[0], self.configuration)
+
+    def _unusable(self, why: str) -> MethodError:
+        return MethodError(f"{_whose(self.name, self.distribution)} cannot be used: {why}.", self.name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is installed."""
+
+    methods: Mapping[str, Method]
+    problems: tuple[MethodError, ...]
+    """Of methods that are left out."""
+
+
+def methods() -> Mapping[str, Method]:
+    """Every method that can be used, by name: those of this package in their order, then others sorted."""
+    return installed().methods
+
+
+def method(name: str) -> Method:
+    """The method called `name`.
+
+    Raises
+    ------
+    KeyError : there is none.
+    MethodError : there is one, and it cannot be used.
+    """
+    found = installed()
+    if name not in found.methods:
+        for problem in found.problems:
+            if problem.name == name:
+                raise problem
+    return found.methods[name]
 
 
 def build(
@@ -46,20 +240,183 @@ def build(
     Raises
     ------
     KeyError : there is no such method.
+    MethodError : it cannot be used.
     TypeError : a hyper-parameter that the method does not have.
     ValueError : a value that a hyper-parameter cannot take.
     """
-    method, _ = METHODS[name]
-    return method(dimensions, configuration(name, hyperparameters), seeds, device)
+    implementation, configured = method(name).load()
+    return implementation(dimensions, configured(**hyperparameters), seeds, device)
 
 
-def configuration(name: str, hyperparameters: Mapping[str, object]) -> Hyperparameters:
+def configuration(name: str, hyperparameters: Mapping[str, object]) -> object:
     """A method's configuration, checked.
 
     Raises
     ------
     KeyError : there is no such method.
+    MethodError : it cannot be used.
     TypeError : a hyper-parameter that the method does not have.
     ValueError : a value that a hyper-parameter cannot take; the message names it.
     """
-    return METHODS[name][1](**hyperparameters)
+    return method(name).load()[1](**hyperparameters)
+
+
+@cache
+def installed() -> Found:
+    """What `methods` and `method` answer from; read once, for an installation stays while a process runs."""
+    entries: dict[str, list[_Entry]] = {}
+    found: dict[str, Method] = {}
+    problems: list[MethodError] = []
+    for entry in (*(_Entry(name, implementation, None) for name, implementation in OWN.items()), *_brought()):
+        if isinstance(entry, MethodError):
+            problems.append(entry)
+        else:
+            entries.setdefault(entry.name, []).append(entry)
+    for name, rivals in entries.items():
+        for entry in rivals:
+            try:
+                found[name] = _method(entry, rivals)
+            except MethodError as error:
+                problems.append(error)
+    return Found(found, tuple(problems))
+
+
+def field_docs(module: str, name: str) -> dict[str, str]:
+    """Docstring of every field of the dataclass `name` in `module`, by field name, those it inherits first.
+
+    A field's docstring is the string that stands right after it. Empty where module or class do not exist.
+    """
+    source = _source(module)
+    if source is None:
+        return {}
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id != name]
+            inherited = [field_docs(module, base) for base in bases]
+            return {key: doc for docs in (*inherited, _field_docs(node)) for key, doc in docs.items()}
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+                    return field_docs(
+                        resolve_name("." * node.level + (node.module or ""), package), alias.name
+                    )
+    return {}
+
+
+def _field_docs(config: ast.ClassDef) -> dict[str, str]:
+    docs: dict[str, str] = {}
+    for field, following in zip(config.body, [*config.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            text = ""
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                text = str(following.value.value)
+            docs[field.target.id] = " ".join(text.split())
+    return docs
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a method is said to be."""
+
+    name: str
+    implementation: str
+    distribution: str | None
+
+    def left_out(self, why: str, preset: Path | None = None) -> MethodError:
+        return MethodError(f"{_whose(self.name, self.distribution)} is left out: {why}.", self.name, preset)
+
+
+def _whose(name: str, distribution: str | None) -> str:
+    return f"method {name!r} of {distribution or 'this package'}"
+
+
+def _brought() -> Iterator[_Entry | MethodError]:
+    """Entry points of installed distributions, sorted by the method's name."""
+    seen: set[str] = set()
+    entries: list[_Entry] = []
+    for distribution in distributions():
+        # Others' files are looked at and not read further: mistakes in them are none of ours.
+        text = distribution.read_text("entry_points.txt") or ""
+        if GROUP not in text:
+            continue
+        name = f"{distribution.metadata['Name']} {distribution.version}"
+        # Of a distribution that is found twice the first is imported.
+        if distribution.metadata["Name"] in seen:
+            continue
+        seen.add(distribution.metadata["Name"])
+        parser = ConfigParser(delimiters="=", interpolation=None, strict=False)
+        parser.optionxform = str  # type: ignore[assignment,method-assign]  # as ConfigParser's documentation has it
+        try:
+            parser.read_string(text)
+        except ConfigParserError as error:
+            yield MethodError(f"the entry points of {name} cannot be read: {_one_line(error)}.")
+            continue
+        section = parser[GROUP] if parser.has_section(GROUP) else {}
+        entries += [_Entry(key, value, name) for key, value in section.items()]
+    yield from sorted(entries, key=lambda entry: (entry.name, entry.distribution or ""))
+
+
+def _method(entry: _Entry, rivals: Sequence[_Entry]) -> Method:
+    """The method at an entry; `rivals` are all entries of its name.
+
+    Raises
+    ------
+    MethodError : it cannot be used, or its name is another's.
+    """
+    if len(rivals) > 1 and entry.distribution is not None:
+        others = sorted({one.distribution or "this package" for one in rivals if one is not entry})
+        raise entry.left_out(f"{' and '.join(others)} has a method of this name")
+    if not _NAME.fullmatch(entry.name):
+        raise entry.left_out("a name is made of small letters, digits and single hyphens")
+    if entry.name in ALIASES:
+        raise entry.left_out("the name stands for several methods by domain")
+    reference = _CLASS.fullmatch(entry.implementation)
+    if reference is None:
+        raise entry.left_out(f"{entry.implementation!r} is not of the form package.module:Class")
+    module = reference[1]
+    source = _source(module)
+    if source is None:
+        raise entry.left_out(f"there is no module {module}")
+    name = f"{entry.name}.yaml"
+    places = (source.parent / name, source.parent / "presets" / name)
+    preset = next((path for path in places if path.is_file()), None)
+    if preset is None:
+        raise entry.left_out(f"there is no preset file {name} beside {source}, nor in presets/ there")
+    try:
+        with preset.open(encoding="utf-8") as file:
+            content = yaml.load(file, _Parser)
+        if not isinstance(content, dict):
+            raise entry.left_out(f"{preset.name}: it is no mapping", preset)
+        head = {key: content[key] for key in Declaration.model_fields if key in content}
+        facts = {"name": entry.name, "implementation": ":".join(reference.groups()), "preset": preset}
+        return Method.model_validate({**head, **facts, "distribution": entry.distribution})
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise entry.left_out(f"{preset.name}: {_one_line(error)}", preset) from error
+
+
+def _one_line(error: Exception) -> str:
+    """What an error says: of pydantic's the first mistake with its place."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(error).split())
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module, found without importing it or the packages that hold it."""
+    top, *inner = module.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not inner:
+        return Path(spec.origin) if spec.origin is not None else None
+    for location in spec.submodule_search_locations or ():
+        path = Path(location, *inner)
+        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from algorithms.registry import Declaration, Method, MethodError, method, methods
 from bench.catalog import GoalRule
 from bench.errors import BenchError, unknown_name
-from bench.field_docs import config_field_docs
 from bench.yaml_lines import KeyPath, LinedYaml, load_yaml, validated
 
 Value = bool | int | float | str
@@ -80,18 +78,13 @@ class TaskScope(Scope):
         return Scope(hyperparameters=settings)
 
 
-class PresetFile(TaskScope):
+class PresetFile(TaskScope, Declaration):
     """A whole file."""
 
-    algorithm: str
-    title: str
     extends: str | None = None
     """The method whose preset file holds where this one says nothing."""
     omit: tuple[str, ...] = ()
     """Hyper-parameters of the extended file that this method does not have."""
-    configuration: Annotated[str, Field(pattern=r"^\w+\.\w+$")] | None = None
-    """Module and class in `algorithms` that the hyper-parameters are fields of."""
-    step_counts: tuple[str, ...] = ()
     domains: dict[str, Scope] = {}
     variants: dict[str, TaskScope] = {}
 
@@ -100,6 +93,7 @@ class PresetFile(TaskScope):
 class Presets:
     """A method's presets as its file gives them, those of extended files included."""
 
+    algorithm: str
     file: PresetFile
     documents: tuple[LinedYaml, ...]
     """The method's own file, then the one that it extends, and so on."""
@@ -130,7 +124,7 @@ class Presets:
 
 def algorithms_with_presets() -> tuple[str, ...]:
     """Names of the methods that have a preset file, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+    return tuple(sorted(methods()))
 
 
 def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
@@ -141,11 +135,11 @@ def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
     BenchError : unknown algorithm, or a mistake in the file, named with its line.
     """
     known = algorithms_with_presets()
-    if algorithm not in known:
-        raise unknown_name("algorithm", algorithm, known, "bench list algorithms")
-    document = load_yaml(_folder() / f"{algorithm}.yaml")
+    chosen = _method(algorithm)
+    document = load_yaml(chosen.preset)
     own = validated(PresetFile, document)
-    file, documents = own, (document,)
+    file = own
+    documents: tuple[LinedYaml, ...] = (document,)
     if own.extends is not None:
         if own.extends not in known:
             raise document.error(("extends",), f"there is no preset file {own.extends}.yaml")
@@ -153,14 +147,30 @@ def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
             raise document.error(("extends",), f"{own.extends} extends {algorithm} itself")
         base = load_presets(own.extends, (algorithm, *extended_by))
         file, documents = _extended(base.file, own), (document, *base.documents)
-    if not file.step_counts or file.configuration is None:
-        raise document.error((), "needs step_counts and configuration")
-    module, _, name = file.configuration.partition(".")
-    docs = config_field_docs(f"algorithms.{module}", name)
+    docs = chosen.model_copy(update={"configuration": own.configuration}).hyperparameters()
     if not docs:
-        raise document.error(("configuration",), f"algorithms has no {file.configuration}")
-    _check_names(own, document, docs)
-    return Presets(file, documents, docs)
+        module = chosen.implementation.partition(":")[0]
+        raise document.error(("configuration",), f"{module} has no {own.configuration}")
+    _check_names(algorithm, own, document, docs)
+    return Presets(algorithm, file, documents, docs)
+
+
+def _method(name: str) -> Method:
+    """The method, for its preset file.
+
+    Raises
+    ------
+    BenchError : there is none, or it cannot be used; a mistake in its preset file is named with its line.
+    """
+    try:
+        return method(name)
+    except KeyError as error:
+        known = algorithms_with_presets()
+        raise unknown_name("algorithm", name, known, "bench list algorithms") from error
+    except MethodError as error:
+        if error.preset is not None:
+            validated(PresetFile, load_yaml(error.preset))
+        raise BenchError(str(error)) from error
 
 
 class PresetFiles(dict[str, Presets]):
@@ -170,15 +180,6 @@ class PresetFiles(dict[str, Presets]):
         """Read it; raises BenchError as `load_presets`."""
         self[algorithm] = load_presets(algorithm)
         return self[algorithm]
-
-
-def _folder() -> Path:
-    spec = find_spec("algorithms")
-    if spec is None or spec.origin is None:
-        raise BenchError(
-            "the package `algorithms` is missing from this installation of bench", "", "Install it again."
-        )
-    return Path(spec.origin).parent / "presets"
 
 
 def _extended(base: PresetFile, own: PresetFile) -> PresetFile:
@@ -203,11 +204,11 @@ def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return {**below, **both}
 
 
-def _check_names(file: PresetFile, document: LinedYaml, known: Mapping[str, str]) -> None:
+def _check_names(algorithm: str, file: PresetFile, document: LinedYaml, known: Mapping[str, str]) -> None:
     """Every name is a hyper-parameter of the method, and every value of a task has a source."""
     for where, name in _named(file):
         if name not in known:
-            wrong = unknown_name(f"hyper-parameter of {file.algorithm}", name, known, "")
+            wrong = unknown_name(f"hyper-parameter of {algorithm}", name, known, "")
             hint = wrong.do_this.partition("?")
             raise document.error(where, wrong.what, hint[0] + hint[1])
     for where, scope in (((), file), *((("variants", name), one) for name, one in file.variants.items())):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from algorithms.registry import ALIASES
 from bench.catalog import GoalRule, Task
 from bench.errors import BenchError, unknown_name
 from bench.preset_files import (
@@ -24,6 +25,7 @@ from bench.preset_files import (
 from bench.visible_text import quoted
 
 __all__ = [
+    "ALIASES",
     "RELEASED",
     "EvaluationSettings",
     "Preset",
@@ -32,8 +34,12 @@ __all__ = [
     "Setting",
     "Value",
     "algorithms_with_presets",
+    "explanations",
     "hyperparameter_docs",
     "load_preset",
+    "method_names",
+    "method_on",
+    "methods_on",
     "place_of",
     "preset_of",
     "scaled_count",
@@ -116,6 +122,27 @@ def scaled_count(count: int, budget: float) -> int:
     return max(min(1, count), math.ceil(count * Decimal(repr(float(budget)))))
 
 
+def method_on(name: str, domain: str) -> str:
+    """The method that `name` means in a domain; its own name unless it is an alias."""
+    alias = ALIASES.get(name)
+    return alias.methods.get(domain, alias.elsewhere) if alias else name
+
+
+def methods_on(names: Iterable[str], task: Task) -> tuple[str, ...]:
+    """The methods that `names` mean on a task, each once."""
+    return tuple(dict.fromkeys(method_on(name, task.domain) for name in names))
+
+
+def method_names() -> tuple[str, ...]:
+    """Every name that a method may be asked for by, sorted."""
+    return tuple(sorted({*algorithms_with_presets(), *ALIASES}))
+
+
+def explanations(names: Iterable[str]) -> list[str]:
+    """One line for each of `names` that is an alias."""
+    return [str(ALIASES[name]) for name in names if name in ALIASES]
+
+
 def title_of(algorithm: str) -> str:
     """The method's name in full."""
     return load_presets(algorithm).file.title
@@ -155,7 +182,7 @@ def load_preset(algorithm: str, task: Task, variant: str = RELEASED) -> Preset:
 def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
     """The preset for `task` in a file that is loaded; as `load_preset`."""
     file = presets.file
-    algorithm = file.algorithm
+    algorithm = presets.algorithm
     if variant != RELEASED and variant not in file.variants:
         listing = f"bench show {algorithm} {task.name}"
         raise unknown_name("variant", variant, (RELEASED, *file.variants), listing)
@@ -199,7 +226,7 @@ def _merged(presets: Presets, variant: str, task: Task, scopes: Iterable[Scope])
         sources={field: setting.source for field, setting in evaluation.items()},
     )
     return Preset(
-        algorithm=file.algorithm,
+        algorithm=presets.algorithm,
         variant=variant,
         task=preset_task,
         hyperparameters=hyperparameters,
@@ -236,7 +263,7 @@ def _no_preset(algorithm: str, task: Task, file: PresetFile) -> BenchError:
 def _no_value(presets: Presets, name: str, task: str) -> BenchError:
     having = [other for other, values in presets.file.tasks.items() if name in values]
     return BenchError(
-        f"{presets.file.algorithm} has no value of {name} for {task}",
+        f"{presets.algorithm} has no value of {name} for {task}",
         f"{presets.documents[0].path.name} gives none for this task, its domain or all tasks.",
         _tasks_with_it(having),
     )

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 
+from algorithms.registry import method
 from bench import preset_files
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.execute.grid import Request, plan_cells
 from bench.presets import load_preset, place_of
 
+FOLDER = method("dtql").preset.parent
 HOPPER = load_catalog().task("hopper-medium-v2")
 
 
@@ -18,8 +20,13 @@ HOPPER = load_catalog().task("hopper-medium-v2")
 def edited(tmp_path, monkeypatch):
     """Replaces one text in a copy of a preset file; returns the line (from 1) on which it stood."""
     folder = tmp_path / "presets"
-    shutil.copytree(preset_files._folder(), folder)
-    monkeypatch.setattr(preset_files, "_folder", lambda: folder)
+    shutil.copytree(FOLDER, folder)
+
+    def copied(name):
+        found = method(name)
+        return found.model_copy(update={"preset": folder / found.preset.name})
+
+    monkeypatch.setattr(preset_files, "method", copied)
 
     def edit(algorithm, old, new):
         path = folder / f"{algorithm}.yaml"
@@ -93,7 +100,7 @@ def test_a_task_of_another_version_names_the_one_that_has_values():
 def test_a_value_is_placed_where_it_holds():
     released = load_preset("dtql", HOPPER)
     paper = load_preset("dtql", HOPPER, "paper")
-    lines = (preset_files._folder() / "dtql.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (FOLDER / "dtql.yaml").read_text(encoding="utf-8").splitlines()
 
     def text(preset, name):
         return lines[int(place_of(preset, "locomotion", name).rpartition(" ")[2]) - 1]
@@ -109,8 +116,8 @@ def test_a_value_of_an_extended_file_is_placed_there():
 
 
 def test_a_file_that_extends_none_or_names_no_configuration_is_refused(edited):
-    line = edited("dtql", "configuration: dtql.DTQLConfig", "configuration: dtql.DTQLConfigg")
-    assert f"dtql.yaml line {line}: configuration: algorithms has no dtql.DTQLConfigg" in refused()
+    line = edited("dtql", "configuration: DTQLConfig", "configuration: DTQLConfigg")
+    assert f"dtql.yaml line {line}: configuration: algorithms.dtql has no DTQLConfigg" in refused()
     line = edited("dtql-kl", "extends: dtql", "extends: dtqll")
     assert f"dtql-kl.yaml line {line}: extends: there is no preset file dtqll.yaml" in refused("dtql-kl")
 

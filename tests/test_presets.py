@@ -12,7 +12,6 @@ from algorithms.networks import LayerNorm
 from algorithms.registry import build, configuration
 from bench.catalog import load_catalog
 from bench.errors import BenchError
-from bench.field_docs import config_field_docs
 from bench.presets import (
     algorithms_with_presets,
     hyperparameter_docs,
@@ -159,14 +158,6 @@ def test_every_algorithm_documents_every_hyper_parameter():
         for task in tasks_of(algorithm):
             names = load_preset(algorithm, CATALOG.task(task)).hyperparameters
             assert all(docs[name] for name in names)
-
-
-def test_field_docs_are_the_strings_after_the_fields():
-    docs = config_field_docs("algorithms.dtql", "DTQLConfig")
-    assert docs["batch_size"] == "transitions"
-    assert list(docs) == [field.name for field in dataclasses.fields(DTQLConfig)]
-    assert config_field_docs("algorithms.there_is_no_such_method", "Config") == {}
-    assert config_field_docs("algorithms.dtql", "NoSuchConfig") == {}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bench.catalog import Catalog
 from bench.evaluation.protocols import RUNNING_AVERAGE
-from bench.headlines import method_on
+from bench.presets import method_on
 from bench.records import hash_of
 from bench.report.judgement import Key, Outcome, SuiteVerdict
 from bench.report.margins import Margins

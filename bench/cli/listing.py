@@ -16,17 +16,19 @@ app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_h
 @app.command()
 def algorithms() -> None:
     """List the methods that can be trained, with their variants."""
-    from bench.headlines import HEADLINES
-    from bench.presets import algorithms_with_presets, tasks_of, title_of, variants_of
+    from algorithms.registry import installed
+    from bench.presets import ALIASES, algorithms_with_presets, tasks_of, title_of, variants_of
 
     rows = [
         (name, title_of(name), ", ".join(variants_of(name)), str(len(tasks_of(name))))
         for name in algorithms_with_presets()
     ]
-    rows += [(headline.name, headline.meaning, "", "") for headline in HEADLINES.values()]
+    rows += [(alias.name, alias.meaning, "", "") for alias in ALIASES.values()]
     print_table(
         ("algorithm", "name", "variants", "tasks with a preset"), rows, right=("tasks with a preset",)
     )
+    for problem in installed().problems:
+        typer.echo(f"\nNot listed: {problem}")
 
 
 @app.command()

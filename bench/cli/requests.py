@@ -71,7 +71,7 @@ def request_of(options: Options) -> tuple[Request, str]:
 def remarks(request: Request, cells: Sequence[Cell]) -> list[str]:
     """What a person should know of the grid before it starts: names that were resolved, cells left out."""
     from bench.execute.grid import left_out
-    from bench.headlines import explanations
+    from bench.presets import explanations
 
     lines = explanations(request.algorithms)
     without: dict[str, list[str]] = {}
@@ -101,7 +101,7 @@ def _tasks(suite: str | None, tasks: str | None) -> tuple[tuple[Task, ...], RunD
 
 
 def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:
-    from bench.headlines import method_names
+    from bench.presets import method_names
 
     if algos is None:
         if defaults.algorithms is None:

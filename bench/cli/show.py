@@ -23,8 +23,14 @@ def show(
 ) -> None:
     """Show every hyper-parameter of ALGORITHM on TASK: value per variant, unit, meaning and source."""
     from bench.catalog import load_catalog
-    from bench.headlines import explanations, method_on
-    from bench.presets import hyperparameter_docs, load_preset, title_of, variants_of
+    from bench.presets import (
+        explanations,
+        hyperparameter_docs,
+        load_preset,
+        method_on,
+        title_of,
+        variants_of,
+    )
 
     chosen = load_catalog().task(task)
     for line in explanations([algorithm]):

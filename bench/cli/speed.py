@@ -41,8 +41,7 @@ def speed(
     """
     from bench.catalog import load_catalog
     from bench.execute.speed import measure
-    from bench.headlines import explanations, methods_on
-    from bench.presets import load_preset
+    from bench.presets import explanations, load_preset, methods_on
     from bench.provenance import describe_run
     from bench.store.database import open_store
     from bench.store.writer import Writer

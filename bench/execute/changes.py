@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 
 from bench.catalog import Task, settings_error
 from bench.errors import BenchError, unknown_name
-from bench.headlines import method_names, method_on, methods_on
-from bench.presets import MOST_STEPS, Preset, PresetFiles, Setting, Value
+from bench.presets import (
+    MOST_STEPS,
+    Preset,
+    PresetFiles,
+    Setting,
+    Value,
+    method_names,
+    method_on,
+    methods_on,
+)
 from bench.visible_text import shortened
 
 

@@ -13,9 +13,8 @@ from bench.catalog import GoalRule, Physics, Task
 from bench.envs import physics_under
 from bench.errors import BenchError
 from bench.execute.changes import Change, changed, changes_for, check_changes, suite_changes, typed_changes
-from bench.headlines import methods_on
 from bench.preset_files import Presets
-from bench.presets import Preset, PresetFiles, Value, place_of, preset_of
+from bench.presets import Preset, PresetFiles, Value, methods_on, place_of, preset_of
 from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
 
 MOST_EVALUATIONS = 100_000
@@ -185,8 +184,7 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Mapping[str, 
     full = preset_of(presets, task, request.variant)
     preset = _with_goals(changed(full.scaled(request.budget), changes), request.goals, task)
     _check_values(preset, task, changes)
-    # The evaluated phase is the last; its length is the last step count that the preset file names.
-    trained = preset.step_counts[-1]
+    trained = presets.file.phases[presets.file.evaluated]
     iterations = int(preset.values[trained])
     steps = evaluation_steps(iterations, preset.evaluation.interval, request.evaluations)
     full_count = len(evaluation_steps(int(full.values[trained]), full.evaluation.interval))

@@ -13,8 +13,7 @@ from bench.catalog import Catalog, Physics, PositiveInt, load_catalog
 from bench.errors import BenchError, unknown_name
 from bench.evaluation.protocols import RUNNING_AVERAGE
 from bench.execute.grid import Cell, Request, plan_cells
-from bench.headlines import method_names
-from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs
+from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs, method_names
 from bench.resources import resource
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
@@ -125,7 +124,7 @@ class NightlyFile:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Methods of the canary, headlines resolved (`edp-td3`), in the order of the file."""
+        """Methods of the canary, aliases resolved (`edp-td3`), in the order of the file."""
         return tuple(dict.fromkeys(cell.algorithm for cell in self.cells))
 
     def requests(self, seeds: Sequence[int], catalog: Catalog | None = None) -> list[Request]:
@@ -210,7 +209,7 @@ def _check_settings(
 ) -> None:
     if method not in grid.algorithms:
         raise _unknown(document, place, "algorithm of this grid", method, grid.algorithms)
-    # A headline's methods differ by task; `plan_cells` looks at these.
+    # An alias's methods differ by task; `plan_cells` looks at these.
     known = hyperparameter_docs(method) if method in algorithms_with_presets() else values
     for name in values:
         if name not in known:

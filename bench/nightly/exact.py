@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from algorithms.registry import METHODS
+from algorithms import registry
 from bench.catalog import Task, load_catalog
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
@@ -99,7 +99,7 @@ def fingerprints(
     """
     catalog = load_catalog()
     losses, simulators = {}, {}
-    for training in short_trainings(METHODS if methods is None else methods, catalog):
+    for training in short_trainings(registry.methods() if methods is None else methods, catalog):
         on_step(training.name)
         losses[training.name] = record_losses(training)
     for environment, rules in RULES.items():

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from algorithms.registry import methods
 from bench.report.aggregates import measured_aggregate
 from bench.report.further import further_blocks, left_over
 from bench.report.judgement import Judgement
@@ -31,14 +32,11 @@ class Source:
     tables: tuple[str, ...]
 
 
-SOURCES = (
-    Source("DTQL", ("dtql-1", "dtql-6")),
-    Source("SRPO", ("srpo-1",)),
-    Source("EDP+TD3", ("edp-2",)),
-    Source("EDP+CRR", ("edp-2",)),
-    Source("EDP+IQL", ("edp-2",)),
-    Source("BDPO", ("bdpo-1",)),
-)
+def sources() -> tuple[Source, ...]:
+    """Of every method that declares such tables, in the order of the methods."""
+    return tuple(Source(method.shown, method.combined) for method in methods().values() if method.combined)
+
+
 _HEADINGS = {"locomotion": "Gym", "antmaze": "AntMaze", "adroit": "Adroit", "kitchen": "Kitchen"}
 _BOLD = Bold()
 _NOTES = (
@@ -65,7 +63,7 @@ def combined_table(
 
     Parameters
     ----------
-    papers : the tables that `SOURCES` names, by id.
+    papers : the tables that `sources` names, by id.
     elsewhere : algorithms whose twins and further configurations stand below their own main table.
     """
     cells = {
@@ -75,7 +73,7 @@ def combined_table(
             for cell in papers[table].rows
             if cell.method == source.method and cell.task not in AGGREGATES
         ]
-        for source in SOURCES
+        for source in sources()
     }
     chosen = matched((cell for own in cells.values() for cell in own), measured)
     groups: dict[str, list[str]] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from algorithms.registry import methods
 from bench.errors import BenchError, unknown_name
 from bench.report.averages_table import AveragesLayout, averages_table
-from bench.report.combined_table import COMBINED, SOURCES, combined_table
+from bench.report.combined_table import COMBINED, combined_table, sources
 from bench.report.judgement import Judgement
 from bench.report.measured import ReportData
 from bench.report.paper import load_paper_table, paper_tables
@@ -39,7 +40,6 @@ EDP_AVERAGES = AveragesLayout(
     bold=HIGHEST,
 )
 _ALL: tuple[Layout, ...] = (*SCORE_LAYOUTS, *SPEED_LAYOUTS, DTQL_WALL_TIME, EDP_AVERAGES)
-_FURTHER = {algorithm for layout in SCORE_LAYOUTS for algorithm in layout.further}
 LAYOUTS: dict[str, Layout] = {layout.id: layout for layout in _ALL}
 
 
@@ -75,16 +75,22 @@ def build_table(table_id: str, data: ReportData, judgement: Judgement | None = N
     return replace(table, statements=judgement.statements)
 
 
+def _further(table_id: str) -> tuple[str, ...]:
+    """Methods whose twins and further configurations stand below a table."""
+    return tuple(name for name, method in methods().items() if method.further == table_id)
+
+
 def _built(table_id: str, data: ReportData, judgement: Judgement | None) -> Table:
     if table_id == TABLE_2D:
         return table_2d(data.illustrations)
     if table_id == COMBINED:
-        ids = {table for source in SOURCES for table in source.tables}
+        ids = {table for source in sources() for table in source.tables}
         papers = {table: load_paper_table(table) for table in ids}
-        return combined_table(papers, data.measured, judgement, elsewhere=_FURTHER)
+        elsewhere = {name for name, method in methods().items() if method.further in LAYOUTS}
+        return combined_table(papers, data.measured, judgement, elsewhere=elsewhere)
     layout, paper = LAYOUTS[table_id], load_paper_table(table_id)
     if isinstance(layout, ScoreLayout):
-        return score_table(layout, paper, data.measured, judgement)
+        return score_table(replace(layout, further=_further(table_id)), paper, data.measured, judgement)
     if isinstance(layout, AveragesLayout):
         return averages_table(layout, paper, load_paper_table(layout.single_tasks), data.measured, judgement)
     if isinstance(layout, WallTimeLayout):

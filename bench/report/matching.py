@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench.records import CONTENT_FITS, MISMATCH, VERIFIED
 from bench.report.judgement import Key
 from bench.report.measured import Measured
-from bench.report.methods import ABLATIONS, algorithm_of
+from bench.report.methods import ablations, algorithm_of
 from bench.report.paper import AGGREGATES, SCORE, PaperCell, load_paper_table, paper_tables
 
 Printed = Mapping[Key, tuple[str, PaperCell]]
@@ -108,7 +108,7 @@ def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[
 
     Cells of which nothing was measured are left out. Closest: with a score rather than without, comparable
     rather than not, then by the number of reasons against it, budget, episodes, seeds and date. An ablation
-    takes only what was run with its changes (`ABLATIONS`), and what was so run stands for nothing else.
+    takes only what was run with its changes (`ablations`), and what was so run stands for nothing else.
     """
     by_place: dict[tuple[Kind, str], list[Measured]] = {}
     for entry in measured:
@@ -130,13 +130,13 @@ def match_of(entry: Measured, printed: PaperCell | None) -> Match:
 
 def kind_meant(printed: PaperCell) -> Kind:
     """Which of our methods, changed or not, may stand for the cell."""
-    return ABLATIONS.get(printed.method, (algorithm_of(printed.method, printed.domain), ()))
+    return ablations().get(printed.method, (algorithm_of(printed.method, printed.domain), ()))
 
 
 def kind_of(entry: Measured) -> Kind:
     """`entry`'s method, with its changes where they make it one of the papers' ablations."""
     changes = tuple(sorted(text for text in entry.reduced if " set to " in text))
-    return entry.algorithm, changes if (entry.algorithm, changes) in ABLATIONS.values() else ()
+    return entry.algorithm, changes if (entry.algorithm, changes) in ablations().values() else ()
 
 
 def identity(entry: Measured) -> Identity:

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from bench.headlines import method_on
+from algorithms.registry import methods
+from bench.presets import method_on
 from bench.report.paper import PaperCell
-
-_NAMES = {
-    "EDP+TD3": "edp-td3",
-    "EDP+CRR": "edp-crr",
-    "EDP+IQL": "edp-iql",
-    "DTQL with KL regulariser (DQL_KL)": "dtql-kl",
-    "DTQL (50-epoch pretrain)": "dtql",
-}
-"""Where the name does not follow from the printed one."""
-
-_FULL_SAMPLING = ("action_approximation set to False", "diffusion_steps set to 100", "sampler set to ddpm")
-ABLATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "DTQL (no pretrain)": ("dtql", ("pretrain_iterations set to 1",)),
-    "DQL (JAX)": ("edp-td3", _FULL_SAMPLING),
-    "DDPM (no action approximation, K=100)": ("edp-td3", _FULL_SAMPLING),
-    "action approximation, K=100": ("edp-td3", ("diffusion_steps set to 100",)),
-}
-"""Methods that are one of ours with other hyper-parameters (`bench run --set NAME=VALUE`), and with which."""
 
 _PROTOCOLS = {"rat": "RAT", "oms": "OMS", "last": "last"}
 
 
+def ablations() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Printed names of methods of ours with other hyper-parameters (`bench run --set NAME=VALUE`).
+
+    Each with the method's name here and what was changed, as a trial's `reduced` says it, sorted.
+    """
+    return {
+        printed: (name, tuple(sorted(f"{key} set to {value}" for key, value in changes.items())))
+        for name, method in methods().items()
+        for printed, changes in method.ablations.items()
+    }
+
+
 def algorithm_of(method: str, domain: str) -> str:
     """Name in this suite of a method as papers print it: `TD3+BC` -> `td3bc`."""
-    name = _NAMES.get(method) or re.sub(r"[^a-z0-9]", "", method.lower())
+    declared = (name for name, own in methods().items() if method in own.printed)
+    name = next(declared, None) or re.sub(r"[^a-z0-9]", "", method.lower())
     return method_on(name, domain)
 
 

@@ -41,7 +41,6 @@ SCORE_LAYOUTS = (
         headings=_DTQL,
         notes=(SCORES, _POOLED),
         bold=HIGHEST,
-        further=("dtql",),
     ),
     ScoreLayout(
         id="dtql-3",
@@ -55,7 +54,6 @@ SCORE_LAYOUTS = (
         own={"DTQL with KL regulariser (DQL_KL)": "DTQL (KL)", "DTQL": "DTQL"},
         headings=_DTQL,
         notes=(SCORES, NO_SPREAD),
-        further=("dtql-kl",),
     ),
     ScoreLayout(
         id="dtql-6",
@@ -73,7 +71,6 @@ SCORE_LAYOUTS = (
         },
         notes=(SCORES, _OVER_SEEDS),
         bold=_SRPO_BOLD,
-        further=("srpo",),
     ),
     ScoreLayout(
         id="edp-2",
@@ -81,7 +78,6 @@ SCORE_LAYOUTS = (
         headings=_EDP,
         notes=(SCORES, _RAT, NO_SPREAD),
         bold=HIGHEST,
-        further=("edp-td3", "edp-crr", "edp-iql"),
     ),
     ScoreLayout(
         id="edp-4",
@@ -143,6 +139,5 @@ SCORE_LAYOUTS = (
         },
         notes=(SCORES, _OVER_SEEDS),
         bold=_BDPO_BOLD,
-        further=("bdpo",),
     ),
 )

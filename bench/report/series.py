@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.report.measured import Measured
-from bench.report.styles import FURTHER_DASHES, FURTHER_MARKERS, STYLES, Style, style_of
+from bench.report.styles import FURTHER_DASHES, FURTHER_MARKERS, Style, style_of, styles
 
 PROTOCOL = "last"
 """Every method is scored alike where methods are held against each other, whatever its paper reports."""
@@ -65,7 +65,7 @@ def by_series(measured: Iterable[Measured], tasks: Sequence[str]) -> dict[Series
 
 def in_order(series: Iterable[Series]) -> list[Series]:
     """Full budgets first, then released before others; methods in the order of their styles."""
-    order = {name: place for place, name in enumerate(STYLES)}
+    order = {name: place for place, name in enumerate(styles())}
 
     def place(one: Series) -> tuple[object, ...]:
         released = one.variant == "released"

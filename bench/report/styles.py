@@ -5,12 +5,13 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from algorithms.registry import methods
+
 Dashes = tuple[float, ...]
 """Lengths of line and gap in line widths; empty: a solid line."""
 
 # After Okabe and Ito: told apart by colour-blind people. Mid-tones only, so that each stands out on white and
 # on black; in greyscale, where mid-tones are alike, dashes and markers tell methods apart.
-BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 BROWN, VIOLET, GREY, OLIVE = "#A6761D", "#7B5FB5", "#7A858F", "#7F8F1F"
 SOLID: Dashes = ()
 DASHED: Dashes = (5, 1.8)
@@ -32,25 +33,24 @@ class Style:
     """Matplotlib's code of a marker that can be hollow."""
 
 
-STYLES: dict[str, Style] = {
-    "dtql": Style("DTQL", BLUE, SOLID, "o"),
-    "dtql-kl": Style("DTQL (KL)", BLUE, LONG_DASHED, "p"),
-    "srpo": Style("SRPO", VERMILLION, DASHED, "s"),
-    "srpo-points": Style("SRPO (points)", VERMILLION, LONG_DASHED, "h"),
-    "edp-td3": Style("EDP+TD3", GREEN, DASH_DOTTED, "^"),
-    "edp-iql": Style("EDP+IQL", GREEN, TWICE_DOTTED, "v"),
-    "edp-crr": Style("EDP+CRR", GREEN, LONG_DASHED, ">"),
-    "bdpo": Style("BDPO", PURPLE, SHORT_DASHED, "D"),
-    "bdpo-gaussian": Style("BDPO (Gaussian)", PURPLE, LONG_DASHED, "d"),
-    "bdpo-dirac": Style("BDPO (Dirac)", PURPLE, TWICE_DOTTED, "*"),
+LINES: dict[str, Dashes] = {
+    "solid": SOLID,
+    "dashed": DASHED,
+    "dash-dotted": DASH_DOTTED,
+    "short-dashed": SHORT_DASHED,
+    "long-dashed": LONG_DASHED,
+    "twice-dotted": TWICE_DOTTED,
+}
+"""By the names that a method's declaration uses."""
+
+QUOTED: dict[str, Style] = {
     "dql": Style("DQL", BROWN, SOLID, "P"),
     "diffusionql": Style("Diffusion-QL", BROWN, SOLID, "P"),
     "idql": Style("IDQL", VIOLET, DASHED, "X"),
     "iql": Style("IQL", OLIVE, DASH_DOTTED, "<"),
     "td3bc": Style("TD3+BC", OLIVE, SHORT_DASHED, "8"),
-    "bc": Style("BC", GREY, SOLID, "H"),
 }
-"""By name in this suite."""
+"""Methods that the papers quote and that this suite does not train."""
 
 FURTHER_DASHES: tuple[Dashes, ...] = ((1, 1.2), (3.5, 1.2, 1, 1.2), (1, 2.4), (3.5, 1.2, 1, 1.2, 1, 1.2))
 """Of a method's second and later configuration on the same axes."""
@@ -61,10 +61,21 @@ _SPARE = tuple(
 )
 
 
+def styles() -> dict[str, Style]:
+    """Looks by name in this suite: of the methods that declare one, then of those that are only quoted."""
+    declared = {
+        name: Style(method.shown, method.look.colour, LINES[method.look.line], method.look.marker)
+        for name, method in methods().items()
+        if method.look is not None
+    }
+    return declared | QUOTED
+
+
 def style_of(algorithm: str) -> Style:
-    """The look of a method; one that is not listed gets a spare look that depends on its name alone."""
-    if algorithm in STYLES:
-        return STYLES[algorithm]
+    """The look of a method; one that declares none gets a spare look that depends on its name alone."""
+    if (known := styles().get(algorithm)) is not None:
+        return known
     number = zlib.crc32(algorithm.encode())
     colour, dashes = _SPARE[number % len(_SPARE)]
-    return Style(algorithm, colour, dashes, "ospd^v"[number % 6])
+    label = methods()[algorithm].shown if algorithm in methods() else algorithm
+    return Style(label, colour, dashes, "ospd^v"[number % 6])

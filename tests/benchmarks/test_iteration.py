@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from algorithms.registry import METHODS
+from algorithms.registry import methods
 from bench.benchmarks import iteration
 from bench.benchmarks.iteration import SUBJECTS, main
 from bench.catalog import load_catalog
@@ -41,7 +41,7 @@ def test_unknown_algorithms_are_refused(capsys):
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.title)
 def test_measures_the_phase_it_names(subject):
     """With its own length, after one iteration of every phase before it."""
-    assert subject.algorithm in METHODS
+    assert subject.algorithm in methods()
     preset = load_preset(subject.algorithm, TASK)
     short = iteration._shortened(preset, subject.count)
     trainer = iteration._trainer_in_phase(TASK, short, 1, "cpu", "eager")

@@ -9,8 +9,7 @@ from bench import preset_files
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells
-from bench.headlines import methods_on
-from bench.presets import load_preset
+from bench.presets import load_preset, methods_on
 from bench.records import DatasetRecord, hash_of
 from tests.execute.tiny import CHANGES, DATASET, TASK, tiny_cell
 

@@ -11,7 +11,7 @@ import torch
 import algorithms
 import bench.envs.physics
 from algorithms import bc, bdpo_losses, diffusion, edp_losses, losses, optim, selection, srpo
-from algorithms.registry import METHODS
+from algorithms.registry import methods
 from bench.catalog import load_catalog
 from bench.envs import RULES
 from bench.nightly import recordings
@@ -31,7 +31,7 @@ def shorter():
 def trainings():
     """The first short training of every method: float64, released."""
     catalog = load_catalog()
-    return {method: short_trainings([method], catalog)[0] for method in METHODS}
+    return {method: short_trainings([method], catalog)[0] for method in methods()}
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,9 @@ def test_unchanged_code_records_the_same_whatever_the_threads(trainings, before,
 
 
 def test_every_method_is_recorded_in_both_precisions_under_each_of_its_rules():
-    chosen = short_trainings(METHODS, load_catalog())
+    chosen = short_trainings(methods(), load_catalog())
     assert {(one.method, one.precision) for one in chosen} == {
-        (method, precision) for method in METHODS for precision in ("float64", "float32")
+        (method, precision) for method in methods() for precision in ("float64", "float32")
     }
     assert len({one.name for one in chosen}) == len(chosen)
     likelihoods = {one.preset.values["likelihood_weight"] == 0 for one in chosen if one.method == "dtql"}
@@ -209,7 +209,7 @@ def test_fingerprints_survive_json(before):
 def test_all_fingerprints_are_the_same_in_two_runs():
     parts = []
     first = fingerprints([], on_step=parts.append)
-    assert {name.split()[0] for name in first.losses} == set(METHODS)
+    assert {name.split()[0] for name in first.losses} == set(methods())
     assert len(parts) == len(first.losses) + len(first.simulators)
     assert len(first.simulators) == sum(len(rules.physics) for rules in RULES.values())
     assert differences(first, fingerprints([])) == []

@@ -10,7 +10,7 @@ import pytest
 from bench.report.charts import Section, save_chart
 from bench.report.figures import page_figures, paper_charts
 from bench.report.measured import LearningCurve, ReportData, SeedScore
-from bench.report.styles import STYLES, style_of
+from bench.report.styles import style_of, styles
 from tests.report.builders import AWKWARD, measured, toy_data
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,7 +29,10 @@ def figure_of(curves, *cells):
     return found
 
 
-def lines(svg, colour=STYLES["dtql"].colour):
+DTQL = style_of("dtql").colour
+
+
+def lines(svg, colour=DTQL):
     """Paths drawn in a colour within axes, as lists of (x, y)."""
     found = []
     for path in ElementTree.fromstring(svg).iter(f"{SVG}path"):
@@ -159,16 +162,16 @@ def test_sheets_of_papers_are_as_wide_as_the_text_with_fonts_as_text(format_, wi
 
 
 def test_every_method_has_one_look_that_no_other_has():
-    looks = {(style.colour, style.dashes, style.marker) for style in STYLES.values()}
+    looks = {(style.colour, style.dashes, style.marker) for style in styles().values()}
     # The same method under two papers' names.
-    assert len(looks) == len(STYLES) - 1
-    assert STYLES["dql"].colour == STYLES["diffusionql"].colour
+    assert len(looks) == len(styles()) - 1
+    assert styles()["dql"].colour == styles()["diffusionql"].colour
     assert style_of("a-new-method") == style_of("a-new-method")
     assert style_of("a-new-method").label == "a-new-method"
 
 
 def test_colours_stand_out_on_white_and_on_the_dark_page():
-    for style in STYLES.values():
+    for style in styles().values():
         light = _luminance(style.colour)
         assert 1.05 / (light + 0.05) >= 3
         assert (light + 0.05) / (_luminance("#14181c") + 0.05) >= 3
