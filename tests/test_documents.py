@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.store.asking import ask
 from bench.store.database import Store, open_store
+from bench.store.sql import run_query
 from bench.store.writer import Writer
 from tests.store import samples
 
@@ -56,7 +56,7 @@ def store(folder: Path) -> Store:
 
 
 def answers(store: Store, sql: str) -> list[dict[str, object]]:
-    answer = ask(store, sql)
+    answer = run_query(store, sql)
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
@@ -95,7 +95,7 @@ def test_all_queries_run_on_a_server_too(postgres_url: str) -> None:
     with open_store(postgres_url, read_only=True) as store:
         assert len(answers(store, ASKED[0])) == 1
         for sql in (*ASKED, *SQL):
-            ask(store, sql)
+            run_query(store, sql)
 
 
 def rows_of(section: str) -> dict[str, list[str]]:

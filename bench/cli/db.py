@@ -40,10 +40,10 @@ def info(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show the schema, the size, and the rows and columns of every table and view."""
-    from bench.store.contents import describe
     from bench.store.damage import damaged_cells
     from bench.store.database import open_store
     from bench.store.faults import explained
+    from bench.store.queries import describe
 
     with open_store(store, read_only=True) as opened:
         contents = describe(opened)

@@ -71,7 +71,7 @@ def _check(out: Path, what: str | None, *, weights: bool) -> None:
 
 
 def _export_frame(store: Store, out: Path, what: str) -> None:
-    from bench.store.parquet import export_parquet
+    from bench.store.export import export_parquet
 
     with shown_progress(f"Writing {out}", "rows") as show:
         rows = export_parquet(store, what, out, show)

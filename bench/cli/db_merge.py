@@ -29,8 +29,8 @@ def merge(
     Where two stores contradict each other, all contradictions are listed and nothing is written. Merging
     twice changes nothing; after an interruption the same command goes on.
     """
-    from bench.store.kept_files import MISSING
     from bench.store.merging import conflict_error, opened, survey
+    from bench.store.weight_files import MISSING
 
     with opened(others, into) as sources:
         with shown_progress("Comparing", "trials") as show:
@@ -104,7 +104,7 @@ def _show_conflicts(found: Survey) -> None:
 
 def _show_faults(faults: Mapping[str, str]) -> None:
     """Files of weights that could not be brought; those that are only missing are counted."""
-    from bench.store.kept_files import MISSING
+    from bench.store.weight_files import MISSING
 
     missing = [name for name, fault in faults.items() if fault == MISSING]
     if missing:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import StoreOption, TrialArgument
-from bench.cli.explained import facts_of, hyperparameters_of, settings_of, stretch_facts
+from bench.cli.explained import execution_facts, facts_of, hyperparameters_of, settings_of
 from bench.cli.output import print_json
 from bench.cli.tables import print_table
 from bench.cli.words import count, moment
@@ -68,16 +68,16 @@ def _show_settings(found: Explanation) -> None:
 
 
 def _show_work(found: Explanation) -> None:
-    if not found.stretches:
+    if not found.executions:
         hardware = ", ".join(f"{name} {value}" for name, value in found.run.hardware.items())
         typer.echo(f"\nWho worked on it was not noted; the command's machine: {hardware}.")
         return
-    typer.echo("\nWork:" if len(found.stretches) == 1 else f"\nWork, in {len(found.stretches)} stretches:")
-    earlier = (None, *found.stretches)
-    for number, (stretch, previous) in enumerate(zip(found.stretches, earlier, strict=False), start=1):
-        goes_on = found.at_work is not None and number == len(found.stretches)
+    typer.echo("\nWork:" if len(found.executions) == 1 else f"\nWork, in {len(found.executions)} stretches:")
+    earlier = (None, *found.executions)
+    for number, (stretch, previous) in enumerate(zip(found.executions, earlier, strict=False), start=1):
+        goes_on = found.at_work is not None and number == len(found.executions)
         typer.echo(f"{number}.")
-        _print_facts(stretch_facts(stretch, previous, goes_on=goes_on))
+        _print_facts(execution_facts(stretch, previous, goes_on=goes_on))
 
 
 def _show_evaluations(found: Explanation) -> None:

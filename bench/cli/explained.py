@@ -9,8 +9,7 @@ from bench.cli.words import count, duration, moment, size
 
 if TYPE_CHECKING:
     from bench.records import RunRecord, TrialRecord
-    from bench.store.explanation import Explanation, KeptFile
-    from bench.store.stretches import Stretch
+    from bench.store.explanation import Execution, Explanation, KeptFile
 
 Facts = Iterator[tuple[str, str]]
 
@@ -41,8 +40,8 @@ def facts_of(found: Explanation) -> Facts:
     if goals := record.config.get("evaluation", {}).get("goals"):
         yield "Goals", f"one {goals.replace('_', ' ')}"
     yield from _code(found.run)
-    if found.stretches:
-        yield "Files that ran", found.stretches[-1].record.code_sha256
+    if found.executions:
+        yield "Files that ran", found.executions[-1].record.code_sha256
     yield from _times(found)
     for file in found.files:
         yield from _file(file)
@@ -74,15 +73,15 @@ def settings_of(config: Mapping[str, object], prefix: str = "") -> Facts:
             yield f"{prefix}{name}", value_text(value)
 
 
-def stretch_facts(stretch: Stretch, previous: Stretch | None, *, goes_on: bool) -> Facts:
-    """When, where and with what a stretch of work was done; after the first, what had changed."""
-    from bench.store.stretches import changes
+def execution_facts(execution: Execution, previous: Execution | None, *, goes_on: bool) -> Facts:
+    """When, where and with what a execution of work was done; after the first, what had changed."""
+    from bench.store.explanation import changes
 
-    record = stretch.record
-    to = "" if stretch.to_iteration is None else f" to {stretch.to_iteration:,}"
-    outcome = stretch.outcome or ("goes on" if goes_on else "cut off")
-    yield "   when", _period(stretch)
-    yield "   what", f"iterations from {record.from_iteration:,}{to}, {outcome}; attempt {stretch.attempt}"
+    record = execution.record
+    to = "" if execution.to_iteration is None else f" to {execution.to_iteration:,}"
+    outcome = execution.outcome or ("goes on" if goes_on else "cut off")
+    yield "   when", _period(execution)
+    yield "   what", f"iterations from {record.from_iteration:,}{to}, {outcome}; attempt {execution.attempt}"
     yield "   where", f"{record.hostname}, {record.device}, {count(record.threads, 'thread')}"
     seeds = ", ".join(str(seed) for seed in record.stack)
     yield "   how", f"runner {record.runner}, seeds side by side: {seeds}"
@@ -91,7 +90,7 @@ def stretch_facts(stretch: Stretch, previous: Stretch | None, *, goes_on: bool) 
         yield "   precision", _listed(record.precision)
         yield "   packages", _listed(record.packages)
         return
-    changed = list(changes(previous, stretch)) or ["nothing else since the stretch before"]
+    changed = list(changes(previous, execution)) or ["nothing else since the execution before"]
     yield "   CHANGED", changed[0]
     yield from (("", text) for text in changed[1:])
 
@@ -133,8 +132,8 @@ def _state(found: Explanation) -> str:
 
 
 def _simulator(found: Explanation) -> str:
-    if found.stretches:
-        return found.stretches[-1].record.simulator
+    if found.executions:
+        return found.executions[-1].record.simulator
     return f"mujoco {found.run.packages.get('mujoco', 'of unknown version')}"
 
 
@@ -177,11 +176,11 @@ def _file(file: KeptFile) -> Facts:
     yield "", record.sha256
 
 
-def _period(stretch: Stretch) -> str:
-    begun = stretch.record.started_at
-    if stretch.ended_at is None:
+def _period(execution: Execution) -> str:
+    begun = execution.record.started_at
+    if execution.ended_at is None:
         return f"from {moment(begun)}"
-    return f"{moment(begun)}, for {duration((stretch.ended_at - begun).total_seconds())}"
+    return f"{moment(begun)}, for {duration((execution.ended_at - begun).total_seconds())}"
 
 
 def _listed(values: Mapping[str, object]) -> str:

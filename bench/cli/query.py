@@ -20,7 +20,7 @@ from bench.store.location import DEFAULT_STORE
 from bench.visible_text import csv_text
 
 if TYPE_CHECKING:
-    from bench.store.asking import Answer
+    from bench.store.sql import Answer
 
 WIDEST = 64
 """Characters of a cell in a table: holds a hash; configurations and commands are cut."""
@@ -48,11 +48,11 @@ def query(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run SQL that reads, on the views `scores`, `timings` and `provenance` or on any table."""
-    from bench.store.asking import ask
     from bench.store.database import open_store
+    from bench.store.sql import run_query
 
     with open_store(store, read_only=True) as opened:
-        answer = ask(opened, sql, limit)
+        answer = run_query(opened, sql, limit)
     if format is OutputFormat.csv:
         print_exactly(csv_text(answer.columns, answer.rows))
     else:

@@ -79,11 +79,11 @@ def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -
     from bench.serve.app import App
     from bench.serve.live import LivePage
     from bench.serve.page import page_of, strip, working_lines
-    from bench.store.stand import stand_of
+    from bench.store.queries import change_token
 
     catalog = load_catalog()
     typer.echo(f"Making the page from {store.location} ...")
-    page = LivePage(lambda: stand_of(store), lambda: page_of(store, catalog, margins), strip)
+    page = LivePage(lambda: change_token(store), lambda: page_of(store, catalog, margins), strip)
     app = App(page, lambda: working_lines(store), None if public else _LOCAL)
     try:
         # One address: a name such as localhost may stand for several.

@@ -17,9 +17,8 @@ from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from bench.records import CellKey, DatasetRecord, TrialKey
-    from bench.store.progress import Cell, StoredFailure
-    from bench.store.time_left import TimeLeft
-    from bench.store.working import StackAtWork
+    from bench.store.queries import StoredFailure
+    from bench.store.status import CellCounts, RunningStack, TimeLeft
 
 _COUNTS = ("finished", "running", "cut off", "planned", "failed")
 _METRICS_LENGTH = 72
@@ -37,10 +36,10 @@ class StatusFormat(StrEnum):
 class Status:
     """All that is told."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[CellCounts]
     datasets: Sequence[DatasetRecord]
     """That they are on."""
-    at_work: Sequence[StackAtWork]
+    at_work: Sequence[RunningStack]
     left: TimeLeft
     failures: Sequence[StoredFailure]
     """Of trials that stand as failed."""
@@ -77,12 +76,11 @@ def status(
 
 def _status(store: str) -> Status:
     from bench.store.database import open_store
-    from bench.store.progress import cells, commands_left, datasets, failures
-    from bench.store.time_left import time_left
-    from bench.store.working import stacks_at_work
+    from bench.store.queries import datasets, failures
+    from bench.store.status import cells, commands_left, running_stacks, time_left
 
     with open_store(store, read_only=True) as opened:
-        at_work = stacks_at_work(opened)
+        at_work = running_stacks(opened)
         return Status(
             cells(opened, at_work),
             datasets(opened),
@@ -93,7 +91,7 @@ def _status(store: str) -> Status:
         )
 
 
-def _show_cells(cells: Sequence[Cell]) -> None:
+def _show_cells(cells: Sequence[CellCounts]) -> None:
     """Conditions that all cells share are said once, counts that are all zero not at all."""
     texts = [_texts(cell) for cell in cells]
     differing = [name for name in _CONDITIONS if len({text[name] for text in texts}) > 1]
@@ -109,14 +107,14 @@ def _show_cells(cells: Sequence[Cell]) -> None:
     print_table((*names, *numbers), rows, right=("budget", *numbers))
 
 
-def _texts(cell: Cell) -> dict[str, str]:
+def _texts(cell: CellCounts) -> dict[str, str]:
     """What is shown of a cell, by column."""
     names = {"task": cell.task, "algorithm": cell.algorithm, "config": cell.config_hash[:8]}
     conditions = {"variant": cell.variant, "physics": cell.physics, "budget": f"{cell.budget:g}"}
     return names | conditions | {name: str(_number(cell, name) or "") for name in _COUNTS}
 
 
-def _number(cell: Cell, name: str) -> int:
+def _number(cell: CellCounts, name: str) -> int:
     return getattr(cell, name.replace(" ", "_"))
 
 
@@ -128,14 +126,14 @@ def _show_datasets(datasets: Sequence[DatasetRecord]) -> None:
         print_lines(remark.lines)
 
 
-def _show_at_work(stacks: Sequence[StackAtWork]) -> None:
+def _show_at_work(stacks: Sequence[RunningStack]) -> None:
     from bench.cli.watching import place
 
     if stacks:
         typer.echo(f"\nAt work ({count(len(stacks), 'stack')}):")
     for stack in stacks:
         seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {', '.join(str(seed) for seed in stack.seeds)}"
-        doing = "starting" if stack.stand is None else place(stack.stand)
+        doing = "starting" if stack.progress is None else place(stack.progress)
         where = stack.hostname if stack.device is None else f"{stack.hostname}, {stack.device}"
         typer.echo(f"  {_named(stack.cell)} {seeds}: {doing}")
         typer.echo(f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago")

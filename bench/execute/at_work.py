@@ -33,9 +33,9 @@ from bench.records import (
     WeightsRecord,
 )
 from bench.store.claims import ClaimLostError
-from bench.store.kept_files import kept_name, require_no_links
-from bench.store.patience import patiently
 from bench.store.recording import ConflictError
+from bench.store.retry import retry_while_unavailable
+from bench.store.weight_files import require_no_links, weights_name
 from bench.store.writer import Writer
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 
@@ -139,7 +139,7 @@ class StackAtWork:
             self.receive(failure)
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
-        return patiently(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)
+        return retry_while_unavailable(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)
 
     def _deal_with(self, event: Event) -> Event | None:
         """Store what the event holds; return what is to be shown of it."""
@@ -214,7 +214,7 @@ class StackAtWork:
         stem = f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:12]}-seed-{key.seed}"
         digest = hashlib.sha256(content).hexdigest()
         # Named by content too: another attempt's weights must not replace these under their row.
-        name = kept_name(f"{stem}-{role}-{digest[:8]}")
+        name = weights_name(f"{stem}-{role}-{digest[:8]}")
         require_no_links(self._folder)
         with written_whole(self._folder / name) as temporary:
             temporary.write_bytes(content)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from bench.execute.queue import StackQueue
 from bench.store.claims import HEARTBEAT_SECONDS, ClaimLostError
-from bench.store.faults import PassingTroubleError
+from bench.store.faults import StoreUnavailableError
 from bench.store.writer import Writer
 
 
@@ -42,7 +42,7 @@ def _beat(queue: StackQueue, writer: Writer) -> None:
     stands = {key: stack.stand for stack in stacks for key in list(stack.open)}
     try:
         lost = writer.heartbeat(stands)
-    except PassingTroubleError:
+    except StoreUnavailableError:
         # Whoever stores a result meets the same trouble and tells a person; the next beat may get through.
         return
     for stack in stacks:

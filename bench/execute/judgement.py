@@ -16,8 +16,8 @@ from bench.evaluation.rollout import roll_out
 from bench.execute.outcome import FINAL
 from bench.records import EvaluationRecord, TrialRecord
 from bench.store.database import Store
-from bench.store.kept_files import read_kept
-from bench.store.queries import find_trial, next_judgement, weights_of
+from bench.store.queries import find_trial, next_reevaluation, weights_of
+from bench.store.weight_files import read_verified
 from bench.training.methods import method_for
 
 
@@ -39,7 +39,7 @@ def judge(
     algorithm = method_for(task, record.key.algorithm, record.config["hyperparameters"], seeds)
     _require_fitting(weights, algorithm, trial_id)
     algorithm.load_policy_state(0, weights)
-    number = next_judgement(store, trial_id)
+    number = next_reevaluation(store, trial_id)
     chosen = physics_under(task, physics) if physics else record.physics
     count = episodes or record.episodes
     with simulator_for(task, chosen, count, threads) as simulator:
@@ -71,7 +71,7 @@ def _verified_weights(store: Store, trial_id: int) -> dict[str, torch.Tensor]:
         )
     path = store.folder / record.path
     # What is loaded are the bytes that were hashed, not the file that lies there a moment later.
-    content, fault = read_kept(store.folder, record)
+    content, fault = read_verified(store.folder, record)
     if fault:
         raise BenchError(f"{path} {fault}", f"It holds the weights of trial {trial_id}.", "Put it back.")
     try:

@@ -12,7 +12,7 @@ from bench.execute.events import Ended, Notice
 from bench.execute.plan import StackPlan
 from bench.records import CellKey
 from bench.store.claims import ClaimedStack, ClaimLostError, Nothing
-from bench.store.patience import patiently
+from bench.store.retry import retry_while_unavailable
 from bench.store.writer import Writer
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -142,4 +142,4 @@ class StackQueue:
             self._watcher.watch(Notice("Other drivers work on all that is left; waiting for them."))
 
     def _patiently(self, action: Callable[[], object]) -> object:
-        return patiently(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)
+        return retry_while_unavailable(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)

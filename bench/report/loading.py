@@ -27,11 +27,17 @@ from bench.report.measured import (
 )
 from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
-from bench.store.frames import learning_curves, timings_frame
 from bench.store.models import Trial
-from bench.store.progress import datasets, failures
-from bench.store.queries import StoredTrial, final_episodes, trials
-from bench.store.runs import runs
+from bench.store.queries import (
+    StoredTrial,
+    datasets,
+    failures,
+    final_episodes,
+    learning_curves,
+    runs,
+    timings_frame,
+    trials,
+)
 from bench.store.views import PROVENANCE
 
 

@@ -14,8 +14,8 @@ from bench.catalog import Catalog
 from bench.records import FINISHED
 from bench.report.illustrations import Clouds, Illustration, Illustrations
 from bench.store.database import Store
-from bench.store.kept_files import read_kept
 from bench.store.queries import StoredTrial, evaluations, trials, weights_by_role
+from bench.store.weight_files import read_verified
 
 DOMAIN = "bandit"
 """Domain of the tasks that are 2D problems."""
@@ -49,7 +49,7 @@ def load_illustrations(store: Store, catalog: Catalog) -> Illustrations:
         record = records.get(trial.trial_id)
         if record is None:
             continue
-        content, fault = read_kept(store.folder, record)
+        content, fault = read_verified(store.folder, record)
         try:
             clouds = None if fault else read_clouds(content)
         except (SafetensorError, ValueError) as error:

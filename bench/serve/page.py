@@ -14,7 +14,7 @@ from bench.report.margins import Margins
 from bench.report.renderers import html
 from bench.resources import resource
 from bench.store.database import Store
-from bench.store.working import StackAtWork, stacks_at_work
+from bench.store.status import RunningStack, running_stacks
 
 
 def page_of(store: Store, catalog: Catalog, margins: Margins) -> str:
@@ -32,13 +32,13 @@ def strip(version: str) -> str:
 
 def working_lines(store: Store) -> list[str]:
     """`dtql on hopper-medium-v2, seeds 0 1: training 34 %`, one per stack."""
-    return [_line(stack) for stack in stacks_at_work(store)]
+    return [_line(stack) for stack in running_stacks(store)]
 
 
-def _line(stack: StackAtWork) -> str:
+def _line(stack: RunningStack) -> str:
     seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {' '.join(map(str, stack.seeds))}"
     beginning = f"{stack.cell.algorithm} on {stack.cell.task}, {seeds}"
-    if stack.stand is None or not stack.stand.iterations_total:
+    if stack.progress is None or not stack.progress.iterations_total:
         return f"{beginning}: starting"
-    share = stack.stand.iterations_done / stack.stand.iterations_total
-    return f"{beginning}: {stack.stand.activity} {share:.0%}"
+    share = stack.progress.iterations_done / stack.progress.iterations_total
+    return f"{beginning}: {stack.progress.activity} {share:.0%}"

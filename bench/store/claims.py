@@ -88,19 +88,19 @@ def claim_next(
 
 
 def heartbeat(
-    connection: Connection, run_id: str, stands: Mapping[TrialKey, StackProgress | None]
+    connection: Connection, run_id: str, progress: Mapping[TrialKey, StackProgress | None]
 ) -> frozenset[TrialKey]:
     """Keep the run's claims on trials alive and note how far their stacks are; return those it has lost.
 
     A claim on any other trial, which the run made without getting to know of it, expires.
     """
-    rows = _holders(connection, stands)
+    rows = _holders(connection, progress)
     held = {key: row.id for key, row in rows.items() if row.claimed_by == run_id}
     now = database_now(connection)
     connection.execute(update(Claim).where(Claim.trial_id.in_(held.values())).values(heartbeat_at=now))
     for key, trial_id in held.items():
-        if (stand := stands[key]) is not None:
-            connection.execute(update(Claim).where(Claim.trial_id == trial_id).values(vars(stand)))
+        if (reached := progress[key]) is not None:
+            connection.execute(update(Claim).where(Claim.trial_id == trial_id).values(vars(reached)))
     return frozenset(key for key, row in rows.items() if _is_lost(row, run_id))
 
 

@@ -1,25 +1,39 @@
-"""Opening a store: SQLite by default, PostgreSQL for several machines."""
+"""Opening a store (SQLite by default, PostgreSQL for several machines), and bringing it up to date."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine, inspect, select
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, Table, column, inspect, select, table
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import ObjectKind
+from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
-from bench.store import postgresql, schema, sqlite
+from bench.store import postgresql, sqlite
 from bench.store.claims import database_now, seems_held
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
-from bench.store.models import Claim
+from bench.store.models import Base, Claim, Episode
 from bench.store.process_lock import WAIT_SECONDS, LockHeldError, upgrading
+from bench.store.views import VIEWS
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+_OURS = {"runs", "datasets", "trials", "evaluations", "episodes"}
+_VERSION = table("alembic_version", column("version_num"))
 _LOOK_SECONDS = 0.05
+
+
+class EmptyStoreError(BenchError):
+    """There is a database, but no store has been made in it yet."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ def open_store(
             if create and _revision_of(location, engine) is None:
                 _make(location, engine)
             with engine.connect() as connection:
-                schema.require_current(connection, str(location))
+                require_current(connection, str(location))
             if location.path is not None and not read_only:
                 sqlite.allow_readers_while_writing(engine)
     except BenchError:
@@ -94,7 +108,7 @@ def opened_if_made(url_or_path: str | Path) -> Iterator[Store | None]:
     """
     try:
         store = open_store(url_or_path, read_only=True)
-    except (sqlite.MissingStoreError, schema.EmptyStoreError):
+    except (sqlite.MissingStoreError, EmptyStoreError):
         store = None
     try:
         yield store
@@ -118,7 +132,7 @@ def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, 
     try:
         with explained(str(location)):
             # Looked at first, because the lock leaves a file behind.
-            schema.require_upgradable(_revision_of(location, engine), str(location))
+            require_upgradable(_revision_of(location, engine), str(location))
             with upgrading(location):
                 return _upgrade(location, engine)
     finally:
@@ -138,14 +152,14 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 def _engine(location: Location, *, create: bool, read_only: bool) -> Engine:
     if location.path is not None:
         engine = sqlite.engine_for(location.path, create=create, read_only=read_only)
-        schema.refuse_foreign(sqlite.tables_without_log(location.path), str(location))
+        refuse_foreign(sqlite.tables_without_log(location.path), str(location))
         return engine
     return postgresql.engine_for(location, read_only=read_only)
 
 
 def _revision_of(location: Location, engine: Engine) -> str | None:
     with engine.connect() as connection:
-        return schema.revision_of(connection, str(location))
+        return revision_of(connection, str(location))
 
 
 def _make(location: Location, engine: Engine) -> None:
@@ -166,10 +180,10 @@ def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:
     with transaction(engine) as connection:
         if location.path is None:
             _refuse_while_worked_on(connection, location)
-        before = schema.revision_of(connection, str(location))
-        schema.refuse_newer(before, str(location))
-        schema.upgrade(connection, str(location))
-    return before, schema.head_revision()
+        before = revision_of(connection, str(location))
+        refuse_newer(before, str(location))
+        upgrade(connection, str(location))
+    return before, head_revision()
 
 
 def _refuse_while_worked_on(connection: Connection, location: Location) -> None:
@@ -182,3 +196,175 @@ def _refuse_while_worked_on(connection: Connection, location: Location) -> None:
     if run_id is not None:
         advice = "Wait until it has ended (`bench status`), then give the same command again."
         raise BenchError(f"store {location} is being written by run {run_id}", "", advice)
+
+
+def revision_of(connection: Connection, place: str) -> str | None:
+    """The revision of the database at `place`; None where it is empty.
+
+    Raises
+    ------
+    BenchError : the database belongs to another application, or is half a store.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return None
+    revisions = list(connection.scalars(select(_VERSION))) if _VERSION.name in tables else []
+    if not tables >= _OURS and not (revisions and _known() >= set(revisions)):
+        raise _foreign(tables, place)
+    if len(revisions) != 1:
+        raise not_whole(place, "It does not say which schema it has")
+    return revisions[0]
+
+
+def refuse_foreign(tables: set[str], place: str) -> None:
+    """Refuse a database with `tables` none of which is ours.
+
+    Raises
+    ------
+    BenchError : names some of them.
+    """
+    if tables and tables.isdisjoint(_OURS):
+        raise _foreign(tables, place)
+
+
+def head_revision() -> str:
+    """The newest revision that this version of bench knows."""
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    assert head is not None, "the installation holds no migrations"
+    return head
+
+
+def refuse_newer(revision: str | None, place: str) -> None:
+    """Refuse a schema that this version of bench does not know.
+
+    Raises
+    ------
+    BenchError : names both revisions; nothing is changed.
+    """
+    if revision is not None and revision not in _known():
+        raise BenchError(
+            f"store {place} has schema {revision!r}, newer than {head_revision()!r} of this version of bench",
+            "It was left untouched.",
+            "Install the newer bench, or name another store with --store.",
+        )
+
+
+def require_upgradable(revision: str | None, place: str) -> None:
+    """Refuse to upgrade an empty database, or one of a newer version.
+
+    Raises
+    ------
+    BenchError : says how to go on; nothing is changed.
+    """
+    if revision is None:
+        raise _empty(place)
+    refuse_newer(revision, place)
+
+
+def require_current(connection: Connection, place: str) -> None:
+    """Refuse a database whose schema is older or newer than this version of bench, or not whole.
+
+    Raises
+    ------
+    BenchError : says how to go on; nothing is changed.
+    """
+    revision = revision_of(connection, place)
+    if revision == head_revision():
+        _require_whole(connection, place)
+        return
+    refuse_newer(revision, place)
+    if revision is None:
+        raise _empty(place)
+    raise BenchError(
+        f"store {place} has schema {revision!r}, older than {head_revision()!r} of this version of bench",
+        "It was left untouched.",
+        f"Type: bench db upgrade --store {place}",
+    )
+
+
+def upgrade(connection: Connection, place: str) -> None:
+    """Bring the database to the newest schema within the caller's transaction.
+
+    Raises
+    ------
+    BenchError : what the database holds is not what its revision says; the caller's transaction is void.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        with explained(place):
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        # No trouble of a disk or a server: a table that is there already, or is not.
+        raise not_whole(place, f"Its upgrade fails: {error.orig}") from error
+    _require_whole(connection, place)
+
+
+def require_relations(connection: Connection, place: str, tables: Iterable[Table]) -> None:
+    """Refuse tables with rows that belong to nothing: they would be in no answer, and nobody would know.
+
+    Raises
+    ------
+    BenchError : names the first of them.
+    """
+    if connection.dialect.name != "sqlite":
+        return  # a server does not let it happen; of an SQLite file any program does
+    for checked in tables:
+        name = checked.name
+        for _, row, of, _ in connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})"):
+            which = f"Row {row} of {name!r}" if row is not None else f"A row of {name!r}"
+            raise not_whole(place, f"{which} belongs to a row of {of!r} that is not there")
+
+
+def not_whole(place: str, why: str) -> BenchError:
+    """The error for a store of which a part is missing, or that something else has changed."""
+    return BenchError(
+        f"store {place} is not whole",
+        f"{why}. It was left untouched.",
+        "Restore it from a copy, or name another store with --store.",
+    )
+
+
+def _foreign(tables: set[str], place: str) -> BenchError:
+    listed = ", ".join(sorted(tables)[:5])
+    return BenchError(f"the database at {place} was not made by bench", f"It holds the tables {listed}.",
+                      "Name another with --store.")  # fmt: skip
+
+
+def _empty(place: str) -> EmptyStoreError:
+    return EmptyStoreError(f"store {place} is empty", "", f"Type: bench run --store {place} ...")
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
+def _require_whole(connection: Connection, place: str) -> None:
+    """Refuse what lacks a table, a view or a column, or has a row without what it belongs to.
+
+    Further columns are nobody's business, as long as rows can be written without them.
+    """
+    found = {
+        name: {column["name"]: column for column in columns}
+        for (_, name), columns in inspect(connection).get_multi_columns(kind=ObjectKind.ANY).items()
+    }
+    for expected in (*Base.metadata.tables.values(), *VIEWS):
+        if expected.name not in found:
+            raise not_whole(place, f"It lacks {expected.name!r}")
+        for name in expected.columns.keys() - found[expected.name].keys():
+            raise not_whole(place, f"It lacks the column {name!r} of {expected.name!r}")
+    for expected in Base.metadata.tables.values():
+        _require_filled(expected, found[expected.name], place)
+    # Episodes are too many to be asked at every start: their evaluations count them.
+    few = [table for table in Base.metadata.tables.values() if table is not Episode.__table__]
+    require_relations(connection, place, few)
+
+
+def _require_filled(expected: Table, found: Mapping[str, ReflectedColumn], place: str) -> None:
+    for name, facts in found.items():
+        which = f"Its column {name!r} of {expected.name!r}"
+        if name not in expected.columns and not facts["nullable"] and facts["default"] is None:
+            raise not_whole(place, f"{which} is not known, but must be filled")
+        if name in expected.columns and facts["nullable"] and not expected.columns[name].nullable:
+            raise not_whole(place, f"{which} may be empty")

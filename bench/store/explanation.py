@@ -1,26 +1,30 @@
-"""All that the store knows about one trial's number."""
+"""What a trial's number depends on: how it was made, where and with what, and what changed on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
-from bench.records import RunRecord, TimingRecord, TrialKey, WeightsRecord
+from bench.records import ExecutionRecord, RunRecord, TimingRecord, TrialKey, WeightsRecord
 from bench.store.columns import number_from
 from bench.store.database import Store
-from bench.store.kept_files import fault_of
 from bench.store.models import Duration, Episode, Evaluation, Run, Weights
-from bench.store.progress import StoredFailure, failures
-from bench.store.queries import StoredTrial, find_trial
-from bench.store.stretches import Stretch, stretches_of
-from bench.store.working import StackAtWork, stacks_at_work
+from bench.store.models import Execution as ExecutionRow
+from bench.store.queries import StoredFailure, StoredTrial, failures, find_trial
+from bench.store.status import RunningStack, running_stacks
+from bench.store.weight_files import problem_with
 
 _EPISODE = (Episode.score, Episode.score_is_nan, Episode.return_, Episode.return_is_nan, Episode.length)
+_OF_THE_WORKER = ("hostname", "cpu", "device", "gpu_driver", "threads", "runner", "stack", "simulator")
+_OF_THE_CODE = ("code_version", "code_commit", "code_diff_sha256")
+HASH_LENGTH = 12
+"""Characters of a hash that tell two apart."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,31 @@ class KeptFile:
 
 
 @dataclass(frozen=True)
+class Execution:
+    """One process's work on a trial, during one run of a command."""
+
+    record: ExecutionRecord
+    attempt: int
+    run: RunRecord
+    ended_at: datetime | None
+    """None while it goes on, and where it was cut off."""
+    outcome: str | None
+    """`finished`, `stopped` (with its state saved) or `failed`; None as above."""
+    to_iteration: int | None
+    """Iterations of all phases done at its end."""
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """A trial with all that its number depends on."""
 
     trial: StoredTrial
     run: RunRecord
     """The run that planned, ran or finished it, whichever came last."""
-    at_work: StackAtWork | None
+    at_work: RunningStack | None
     """Who works on it now."""
-    stretches: tuple[Stretch, ...]
+    executions: tuple[Execution, ...]
     evaluations: tuple[EvaluationSummary, ...]
     timings: tuple[TimingRecord, ...]
     failures: tuple[StoredFailure, ...]
@@ -80,20 +100,44 @@ def explain(store: Store, trial_id: int) -> Explanation:
     key = trial.record.key
     with store.connect() as connection:
         run = _run(connection, trial.run_id)
-        stretches = tuple(stretches_of(connection, trial_id))
+        executions = tuple(executions_of(connection, trial_id))
         evaluations = tuple(_evaluations(connection, trial_id, trial.attempt))
         timings = tuple(_timings(connection, trial_id, key))
         files = tuple(_files(connection, store, trial_id, key))
     return Explanation(
         trial=trial,
         run=run,
-        at_work=next((stack for stack in stacks_at_work(store) if trial_id in stack.trial_ids), None),
-        stretches=stretches,
+        at_work=next((stack for stack in running_stacks(store) if trial_id in stack.trial_ids), None),
+        executions=executions,
         evaluations=evaluations,
         timings=timings,
         failures=tuple(failure for failure in failures(store) if failure.trial_id == trial_id),
         files=files,
     )
+
+
+def executions_of(connection: Connection, trial_id: int) -> list[Execution]:
+    """All stretches of work on a trial, of every attempt, in the order in which they began."""
+    runs = [getattr(Run, field.name).label(f"of_run_{field.name}") for field in fields(RunRecord)]
+    chosen = (
+        select(ExecutionRow.__table__, *runs)
+        .join(Run, Run.run_id == ExecutionRow.run_id)
+        .where(ExecutionRow.trial_id == trial_id)
+        .order_by(ExecutionRow.attempt, ExecutionRow.started_at, ExecutionRow.id)
+    )
+    return [_execution(row) for row in connection.execute(chosen).mappings()]
+
+
+def changes(before: Execution, after: Execution) -> Iterator[str]:
+    """What may change last digits and differs between two stretches: `torch 2.12.0 -> 2.13.0`."""
+    old, new = before.record, after.record
+    for name in _OF_THE_WORKER:
+        yield from _change(name.replace("_", " "), getattr(old, name), getattr(new, name))
+    yield from _changes(old.precision, new.precision)
+    yield from _changes(old.packages, new.packages)
+    for name in _OF_THE_CODE:
+        yield from _change(name.replace("_", " "), getattr(before.run, name), getattr(after.run, name))
+    yield from _change("hash of the code", old.code_sha256, new.code_sha256)
 
 
 def _run(connection: Connection, run_id: str) -> RunRecord:
@@ -147,5 +191,37 @@ def _files(connection: Connection, store: Store, trial_id: int, key: TrialKey) -
     for row in connection.execute(chosen):
         record = WeightsRecord(key, row.role, row.path, row.sha256, row.size_bytes)
         hostname = row.hardware.get("hostname") if row.hardware else None
-        files.append(KeptFile(record, row.attempt, fault_of(store.folder, record), hostname))
+        files.append(KeptFile(record, row.attempt, problem_with(store.folder, record), hostname))
     return files
+
+
+def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    for name in dict.fromkeys((*old, *new)):
+        yield from _change(name, old.get(name), new.get(name))
+
+
+def _change(name: str, old: object, new: object) -> Iterator[str]:
+    if old != new:
+        yield f"{name} {_text(old)} -> {_text(new)}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    text = str(value)
+    is_hash = len(text) >= 40 and all(character in "0123456789abcdef" for character in text)
+    return text[:HASH_LENGTH] if is_hash else text
+
+
+def _execution(row: RowMapping) -> Execution:
+    facts: dict[str, Any] = {field.name: row[field.name] for field in fields(ExecutionRecord)}
+    return Execution(
+        record=ExecutionRecord(**facts | {"stack": tuple(row["stack"])}),
+        run=RunRecord(**{field.name: row[f"of_run_{field.name}"] for field in fields(RunRecord)}),
+        **{
+            name: row[name]
+            for name in ("attempt", "ended_at", "outcome", "to_iteration", "peak_memory_bytes")
+        },
+    )

@@ -16,10 +16,10 @@ from bench.store.damage import damage
 from bench.visible_text import visible
 
 
-class PassingTroubleError(WorkFailedError):
+class StoreUnavailableError(WorkFailedError):
     """The store cannot take anything in at the moment; the same may work later.
 
-    The transaction in hand was rolled back; `bench.store.patience` repeats it.
+    The transaction in hand was rolled back; `bench.store.retry` repeats it.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class _Fault:
 
 
 _OTHER_STORE = "Name another store with --store."
-_DISK_FULL = _Fault(PassingTroubleError, "has no room left on its disk", "Make room on that disk.")
-_DISK = _Fault(PassingTroubleError, "sits on a disk that fails or is full", "See to that disk.")
-_HELD = _Fault(PassingTroubleError, "is held by another process", "Let that process end.")
+_DISK_FULL = _Fault(StoreUnavailableError, "has no room left on its disk", "Make room on that disk.")
+_DISK = _Fault(StoreUnavailableError, "sits on a disk that fails or is full", "See to that disk.")
+_HELD = _Fault(StoreUnavailableError, "is held by another process", "Let that process end.")
 
 _NOT_UTF8 = "Could not decode to UTF-8"
 """How Python's module for SQLite begins what it says of such text."""
@@ -78,7 +78,7 @@ _SQLITE = {
     ),
 }
 
-_AWAY = _Fault(PassingTroubleError, "does not answer", "Look whether the server runs.")
+_AWAY = _Fault(StoreUnavailableError, "does not answer", "Look whether the server runs.")
 _RIGHTS = _Fault(
     BenchError, "refuses its user", "Let the owner of the database grant the right, or name another store."
 )
@@ -88,9 +88,9 @@ _POSTGRESQL = {
     "57P": _AWAY,
     "25P03": _AWAY,  # thrown out for being idle in the middle of a transaction
     "53100": _DISK_FULL,
-    "53": _Fault(PassingTroubleError, "has too little memory, or too many clients", "See to the server."),
+    "53": _Fault(StoreUnavailableError, "has too little memory, or too many clients", "See to the server."),
     "55P03": _HELD,
-    "40": _Fault(PassingTroubleError, "was changed by others at the same moment", ""),
+    "40": _Fault(StoreUnavailableError, "was changed by others at the same moment", ""),
     "25006": _Fault(BenchError, "cannot be written", _OTHER_STORE),
     "42501": _RIGHTS,
     "3F000": _Fault(BenchError, "has no schema to make tables in", "Set the user's search_path."),

@@ -15,13 +15,13 @@ from bench.errors import BenchError
 from bench.records import TrialKey
 from bench.store.database import Store, open_store, opened_if_made
 from bench.store.faults import explained
-from bench.store.kept_files import bring, require_kept_names, require_no_links
 from bench.store.location import locate
 from bench.store.models import Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of
 from bench.store.shared_rows import Rejected, SharedRows, load_shared, unite_shared
 from bench.store.trial_rows import held_trials, load
 from bench.store.uniting import Conflict, TrialContent, Verdict, fold
+from bench.store.weight_files import copy_verified, require_no_links, require_weights_names
 from bench.store.writer import Writer
 
 Show = Callable[[int, int], None]
@@ -165,7 +165,7 @@ def bring_weights(plan: Survey, sources: Sequence[Source], folder: Path) -> dict
             known = verdict is Verdict.THERE and (folder / row["path"]).is_file()
             if known or verdict not in (*_NEWS, Verdict.THERE):
                 continue
-            fault = bring(row["path"], row["sha256"], source.folder, folder)
+            fault = copy_verified(row["path"], row["sha256"], source.folder, folder)
             if fault:
                 faults[str(source.folder / row["path"])] = fault
     return faults
@@ -198,7 +198,7 @@ def _source(store: Store, *, ours: bool) -> Iterator[Source]:
 def _require_kept_files(sources: Sequence[Source], folder: Path) -> None:
     for source in sources:
         names = source.connection.scalars(select(Weights.path)).all()
-        require_kept_names(names, source.place)
+        require_weights_names(names, source.place)
         require_no_links(source.folder, names)
     require_no_links(folder)
 

@@ -1,44 +1,59 @@
-"""Reading the store as plain values; as data frames: `bench.store.frames`. Nothing here writes."""
+"""Reading the store: plain values, and data frames where whole columns are wanted. Nothing here writes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Case,
     ColumnElement,
+    Connection,
     RowMapping,
     Select,
     and_,
     case,
     false,
     func,
+    inspect,
     or_,
     select,
+    table,
     true,
     type_coerce,
 )
 
 from bench.errors import BenchError
 from bench.records import (
+    FAILED,
     FINISHED,
     DatasetRecord,
     EvaluationRecord,
+    FailureRecord,
     PhaseRecord,
+    RunRecord,
     TrialKey,
     TrialRecord,
     WeightsRecord,
 )
-from bench.store.columns import DamagedCellError, Intact, metrics_from_json, number_from
+from bench.store.columns import DamagedCellError, Intact, Whole, metrics_from_json, number_from
 from bench.store.damage import require_consistent
-from bench.store.database import Store
-from bench.store.models import Dataset, Episode, Evaluation, Execution, Trial, Weights
+from bench.store.database import Store, revision_of
+from bench.store.faults import explained
+from bench.store.models import Dataset, Duration, Episode, Evaluation, Execution, Failure, Run, Trial, Weights
 from bench.store.planning import KEY_COLUMNS, key_of, stored_states
+from bench.store.views import SCORES, TIMINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PORTION = 100
+"""Rows of a data frame that are turned into columns at a time."""
+_GROWING = (Trial, Evaluation, Execution, Failure, Duration, Weights)
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,37 @@ class StoredTrial:
     planned_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class StoredFailure:
+    """A failure, with the command during which it happened."""
+
+    trial_id: int
+    attempt: int
+    record: FailureRecord
+    command: str
+    current: bool
+    """The trial still stands as failed through it: nobody has asked for it again."""
+
+
+@dataclass(frozen=True)
+class TableContents:
+    """One table or view."""
+
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A database at a glance; `size_bytes` is None for a server."""
+
+    dialect: str
+    revision: str | None
+    size_bytes: int | None
+    tables: tuple[TableContents, ...]
 
 
 def trial_states(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, str]:
@@ -189,7 +235,7 @@ def weights_by_role(store: Store, role: str) -> dict[int, WeightsRecord]:
     }
 
 
-def next_judgement(store: Store, trial_id: int) -> int:
+def next_reevaluation(store: Store, trial_id: int) -> int:
     """Number for a further evaluation of stored weights: 0, -1, -2, ..."""
     judged = select(func.min(Evaluation.number)).where(
         Evaluation.trial_id == trial_id, Evaluation.number <= 0
@@ -237,11 +283,109 @@ def final_episodes(store: Store) -> dict[int, tuple[float, ...]]:
     return found
 
 
-def _select_trials() -> Select[Any]:
-    dataset = [
-        column.label(f"dataset_{column.name}") for column in Dataset.__table__.columns if column.name != "id"
-    ]
-    return select(Trial.__table__, *dataset).join(Dataset, Dataset.id == Trial.dataset_id).order_by(Trial.id)
+def failures(store: Store) -> list[StoredFailure]:
+    """Every failure of every attempt, the latest first."""
+    chosen = (
+        select(Failure.__table__, *KEY_COLUMNS, Trial.state, Trial.attempt.label("last_attempt"), Run.command)
+        .join(Trial, Trial.id == Failure.trial_id)
+        .join(Run, Run.run_id == Failure.run_id)
+        .order_by(Failure.failed_at.desc(), Failure.id.desc())
+    )
+    with store.connect() as connection:
+        rows = connection.execute(chosen).mappings().all()
+        return [
+            StoredFailure(
+                trial_id=row["trial_id"],
+                attempt=row["attempt"],
+                record=FailureRecord(
+                    trial=key_of(row),
+                    last_metrics=metrics_from_json(row["last_metrics"]),
+                    **{name: row[name] for name in ("step", "error", "message", "traceback", "failed_at")},
+                ),
+                command=row["command"],
+                current=row["state"] == FAILED and row["attempt"] == row["last_attempt"],
+            )
+            for row in rows
+        ]
+
+
+def datasets(store: Store) -> list[DatasetRecord]:
+    """Every dataset that the store has trials on, in the order in which they came."""
+    columns = (Dataset.name, Dataset.sha256, Dataset.rows, Dataset.verification, Dataset.replay)
+    chosen = select(*columns).where(Dataset.id.in_(select(Trial.dataset_id))).order_by(Dataset.id)
+    with store.connect() as connection:
+        return [DatasetRecord(*row) for row in connection.execute(chosen)]
+
+
+def runs(store: Store) -> list[RunRecord]:
+    """Every run with its code, packages and hardware, the latest first."""
+    columns = [getattr(Run, field.name) for field in fields(RunRecord)]
+    with store.connect() as connection:
+        rows = connection.execute(select(*columns).order_by(Run.started_at.desc())).mappings()
+        return [RunRecord(**row) for row in rows]
+
+
+def describe(store: Store) -> Contents:
+    """Look at every table and view, views first."""
+    path = store.location.path
+    with store.connect() as connection:
+        inspector = inspect(connection)
+        names = [*sorted(inspector.get_view_names()), *sorted(inspector.get_table_names())]
+        tables = tuple(
+            TableContents(
+                name, _rows(connection, name), tuple(c["name"] for c in inspector.get_columns(name))
+            )
+            for name in names
+            if name != "alembic_version"
+        )
+        size = path.stat().st_size if path else None
+        return Contents(connection.dialect.name, revision_of(connection, str(store.location)), size, tables)
+
+
+def change_token(store: Store) -> str:
+    """A short text that changes whenever a result does.
+
+    The same as long as nothing was planned, begun, evaluated, timed, finished, failed or retried.
+
+    Cheap on large stores: it looks at the ends of tables, which only grow, and at what can change in place.
+    """
+    ends = select(*(select(func.max(table.id)).scalar_subquery() for table in _GROWING))
+    changes = select(
+        select(func.sum(Trial.attempt)).scalar_subquery(),
+        select(func.count(Execution.outcome)).scalar_subquery(),
+    )
+    datasets = select(Dataset.id, Dataset.verification, Dataset.replay).order_by(Dataset.id)
+    with store.connect() as connection:
+        return repr([list(map(tuple, connection.execute(chosen))) for chosen in (ends, changes, datasets)])
+
+
+def scores_frame(store: Store) -> pd.DataFrame:
+    """The view `scores`, one row per trial; `score_is_nan` tells a NaN from a score that is missing."""
+    frame = _frame(store, select(SCORES).order_by(SCORES.c.trial_id))
+    with explained(str(store.location), store.engine):
+        pairs = zip(frame["score"], frame["score_is_nan"], strict=True)
+        frame["score"] = [number_from(value, is_nan) for value, is_nan in pairs]
+    frame["score"] = frame["score"].astype(float)
+    return frame
+
+
+def timings_frame(store: Store) -> pd.DataFrame:
+    """The view `timings`, one row per measured duration (s)."""
+    return _frame(store, select(TIMINGS).order_by(TIMINGS.c.measured_at))
+
+
+def learning_curves(store: Store) -> pd.DataFrame:
+    """Mean return and normalised score over the episodes of every evaluation made during training.
+
+    Columns: trial_id, algorithm, variant, task, physics, seed, budget, config_hash, number, step, episodes,
+    mean_return, mean_score; ordered by trial and number. Of several attempts at a trial the latest counts.
+    """
+    points = _frame(store, select_points())
+    for name in ("return", "score"):
+        points[f"mean_{name}"] = _numbers(points[f"mean_{name}"], points.pop(f"{name}_is_nan"))
+    latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns=["attempt", "whole"])
+    # Joined here: with the names of its trial in every row the answer of the database would be far larger.
+    return _frame(store, _select_names()).merge(latest, on="trial_id")
 
 
 def select_points() -> Select[Any]:
@@ -275,6 +419,13 @@ def select_points() -> Select[Any]:
         .where(Evaluation.number >= 1)
         .order_by(Evaluation.trial_id, Evaluation.number, Evaluation.attempt)
     )
+
+
+def _select_trials() -> Select[Any]:
+    dataset = [
+        column.label(f"dataset_{column.name}") for column in Dataset.__table__.columns if column.name != "id"
+    ]
+    return select(Trial.__table__, *dataset).join(Dataset, Dataset.id == Trial.dataset_id).order_by(Trial.id)
 
 
 def _one_where(flag: Any) -> Case[int]:  # noqa: ANN401 (a mapped column)
@@ -333,3 +484,38 @@ def _evaluation(key: TrialKey, row: RowMapping, episodes: Sequence[RowMapping]) 
         metrics=metrics_from_json(row["metrics"]),
         **{name: row[name] for name in ("number", "step", "physics", "seconds", "evaluated_at")},
     )
+
+
+def _rows(connection: Connection, name: str) -> int:
+    return connection.scalar(select(func.count()).select_from(table(name))) or 0
+
+
+def _select_names() -> Select[Any]:
+    names = ("algorithm", "variant", "task", "physics", "seed", "budget", "config_hash")
+    return select(Trial.id.label("trial_id"), *(getattr(Trial, name) for name in names)).order_by(Trial.id)
+
+
+def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
+    import pandas as pd  # takes half a second, which those that ask for plain values do not wait for
+
+    with store.connect() as connection:
+        rows = connection.execute(chosen)
+        names = list(rows.keys())
+        columns: list[list[Any]] = [[] for _ in names]
+        # Column by column, because pandas asks every row what it is; in small portions, because collecting
+        # garbage among many row objects takes long. Either costs more than the query itself.
+        for portion in rows.partitions(_PORTION):
+            for column, values in zip(columns, zip(*portion, strict=True), strict=True):
+                column.extend(values)
+    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    # A missing number would make floats of whole ones.
+    whole = [
+        column.name
+        for column in chosen.selected_columns
+        if isinstance(column.type, Whole) and frame[column.name].isna().any()
+    ]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _numbers(values: pd.Series, is_nan: pd.Series) -> pd.Series:
+    return values.astype(float).mask(is_nan.astype(bool), math.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
@@ -9,13 +10,21 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from bench.errors import BenchError
-from bench.store.filesystem import warn_of_network
 from bench.store.location import DEFAULT_STORE
 
+_LOG = logging.getLogger(__name__)
+# Kinds of file systems that several machines may hold at once; through FUSE they are `fuse.<kind>`.
+NETWORK = frozenset(
+    """
+    9p afs beegfs beegfs_nodev ceph ceph-fuse cifs coda davfs gcsfuse gfs2 glusterfs goofys gpfs juicefs
+    lustre moosefs nfs nfs4 ocfs2 orangefs panfs pvfs2 rclone s3fs smb2 smb3 smbfs sshfs virtiofs wekafs
+    """.split()  # noqa: SIM905 (a list of so many strings would take a screen)
+)
 _BUSY_TIMEOUT_SECONDS = 30
 _LOOK_SECONDS = 0.02
 _HELPER_BYTES = 1 << 16
@@ -191,3 +200,24 @@ def _begin(connection: Connection) -> None:
     if options.get("sqlite_begins", True):
         # A writer that took its lock half-way could find that another had written in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writing", False) else "BEGIN DEFERRED")
+
+
+def warn_of_network(path: Path) -> None:
+    """Log a warning where the file at `path` is to be written on a network file system."""
+    real = path.resolve()
+    above = [mount for mount in psutil.disk_partitions(all=True) if real.is_relative_to(mount.mountpoint)]
+    if not above:
+        return
+    # The deepest; of several at one place the last hides the others.
+    mount = max(reversed(above), key=lambda mount: len(Path(mount.mountpoint).parts))
+    if mount.fstype.removeprefix("fuse.") in NETWORK:
+        _LOG.warning(
+            "bench: store %s lies on a network file system (%s, mounted at %s)\n"
+            "  SQLite's locks are not reliable between machines there, and its write-ahead log cannot be\n"
+            "  shared by them: two machines that write this file may damage it.\n"
+            "  Let one machine alone use it, or name a local disk or a server:\n"
+            "  --store postgresql+psycopg://user@host/name",
+            path,
+            mount.fstype,
+            mount.mountpoint,
+        )

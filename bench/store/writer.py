@@ -33,11 +33,11 @@ from bench.store import baselines, claims, nights, planning, recording, trial_ro
 from bench.store.claims import ClaimedStack, HeartbeatWatch, Nothing
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
-from bench.store.kept_files import require_no_links
 from bench.store.models import Run
 from bench.store.process_lock import held, writing
 from bench.store.shared_rows import SharedRows, save_shared
 from bench.store.uniting import Folded, TrialContent
+from bench.store.weight_files import require_no_links
 
 
 class Writer:
@@ -124,10 +124,10 @@ class Writer:
         with self._transaction() as connection:
             return claims.claim_next(connection, cell, seeds, size, self._run, self._watch.is_held)
 
-    def heartbeat(self, stands: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
+    def heartbeat(self, progress: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
         """Keep this run's claims alive, note how far its stacks are; return the trials it has lost."""
         with self._transaction() as connection:
-            return claims.heartbeat(connection, self._run, stands)
+            return claims.heartbeat(connection, self._run, progress)
 
     def lost(self, trials: Collection[TrialKey]) -> frozenset[TrialKey]:
         """Those of the trials that another driver works on by now, or has ended."""

@@ -8,8 +8,7 @@ import pytest
 from bench.benchmarks import bare_commits, commits, planning, store
 from bench.benchmarks.full_store import ALGORITHMS, Size, make_store
 from bench.store.database import open_store
-from bench.store.frames import learning_curves
-from bench.store.queries import trials
+from bench.store.queries import learning_curves, trials
 
 SMALL = Size(tasks=2, seeds=5, evaluations=3, episodes=2)
 """40 trials: the last one has failed."""

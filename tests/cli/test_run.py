@@ -9,8 +9,7 @@ import pytest
 
 from bench.execute import stack as stack_module
 from bench.store.database import open_store
-from bench.store.progress import failures
-from bench.store.queries import evaluations, trials
+from bench.store.queries import evaluations, failures, trials
 from tests.execute.tiny import CHANGES, TASK, completed, started, typed
 
 

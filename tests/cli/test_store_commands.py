@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.store.database import open_store
-from bench.store.schema import head_revision
+from bench.store.database import head_revision, open_store
 from bench.store.writer import Writer
 from tests.store import samples
 

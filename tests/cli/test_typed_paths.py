@@ -16,7 +16,7 @@ from bench.files import typed_path
 from bench.store.claims import ClaimedStack, Nothing
 from bench.store.database import open_store
 from bench.store.location import locate
-from bench.store.working import stacks_at_work
+from bench.store.status import running_stacks
 from bench.store.writer import Writer
 from tests.store import samples
 
@@ -161,7 +161,7 @@ def test_drivers_that_know_a_store_by_two_names_see_each_other(names: dict[str, 
         first.plan([TRIAL])
         assert isinstance(first.claim(TRIAL.key.cell, {0}, 1), ClaimedStack)
         assert second.claim(TRIAL.key.cell, {0}, 1) is Nothing.HELD
-        assert [stack.run_id for stack in stacks_at_work(two)] == ["run-1"]
+        assert [stack.run_id for stack in running_stacks(two)] == ["run-1"]
         assert [path.name[:5] for path in sorted((real.parent / "drivers").iterdir())] == ["run-1", "run-2"]
     left = {path.name for path in linked.parent.iterdir()} - {path.name for path in names.values()}
     assert left <= {"bench.sqlite.lock", "drivers"} if name == "folder" else left == set()

@@ -12,7 +12,7 @@ from bench.execute.events import Stopped
 from bench.execute.office import PIECE_BYTES, Asked, PieceWanted, PlanWanted, Refusal
 from bench.execute.ray_tune import _Endings
 from bench.provenance import code_fingerprint
-from bench.store.faults import PassingTroubleError
+from bench.store.faults import StoreUnavailableError
 from tests.execute.tiny import tiny_plan
 
 HERE = code_fingerprint()
@@ -29,7 +29,7 @@ class StackStub:
     def receive(self, event):
         self.received.append(event)
         if isinstance(event, Stopped) and event.stack == "no room":
-            raise PassingTroubleError("no room")
+            raise StoreUnavailableError("no room")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import schema
+from bench.store import database
 from bench.store.database import Store, open_store
 from bench.store.writer import Writer
 from tests.store.samples import run_record, trial_record
@@ -57,9 +57,9 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def install(then: str = "pass") -> None:
         copy = tmp_path / "migrations"
-        shutil.copytree(schema.MIGRATIONS, copy)
+        shutil.copytree(database.MIGRATIONS, copy)
         (copy / "versions" / "0005_colour.py").write_text(_SECOND.format(then=then))
-        monkeypatch.setattr(schema, "MIGRATIONS", copy)
+        monkeypatch.setattr(database, "MIGRATIONS", copy)
 
     return install
 

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import MetaData, create_engine, insert, inspect, select, text
 
-from bench.store import schema
+from bench.store import database
 from bench.store.location import locate
 
 only_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -48,7 +48,7 @@ def copy_to_server(path: Path, url: str) -> None:
     tables.reflect(source)
     tables.remove(tables.tables["alembic_version"])
     config = Config()
-    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    config.set_main_option("script_location", str(database.MIGRATIONS))
     with source.connect() as old, create_engine(url).begin() as new:
         new.execute(text("SET TIME ZONE 'UTC'"))
         config.attributes["connection"] = new

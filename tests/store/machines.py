@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.records import FailureRecord, TrialKey, WeightsRecord
 from bench.store.database import Store, open_store
-from bench.store.queries import find_trial, next_judgement
+from bench.store.queries import find_trial, next_reevaluation
 from bench.store.recording import ConflictError
 from bench.store.writer import Writer
 from tests.store import samples
@@ -94,7 +94,7 @@ class Machine:
         with closing(sqlite3.connect(self.path)) as connection:
             ((trial_id,),) = connection.execute("SELECT id FROM trials WHERE seed = ?", [key.seed])
         assert find_trial(store, trial_id).record.key == key
-        record = samples.evaluation_record(key, next_judgement(store, trial_id), (self._random.random(),))
+        record = samples.evaluation_record(key, next_reevaluation(store, trial_id), (self._random.random(),))
         writer.record(replace(record, evaluated_at=self._now()))
 
     def _now(self) -> datetime:

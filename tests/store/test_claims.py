@@ -14,7 +14,7 @@ from bench.store import claims
 from bench.store.claims import ClaimedStack, ClaimLostError, Nothing, database_now
 from bench.store.database import Store, transaction
 from bench.store.models import Claim
-from bench.store.working import stacks_at_work
+from bench.store.status import running_stacks
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.clocks import Clock, send_drivers_away
@@ -96,7 +96,7 @@ def test_a_process_that_lives_keeps_its_claim_whatever_the_clock_says(
     for _ in range(3):
         assert other.claim(CELL, {0}, 1) is Nothing.HELD
         clock.seconds += 61
-    assert [stack.run_id for stack in stacks_at_work(store)] == ["run-1"]
+    assert [stack.run_id for stack in running_stacks(store)] == ["run-1"]
 
 
 @pytest.mark.parametrize("skew", SKEWED)
@@ -183,7 +183,7 @@ def test_what_seems_to_be_held_is_told_by_age_where_nothing_else_tells(store: St
     shown = []
     for seconds in (-61, -50, 50, 2 * HOURS):  # a clock may be set back
         shift_heartbeats(store, seconds)
-        shown.append(len(stacks_at_work(store)))
+        shown.append(len(running_stacks(store)))
     assert shown == [0, 1, 1, 0]
 
 

@@ -12,9 +12,7 @@ from sqlalchemy import text
 
 from bench.store.columns import metrics_from_json, metrics_to_json, number_columns, number_from
 from bench.store.database import Store
-from bench.store.frames import learning_curves, scores_frame
-from bench.store.progress import failures
-from bench.store.queries import evaluations, find_trial, trials
+from bench.store.queries import evaluations, failures, find_trial, learning_curves, scores_frame, trials
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import fetched

@@ -17,9 +17,8 @@ from bench.errors import BenchError
 from bench.records import StackProgress
 from bench.store.damage import DamagedStoreError
 from bench.store.database import Store, open_store
-from bench.store.frames import learning_curves
 from bench.store.models import Base
-from bench.store.queries import evaluation_means, evaluations, find_trial
+from bench.store.queries import evaluation_means, evaluations, find_trial, learning_curves
 from bench.store.writer import Writer
 from tests.store.samples import (
     baseline_record,

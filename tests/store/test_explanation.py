@@ -11,8 +11,7 @@ import pytest
 from bench.errors import BenchError
 from bench.records import WeightsRecord
 from bench.store.database import Store
-from bench.store.explanation import explain
-from bench.store.stretches import changes
+from bench.store.explanation import changes, explain
 from bench.store.writer import Writer
 from tests.store import samples
 
@@ -51,7 +50,7 @@ def filled(store: Store, writer: Writer) -> Store:
 
 
 def test_stretches_of_all_attempts_come_in_order_with_their_runs_and_ends(filled: Store) -> None:
-    first, second, third = explain(filled, 1).stretches
+    first, second, third = explain(filled, 1).executions
     assert first.record == samples.execution_record()
     assert [
         (s.attempt, s.record.from_iteration, s.to_iteration, s.outcome) for s in (first, second, third)
@@ -104,7 +103,7 @@ def test_an_unknown_trial_is_a_wrong_request(filled: Store) -> None:
 
 
 def test_changes_name_what_differs_and_nothing_else(filled: Store) -> None:
-    first, second, third = explain(filled, 1).stretches
+    first, second, third = explain(filled, 1).executions
     assert list(changes(first, second)) == ["stack 0, 1 -> 0"]
     assert list(changes(second, third)) == [
         "hostname node-1 -> node-2",
@@ -115,7 +114,7 @@ def test_changes_name_what_differs_and_nothing_else(filled: Store) -> None:
 
 
 def test_every_circumstance_that_may_change_last_digits_counts(filled: Store) -> None:
-    stretch = explain(filled, 1).stretches[0]
+    stretch = explain(filled, 1).executions[0]
     differing = {
         "cpu": "another", "device": "cpu: another", "gpu_driver": None, "threads": 2, "runner": "eager",
         "simulator": "mujoco 3.3.0", "precision": {"dtype": "float64", "deterministic_algorithms": False},

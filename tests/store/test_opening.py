@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
-from bench.store import database, schema
+from bench.store import database
 from bench.store.database import Store, open_store, transaction, upgrade_store
 from bench.store.location import locate
 from bench.store.process_lock import LockHeldError, upgrading
@@ -81,7 +81,7 @@ def test_a_store_that_somebody_else_makes_and_then_works_on_for_hours_is_open_to
             opening.result(timeout=0.2)
         engine = engine_for(location.path, create=True, read_only=False)
         with transaction(engine) as connection:
-            schema.upgrade(connection, str(location))
+            database.upgrade(connection, str(location))
         engine.dispose()
         opening.result(timeout=30).close()
 
@@ -209,7 +209,7 @@ def test_a_read_only_file_system_can_be_read_and_refuses_a_writer(store: Store, 
 import sys
 from bench.errors import BenchError
 from bench.store.database import open_store
-from bench.store.progress import cells
+from bench.store.status import cells
 from bench.store.writer import Writer
 
 with open_store(sys.argv[1], read_only=True) as store:

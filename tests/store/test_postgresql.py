@@ -12,10 +12,9 @@ from sqlalchemy import event, text
 from bench.errors import BenchError, WorkFailedError
 from bench.records import CellKey
 from bench.store import postgresql
-from bench.store.database import Store, open_store, transaction, upgrade_store
-from bench.store.faults import PassingTroubleError
+from bench.store.database import Store, head_revision, open_store, transaction, upgrade_store
+from bench.store.faults import StoreUnavailableError
 from bench.store.queries import trials
-from bench.store.schema import head_revision
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.clocks import send_drivers_away
@@ -177,7 +176,7 @@ def test_a_server_that_restarts_is_waited_for(postgres: Server, store, writer: W
     postgres.stop(mode)
     try:
         for _ in range(2):
-            with pytest.raises(PassingTroubleError, match="does not answer") as error:
+            with pytest.raises(StoreUnavailableError, match="does not answer") as error:
                 writer.record(samples.evaluation_record(TRIAL.key, 2))
             assert "whether the server runs" in error.value.do_this
     finally:
@@ -200,7 +199,7 @@ def test_a_server_that_goes_in_the_middle_of_a_transaction_has_stored_nothing_of
 ) -> None:
     writer.plan([TRIAL])
     cut_off(postgres, store)
-    with pytest.raises(PassingTroubleError, match="does not answer"):
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
         writer.record(samples.evaluation_record(TRIAL.key))
     assert fetched(store.location.url, "SELECT * FROM evaluations") == []
     writer.record(samples.evaluation_record(TRIAL.key))
@@ -237,7 +236,7 @@ def test_a_store_that_another_writer_holds_is_a_trouble_that_passes(
     monkeypatch.setattr(postgresql, "_BEGIN_WRITING", begin)
     with transaction(store.engine):
         assert trials(store) == []  # readers need not wait
-        with pytest.raises(PassingTroubleError, match="is held by another process"):
+        with pytest.raises(StoreUnavailableError, match="is held by another process"):
             writer.plan([TRIAL])
     assert writer.plan([TRIAL]) == {TRIAL.key: "planned"}
 

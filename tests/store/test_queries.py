@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bench.errors import BenchError
-from bench.store.contents import describe
-from bench.store.database import Store
-from bench.store.frames import learning_curves, scores_frame, timings_frame
-from bench.store.progress import Cell, cells, commands_left, failures
+from bench.store.database import Store, head_revision
 from bench.store.queries import (
+    change_token,
     codes_of,
+    describe,
     evaluation_means,
     evaluations,
+    failures,
     find_trial,
-    next_judgement,
+    learning_curves,
+    next_reevaluation,
+    scores_frame,
+    timings_frame,
     trial_states,
     trials,
     weights_of,
 )
-from bench.store.schema import head_revision
-from bench.store.working import stacks_at_work
+from bench.store.status import CellCounts, cells, commands_left, running_stacks
 from bench.store.writer import Writer
 from tests.store import samples
 
@@ -46,8 +48,8 @@ def filled(store: Store, writer: Writer) -> Store:
     writer.record(samples.timing_record(None))
     writer.record(samples.finished_record(finished))
     writer.record(samples.failure_record(failed))
-    later = dataclasses.replace(samples.run_record("run-2", "bench run --suite s2"), code_commit="d" * 40)
-    writer.begin_run(dataclasses.replace(later, started_at=samples.NOON + timedelta(days=1)))
+    later = replace(samples.run_record("run-2", "bench run --suite s2"), code_commit="d" * 40)
+    writer.begin_run(replace(later, started_at=samples.NOON + timedelta(days=1)))
     writer.plan([WALKER])
     return store
 
@@ -100,8 +102,8 @@ def test_judgements_are_numbered_downwards_from_zero_and_stay_out_of_the_curve(
     filled: Store, writer: Writer
 ) -> None:
     for number in (0, -1):
-        assert next_judgement(filled, 1) == number
-        judged = dataclasses.replace(samples.evaluation_record(HOPPER[0].key, number), physics="modern")
+        assert next_reevaluation(filled, 1) == number
+        judged = replace(samples.evaluation_record(HOPPER[0].key, number), physics="modern")
         writer.begin_run(samples.run_record(f"judge{number}"))
         writer.record(judged)
     assert [evaluation.number for evaluation in evaluations(filled, 1)] == [-1, 0, 1, 2]
@@ -152,7 +154,10 @@ def test_cells_count_their_trials(filled: Store) -> None:
     other = ("dtql", "released", "walker2d-medium-v2", walker.config_hash, "d4rl", 0.001)
     planned, running, cut_off, finished, failed = 1, 1, 0, 1, 1
     counts = (planned, running, cut_off, finished, failed)
-    assert cells(filled, stacks_at_work(filled)) == [Cell(*name, *counts), Cell(*other, 1, 0, 0, 0, 0)]
+    assert cells(filled, running_stacks(filled)) == [
+        CellCounts(*name, *counts),
+        CellCounts(*other, 1, 0, 0, 0, 0),
+    ]
 
 
 def test_what_was_begun_and_is_worked_on_by_nobody_is_cut_off(filled: Store) -> None:
@@ -176,7 +181,7 @@ def test_commands_with_work_left_are_given_latest_first(filled: Store) -> None:
 
 
 def test_a_command_that_runs_need_not_be_given_again(filled: Store) -> None:
-    assert commands_left(filled, stacks_at_work(filled)) == ["bench run --suite s2"]
+    assert commands_left(filled, running_stacks(filled)) == ["bench run --suite s2"]
 
 
 def test_an_empty_store_answers_everything(store: Store) -> None:
@@ -203,3 +208,25 @@ def test_codes_are_those_that_a_trials_numbers_went_through(store: Store, writer
         anew: {"b" * 64},
     }
     assert codes_of(store, []) == {}
+
+
+def test_every_kind_of_news_changes_the_token_and_nothing_else(store: Store, writer: Writer) -> None:
+    trial = samples.trial_record(0)
+    key = trial.key
+    steps = [
+        lambda: writer.plan([trial]),
+        lambda: writer.claim(key.cell, [0], 1),
+        lambda: writer.begin_execution([key], samples.execution_record((0,))),
+        lambda: writer.record(samples.evaluation_record(key)),
+        lambda: writer.record(samples.timing_record(key)),
+        lambda: writer.record(samples.failure_record(key)),
+        lambda: writer.retry([key]),
+        lambda: writer.note_dataset(replace(trial.dataset, verification="verified", replay="d4rl")),
+    ]
+    seen = [change_token(store)]
+    for number, step in enumerate(steps):
+        step()
+        if number != 1:  # a claim alone is no result
+            assert change_token(store) not in seen, number
+        seen.append(change_token(store))
+    assert change_token(store) == seen[-1]

@@ -16,13 +16,11 @@ from bench.errors import BenchError
 from bench.records import PhaseRecord
 from bench.store.baselines import find_baseline, notes
 from bench.store.claims import EXPIRY, Nothing
-from bench.store.database import Store, open_store, upgrade_store
-from bench.store.frames import scores_frame
+from bench.store.database import Store, head_revision, open_store, upgrade_store
 from bench.store.location import locate
 from bench.store.models import Base
 from bench.store.nights import nights
-from bench.store.queries import evaluations, trials
-from bench.store.schema import head_revision
+from bench.store.queries import evaluations, scores_frame, trials
 from bench.store.views import NIGHTLY, PROVENANCE, SCORES, TIMINGS
 from bench.store.writer import Writer
 from tests.store import samples

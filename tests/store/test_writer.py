@@ -14,8 +14,7 @@ from bench.errors import WorkFailedError
 from bench.records import ResultRecord
 from bench.store.claims import Nothing
 from bench.store.database import Store
-from bench.store.progress import failures
-from bench.store.queries import evaluations, find_trial, trial_states, trials, weights_of
+from bench.store.queries import evaluations, failures, find_trial, trial_states, trials, weights_of
 from bench.store.recording import ConflictError
 from bench.store.writer import Writer
 from tests.store import samples

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: over the connection that bench.store.schema hands in."""
+"""How Alembic reaches the database: over the connection that bench.store.database hands in."""
 
 from __future__ import annotations
 

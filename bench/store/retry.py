@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from bench.store.faults import PassingTroubleError
+from bench.store.faults import StoreUnavailableError
 
 _T = TypeVar("_T")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -15,7 +15,7 @@ _LOOK_SECONDS = 0.2
 """How soon a wish to stop is noticed."""
 
 
-def patiently(
+def retry_while_unavailable(
     action: Callable[[], _T],
     say: Callable[[str], None],
     stopped: Callable[[], bool],
@@ -32,13 +32,13 @@ def patiently(
 
     Raises
     ------
-    PassingTroubleError : the trouble was still there when `stopped` said so.
+    StoreUnavailableError : the trouble was still there when `stopped` said so.
     """
     told = ""
     while True:
         try:
             result = action()
-        except PassingTroubleError as error:
+        except StoreUnavailableError as error:
             trouble = error
         except OSError as error:
             if error.errno not in _NO_ROOM:
@@ -56,12 +56,12 @@ def patiently(
         _pause(pause_seconds, stopped)
 
 
-def _no_room(error: OSError) -> PassingTroubleError:
+def _no_room(error: OSError) -> StoreUnavailableError:
     place = f"cannot write {error.filename}" if error.filename else "cannot write a file"
-    return PassingTroubleError(place, f"{error.strerror}.", "Make room on that disk.")
+    return StoreUnavailableError(place, f"{error.strerror}.", "Make room on that disk.")
 
 
-def _announcement(trouble: PassingTroubleError, pause_seconds: float) -> str:
+def _announcement(trouble: StoreUnavailableError, pause_seconds: float) -> str:
     waiting = f"It is tried again every {pause_seconds:g} s; Ctrl-C ends the waiting."
     return "\n  ".join(part for part in (trouble.what, trouble.why, trouble.remedy, waiting) if part)
 

@@ -9,86 +9,100 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from bench.store import sqlite
 from bench.store.database import open_store, upgrade_store
-from bench.store.filesystem import mount_of, read_mounts
+from bench.store.sqlite import warn_of_network
 
-# Lines as kernels write them; proc(5) explains the fields. The sixth to eighth vary in number.
-MOUNTINFO = r"""
-22 27 0:21 / /proc rw,relatime - proc proc rw
-27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
-40 27 0:40 / /home rw,relatime shared:20 - nfs4 server:/export/home rw,vers=4.2,addr=10.0.0.1
-41 40 8:17 / /home/me/local\040disk rw,noatime - xfs /dev/sdb1 rw
-42 27 0:42 / /scratch rw shared:22 master:3 - lustre 10.0.0.2@tcp:/scratch rw,flock
-43 27 0:43 / /old rw - nfs server:/old rw,vers=3
-44 27 0:44 / /windows rw - cifs //server/share rw
-45 27 0:45 / /azure rw - smb3 //server/share rw
-46 27 0:46 / /far rw,nosuid - fuse.sshfs me@host: rw,user_id=0
-47 27 0:47 / /gpfs rw - gpfs gpfs0 rw
-48 27 0:48 / /beegfs rw - beegfs beegfs_nodev rw
-49 27 0:49 / /ceph rw - ceph 10.0.0.3:/ rw
-50 27 0:50 / /host rw - 9p host rw,trans=virtio
-51 27 0:51 / /gluster rw - fuse.glusterfs server:/volume rw
-52 27 0:52 / /afs rw - afs none rw
-53 27 0:53 / /docker rw - overlay overlay rw,lowerdir=/a,upperdir=/b
-54 27 0:54 / /backup rw - fuse.bindfs /somewhere rw
-55 27 0:55 / /tab\011and\134backslash rw - tmpfs tmpfs rw
-56 40 0:56 / /home rw - btrfs /dev/sdc rw
-""".strip()
+# (mount point, kind) as a machine may have them, in the order of its mounts.
+MOUNTS = [
+    ("/proc", "proc"),
+    ("/", "ext4"),
+    ("/home", "nfs4"),
+    ("/home/me/local disk", "xfs"),
+    ("/scratch", "lustre"),
+    ("/old", "nfs"),
+    ("/windows", "cifs"),
+    ("/azure", "smb3"),
+    ("/far", "fuse.sshfs"),
+    ("/gpfs", "gpfs"),
+    ("/beegfs", "beegfs_nodev"),
+    ("/ceph", "ceph"),
+    ("/host", "9p"),
+    ("/gluster", "fuse.glusterfs"),
+    ("/afs", "afs"),
+    ("/docker", "overlay"),
+    ("/backup", "fuse.bindfs"),
+    ("/tab\tand\\backslash", "tmpfs"),
+]
+
+
+def warned_of(path: str, mounts: list[tuple[str, str]], monkeypatch, caplog) -> str:
+    """Kind of file system that writing the file at `path` warns of; empty where it does not."""
+    told = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in mounts]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: told)
+    caplog.clear()
+    warn_of_network(Path(path))
+    return caplog.records[0].args[1] if caplog.records else ""
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "network"),
+    ("path", "warned"),
     [
-        ("/results/bench.sqlite", "ext4", False),
-        ("/homes/bench.sqlite", "ext4", False),
-        ("/home/me/local disk/bench.sqlite", "xfs", False),
-        ("/scratch/me/bench.sqlite", "lustre", True),
-        ("/old/x", "nfs", True),
-        ("/windows/x", "cifs", True),
-        ("/azure/x", "smb3", True),
-        ("/far/x", "fuse.sshfs", True),
-        ("/gpfs/x", "gpfs", True),
-        ("/beegfs/x", "beegfs", True),
-        ("/ceph/x", "ceph", True),
-        ("/host/x", "9p", True),
-        ("/gluster/x", "fuse.glusterfs", True),
-        ("/afs/x", "afs", True),
-        ("/docker/x", "overlay", False),
-        ("/backup/x", "fuse.bindfs", False),
-        ("/tab\tand\\backslash/x", "tmpfs", False),
-        # A later mount on the same point hides the earlier one, which was nfs4.
-        ("/home/me/bench.sqlite", "btrfs", False),
+        ("/results/bench.sqlite", ""),
+        ("/homes/bench.sqlite", ""),
+        ("/home/me/bench.sqlite", "nfs4"),
+        ("/home/me/local disk/bench.sqlite", ""),
+        ("/scratch/me/bench.sqlite", "lustre"),
+        ("/old/x", "nfs"),
+        ("/windows/x", "cifs"),
+        ("/azure/x", "smb3"),
+        ("/far/x", "fuse.sshfs"),
+        ("/gpfs/x", "gpfs"),
+        ("/beegfs/x", "beegfs_nodev"),
+        ("/ceph/x", "ceph"),
+        ("/host/x", "9p"),
+        ("/gluster/x", "fuse.glusterfs"),
+        ("/afs/x", "afs"),
+        ("/docker/x", ""),
+        ("/backup/x", ""),
+        ("/tab\tand\\backslash/x", ""),
     ],
 )
-def test_the_longest_mount_point_says_what_a_path_lies_on(path: str, kind: str, network: bool) -> None:
-    mount = mount_of(Path(path), read_mounts(MOUNTINFO))
-    assert (mount.kind, mount.is_network) == (kind, network)
+def test_the_longest_mount_point_says_what_a_path_lies_on(
+    path: str, warned: str, monkeypatch, caplog
+) -> None:
+    assert warned_of(path, MOUNTS, monkeypatch, caplog) == warned
 
 
-def test_a_home_of_the_network_is_one() -> None:
-    before_the_last_mount = MOUNTINFO.rpartition("\n")[0]
-    mount = mount_of(Path("/home/me/bench.sqlite"), read_mounts(before_the_last_mount))
-    assert (mount.kind, mount.is_network) == ("nfs4", True)
+def test_a_later_mount_on_the_same_point_hides_the_earlier_one(monkeypatch, caplog) -> None:
+    hidden = [*MOUNTS, ("/home", "btrfs")]
+    assert warned_of("/home/me/bench.sqlite", hidden, monkeypatch, caplog) == ""
+    hidden.append(("/home", "nfs"))
+    assert warned_of("/home/me/bench.sqlite", hidden, monkeypatch, caplog) == "nfs"
 
 
-def test_the_kernel_is_read_as_findmnt_reads_it(tmp_path: Path) -> None:
+def test_the_machine_is_read_as_findmnt_reads_it(tmp_path: Path, monkeypatch, caplog) -> None:
     if shutil.which("findmnt") is None:
         pytest.skip("findmnt is not installed")
     command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", tmp_path]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    mounts = read_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
-    assert mount_of(tmp_path.resolve(), mounts).kind == told.strip()
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # Whatever it lies on: each kind that this machine has is for once one of a network's.
+    kinds = {mount.fstype for mount in psutil.disk_partitions(all=True)}
+    monkeypatch.setattr(sqlite, "NETWORK", kinds)
+    warn_of_network(tmp_path)
+    assert caplog.records[0].args[1] == told
 
 
 @pytest.fixture
 def on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the kernel says, for this test, lies on NFS."""
-    mountinfo = tmp_path / "mountinfo"
-    mountinfo.write_text(rf"40 27 0:40 / {tmp_path} rw - nfs4 server:/export rw" + "\n")
-    monkeypatch.setattr("bench.store.filesystem._MOUNTS", mountinfo)
+    """A folder that the machine says, for this test, lies on NFS."""
+    mount = SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: [mount])
     return tmp_path
 
 

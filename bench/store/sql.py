@@ -34,7 +34,7 @@ class Answer:
     rows: list[tuple[object, ...]]
 
 
-def ask(store: Store, sql: str, limit: int | None = None) -> Answer:
+def run_query(store: Store, sql: str, limit: int | None = None) -> Answer:
     """Run SQL on a store that was opened read-only, for all its rows or the first `limit`.
 
     Raises

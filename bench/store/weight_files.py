@@ -30,13 +30,13 @@ _LONGEST = 255
 """Bytes of a file's name on all usual file systems."""
 
 
-def kept_name(stem: str) -> str:
+def weights_name(stem: str) -> str:
     """The name, below the store's folder, of the file with this stem."""
     return f"{FOLDER}/{stem}{SUFFIX}"
 
 
-def is_kept_name(name: object) -> bool:
-    """Whether a store's file may have this name: `weights/<plain name>.safetensors`, as of `kept_name`."""
+def is_weights_name(name: object) -> bool:
+    """Whether a store's file may have this name: `weights/<plain name>.safetensors`, as of `weights_name`."""
     folder, slash, file = name.partition("/") if isinstance(name, str) else ("", "", "")
     return (
         (folder, slash) == (FOLDER, "/")
@@ -48,7 +48,7 @@ def is_kept_name(name: object) -> bool:
     )
 
 
-def require_kept_names(names: Iterable[object], place: str) -> None:
+def require_weights_names(names: Iterable[object], place: str) -> None:
     """Refuse a store, called `place`, that names a file which none of its own can be.
 
     Raises
@@ -56,7 +56,7 @@ def require_kept_names(names: Iterable[object], place: str) -> None:
     BenchError : it quotes the first such name.
     """
     for name in names:
-        if not is_kept_name(name):
+        if not is_weights_name(name):
             raise BenchError(
                 f"store {place} says that weights lie at {quoted(name)}",
                 f"That {_NO_NAME}.",
@@ -80,7 +80,7 @@ def require_no_links(folder: Path, names: Iterable[str] = ()) -> None:
             )
 
 
-def read_kept(folder: Path, record: WeightsRecord) -> tuple[bytes, str]:
+def read_verified(folder: Path, record: WeightsRecord) -> tuple[bytes, str]:
     """The content of a record's file, below the store's folder, and what is wrong with it.
 
     The fault is to be read after the file's name, and empty where the content is what was stored; otherwise
@@ -89,12 +89,12 @@ def read_kept(folder: Path, record: WeightsRecord) -> tuple[bytes, str]:
     return _read(folder, record.path, record.sha256)
 
 
-def fault_of(folder: Path, record: WeightsRecord) -> str:
+def problem_with(folder: Path, record: WeightsRecord) -> str:
     """What is wrong with the file of a record, to be read after its name; empty where nothing is."""
-    return read_kept(folder, record)[1]
+    return read_verified(folder, record)[1]
 
 
-def bring(name: str, sha256: str, source: Path, target: Path) -> str:
+def copy_verified(name: str, sha256: str, source: Path, target: Path) -> str:
     """Copy a kept file from one store's folder into another's, verified by its hash.
 
     What is in its place with another content stays.
@@ -120,7 +120,7 @@ def bring(name: str, sha256: str, source: Path, target: Path) -> str:
 
 
 def _read(folder: Path, name: str, sha256: str) -> tuple[bytes, str]:
-    if not is_kept_name(name):
+    if not is_weights_name(name):
         return b"", _NO_NAME
     if (folder / FOLDER).is_symlink():
         return b"", _LINK

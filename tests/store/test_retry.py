@@ -18,17 +18,17 @@ import torch
 from bench.errors import WorkFailedError
 from bench.files import write_text
 from bench.store.database import open_store
-from bench.store.faults import PassingTroubleError
-from bench.store.patience import patiently
+from bench.store.faults import StoreUnavailableError
 from bench.store.queries import evaluations, trial_states
+from bench.store.retry import retry_while_unavailable
 from bench.store.writer import Writer
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from tests.store import samples
 from tests.store.full_disk import fill, free_bytes, small_disk
 
 PAUSE = 0.01
-FULL = PassingTroubleError("store x has no room left on its disk", "SQLite says: full.", "Make room.")
-LOCKED = PassingTroubleError("store x is held by another process", "SQLite says: locked.", "Let it end.")
+FULL = StoreUnavailableError("store x has no room left on its disk", "SQLite says: full.", "Make room.")
+LOCKED = StoreUnavailableError("store x is held by another process", "SQLite says: locked.", "Let it end.")
 
 
 def failing(*troubles: Exception, then: str = "done") -> Callable[[], str]:
@@ -45,7 +45,7 @@ def failing(*troubles: Exception, then: str = "done") -> Callable[[], str]:
 
 def test_what_works_at_once_is_not_talked_about() -> None:
     said: list[str] = []
-    assert patiently(failing(), said.append, lambda: False) == "done"
+    assert retry_while_unavailable(failing(), said.append, lambda: False) == "done"
     assert said == []
 
 
@@ -53,7 +53,10 @@ def test_what_works_at_once_is_not_talked_about() -> None:
 def test_a_trouble_is_said_once_and_its_end_too(number: int) -> None:
     said: list[str] = []
     trouble = OSError(number, os.strerror(number), "/disk/weights.safetensors")
-    assert patiently(failing(*[trouble] * 5), said.append, lambda: False, pause_seconds=PAUSE) == "done"
+    assert (
+        retry_while_unavailable(failing(*[trouble] * 5), said.append, lambda: False, pause_seconds=PAUSE)
+        == "done"
+    )
     assert len(said) == 2
     assert all(words in said[0] for words in ("/disk/weights.safetensors", os.strerror(number), "Make room"))
     assert "Ctrl-C" in said[0]
@@ -62,7 +65,9 @@ def test_a_trouble_is_said_once_and_its_end_too(number: int) -> None:
 
 def test_each_kind_of_trouble_is_said() -> None:
     said: list[str] = []
-    patiently(failing(FULL, FULL, LOCKED, LOCKED), said.append, lambda: False, pause_seconds=PAUSE)
+    retry_while_unavailable(
+        failing(FULL, FULL, LOCKED, LOCKED), said.append, lambda: False, pause_seconds=PAUSE
+    )
     assert [words.partition("\n")[0] for words in said[:2]] == [FULL.what, LOCKED.what]
     assert len(said) == 3
 
@@ -73,7 +78,7 @@ def test_each_kind_of_trouble_is_said() -> None:
 def test_what_will_not_pass_is_raised_at_once(error: Exception) -> None:
     said: list[str] = []
     with pytest.raises(type(error)) as raised:
-        patiently(failing(error), said.append, lambda: False)
+        retry_while_unavailable(failing(error), said.append, lambda: False)
     assert raised.value is error
     assert said == []
 
@@ -86,8 +91,8 @@ def test_waiting_ends_when_it_is_told_to_with_what_to_do() -> None:
         tries.append(None)
         raise FULL
 
-    with pytest.raises(PassingTroubleError) as raised:
-        patiently(act, lambda _: None, lambda: next(asked), pause_seconds=60)
+    with pytest.raises(StoreUnavailableError) as raised:
+        retry_while_unavailable(act, lambda _: None, lambda: next(asked), pause_seconds=60)
     assert len(tries) == 2
     assert raised.value.what == FULL.what
     assert "Make room. Then give the same command again" in raised.value.do_this
@@ -105,7 +110,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 class Waiting(threading.Thread):
-    """An action done patiently beside the test; `said` and `result` tell what came of it."""
+    """An action done retry_while_unavailable beside the test; `said` and `result` tell what came of it."""
 
     def __init__(self, action: Callable[[], object]) -> None:
         super().__init__(daemon=True)
@@ -114,7 +119,9 @@ class Waiting(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        self.result = patiently(self.action, self.said.append, self.given_up.is_set, pause_seconds=PAUSE)
+        self.result = retry_while_unavailable(
+            self.action, self.said.append, self.given_up.is_set, pause_seconds=PAUSE
+        )
 
     def until_it_says(self, count: int) -> None:
         until = time.monotonic() + 30
@@ -197,8 +204,8 @@ def test_giving_up_on_a_full_disk_leaves_the_store_as_it_was(disk: Path) -> None
         writer.plan([trial])
         fill(disk)
         long = samples.evaluation_record(trial.key, 1, (1.0,) * 5000)
-        with pytest.raises(PassingTroubleError, match="has no room left"):
-            patiently(lambda: writer.record(long), lambda _: None, lambda: True)
+        with pytest.raises(StoreUnavailableError, match="has no room left"):
+            retry_while_unavailable(lambda: writer.record(long), lambda _: None, lambda: True)
         assert evaluations(store, 1) == []
     assert integrity(path) == [("ok",)]
 

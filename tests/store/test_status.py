@@ -12,8 +12,7 @@ from bench.records import StackProgress, TrialKey
 from bench.store.claims import database_now
 from bench.store.database import Store, transaction
 from bench.store.models import Claim, Trial
-from bench.store.time_left import TimeLeft, time_left
-from bench.store.working import stacks_at_work
+from bench.store.status import TimeLeft, running_stacks, time_left
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.clocks import send_drivers_away
@@ -53,10 +52,10 @@ def test_a_stack_at_work_says_which_where_and_how_far(store: Store, writer: Writ
     writer.begin_execution(KEYS[:2], samples.execution_record((0, 1), 40))
     assert not writer.heartbeat({KEYS[0]: stand(), KEYS[1]: stand()})
     grow_old(store, 20, claimed=300)
-    (stack,) = stacks_at_work(store)
+    (stack,) = running_stacks(store)
     assert (stack.cell, stack.seeds, stack.trial_ids, stack.run_id) == (CELL, (0, 1), (1, 2), "run-1")
     assert (stack.hostname, stack.device, stack.from_iteration) == ("node-1", "cuda: a GPU", 40)
-    assert stack.stand == stand()
+    assert stack.progress == stand()
     assert stack.seconds_since_heartbeat == pytest.approx(20, abs=5)
     assert stack.seconds_since_claim == pytest.approx(300, abs=5)
 
@@ -64,8 +63,8 @@ def test_a_stack_at_work_says_which_where_and_how_far(store: Store, writer: Writ
 def test_before_a_worker_has_begun_its_driver_stands_for_it(store: Store, writer: Writer) -> None:
     writer.plan(TRIALS)
     writer.claim(CELL, {3}, 1)
-    (stack,) = stacks_at_work(store)
-    assert (stack.seeds, stack.hostname, stack.device, stack.stand) == ((3,), "a-machine", None, None)
+    (stack,) = running_stacks(store)
+    assert (stack.seeds, stack.hostname, stack.device, stack.progress) == ((3,), "a-machine", None, None)
 
 
 def test_stretches_of_earlier_drivers_are_not_shown(store: Store, writer: Writer) -> None:
@@ -75,7 +74,7 @@ def test_stretches_of_earlier_drivers_are_not_shown(store: Store, writer: Writer
     writer.stop(KEYS[:1], 40)
     writer.begin_run(samples.run_record("run-2"))
     writer.claim(CELL, {0}, 1)
-    assert [(stack.run_id, stack.device) for stack in stacks_at_work(store)] == [("run-2", None)]
+    assert [(stack.run_id, stack.device) for stack in running_stacks(store)] == [("run-2", None)]
 
 
 @pytest.mark.parametrize(("silent", "working"), [(55, 1), (65, 0)])
@@ -86,7 +85,7 @@ def test_a_minute_of_silence_from_elsewhere_means_that_nobody_works(
     writer.claim(CELL, {0}, 1)
     send_drivers_away(store.folder)
     grow_old(store, silent)
-    assert len(stacks_at_work(store)) == working
+    assert len(running_stacks(store)) == working
 
 
 def test_a_driver_known_to_be_dead_does_not_work(store: Store, writer: Writer) -> None:
@@ -95,9 +94,9 @@ def test_a_driver_known_to_be_dead_does_not_work(store: Store, writer: Writer) -
         other.begin_run(samples.run_record("run-2"))
         other.claim(CELL, {0}, 1)
     # Gone without ending its run: on another machine, for all that is known.
-    assert [stack.run_id for stack in stacks_at_work(store)] == ["run-2"]
+    assert [stack.run_id for stack in running_stacks(store)] == ["run-2"]
     (store.folder / "drivers" / f"run-2@{socket.gethostname()}.lock").touch()
-    assert stacks_at_work(store) == []
+    assert running_stacks(store) == []
 
 
 def test_time_left_adds_the_rest_of_the_stacks_and_like_trials_by_their_share(
@@ -110,7 +109,7 @@ def test_time_left_adds_the_rest_of_the_stacks_and_like_trials_by_their_share(
     writer.claim(CELL, {3}, 1)
     writer.heartbeat({KEYS[2]: stand(90.0), KEYS[3]: stand(30.0)})
     # Two trials wait, 150 s each; two stacks work side by side.
-    assert time_left(store, stacks_at_work(store)) == TimeLeft((90 + 30 + 2 * 150) / 2, 2, 0)
+    assert time_left(store, running_stacks(store)) == TimeLeft((90 + 30 + 2 * 150) / 2, 2, 0)
     assert time_left(store, []) == TimeLeft(4 * 150, 2, 0)
 
 
@@ -119,7 +118,7 @@ def test_time_left_is_never_less_than_the_longest_stack_at_work(store: Store, wr
     for key in KEYS[:2]:
         writer.claim(CELL, {key.seed}, 1)
     writer.heartbeat({KEYS[0]: stand(1000.0), KEYS[1]: stand(10.0)})
-    assert time_left(store, stacks_at_work(store)).seconds == 1000
+    assert time_left(store, running_stacks(store)).seconds == 1000
 
 
 def test_time_left_takes_other_tasks_of_the_method_where_the_own_cell_has_no_time(
@@ -139,7 +138,7 @@ def test_before_anything_has_finished_stacks_at_work_tell_what_a_trial_takes(
     writer.begin_execution(KEYS[:2], samples.execution_record())
     writer.heartbeat(dict.fromkeys(KEYS[:2], stand(100.0)))
     grow_old(store, 0, claimed=300)
-    left = time_left(store, stacks_at_work(store))
+    left = time_left(store, running_stacks(store))
     assert (left.finished_trials, left.unknown_trials) == (0, 0)
     assert left.seconds == pytest.approx(100 + 2 * (300 + 100) / 2, abs=10)
 
@@ -148,4 +147,4 @@ def test_nothing_is_guessed_from_nothing(store: Store, writer: Writer) -> None:
     writer.plan(TRIALS)
     assert time_left(store, []) == TimeLeft(None, 0, 6)
     writer.claim(CELL, {0}, 1)  # without any progress yet
-    assert time_left(store, stacks_at_work(store)) == TimeLeft(None, 0, 6)
+    assert time_left(store, running_stacks(store)) == TimeLeft(None, 0, 6)

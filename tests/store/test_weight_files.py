@@ -14,7 +14,14 @@ from bench.errors import BenchError
 from bench.execute.judgement import judge
 from bench.records import WeightsRecord
 from bench.store.database import open_store
-from bench.store.kept_files import CHANGED, bring, fault_of, is_kept_name, kept_name, read_kept
+from bench.store.weight_files import (
+    CHANGED,
+    copy_verified,
+    is_weights_name,
+    problem_with,
+    read_verified,
+    weights_name,
+)
 from bench.store.writer import Writer
 from bench.visible_text import quoted
 from tests.store import samples
@@ -75,17 +82,17 @@ def folder(tmp_path: Path) -> Path:
 
 def test_names_that_bench_makes_are_its_own() -> None:
     stem = "dtql-released-collected-hopper-medium-0123456789ab-seed-7-final-89abcdef"
-    assert kept_name(stem) == f"weights/{stem}.safetensors"
+    assert weights_name(stem) == f"weights/{stem}.safetensors"
     for name in (stem, "a method (of mine)", "größe", "a.b+c=d@e", "x" * 243):
-        assert is_kept_name(kept_name(name))
+        assert is_weights_name(weights_name(name))
 
 
 @pytest.mark.parametrize("name", FOREIGN + NOT_TEXT)
 def test_a_name_of_any_other_form_is_neither_read_nor_written(folder: Path, tmp_path: Path, name) -> None:
-    assert not is_kept_name(name)
-    assert "is no name of a file of weights" in fault_of(folder, record(name))
+    assert not is_weights_name(name)
+    assert "is no name of a file of weights" in problem_with(folder, record(name))
     (tmp_path / "target").mkdir()
-    assert "is no name of a file of weights" in bring(name, SHA256, folder, tmp_path / "target")
+    assert "is no name of a file of weights" in copy_verified(name, SHA256, folder, tmp_path / "target")
     assert list((tmp_path / "target").iterdir()) == []
 
 
@@ -99,8 +106,8 @@ def test_what_is_read_are_the_bytes_that_were_hashed(folder: Path, monkeypatch) 
         return hashed(content)
 
     monkeypatch.setattr(hashlib, "sha256", slow)
-    assert read_kept(folder, wanted) == (CONTENT, "")
-    assert read_kept(folder, wanted) == (b"", CHANGED)
+    assert read_verified(folder, wanted) == (CONTENT, "")
+    assert read_verified(folder, wanted) == (b"", CHANGED)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +122,9 @@ def test_what_is_read_are_the_bytes_that_were_hashed(folder: Path, monkeypatch) 
 def test_what_is_no_file_of_the_store_is_not_read(folder: Path, tmp_path: Path, plant, told) -> None:
     (folder / OWN).rename(tmp_path / "behind")
     plant(folder / OWN, tmp_path / "behind")
-    assert told in fault_of(folder, record(OWN))
+    assert told in problem_with(folder, record(OWN))
     target = tmp_path / "target"
-    assert told in bring(OWN, SHA256, folder, target)
+    assert told in copy_verified(OWN, SHA256, folder, target)
     assert not target.exists()
 
 
@@ -125,7 +132,7 @@ def test_a_link_in_the_place_of_a_copy_is_not_written_through(folder: Path, tmp_
     target, outside = tmp_path / "target", tmp_path / "outside"
     (target / "weights").mkdir(parents=True)
     (target / OWN).symlink_to(outside)
-    assert "is a link" in bring(OWN, SHA256, folder, target)
+    assert "is a link" in copy_verified(OWN, SHA256, folder, target)
     assert not outside.exists()
 
 

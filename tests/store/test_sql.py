@@ -12,8 +12,8 @@ import pytest
 
 from bench.errors import BenchError
 from bench.store import postgresql
-from bench.store.asking import ask
 from bench.store.database import Store, open_store
+from bench.store.sql import run_query
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import everything
@@ -34,7 +34,7 @@ def asked(store: Store, writer: Writer):
 
     def ask_(sql: str) -> list[tuple]:
         with open_store(store.location.url, read_only=True) as reader:
-            return ask(reader, sql).rows
+            return run_query(reader, sql).rows
 
     return ask_
 
@@ -70,7 +70,7 @@ def test_percent_signs_and_colons_stand_for_themselves(asked) -> None:
 
 
 def test_columns_are_named(asked, store: Store) -> None:
-    assert ask(store, "SELECT seed AS s, task FROM scores WHERE seed > 99").columns == ("s", "task")
+    assert run_query(store, "SELECT seed AS s, task FROM scores WHERE seed > 99").columns == ("s", "task")
 
 
 WRITING = [
@@ -196,7 +196,7 @@ def test_a_superuser_can_do_no_more_than_read(
     before = (everything(store.location.url), sequences(store))
     for sql in POWERS:
         with open_store(url, read_only=True) as reader, pytest.raises(BenchError, match="refuses") as error:
-            pytest.fail(f"{sql} gave {ask(reader, sql.replace('{file}', str(server_file)))}")
+            pytest.fail(f"{sql} gave {run_query(reader, sql.replace('{file}', str(server_file)))}")
         assert "cannot be kept to reading" not in str(error.value)
     assert (everything(store.location.url), sequences(store)) == before
     assert not server_file.exists()
@@ -209,9 +209,9 @@ def test_who_may_become_a_superuser_can_do_no_more_either(asked, store: Store, p
     url = postgres.url(store.location.url.rpartition("/")[2], login="member:x")
     postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO member", url.rpartition("/")[2])
     with open_store(url, read_only=True) as reader:
-        assert ask(reader, "SELECT COUNT(*) FROM scores").rows == [(3,)]
+        assert run_query(reader, "SELECT COUNT(*) FROM scores").rows == [(3,)]
         with pytest.raises(BenchError, match="refuses"):
-            ask(reader, f"SELECT set_config('role', 'bench', true), {FILES}")
+            run_query(reader, f"SELECT set_config('role', 'bench', true), {FILES}")
     postgres.execute("REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM member", url.rpartition("/")[2])
 
 
@@ -221,11 +221,11 @@ def test_a_plain_user_asks_with_its_own_rights(
 ) -> None:
     url = postgres.url(store.location.url.rpartition("/")[2], login=f"{plain_role}:x")
     with open_store(url, read_only=True) as reader:
-        assert ask(reader, "SELECT COUNT(*) FROM scores").rows == [(3,)]
-        assert ask(reader, "SELECT seed FROM scores ORDER BY seed", limit=2).rows == [(0,), (1,)]
+        assert run_query(reader, "SELECT COUNT(*) FROM scores").rows == [(3,)]
+        assert run_query(reader, "SELECT seed FROM scores ORDER BY seed", limit=2).rows == [(0,), (1,)]
         for sql in ("SELECT pg_read_file('/etc/passwd')", "DELETE FROM trials", "COPY trials TO STDOUT"):
             with pytest.raises(BenchError, match="refuses"):
-                ask(reader, sql)
+                run_query(reader, sql)
 
 
 @ONLY_POSTGRESQL
@@ -244,7 +244,7 @@ def test_a_superuser_gets_every_type_of_column_and_names_that_are_there_twice(as
         SELECT 1 AS a, 2 AS a, 'x' AS "B c", 1.50::numeric(5, 2), '{1,2}'::int[], '2025-01-02'::date,
                NULL, NULL::float8, '{"k": [1]}'::jsonb, 'NaN'::float8, '20% of %s', interval '1 day'
     """
-    answer = ask(store, sql)
+    answer = run_query(store, sql)
     assert answer.columns[:3] == ("a", "a", "B c")
     (row,) = answer.rows
     assert row[:3] == (1, 2, "x")
@@ -256,7 +256,7 @@ def test_a_superuser_gets_every_type_of_column_and_names_that_are_there_twice(as
 @ONLY_POSTGRESQL
 def test_a_limit_is_what_the_server_sends(asked, store: Store) -> None:
     sql = "SELECT n FROM generate_series(1, 3000000) AS n"
-    assert ask(store, sql, limit=3).rows == [(1,), (2,), (3,)]
+    assert run_query(store, sql, limit=3).rows == [(1,), (2,), (3,)]
 
 
 @ONLY_POSTGRESQL
@@ -298,4 +298,4 @@ def test_a_statement_of_great_length_is_quoted_in_part(asked) -> None:
 
 def sequences(store: Store) -> list[tuple]:
     """Where the numbering of rows stands."""
-    return ask(store, "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1").rows
+    return run_query(store, "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1").rows
