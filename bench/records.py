@@ -10,8 +10,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 
 def canonical_json(value: object) -> str:
@@ -96,6 +96,11 @@ class CellKey:
     def trial(self, seed: int) -> TrialKey:
         """The key of one of its trials."""
         return TrialKey(self.algorithm, self.variant, self.task, seed, self.config_hash)
+
+    def __str__(self) -> str:
+        """For people: `dtql hopper-medium-v2`, with the variant where it is not the default."""
+        variant = "" if self.variant == "released" else f" ({self.variant})"
+        return f"{self.algorithm}{variant} {self.task}"
 
 
 @dataclass(frozen=True)
@@ -273,3 +278,121 @@ class FinishedRecord:
 
 ResultRecord = EvaluationRecord | TimingRecord | FailureRecord | WeightsRecord | FinishedRecord
 """What a worker sends to the driver while it works."""
+
+
+@dataclass(frozen=True)
+class BaselineScore:
+    """The score of one finished trial as it was when the baseline was frozen."""
+
+    trial: TrialKey
+    score: float
+    """Frozen from trials it is finite; a store may hold NaN, and no interval is made of it."""
+
+
+@dataclass(frozen=True)
+class BaselineRecord:
+    """What later nights are held against. Never changed: another state of things is another baseline."""
+
+    name: str
+    frozen_at: datetime
+    reason: str
+    """A person's words on why this state is the one to hold on to."""
+    author: str
+    configuration: dict[str, Any]
+    """The nightly configuration that it was frozen under."""
+    fingerprints: dict[str, Any]
+    """Of the exact layers, as JSON (`bench.nightly.exact`)."""
+    scores: tuple[BaselineScore, ...]
+    pace: tuple[dict[str, Any], ...] = ()
+    """Repeated timings, as JSON (`bench.nightly.pace`); empty where speed is not watched."""
+
+    @property
+    def cells(self) -> tuple[CellKey, ...]:
+        """Its cells, in the order in which their trials come."""
+        return tuple(dict.fromkeys(score.trial.cell for score in self.scores))
+
+    def scores_of(self, cell: CellKey) -> tuple[float, ...]:
+        """Scores of one cell, one per training seed."""
+        return tuple(score.score for score in self.scores if score.trial.cell == cell)
+
+
+@dataclass(frozen=True)
+class NoteRecord:
+    """What a person wrote about a baseline."""
+
+    baseline: str
+    written_at: datetime
+    author: str
+    text: str
+    fingerprints: dict[str, Any] | None = None
+    """Fingerprints that the note explains: an exact layer that differs from the baseline in the same way as
+    these is no regression. None: a remark that excuses nothing."""
+
+
+CellStatus = Literal["as expected", "below", "above", "missing", "unjudged"]
+"""`below` alarms, `above` is only reported. `missing` (a seed of tonight failed or was not run) and
+`unjudged` (the baseline gives no interval) are red."""
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """One canary cell of one night, held against the baseline; a figure that there is not is None."""
+
+    cell: CellKey
+    status: CellStatus
+    reason: str
+    """Why it is missing or unjudged; empty otherwise."""
+    baseline_seeds: int
+    baseline_mean: float | None
+    baseline_sd: float | None
+    """Standard deviation between the baseline's seeds."""
+    seeds: int
+    """Of that night that have a score."""
+    lost: int
+    """That night's trials without a score: failed, diverged, or never run."""
+    mean: float | None
+    p_below: float | None
+    """Probability of a mean this low or lower if nothing has changed; not adjusted for the other cells."""
+    alarm_below: float | None
+    """Mean below which the cell alarms when no other does."""
+    t: float | None = None
+    """Difference of the means in standard errors of its prediction; like the next one not stored."""
+    p_above: float | None = None
+    confirmation_seeds: int = 0
+    """Scores of the fresh seeds that were run because of the alarm."""
+    confirmation_mean: float | None = None
+    confirmed: bool | None = None
+    """Whether the fresh seeds fired too; None where there was no alarm, or where some of them were lost."""
+    drift: float | None = None
+    """Cumulative sum over the nights since the baseline (standard deviations)."""
+    drifting: bool = False
+
+    @property
+    def name(self) -> str:
+        """The cell's, for people."""
+        return str(self.cell)
+
+
+NightOutcome = Literal["green", "red"]
+PrintedNumber = tuple[str, str, str, str]
+"""Paper, algorithm, task and protocol of a number that a paper prints."""
+
+
+@dataclass(frozen=True)
+class NightRecord:
+    """One invocation of `bench nightly`; without an outcome it goes on, or was cut off."""
+
+    run_id: str
+    date: date
+    """Whose night it is: the seeds follow from it. A night that was cut off has several invocations."""
+    baseline: str
+    configuration_hash: str
+    seeds: tuple[int, ...]
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: NightOutcome | None = None
+    report: dict[str, Any] | None = None
+    """All that was found, as written to the night's `report.json`."""
+    cells: tuple[CellComparison, ...] = ()
+    verdicts: Mapping[PrintedNumber, str] = field(default_factory=dict)
+    """What the night's check against the papers said, in `bench.report.judgement.WORDS`."""

@@ -39,7 +39,7 @@ class Command:
 
 
 COMMANDS = (
-    Command(("check",), f"{_READS}, bench.report.check, bench.report.renderers.check_text", 2.0, (0, 1)),
+    Command(("check",), f"{_READS}, bench.report.check, bench.report.formats.check", 2.0, (0, 1)),
     Command(("report",), f"{_SHOWS}, bench.report.renderers.markdown", 10.0),
     Command(("report", "--format", "html"), f"{_SHOWS}, bench.report.renderers.html", 10.0),
     Command(("report", "--format", "figures"), f"{_SHOWS}, bench.report.figures", 10.0),

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from bench.catalog import Catalog
 from bench.evaluation.protocols import RUNNING_AVERAGE
 from bench.presets import method_on
-from bench.records import hash_of
-from bench.report.judgement import Key, Outcome, SuiteVerdict
+from bench.records import PrintedNumber, hash_of
+from bench.report.judgement import Outcome, SuiteVerdict
 from bench.report.margins import Margins
 from bench.report.matching import Printed, own_numbers
 from bench.report.measured import Measured, ReportData, SeedScore
@@ -103,10 +103,10 @@ class Population:
 class StudyCell:
     """A printed number with the population that it is taken to come from."""
 
-    key: Key
+    key: PrintedNumber
     table: str
     printed: PaperCell
-    oracle: tuple[Key, str, PaperCell] | None
+    oracle: tuple[PrintedNumber, str, PaperCell] | None
     """The number that the same trials have under OMS: its key, table and cell."""
 
     @property
@@ -178,7 +178,7 @@ class Design:
     """How far off the cells without a planted deviation truly lie, in margins: by turns below and above."""
     lower: float = 0.0
     """By how many points all of them lie lower on top of that."""
-    planted: Mapping[Key, float] = field(default_factory=dict)
+    planted: Mapping[PrintedNumber, float] = field(default_factory=dict)
     """Standard deviations of a seed's score beyond the margin; below where negative."""
 
 
@@ -189,12 +189,12 @@ class Study:
     data: ReportData
     printed: Printed
     """The numbers to be held against."""
-    differences: Mapping[Key, float]
+    differences: Mapping[PrintedNumber, float]
     """By how much our true means differ from the papers' (points)."""
-    margins: Mapping[Key, float]
+    margins: Mapping[PrintedNumber, float]
     """Of the same numbers (points)."""
 
-    def within(self, key: Key) -> bool:
+    def within(self, key: PrintedNumber) -> bool:
         """Whether the number truly lies within its margin, or at it."""
         return abs(self.differences[key]) <= self.margins[key]
 
@@ -242,9 +242,9 @@ def draw_study(
 ) -> Study:
     """One repetition: what the papers print, and our trials."""
     began = datetime.combine(margins.declared, datetime.min.time(), UTC) + timedelta(days=1)
-    printed: dict[Key, tuple[str, PaperCell]] = {}
-    differences: dict[Key, float] = {}
-    held: dict[Key, float] = {}
+    printed: dict[PrintedNumber, tuple[str, PaperCell]] = {}
+    differences: dict[PrintedNumber, float] = {}
+    held: dict[PrintedNumber, float] = {}
     measured, episodes = [], {}
     for place, cell in enumerate(cells):
         told = _printed(cell, design, random)

@@ -25,7 +25,8 @@ from bench.benchmarks.synthetic_study import (
     study_cells,
 )
 from bench.catalog import Catalog, load_catalog
-from bench.report.judgement import Judgement, Key
+from bench.records import PrintedNumber
+from bench.report.judgement import Judgement
 from bench.report.margins import Margins, load_margins
 from bench.report.verdicts import judge
 
@@ -85,12 +86,12 @@ class Setting:
         """One study."""
         return draw_study(self.cells, design, self.margins, self.catalog, random)
 
-    def planted(self, deviations: float, random: np.random.Generator) -> dict[Key, float]:
+    def planted(self, deviations: float, random: np.random.Generator) -> dict[PrintedNumber, float]:
         """For each kind of spread one cell to lie below its margin and one above, where there is room.
 
         On AntMaze only where the margin does not hang on a spread that is drawn anew.
         """
-        found: dict[Key, float] = {}
+        found: dict[PrintedNumber, float] = {}
         for kind in SPREADS:
             for side in (-1, 1):
                 cells = [cell for cell in self._roomy(kind, side, deviations) if cell.key not in found]

@@ -15,7 +15,6 @@ from typer import Context, core, exceptions
 import bench
 from bench import __version__
 from bench.cli import (
-    baseline,
     check,
     data,
     data_collect,
@@ -92,7 +91,7 @@ app.add_typer(db.app, name="db")
 app.command()(report.report)
 app.command()(check.check)
 app.command()(nightly.nightly)
-app.add_typer(baseline.app, name="baseline")
+app.add_typer(nightly.baseline_app, name="baseline")
 app.command()(serve.serve)
 
 

@@ -1,17 +1,17 @@
-"""`bench check`: whether the measured numbers reproduce the printed ones, with stated error rates."""
+"""`bench check`: whether measured numbers are the papers', or the baseline's, with stated error rates."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bench.cli.check_baseline import check_baseline
-from bench.cli.check_output import print_lines, write_output
 from bench.cli.common import MarginsOption
 from bench.cli.tables import aligned, print_table
 from bench.cli.words import count
@@ -21,8 +21,8 @@ from bench.store.location import DEFAULT_STORE, locate
 
 if TYPE_CHECKING:
     from bench.report.check import Check
+    from bench.report.formats.check import Section
     from bench.report.measured import ReportData
-    from bench.report.renderers.check_text import Section
 
 REFERENCES = ("paper", "baseline")
 FORMATS = ("text", "json", "junit")
@@ -77,21 +77,73 @@ def check(
     chosen = _suites(suite)
     if against == "baseline":
         _refuse_paper_options(margins, explain)
-        check_baseline(store, chosen, format_, out)
-        return
+        _check_baseline(store, chosen, format_, out)
+    else:
+        _check_papers(store or DEFAULT_STORE, chosen, format_, out, margins, explain, everything=everything)
+
+
+def _check_papers(
+    store: str,
+    suites: Sequence[str],
+    format_: str,
+    out: Path | None,
+    margins: Path | None,
+    explain: str,
+    *,
+    everything: bool,
+) -> None:
     from bench.report.check import check
+    from bench.report.formats.check import render_json, sections
+    from bench.report.formats.junit import render
     from bench.report.margins import load_margins
 
-    declared, place = load_margins(margins), store or DEFAULT_STORE
-    data = _load(place)
-    found = check(data, declared, str(locate(place)), datetime.now(UTC), chosen)
+    declared = load_margins(margins)
+    data = _load(store)
+    found = check(data, declared, str(locate(store)), datetime.now(UTC), suites)
     if explain:
         _explain(explain, found, data, format_)
         return
-    _deliver(found, format_, out, everything=everything)
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in found.judgement.counts().items())
+    _deliver(
+        format_,
+        out,
+        lambda whole_names: sections(found, everything=everything, whole_names=whole_names),
+        {"json": lambda: render_json(found), "junit": lambda: render(found)},
+        f" (cells: {counts})",
+    )
     if found.judgement.failed():
-        print(f"bench: {_failed(found)}", file=sys.stderr)
-        raise typer.Exit(1)
+        _fail(_failed(found))
+
+
+def _check_baseline(store: str | None, suites: Sequence[str], format_: str, out: Path | None) -> None:
+    """The last night's scores held against the project's own."""
+    from bench.nightly.baseline import check_last_night, json_of, junit_of, section
+    from bench.nightly.config import load_nightly
+    from bench.store.database import open_store
+
+    tasks = _tasks(suites)
+    with open_store(store or load_nightly().settings.store, read_only=True) as opened:
+        found = check_last_night(opened, datetime.now(UTC), tasks)
+    if not found.comparison.cells:
+        what = f"baseline {found.baseline.name!r} has no cell of {', '.join(suites)}"
+        raise BenchError(what, "", "Without --suite all of its cells are compared.")
+    formats = {"json": lambda: json_of(found), "junit": lambda: junit_of(found)}
+    _deliver(format_, out, lambda _: [section(found)], formats)
+    if found.failing:
+        low, red = len(found.below), len(found.comparison.red)
+        _fail(f"{count(low, 'cell')} below the baseline, {red} without all scores or without an interval")
+
+
+def _tasks(suites: Sequence[str]) -> list[str] | None:
+    from bench.catalog import load_catalog
+
+    catalog = load_catalog()
+    return [task.name for suite in suites for task in catalog.suite(suite).tasks] if suites else None
+
+
+def _fail(text: str) -> NoReturn:
+    print(f"bench: {text}", file=sys.stderr)
+    raise typer.Exit(1)
 
 
 def _refuse_paper_options(margins: Path | None, explain: str) -> None:
@@ -133,48 +185,43 @@ def _suites(names: str) -> list[str]:
     return chosen
 
 
-def _deliver(found: Check, format_: str, out: Path | None, *, everything: bool) -> None:
+def _deliver(
+    format_: str,
+    out: Path | None,
+    sections: Callable[[bool], Iterable[Section]],
+    formats: Mapping[str, Callable[[], str]],
+    remark: str = "",
+) -> None:
+    """Print what was found, or write it to `out` and say so.
+
+    Parameters
+    ----------
+    sections : the text, given whether it has room for whole names.
+    formats : what makes each other format.
+    """
     if out is None and format_ == "text":
-        whole_names = not sys.stdout.isatty()
-        for number, section in enumerate(_sections(found, everything=everything, whole_names=whole_names)):
+        for number, section in enumerate(sections(not sys.stdout.isatty())):
             if number:
                 typer.echo()
             _show(section)
+    elif format_ == "text":
+        parts = ("\n".join(_lines(section)) + "\n" for section in sections(True))
+        _write("\n".join(parts), out, remark)
     else:
-        counts = ", ".join(f"{number} {outcome}" for outcome, number in found.judgement.counts().items())
-        write_output(_rendered(found, format_, everything=everything), out, f" (cells: {counts})")
-
-
-def _rendered(found: Check, format_: str, *, everything: bool) -> str:
-    if format_ == "json":
-        from bench.report.renderers import check_json
-
-        return check_json.render(found)
-    if format_ == "junit":
-        from bench.report.renderers import junit
-
-        return junit.render(found)
-    parts = _sections(found, everything=everything, whole_names=True)
-    return "\n".join("\n".join(_lines(section)) + "\n" for section in parts)
-
-
-def _sections(found: Check, *, everything: bool, whole_names: bool) -> list[Section]:
-    from bench.report.renderers.check_text import sections
-
-    return sections(found, everything=everything, whole_names=whole_names)
+        _write(formats[format_](), out, remark)
 
 
 def _show(section: Section) -> None:
-    from bench.report.renderers.check_text import NUMBERS
+    from bench.report.formats.check import NUMBERS
 
-    print_lines([section.heading])
+    _print_folded([section.heading])
     if section.rows:
         print_table(section.columns, section.rows, right=NUMBERS)
-    print_lines(section.remarks, "  ")
+    _print_folded(section.remarks, "  ")
 
 
 def _lines(section: Section) -> Iterable[str]:
-    from bench.report.renderers.check_text import NUMBERS
+    from bench.report.formats.check import NUMBERS
 
     yield section.heading
     if section.rows:
@@ -186,14 +233,49 @@ def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
     if format_ != "text":
         what = f"--explain with --format {format_}"
         raise BenchError(what, "It explains to people.", f"--format {format_} alone has it all.")
-    from bench.report.renderers.check_explain import explained
-    from bench.report.verdict_names import find_verdict
+    from bench.report.check import find_verdict
+    from bench.report.formats.check import explained
 
     verdict = find_verdict(name, found.judgement)
-    print_lines(explained(verdict, found.judgement, data.measured, found.suites))
+    _print_folded(explained(verdict, found.judgement, data.measured, found.suites))
 
 
 def _failed(found: Check) -> str:
     cells = sum(cell.outcome == "below" for cell in found.judgement.cells)
     suites = sum(suite.outcome == "below" for suite in found.judgement.suites)
     return f"not reproduced, below: {count(cells, 'cell')}, {count(suites, 'mean')} over suites"
+
+
+def _print_folded(lines: Iterable[str], indent: str = "") -> None:
+    """Print lines, folded to the terminal's width; in a pipe as they are."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for line in lines:
+        text = textwrap.fill(
+            line,
+            width,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        typer.echo(text)
+
+
+def _write(text: str, out: Path | None, remark: str) -> None:
+    """Print `text`, or write it to `out` and say so.
+
+    Raises
+    ------
+    BenchError : the file cannot be written.
+    """
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    from bench.files import write_text
+
+    try:
+        write_text(out, text)
+    except OSError as error:
+        what = f"cannot write {str(out)!r}"
+        raise BenchError(what, f"{error.strerror}.", "Name another file with --out FILE.") from error
+    typer.echo(f"Wrote {out}{remark}")

@@ -1,37 +1,71 @@
-"""`bench nightly`: run the canary grid, hold it against the baseline and the papers, say what fired."""
+"""`bench nightly` and `bench baseline`: hold a night; freeze, list and annotate what it is held against."""
 
 from __future__ import annotations
 
+import getpass
 import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import CpusPerStackOption, GpusPerStackOption, SeedsPerStackOption, typed_command
-from bench.cli.nightly_work import (
-    ConfigOption,
-    DeviceOption,
-    ExecutorOption,
-    StoreOption,
-    loaded,
-    today,
-    work_of,
-    work_settings,
+from bench.cli.common import (
+    AcceptMismatchOption,
+    CpusPerStackOption,
+    GpusPerStackOption,
+    SeedsPerStackOption,
+    typed_command,
 )
+from bench.cli.run import obtained, settings_of
+from bench.cli.tables import print_table
+from bench.cli.words import moment
 from bench.errors import BenchError, WorkFailedError
 from bench.files import typed_path
 from bench.store.location import locate, without_password
 
 if TYPE_CHECKING:
-    from datetime import date
+    from collections.abc import Sequence
 
-    from bench.execute.driver import Settings
+    from bench.execute.driver import Settings, Summary
+    from bench.execute.grid import Cell
+    from bench.nightly.canary import CanaryCell, Gathered
     from bench.nightly.config import NightlyFile
+    from bench.nightly.night import Work
+    from bench.records import BaselineRecord
+    from bench.store.writer import Writer
+
+_ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", parser=typed_path, help="Instead of the shipped nightly.yaml."),
+]
+_StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="Results database; by default the configuration's."),
+]
+_ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="ray: a process per stack; local: one after the other.")
+]
+_DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+baseline_app = typer.Typer(
+    help="Freeze what nights are held against, list it, write notes on it.", no_args_is_help=True
+)
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the baseline.")]
+_Author = Annotated[
+    str | None, typer.Option("--by", metavar="WHO", help="Default: git's user.name, else who is logged in.")
+]
+
+
+# bench nightly
 
 
 def nightly(
-    config: ConfigOption = None,
+    config: _ConfigOption = None,
     night: Annotated[
         str | None,
         typer.Option(
@@ -51,12 +85,12 @@ def nightly(
     retry: Annotated[
         str | None, typer.Option(help="failed: give that night's failed trials another attempt.")
     ] = None,
-    executor: ExecutorOption = "ray",
+    executor: _ExecutorOption = "ray",
     seeds_per_stack: SeedsPerStackOption = None,
     gpus_per_stack: GpusPerStackOption = None,
     cpus_per_stack: CpusPerStackOption = 1,
-    device: DeviceOption = "auto",
-    store: StoreOption = None,
+    device: _DeviceOption = "auto",
+    store: _StoreOption = None,
 ) -> None:
     """Hold a night: exact checks, then the canary with fresh seeds, then speed, drift and the papers.
 
@@ -67,23 +101,23 @@ def nightly(
 
     if retry not in (None, "failed"):
         raise BenchError(f"--retry {retry}", "", "The only choice is: --retry failed")
-    file, place = loaded(config, store)
+    file, place = _loaded(config, store)
     # Whose data it is was decided when the baseline was frozen; the night tells of it.
-    settings = work_settings(
+    settings = _work_settings(
         executor, seeds_per_stack, gpus_per_stack, cpus_per_stack, device, accept_mismatch=True
     )
-    day = today() if night is None else _date(night)
+    # A night is named by the day on which it begins.
+    day = date.today() if night is None else _date(night)
     request = NightRequest(file, day, place, typed_command(), baseline, _again(config, store))
     if dry_run:
-        _show(file, request.seeds, settings, place, baseline)
+        _show_plan(file, request.seeds, settings, place, baseline)
         return
-    found = hold_night(request, work_of(settings, place, retry=retry is not None))
+    found = hold_night(request, _work_of(settings, place, retry=retry is not None))
     if found is None:
         print(f"Interrupted; the state is saved. To go on: bench nightly --date {day}{request.options}")
         raise typer.Exit(130)
 
-    from bench.nightly.report_files import write_report
-    from bench.nightly.summary import summary
+    from bench.nightly.findings import summary, write_report
 
     print(f"\n{summary(found)}")
     folder = out or locate(place).folder / "nights" / str(day)
@@ -108,19 +142,17 @@ def _again(config: Path | None, store: str | None) -> str:
 
 
 def _date(text: str) -> date:
-    from datetime import date
-
     try:
         return date.fromisoformat(text)
     except ValueError as error:
         raise BenchError(f"date {text!r}", "It is no day.", "For example: --date 2026-11-21") from error
 
 
-def _show(
+def _show_plan(
     file: NightlyFile, seeds: tuple[int, ...], settings: Settings, store: str, baseline: str | None
 ) -> None:
     from bench.cli.dry_run import show_grid
-    from bench.nightly.papers import margins_of
+    from bench.nightly.night import margins_of
     from bench.store.baselines import find_baseline, none_yet
     from bench.store.database import opened_if_made
 
@@ -133,3 +165,279 @@ def _show(
     print(f"Against baseline {found.name!r}, {frozen}: {found.reason}")
     print("Exact layers and speed come first. Then:")
     show_grid(file.cells, seeds, settings, store)
+
+
+# bench baseline
+
+
+@baseline_app.command()
+def freeze(
+    name: _Name,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why this state is the one to hold on to, in your words.")
+    ],
+    by: _Author = None,
+    config: _ConfigOption = None,
+    run: Annotated[bool, typer.Option("--run", help="Run the trials that are missing.")] = False,
+    executor: _ExecutorOption = "ray",
+    seeds_per_stack: SeedsPerStackOption = None,
+    gpus_per_stack: GpusPerStackOption = None,
+    cpus_per_stack: CpusPerStackOption = 1,
+    device: _DeviceOption = "auto",
+    accept_mismatch: AcceptMismatchOption = False,
+    store: _StoreOption = None,
+) -> None:
+    """Freeze the canary's scores, fingerprints and timings as they are now.
+
+    Takes the finished trials of the canary's cells under its present configuration; where some are missing it
+    says which, and the command that makes them.
+    """
+    from bench.nightly.baseline import require_complete
+
+    name, words = _required("NAME", name), _required("--reason", reason)
+    file, place = _loaded(config, store)
+    settings = _work_settings(
+        executor, seeds_per_stack, gpus_per_stack, cpus_per_stack, device, accept_mismatch=accept_mismatch
+    )
+    _require_new(name, place)
+    work = _work_of(settings, place)
+    cells, gathered = _gathered(file, work, place)
+    if run and gathered.left:
+        from bench.nightly.canary import baseline_seeds
+
+        if work.run(file.cells, baseline_seeds(file)).left:
+            print("Interrupted; the state is saved. The same command goes on.")
+            raise typer.Exit(130)
+        cells, gathered = _gathered(file, work, place)
+    require_complete(gathered, file, place)
+    baseline = _freeze(name, words, by or _author(), file, gathered, work, place)
+    speed = f", {len(baseline.pace)} timings" if baseline.pace else ""
+    print(
+        f"Frozen {name!r}: {len(cells)} cells, {len(baseline.scores)} scores, exact layers{speed}. "
+        "From now on: bench nightly"
+    )
+    if other := _of_other_code(baseline, place):
+        from bench.nightly.findings import of_other_code
+
+        print(f"Note: {of_other_code(other)}; nights compare theirs with the scores as they are.")
+
+
+@baseline_app.command("list")
+def list_(store: _StoreOption = None, config: _ConfigOption = None) -> None:
+    """Show the baselines of a store with their notes, the latest first."""
+    from bench.store.baselines import baselines, notes
+    from bench.store.database import open_store, opened_if_made
+
+    _, place = _loaded(config, store)
+    # A store that was named is there, or its name is a slip of the pen.
+    opening = opened_if_made(place) if store is None else open_store(place, read_only=True)
+    with opening as opened:
+        found = [] if opened is None else baselines(opened)
+        written = [note for baseline in found for note in notes(opened, baseline.name)]
+    if not found:
+        print('No baseline yet. Freeze one: bench baseline freeze NAME --reason "..."')
+        return
+    rows = [
+        (
+            baseline.name,
+            moment(baseline.frozen_at),
+            baseline.author,
+            str(len(baseline.cells)),
+            str(len(baseline.scores)),
+            baseline.reason,
+        )
+        for baseline in found
+    ]
+    print_table(("name", "frozen", "by", "cells", "scores", "reason"), rows, right=("cells", "scores"))
+    if written:
+        print()
+        accepts = {True: "yes", False: ""}
+        notes_ = [
+            (
+                note.baseline,
+                moment(note.written_at),
+                note.author,
+                accepts[note.fingerprints is not None],
+                note.text,
+            )
+            for note in written
+        ]
+        print_table(("baseline", "written", "by", "accepts", "note"), notes_)
+
+
+@baseline_app.command()
+def annotate(
+    name: _Name,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is to be known about it.")],
+    by: _Author = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept",
+            help="The text explains the exact differences as they are now: they are no longer red.",
+        ),
+    ] = False,
+    config: _ConfigOption = None,
+    store: _StoreOption = None,
+) -> None:
+    """Write a note on a baseline, which is itself never changed.
+
+    With --accept the note excuses exact layers that differ from the baseline just as they do now, such as
+    losses in another order of summation; a further difference is red again.
+    """
+    from datetime import UTC, datetime
+
+    from bench.nightly.night import take_fingerprints
+    from bench.records import NoteRecord
+    from bench.store.baselines import find_baseline
+    from bench.store.database import open_store
+
+    words = _required("TEXT", text)
+    file, place = _loaded(config, store)
+    with open_store(place, read_only=True) as opened:
+        find_baseline(opened, name)
+    work = _work_of(_work_settings("local", None, None, 1, "cpu", accept_mismatch=False), place)
+    now = take_fingerprints(file, work).as_json() if accept else None
+    note = NoteRecord(name, datetime.now(UTC), by or _author(), words, now)
+    with _writing(place) as writer:
+        writer.annotate(note)
+    print(f"Noted on {name!r}." + (" Exact layers as they are now are accepted." if accept else ""))
+
+
+def _required(option: str, text: str) -> str:
+    words = text.strip()
+    if not words:
+        raise BenchError(f"{option} is empty", "", "Say it in a few words.")
+    return words
+
+
+def _author() -> str:
+    """Who types: git's user.name, else the name of the account."""
+    if shutil.which("git"):
+        answer = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
+        if answer.stdout.strip():
+            return answer.stdout.strip()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # an account without a name, as in some containers
+        raise BenchError("it is not known who you are", "", "Say so with --by NAME.") from error
+
+
+def _require_new(name: str, store: str) -> None:
+    """Refuse a name that is taken, before anything is run."""
+    from bench.store.baselines import baselines
+    from bench.store.database import opened_if_made
+
+    with opened_if_made(store) as opened:
+        taken = [] if opened is None else [baseline.name for baseline in baselines(opened)]
+    if name in taken:
+        why = "Nights were held against it, and what they said would no longer be true."
+        raise BenchError(f"baseline {name!r} exists", why, "Freeze another name.")
+
+
+def _gathered(file: NightlyFile, work: Work, store: str) -> tuple[Sequence[CanaryCell], Gathered]:
+    from bench.nightly.canary import baseline_seeds, canary_cells, gather
+    from bench.store.database import opened_if_made
+
+    cells = canary_cells(file, work.obtain)
+    with opened_if_made(store) as opened:
+        return cells, gather(opened, cells, baseline_seeds(file))
+
+
+def _freeze(
+    name: str, reason: str, author: str, file: NightlyFile, gathered: Gathered, work: Work, store: str
+) -> BaselineRecord:
+    from bench.catalog import load_catalog
+    from bench.nightly.baseline import frozen
+    from bench.nightly.night import take_fingerprints, take_pace
+
+    fingerprints = take_fingerprints(file, work)
+    pace = take_pace(file, work, load_catalog())
+    baseline = frozen(name, reason, author, file, gathered, fingerprints, pace)
+    with _writing(store) as writer:
+        writer.freeze(baseline)
+    return baseline
+
+
+def _of_other_code(baseline: BaselineRecord, store: str) -> int:
+    from bench.nightly.canary import of_other_code
+    from bench.store.database import open_store
+
+    seeds = sorted({score.trial.seed for score in baseline.scores})
+    with open_store(store, read_only=True) as opened:
+        return of_other_code(opened, baseline.cells, seeds)
+
+
+@contextmanager
+def _writing(store: str) -> Iterator[Writer]:
+    """The store's writer, with the run of this command."""
+    from bench.provenance import describe_run
+    from bench.store.database import open_store
+    from bench.store.writer import Writer
+
+    with open_store(store, create=False) as opened, Writer(opened) as writer:
+        run = describe_run(typed_command())
+        writer.begin_run(run)
+        yield writer
+        writer.end_run(run.run_id)
+
+
+# The work of both
+
+
+def _loaded(config: Path | None, store: str | None) -> tuple[NightlyFile, str]:
+    """The configuration and the store.
+
+    Raises
+    ------
+    BenchError : names file, line and key of a mistake, or the file that is not there.
+    """
+    from bench.nightly.config import load_nightly
+
+    file = load_nightly(config)
+    return file, store or file.settings.store
+
+
+def _work_settings(
+    executor: str,
+    seeds_per_stack: int | None,
+    gpus_per_stack: float | None,
+    cpus_per_stack: int,
+    device: str,
+    *,
+    accept_mismatch: bool,
+) -> Settings:
+    """How the grid is worked off."""
+    return settings_of(
+        executor,
+        retry=None,
+        seeds_per_stack=seeds_per_stack,
+        gpus_per_stack=gpus_per_stack,
+        cpus_per_stack=cpus_per_stack,
+        device=device,
+        runner="auto",
+        address=None,
+        accept_mismatch=accept_mismatch,
+    )
+
+
+def _work_of(settings: Settings, store: str, *, retry: bool = False) -> Work:
+    """Work by `bench run`'s means; with `retry` trials that failed get a further attempt."""
+    from dataclasses import replace
+
+    from bench.cli.watching import watching
+    from bench.execute.datasets import Datasets
+    from bench.execute.driver import device_of, run_grid
+    from bench.nightly.night import Work
+
+    command, datasets = typed_command(), Datasets(obtained)
+
+    def run(cells: Sequence[Cell], seeds: Sequence[int]) -> Summary:
+        with watching() as watcher:
+            summary = run_grid(cells, seeds, settings, store, command, watcher, datasets)
+            if retry and summary.failed_before and not summary.left:
+                again = replace(settings, retry_failed=True)
+                summary = run_grid(cells, seeds, again, store, command, watcher, datasets)
+        return summary
+
+    return Work(run, obtained, device_of(settings)[0], lambda text: print(text, flush=True))

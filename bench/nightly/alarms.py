@@ -16,17 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import integrate, special, stats
 
+from bench.records import CellComparison, CellKey, CellStatus
 from bench.report.statistics import holm
-
-Status = Literal["as expected", "below", "above", "missing", "unjudged"]
-"""`below` alarms, `above` is only reported. `missing` (a seed of tonight failed or was not run) and
-`unjudged` (the baseline gives no interval) are red."""
 
 NO_SPREAD = 1e-9
 """Deviations below this share of the mean's size are rounding."""
@@ -36,35 +33,11 @@ NO_SPREAD = 1e-9
 class CellScores:
     """What is held against what."""
 
-    cell: str
-    """Name of the cell, `dtql collected-hopper-medium`."""
+    cell: CellKey
     baseline: tuple[float, ...]
     """Scores of the frozen baseline, one per seed."""
     tonight: tuple[float | None, ...]
     """One per planned seed; None where it failed or is missing."""
-
-
-@dataclass(frozen=True)
-class CellComparison:
-    """One cell of one night; a figure that there is not is None."""
-
-    cell: str
-    status: Status
-    reason: str
-    """Why it is missing or unjudged; empty otherwise."""
-    baseline_seeds: int
-    baseline_mean: float | None
-    baseline_sd: float | None
-    seeds: int
-    """Of tonight that have a score."""
-    mean: float | None
-    t: float | None
-    """Difference of the means in standard errors of its prediction."""
-    p_below: float | None
-    """Probability of a mean this low or lower if nothing has changed; not adjusted."""
-    p_above: float | None
-    alarm_below: float | None
-    """Score below which the cell alarms when no other does."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +49,29 @@ class NightComparison:
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """Cells below their interval: to be confirmed with fresh seeds."""
+        """Names of cells below their interval: to be confirmed with fresh seeds."""
         return self._with("below")
 
     @property
     def red(self) -> tuple[str, ...]:
-        """Cells that are missing or unjudged: no fresh seeds settle these."""
+        """Names of cells that are missing or unjudged: no fresh seeds settle these."""
         return self._with("missing", "unjudged")
 
     @property
     def above(self) -> tuple[str, ...]:
-        """Cells above their interval: reported, no failure."""
+        """Names of cells above their interval: reported, no failure."""
         return self._with("above")
 
-    def _with(self, *statuses: Status) -> tuple[str, ...]:
-        return tuple(one.cell for one in self.cells if one.status in statuses)
+    def _with(self, *statuses: CellStatus) -> tuple[str, ...]:
+        return tuple(one.name for one in self.cells if one.status in statuses)
+
+
+def as_json(comparison: NightComparison) -> dict[str, Any]:
+    """As reports show it: per cell what was compared here, apart from what became of it later."""
+    told = ("status", "reason", "baseline_seeds", "baseline_mean", "baseline_sd", "seeds", "mean", "t")
+    told += ("p_below", "p_above", "alarm_below")
+    cells = [{"cell": one.name} | {name: getattr(one, name) for name in told} for one in comparison.cells]
+    return {"cells": cells, "family_rate": comparison.family_rate}
 
 
 def prediction_t(
@@ -109,11 +90,11 @@ def compare_night(cells: Sequence[CellScores], family_rate: float) -> NightCompa
     found = [_compared(one, family_rate / max(1, len(cells))) for one in cells]
     below = holm([1.0 if one.p_below is None else one.p_below for one in found]) <= family_rate
     above = holm([1.0 if one.p_above is None else one.p_above for one in found]) <= family_rate
-    judged = [
-        _with_status(one, "below" if low else "above" if high else one.status)
+    judged = tuple(
+        replace(one, status="below" if low else "above") if low or high else one
         for one, low, high in zip(found, below, above, strict=True)
-    ]
-    return NightComparison(tuple(judged), family_rate)
+    )
+    return NightComparison(judged, family_rate)
 
 
 def confirm_night(
@@ -128,8 +109,9 @@ def confirm_night(
     ------
     ValueError : `fresh` are other cells than those that alarmed.
     """
-    if sorted(one.cell for one in fresh) != sorted(first.alarms):
-        raise ValueError(f"fresh seeds of {[one.cell for one in fresh]}, alarms of {list(first.alarms)}")
+    names = [str(one.cell) for one in fresh]
+    if sorted(names) != sorted(first.alarms):
+        raise ValueError(f"fresh seeds of {names}, alarms of {list(first.alarms)}")
     return compare_night(fresh, confirmation_rate)
 
 
@@ -197,6 +179,7 @@ def _compared(scores: CellScores, level: float) -> CellComparison:
         baseline_mean=centre,
         baseline_sd=deviation,
         seeds=len(new),
+        lost=len(scores.tonight) - len(new),
         mean=mean,
         t=t,
         p_below=p_below,
@@ -207,7 +190,7 @@ def _compared(scores: CellScores, level: float) -> CellComparison:
 
 def _obstacle(
     scores: CellScores, mean: float | None, centre: float | None, deviation: float | None, finished: int
-) -> tuple[Status, str]:
+) -> tuple[CellStatus, str]:
     """Why a cell has no P-value; `as expected` and no reason where it has, or where nothing moved at all."""
     planned, seeds = len(scores.tonight), len(scores.baseline)
     if finished < planned or mean is None:
@@ -220,7 +203,3 @@ def _obstacle(
         same = f"all {seeds} seeds of the baseline have the score {centre:.4g}"
         return "unjudged", f"{same}, so there is no interval; tonight's mean is {mean:.4g}"
     return "as expected", ""
-
-
-def _with_status(comparison: CellComparison, status: Status) -> CellComparison:
-    return comparison if status == comparison.status else replace(comparison, status=status)

@@ -1,20 +1,24 @@
-"""The canary's trials: which cells, which seeds on which night, and what they scored."""
+"""The canary's trials: which cells and seeds, what the store has of them, and the command that makes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.catalog import Task
+from bench.catalog import RunDefaults, Task, load_catalog
 from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
-from bench.nightly.config import MOST_SEEDS, NightlyFile
+from bench.nightly.config import MOST_SEEDS, Canary, NightlyFile
 from bench.provenance import code_fingerprint
-from bench.records import FINISHED, CellKey, DatasetRecord
+from bench.records import FAILED, FINISHED, BaselineScore, CellKey, DatasetRecord, TrialKey
 from bench.store.database import Store
+from bench.store.location import without_password
 from bench.store.queries import codes_of, stored_scores
 
 Obtain = Callable[[Task], Path]
@@ -93,3 +97,75 @@ def of_other_code(store: Store, cells: Sequence[CellKey], seeds: Sequence[int]) 
     now = {code_fingerprint()}
     keys = [cell.trial(seed) for cell in cells for seed in seeds]
     return sum(codes != now for codes in codes_of(store, keys).values())
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The trials of a baseline to be, by what the store says of them."""
+
+    scores: tuple[BaselineScore, ...]
+    failed: tuple[TrialKey, ...]
+    without_score: tuple[TrialKey, ...]
+    """Finished, but the protocol gives no score (`rat` with fewer than ten evaluations), or one that is not
+    finite: against such a baseline every night would be red."""
+    left: tuple[TrialKey, ...]
+    """Not run, or not to their end."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether a baseline can be frozen."""
+        return not (self.failed or self.without_score or self.left)
+
+
+def gather(store: Store | None, cells: Sequence[CanaryCell], seeds: Sequence[int]) -> Gathered:
+    """Look up the trials of the canary under its present configuration; None is a store nobody has made."""
+    keys = [cell.key.trial(seed) for cell in cells for seed in seeds]
+    stored = {} if store is None else stored_scores(store, keys)
+    scores, failed, without_score, left = [], [], [], []
+    for key in keys:
+        state, score = stored.get(key, (None, None))
+        if state == FAILED:
+            failed.append(key)
+        elif state != FINISHED:
+            left.append(key)
+        elif score is None or not math.isfinite(score):
+            without_score.append(key)
+        else:
+            scores.append(BaselineScore(key, score))
+    return Gathered(tuple(scores), tuple(failed), tuple(without_score), tuple(left))
+
+
+def run_command(grid: Canary, seeds: Sequence[int], store: str, *, retry: bool = False) -> str:
+    """The `bench run` that makes the trials of one grid of the canary, as typed."""
+    words = ["bench", "run", *_tasks(grid)]
+    words += ["--algos", ",".join(grid.algorithms), "--seeds", seeds_text(seeds)]
+    defaults = Canary(tasks=("any",), algorithms=("any",))
+    for option, value, default in (
+        ("--variant", grid.variant, defaults.variant),
+        ("--budget", grid.budget, defaults.budget),
+        ("--evals", grid.evaluations, None),
+        ("--episodes", grid.episodes, None),
+        ("--physics", grid.physics, None),
+    ):
+        if value != default:
+            words += [option, str(value)]
+    for algorithm, settings in grid.settings.items():
+        words += [f"--set={algorithm}.{name}={value}" for name, value in settings.items()]
+    return shlex.join([*words, *(["--retry", "failed"] if retry else []), "--store", without_password(store)])
+
+
+def _tasks(grid: Canary) -> list[str]:
+    if grid.suite is None:
+        return ["--tasks", ",".join(grid.tasks or ())]
+    suite = load_catalog().suite(grid.suite)
+    if suite.defaults == RunDefaults():
+        return ["--suite", grid.suite]
+    # The canary does not follow what the suite sets where the command line says nothing.
+    return ["--tasks", ",".join(task.name for task in suite.tasks)]
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Seeds as typed after --seeds: `0-4`, `0,2-3`."""
+    runs = groupby(enumerate(sorted(seeds)), key=lambda pair: pair[1] - pair[0])
+    bounds = [[seed for _, seed in run] for _, run in runs]
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in bounds)

@@ -18,14 +18,15 @@ are the cure (40 seeds: 17 nights); letting the nights improve the baseline woul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from bench.nightly.chance import Baselines
+from bench.nightly.alarms import prediction_t
 
 LARGEST_SCORE = 3.0
 """A night's score is cut here, in standard deviations."""
@@ -50,13 +51,6 @@ class DriftRule:
     """After a new baseline, over which that rate holds on average."""
 
 
-@dataclass(frozen=True)
-class DriftState:
-    """Sum per cell since the baseline was frozen; a cell without one stands at 0."""
-
-    sums: Mapping[str, float] = field(default_factory=dict)
-
-
 def drift_rule(*, cells: int, baseline_seeds: int, seeds: int, rate: float, nights: int) -> DriftRule:
     """Slack and limit for `cells` cells with `seeds` a night, by simulation with fixed random numbers.
 
@@ -65,21 +59,29 @@ def drift_rule(*, cells: int, baseline_seeds: int, seeds: int, rate: float, nigh
     """
     rng = np.random.default_rng(0)
     slacks = np.array(SLACKS)[:, None]
-    unchanged = Baselines.drawn(rng, (_SIMULATED,), baseline_seeds)
     sums = highest = np.zeros((len(SLACKS), _SIMULATED))
-    for _ in range(nights):
-        sums = next_sums(sums, normal_score(unchanged.night(rng, seeds), baseline_seeds), slacks)
+    for scores in islice(_nights(rng, _SIMULATED, baseline_seeds, seeds), nights):
+        sums = next_sums(sums, scores, slacks)
         highest = np.maximum(highest, sums)
     # Cells are independent, so the family is silent with the product of their probabilities.
     limits = np.quantile(highest, (1 - rate) ** (nights / cells), axis=1)[:, None]
-    worse = Baselines.drawn(rng, (_SIMULATED_DROPS,), baseline_seeds)
     sums, waiting = np.zeros((len(SLACKS), _SIMULATED_DROPS)), np.zeros(len(SLACKS))
-    for _ in range(nights):
-        scores = normal_score(worse.night(rng, seeds, REFERENCE_DROP), baseline_seeds)
+    for scores in islice(_nights(rng, _SIMULATED_DROPS, baseline_seeds, seeds, REFERENCE_DROP), nights):
         sums = np.where(sums < limits, next_sums(sums, scores, slacks), np.inf)
         waiting += (sums < limits).mean(axis=1)
     best = int(np.argmin(waiting))
     return DriftRule(SLACKS[best], float(limits[best, 0]), rate, nights)
+
+
+def _nights(
+    rng: np.random.Generator, cells: int, baseline_seeds: int, seeds: int, drop: float = 0.0
+) -> Iterator[NDArray[np.float64]]:
+    """Normal scores of one night after the other, all against one baseline per cell; endless."""
+    baseline = rng.standard_normal((baseline_seeds, cells))
+    centre, deviation = baseline.mean(axis=0), baseline.std(axis=0, ddof=1)
+    while True:
+        means = rng.standard_normal((seeds, cells)).mean(axis=0) - drop
+        yield normal_score(prediction_t(means, centre, deviation, seeds, baseline_seeds), baseline_seeds)
 
 
 def normal_score(t: ArrayLike, baseline_seeds: int) -> NDArray[np.float64]:
@@ -96,16 +98,18 @@ def next_sums(sums: ArrayLike, scores: ArrayLike, slack: ArrayLike) -> NDArray[n
     return np.maximum(0.0, np.asarray(sums) - scores - slack)
 
 
-def after_night(state: DriftState, p_below: Mapping[str, float | None], rule: DriftRule) -> DriftState:
-    """The state after one more night, from each cell's P-value; cells without one keep their sums."""
-    sums = dict(state.sums)
+def after_night(
+    sums: Mapping[str, float], p_below: Mapping[str, float | None], rule: DriftRule
+) -> dict[str, float]:
+    """Each cell's sum after one more night, from its P-value; without one it stays, and begins at 0."""
+    sums = dict(sums)
     for cell, probability in p_below.items():
         if probability is not None:
             total = next_sums(sums.get(cell, 0.0), _score_of(probability), rule.slack)
             sums[cell] = min(rule.limit, float(total))
-    return DriftState(sums)
+    return sums
 
 
-def drifting(state: DriftState, rule: DriftRule) -> tuple[str, ...]:
+def drifting(sums: Mapping[str, float], rule: DriftRule) -> tuple[str, ...]:
     """Cells whose sum has reached the limit."""
-    return tuple(cell for cell, total in state.sums.items() if total >= rule.limit)
+    return tuple(cell for cell, total in sums.items() if total >= rule.limit)

@@ -1,22 +1,33 @@
-"""What a night found, as data, and what of it makes the night red."""
+"""What a night found, what of it makes the night red, and how it is told: in words and in files."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
-from bench.nightly.alarms import CellComparison, NightComparison
+from bench.files import write_text
+from bench.json_text import plain, to_json
+from bench.nightly import alarms
+from bench.nightly.alarms import NightComparison
+from bench.nightly.baseline import number
 from bench.nightly.exact import ExactFinding
 from bench.nightly.pace import PaceComparison
-from bench.nightly_records import NoteRecord, Outcome
-from bench.report.judgement import WORDS, Key
-from bench.report.judgement import Outcome as VerdictOutcome
+from bench.records import CellComparison, NightOutcome, NoteRecord, PrintedNumber
+from bench.report.formats.junit import Case, document
+from bench.report.judgement import WORDS, Outcome
+from bench.report.renderers.templates import page_templates
+from bench.visible_text import visible
 
 NONE = "not compared"
 """Said of a printed number that one of two nights has no verdict on."""
+FEW = 8
+"""Of one kind, at most named in the summary; the report has all."""
+TEMPLATE = "night.html.j2"
 
 
 @dataclass(frozen=True)
@@ -31,9 +42,9 @@ class Excused:
 class VerdictChange:
     """A printed number of which tonight's check says something else than the last one."""
 
-    key: Key
-    before: VerdictOutcome | None
-    after: VerdictOutcome | None
+    key: PrintedNumber
+    before: Outcome | None
+    after: Outcome | None
     fails: bool
     """It was reproduced when it was last decided, and now is not."""
 
@@ -82,7 +93,7 @@ class Findings:
     """Trials of this night that were made by other code than held it."""
     drift: Drift = Drift()
     pace: tuple[PaceComparison, ...] = ()
-    verdicts: Mapping[Key, VerdictOutcome] = field(default_factory=dict)
+    verdicts: Mapping[PrintedNumber, Outcome] = field(default_factory=dict)
     changes: tuple[VerdictChange, ...] = ()
     margins: Mapping[str, Any] = field(default_factory=dict)
     """Of these verdicts, as in their file."""
@@ -102,8 +113,13 @@ class Findings:
 
     @property
     def confirmed(self) -> tuple[str, ...]:
-        """Cells that fired twice."""
+        """Names of cells that fired twice."""
         return () if self.confirmation is None else self.confirmation.alarms
+
+    @property
+    def fresh(self) -> dict[str, CellComparison]:
+        """The cells that were run again with fresh seeds, by name."""
+        return {cell.name: cell for cell in cells_of(self.confirmation)}
 
     @property
     def other_margins(self) -> bool:
@@ -111,7 +127,7 @@ class Findings:
         return self.margins_before not in (None, self.margins)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> NightOutcome:
         """`red` where there is a problem."""
         return "red" if self.problems() else "green"
 
@@ -119,7 +135,7 @@ class Findings:
         """All that is red, with what to do about it."""
         return [
             *self._exact_problems(),
-            *(problem for cell in self._cells(self.comparison) for problem in self.score_problems(cell.cell)),
+            *(problem for cell in cells_of(self.comparison) for problem in self.score_problems(cell)),
             *self._drift_problems(),
             *self._pace_problems(),
             *self._verdict_problems(),
@@ -136,12 +152,9 @@ class Findings:
         anew = f"{self._freeze} --run"
         return problems + [Problem(sentence, anew) for sentence in self.changed_cells]
 
-    def score_problems(self, name: str) -> list[Problem]:
+    def score_problems(self, first: CellComparison) -> list[Problem]:
         """What is red about a cell's scores: none, no interval to hold them against, or below it twice."""
-        first, fresh = (
-            next((cell for cell in cells if cell.cell == name), None)
-            for cells in (self._cells(self.comparison), self._cells(self.confirmation))
-        )
+        name, fresh = first.name, self.fresh.get(first.name)
         problems = []
         for stage, cell in (("", first), ("with fresh seeds ", fresh)):
             if cell is not None and cell.status == "missing":
@@ -150,15 +163,11 @@ class Findings:
                 problems.append(Problem(f"{name}: {stage}{cell.reason}", again))
             elif cell is not None and cell.status == "unjudged":
                 problems.append(Problem(f"{name}: {cell.reason}", "Freeze a baseline with more seeds."))
-        if first is not None and fresh is not None and fresh.status == "below":
+        if fresh is not None and fresh.status == "below":
             problems.append(
                 Problem(dropped(first, fresh), "Look at what changed since the last green night.")
             )
         return problems
-
-    @staticmethod
-    def _cells(comparison: NightComparison | None) -> tuple[CellComparison, ...]:
-        return () if comparison is None else comparison.cells
 
     @property
     def _at(self) -> str:
@@ -196,10 +205,15 @@ class Findings:
         ]
 
 
+def cells_of(comparison: NightComparison | None) -> tuple[CellComparison, ...]:
+    """Those of a comparison, none where there was none."""
+    return () if comparison is None else comparison.cells
+
+
 def dropped(first: CellComparison, fresh: CellComparison) -> str:
     """`dtql hopper: 41.2 (2 seeds), then 43.0 (6 fresh seeds); baseline 55.1 ± 3.2 (20 seeds)`."""
     return (
-        f"{first.cell}: {number(first.mean)} ({first.seeds} seeds), then {number(fresh.mean)} "
+        f"{first.name}: {number(first.mean)} ({first.seeds} seeds), then {number(fresh.mean)} "
         f"({fresh.seeds} fresh seeds); baseline {number(first.baseline_mean)} ± {number(first.baseline_sd)} "
         f"({first.baseline_seeds} seeds)"
     )
@@ -213,6 +227,229 @@ def slower(timed: PaceComparison) -> str:
     return f"{timed.median:.3g} s, baseline {timed.baseline_median:.3g} s ({share:+.0f} %)"
 
 
-def number(value: float | None) -> str:
-    """A score, or a dash."""
-    return "-" if value is None else f"{value:.1f}"
+# In words
+
+
+def summary(found: Findings) -> str:
+    """The whole of it, a few lines; problems come last, each with what to do."""
+    lines = [f"Night of {found.date} against baseline {found.baseline!r}", *course(found)]
+    problems = found.problems()
+    if not problems:
+        return "\n".join([*lines, "", "GREEN."])
+    lines += ["", f"RED: {len(problems)} problem{'s' * (len(problems) > 1)}"]
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        alike.setdefault(problem.do_this, []).append(problem.what)
+    for do_this, what in alike.items():
+        lines += [f"  {line}" for line in (*_some(what), f"  {do_this}")]
+    return "\n".join(lines)
+
+
+def course(found: Findings) -> list[str]:
+    """What was compared, and what came of it."""
+    return [*_exact(found), *_speed(found), *_scores(found), *_drift(found), *_papers(found)]
+
+
+def of_other_code(trials: int) -> str:
+    """`3 trials were made by other code than is here now`."""
+    return f"{trials} trial{'s were' if trials > 1 else ' was'} made by other code than is here now"
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - FEW
+    return list(lines) if more <= 1 else [*lines[:FEW], f"and {more} more, in the report"]
+
+
+def _exact(found: Findings) -> list[str]:
+    failing = sum(finding.fails for finding in found.exact)
+    what = "losses, data and simulators"
+    if failing:
+        lines = [f"  exact     {failing} differences; nothing else was run"]
+    elif found.changed_cells:
+        lines = [f"  exact     {what} as at the baseline, but the canary is another one; nothing was run"]
+    else:
+        lines = [f"  exact     {what} as at the baseline"]
+    told = [
+        f"{finding.layer}, {finding.name}: {finding.sentence}" for finding in found.exact if not finding.fails
+    ]
+    excused = [
+        f"{one.finding.layer}, {one.finding.name} differs, as {one.note.author} wrote on "
+        f"{one.note.written_at:%Y-%m-%d}: {one.note.text}"
+        for one in found.excused
+    ]
+    return lines + [f"            {line}" for line in (*_some(told), *_some(excused))]
+
+
+def _speed(found: Findings) -> list[str]:
+    if not found.pace:
+        return []
+    counts = Counter(timed.status for timed in found.pace)
+    lines = [f"  speed     {_counted(counts)} of {len(found.pace)} timings"]
+    lines += [
+        f"            {timed.method}, {timed.quantity}: {timed.status}, {slower(timed)}"
+        for timed in found.pace
+        if timed.status in ("slower", "faster")
+    ]
+    reasons = Counter(timed.reason for timed in found.pace if timed.status == "not compared")
+    return lines + [f"            {count} not compared: {reason}" for reason, count in reasons.items()]
+
+
+def _scores(found: Findings) -> list[str]:
+    if found.comparison is None:
+        return []
+    cells = found.comparison.cells
+    counts = Counter(cell.status for cell in cells)
+    lines = [
+        f"  scores    {_counted(counts)} of {len(cells)} cells with {len(found.seeds)} fresh seeds each "
+        f"(a false alarm in {found.comparison.family_rate:.1%} of nights, before confirmation)"
+    ]
+    if found.other_code:
+        # What was trained is not trained again, so a night held anew says nothing of a change since.
+        lines.append(f"            {of_other_code(found.other_code)}: tonight's scores do not judge it")
+    lines += [f"            {_described(cell)}" for cell in cells if cell.status != "as expected"]
+    return lines + _confirmation(found.confirmation)
+
+
+def _confirmation(confirmation: NightComparison | None) -> list[str]:
+    if confirmation is None:
+        return []
+    lines = [f"  confirmed {len(confirmation.alarms)} of {len(confirmation.cells)} alarms"]
+    return lines + [f"            {_described(cell)}" for cell in confirmation.cells]
+
+
+def _drift(found: Findings) -> list[str]:
+    if found.drift.limit is None or not found.drift.sums:
+        return []
+    name, largest = max(found.drift.sums.items(), key=lambda item: item[1])
+    return [f"  drift     largest cumulative sum {largest:.1f} of at most {found.drift.limit:.1f} ({name})"]
+
+
+def _papers(found: Findings) -> list[str]:
+    if found.comparison is None:
+        return []
+    if not found.verdicts:
+        return ["  papers    nothing in the store is comparable with a printed number"]
+    counts = Counter(WORDS[outcome] for outcome in found.verdicts.values())
+    turned = f"{len(found.changes)} turned since the last night" if found.changes else "none turned"
+    lines = [f"  papers    {_counted(counts)} of {len(found.verdicts)} printed numbers; {turned}"]
+    if found.other_margins:
+        lines.append("            by other margins than on the last night")
+    return lines + [f"            {line}" for line in _some([change.sentence for change in found.changes])]
+
+
+def _described(cell: CellComparison) -> str:
+    return (
+        f"{cell.name}: {cell.status}, {number(cell.mean)} (n={cell.seeds}); baseline "
+        f"{number(cell.baseline_mean)} ± {number(cell.baseline_sd)} (n={cell.baseline_seeds})"
+        + (f"; {cell.reason}" if cell.reason else f", alarm below {number(cell.alarm_below)}")
+    )
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counts.most_common())
+
+
+# In files
+
+
+def write_report(found: Findings, folder: Path) -> list[Path]:
+    """Write `report.html`, `report.json` and `junit.xml`; return their paths.
+
+    Raises
+    ------
+    OSError : the folder cannot be written.
+    """
+    contents = {
+        "report.html": html(found),
+        "report.json": to_json(as_json(found), indent=1),
+        "junit.xml": junit(found, datetime.now(UTC)),
+    }
+    for name, text in contents.items():
+        write_text(folder / name, text)
+    return [folder / name for name in contents]
+
+
+def as_json(found: Findings) -> dict[str, Any]:
+    """All findings as plain values; a number that is not finite becomes null."""
+    content = {
+        "outcome": found.outcome,
+        "problems": found.problems(),
+        **vars(found),
+        "excused": [
+            {
+                "finding": one.finding,
+                "note": vars(one.note) | {"written_at": one.note.written_at.isoformat()},
+            }
+            for one in found.excused
+        ],
+        "comparison": found.comparison and alarms.as_json(found.comparison),
+        "confirmation": found.confirmation and alarms.as_json(found.confirmation),
+        "verdicts": [{"key": "/".join(key), "outcome": outcome} for key, outcome in found.verdicts.items()],
+    }
+    return plain(content)
+
+
+def html(found: Findings) -> str:
+    """One page without reference to any other file."""
+    environment = page_templates()
+    environment.filters |= {"number": number, "slower": slower}
+    page = environment.get_template(TEMPLATE).render(
+        found=found,
+        cells=cells_of(found.comparison),
+        fresh=found.fresh,
+        problems=found.problems(),
+        course="\n".join(course(found)),
+    )
+    return visible(page)
+
+
+def junit(found: Findings, made_at: datetime) -> str:
+    """A test per exact difference, canary cell, timing and verdict that turned."""
+    groups = {
+        "exact": _exact_cases(found),
+        "scores": _score_cases(found),
+        "drift": _drift_cases(found),
+        "speed": _speed_cases(found),
+        "papers": [_case("/".join(change.key), change.sentence, change.fails) for change in found.changes],
+    }
+    held = {name: cases for name, cases in groups.items() if cases}
+    return document(f"bench nightly, {found.date}", held, made_at)
+
+
+def _case(name: str, message: str, failed: bool) -> Case:
+    return Case(name, "failed" if failed else "passed", "regression", message)
+
+
+def _exact_cases(found: Findings) -> list[Case]:
+    differing = [
+        _case(f"{finding.layer}, {finding.name}", finding.sentence, finding.fails) for finding in found.exact
+    ]
+    differing += [_case("canary", sentence, True) for sentence in found.changed_cells]
+    return differing if found.stopped else [_case("losses, data and simulators", "", False), *differing]
+
+
+def _score_cases(found: Findings) -> list[Case]:
+    cases = []
+    for cell in cells_of(found.comparison):
+        red = [problem.what for problem in found.score_problems(cell)]
+        cases.append(_case(cell.name, "; ".join(red) or cell.status, bool(red)))
+    return cases
+
+
+def _drift_cases(found: Findings) -> list[Case]:
+    return [
+        _case(name, f"cumulative sum {total:.1f} of {found.drift.limit:.1f}", name in found.drift.cells)
+        for name, total in found.drift.sums.items()
+        if found.drift.limit is not None
+    ]
+
+
+def _speed_cases(found: Findings) -> list[Case]:
+    return [
+        _case(
+            f"{timed.method}, {timed.quantity}",
+            timed.reason or slower(timed),
+            timed.status in ("slower", "missing"),
+        )
+        for timed in found.pace
+    ]

@@ -6,15 +6,18 @@ a night that was cut off goes on where it was when it is asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
 
 from bench.catalog import Catalog, Task, load_catalog
 from bench.execute.driver import Summary
 from bench.execute.grid import Cell
+from bench.files import typed_path
 from bench.nightly.alarms import NightComparison, confirm_night
-from bench.nightly.as_records import ended
+from bench.nightly.baseline import changed_cells, compare_with_baseline, paired
 from bench.nightly.canary import (
     CanaryCell,
     Obtain,
@@ -24,23 +27,25 @@ from bench.nightly.canary import (
     of_other_code,
     scores_of_seeds,
 )
-from bench.nightly.comparison import changed_cells, compare_with_baseline, paired
-from bench.nightly.config import NightlyFile
+from bench.nightly.config import Nightly, NightlyFile
+from bench.nightly.drift import after_night, drift_rule, drifting
 from bench.nightly.exact import Fingerprints, differences, fingerprints, shortfalls
-from bench.nightly.findings import Excused, Findings
-from bench.nightly.history import drift_after, margins_before, turned
-from bench.nightly.pace import Pace, PaceComparison, compare_pace
-from bench.nightly.papers import margins_of, margins_path, verdicts_of
-from bench.nightly.timing import pace_from_json, time_methods
-from bench.nightly_records import BaselineRecord, NightRecord, NoteRecord
+from bench.nightly.findings import Drift, Excused, Findings, VerdictChange, as_json, cells_of
+from bench.nightly.pace import Pace, PaceComparison, compare_pace, pace_from_json, time_methods
 from bench.provenance import describe_run
-from bench.records import hash_of
-from bench.report.margins import Margins
+from bench.records import BaselineRecord, CellComparison, NightRecord, NoteRecord, PrintedNumber, hash_of
+from bench.report.judgement import Outcome
+from bench.report.margins import Margins, load_margins
+from bench.report.measured import load_judged_data
+from bench.report.verdicts import judge
 from bench.store.baselines import find_baseline, none_yet, notes
 from bench.store.database import Store, open_store, opened_if_made
 from bench.store.location import without_password
 from bench.store.nights import nights
 from bench.store.writer import Writer
+
+FAILED: tuple[Outcome, ...] = ("below", "above")
+_DECIDED: tuple[Outcome, ...] = ("reproduced", *FAILED)
 
 
 @dataclass(frozen=True)
@@ -108,10 +113,35 @@ def hold_night(request: NightRequest, work: Work) -> Findings | None:
         try:
             found = _hold(request, work, store, baseline, margins)
             if found is not None:
-                writer.end_night(ended(begun, found, baseline))
+                writer.end_night(ended(begun, found))
         finally:
             writer.end_run(run.run_id)
     return found
+
+
+def ended(begun: NightRecord, found: Findings) -> NightRecord:
+    """The record of a night that ends now."""
+    return replace(
+        begun,
+        ended_at=datetime.now(UTC),
+        outcome=found.outcome,
+        report=as_json(found),
+        cells=tuple(_with_what_came_of_it(cell, found) for cell in cells_of(found.comparison)),
+        verdicts=found.verdicts,
+    )
+
+
+def _with_what_came_of_it(cell: CellComparison, found: Findings) -> CellComparison:
+    """A comparison with its confirmation and drift; fresh seeds of which some were lost settle nothing."""
+    fresh = found.fresh.get(cell.name)
+    return replace(
+        cell,
+        confirmation_seeds=0 if fresh is None else fresh.seeds,
+        confirmation_mean=None if fresh is None else fresh.mean,
+        confirmed=None if fresh is None or fresh.status == "missing" else fresh.status == "below",
+        drift=found.drift.sums.get(cell.name),
+        drifting=cell.name in found.drift.cells,
+    )
 
 
 def take_fingerprints(file: NightlyFile, work: Work) -> Fingerprints:
@@ -241,3 +271,87 @@ def _confirmed(
         return None
     scores = scores_of_seeds(store, [cell.key for cell in fired], seeds)
     return confirm_night(comparison, paired(baseline, scores), request.file.settings.scores.confirmation_rate)
+
+
+# A night beside those before it: slow drift, and verdicts on the papers that have turned
+
+
+def drift_after(earlier: Sequence[NightRecord], comparison: NightComparison, settings: Nightly) -> Drift:
+    """The cumulative sums after a night; `earlier` are those held against the same baseline, by date."""
+    rule = drift_rule(
+        cells=len(comparison.cells),
+        baseline_seeds=min(cell.baseline_seeds for cell in comparison.cells),
+        seeds=settings.seeds.per_night,
+        rate=settings.drift.rate,
+        nights=settings.drift.nights,
+    )
+    # From the first night on, so that one that was finished after its successor counts as well.
+    sums: dict[str, float] = {}
+    for cells in (*(night.cells for night in earlier), comparison.cells):
+        sums = after_night(sums, {cell.name: cell.p_below for cell in cells}, rule)
+    return Drift(sums, rule.limit, drifting(sums, rule))
+
+
+def turned(
+    earlier: Sequence[NightRecord], verdicts: Mapping[PrintedNumber, Outcome]
+) -> tuple[VerdictChange, ...]:
+    """Verdicts that differ from those of the last night that was compared with the papers; failures first.
+
+    On the first night nothing can have turned.
+
+    A number fails the night that is not reproduced, below or above, and was reproduced when it was last
+    decided. On its way it may have been inconclusive for some nights: that it was then not *just* reproduced
+    is no reason to overlook it.
+    """
+    checked = [night.verdicts for night in earlier if night.cells]
+    if not checked:
+        return ()
+    before = checked[-1]
+    changes = [
+        VerdictChange(
+            key,
+            before.get(key),
+            verdicts.get(key),
+            verdicts.get(key) in FAILED and _last_decided(checked, key) == "reproduced",
+        )
+        for key in {**before, **verdicts}
+        if before.get(key) != verdicts.get(key)
+    ]
+    return tuple(sorted(changes, key=lambda change: (not change.fails, change.key)))
+
+
+def margins_before(earlier: Sequence[NightRecord]) -> Mapping[str, Any] | None:
+    """By which the last night that was compared with the papers judged; None where that is not known."""
+    reports = [night.report or {} for night in earlier if night.cells]
+    return reports[-1].get("margins") if reports else None
+
+
+def _last_decided(checked: Sequence[Mapping[PrintedNumber, str]], key: PrintedNumber) -> str | None:
+    outcomes = (night.get(key) for night in reversed(checked))
+    return next((outcome for outcome in outcomes if outcome in _DECIDED), None)
+
+
+# The papers' numbers against all that the store has gathered so far
+
+
+def margins_path(file: NightlyFile) -> Path | None:
+    """Where the margins are that a configuration names; None for the installation's."""
+    margins = file.settings.margins
+    # Named beside the configuration, wherever the command is typed.
+    return None if margins is None else file.path.parent / typed_path(margins)
+
+
+def margins_of(file: NightlyFile) -> Margins:
+    """The margins that nights under a configuration judge by.
+
+    Raises
+    ------
+    BenchError : as `load_margins`.
+    """
+    return load_margins(margins_path(file))
+
+
+def verdicts_of(store: Store, catalog: Catalog, margins: Margins) -> dict[PrintedNumber, Outcome]:
+    """What `bench check --against paper` says of every printed number of which something was measured."""
+    judgement = judge(load_judged_data(store, catalog), margins)
+    return {verdict.key: verdict.outcome for verdict in judgement.cells}

@@ -1,16 +1,24 @@
-"""One check against the papers: the verdicts, and what was measured that no verdict is about."""
+"""One check against the papers: the verdicts, by name and in words, and what none is about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bench.report.judgement import Judgement
+from bench.errors import BenchError, unknown_name
+from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.margins import Margins
 from bench.report.matching import own_numbers
 from bench.report.measured import Measured, ReportData
-from bench.report.verdicts import judge
+from bench.report.verdicts import MOST_FURTHER_SEEDS, judge
+
+Verdict = CellVerdict | SuiteVerdict
+
+_SEPARATORS = r"[/\s,]+"
+_LISTING = "bench check --all"
+_MOST_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -99,3 +107,109 @@ def _why_beside(entry: Measured, printed: set[tuple[str, str]]) -> str:
     if (entry.algorithm, entry.task) in printed:
         return "another configuration of the cell comes closer to the paper's"
     return "no paper prints a number of its own for this method on this task"
+
+
+# From what a person types to one verdict
+
+
+def find_verdict(name: str, judgement: Judgement) -> Verdict:
+    """The verdict called `name` (`dtql/hopper-medium-v2/last`), or the only one that all its words fit.
+
+    Words are paper, method, task or suite, and protocol, in any order; whole ones come before parts of them.
+
+    Raises
+    ------
+    BenchError : none or several fit, or the papers print it but nothing of it is measured.
+    """
+    known: list[Verdict] = [*judgement.cells, *judgement.suites]
+    words = [word for word in re.split(_SEPARATORS, name.strip().lower()) if word]
+    if not words:
+        raise BenchError(f"no cell named in {name!r}", "", f"Name one as `{_LISTING}` prints it.")
+    for fits in (_whole, _part):
+        found = _fitting(known, words, fits)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise _ambiguous(name, found)
+    raise _unknown(name, words, known)
+
+
+def _fitting(
+    known: Sequence[Verdict], words: Sequence[str], fits: Callable[[str, str], bool]
+) -> list[Verdict]:
+    return [
+        verdict
+        for verdict in known
+        if all(any(fits(word, part) for part in _parts(verdict)) for word in words)
+    ]
+
+
+def _whole(word: str, part: str) -> bool:
+    return word == part
+
+
+def _part(word: str, part: str) -> bool:
+    return word in part
+
+
+def _parts(verdict: Verdict) -> tuple[str, ...]:
+    paper = verdict.key[0] if isinstance(verdict, CellVerdict) else verdict.paper
+    return paper.lower(), *verdict.id.lower().split("/")
+
+
+def _ambiguous(name: str, found: Sequence[Verdict]) -> BenchError:
+    ids = [verdict.id for verdict in found[:_MOST_LISTED]]
+    more = f" and {len(found) - len(ids)} more" if len(found) > len(ids) else ""
+    return BenchError(f"{name!r} fits {len(found)} verdicts", "", f"Name one: {', '.join(ids)}{more}.")
+
+
+def _unknown(name: str, words: Sequence[str], known: Sequence[Verdict]) -> BenchError:
+    for paper, *rest in own_numbers():
+        if all(word in (paper.lower(), *rest) for word in words):
+            what = f"nothing of {'/'.join(rest)} is measured"
+            return BenchError(what, "", f"`{_LISTING}` shows what has a verdict.")
+    if not known:
+        why = "Nothing is measured that a paper prints a number of its own for."
+        return BenchError(f"no verdict for {name!r}", why, f"`{_LISTING}` shows what is measured.")
+    return unknown_name("cell", name, {verdict.id for verdict in known}, _LISTING)
+
+
+# Verdicts in words
+
+
+def sentence(verdict: CellVerdict | SuiteVerdict) -> str:
+    """`inconclusive: d = -3.20, 90 % interval [-6.10, -0.30], margin 5; 2 further seeds would decide`."""
+    parts = [] if verdict.comparison is None else [numbers(verdict.comparison)]
+    parts += verdict.reasons
+    if isinstance(verdict, CellVerdict) and further(verdict):
+        parts.append(
+            f"{further(verdict)} further seed{'' if verdict.further_seeds == 1 else 's'} would decide"
+        )
+    return ": ".join(part for part in (WORDS[verdict.outcome], "; ".join(parts)) if part)
+
+
+def numbers(comparison: Comparison) -> str:
+    """`d = -3.20, 90 % interval [-6.10, -0.30], margin 5`."""
+    low, high, margin = comparison.low, comparison.high, f"{comparison.margin:g}"
+    return f"d = {comparison.difference:+z.2f}, 90 % interval [{low:+z.2f}, {high:+z.2f}], margin {margin}"
+
+
+def further(verdict: CellVerdict) -> str:
+    """Further seeds that would decide an inconclusive cell; empty where that is not the question."""
+    open_ = verdict.outcome == "inconclusive" and verdict.comparison is not None and not verdict.reasons
+    if not open_:
+        return ""
+    return f">{MOST_FURTHER_SEEDS}" if verdict.further_seeds is None else str(verdict.further_seeds)
+
+
+def replay_words(replay: str) -> str:
+    """Whether a replay of the dataset confirmed the simulator, as it stands beside a verdict."""
+    if replay == "unverified":
+        return "simulator not confirmed by a replay of the data"
+    found = "confirmed the simulator" if replay == "d4rl" else f"found physics {replay}, not D4RL's"
+    return f"a replay of the data {found}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

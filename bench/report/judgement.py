@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from bench.records import PrintedNumber
+
 Outcome = Literal["reproduced", "below", "above", "inconclusive", "not comparable"]
 
 WORDS: Mapping[Outcome, str] = {
@@ -17,9 +19,6 @@ WORDS: Mapping[Outcome, str] = {
     "not comparable": "not comparable",
 }
 """How outcomes are written for a reader."""
-
-Key = tuple[str, str, str, str]
-"""Paper, algorithm, task (`PaperCell.task_meant`) and protocol: one number, in however many tables."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class Comparison:
 class CellVerdict:
     """One printed number and what our seeds say of it."""
 
-    key: Key
+    key: PrintedNumber
+    """Its task is `PaperCell.task_meant`; however many tables print it, it is one."""
     table: str
     """Id of the first table that prints the number (`dtql-1`)."""
     method: str
@@ -119,7 +119,7 @@ class Judgement:
     """Margins, rates and when they were declared: to be printed with the verdicts."""
 
     @cached_property
-    def by_key(self) -> Mapping[Key, CellVerdict]:
+    def by_key(self) -> Mapping[PrintedNumber, CellVerdict]:
         """The cells by what they are about."""
         return {cell.key: cell for cell in self.cells}
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.records import CONTENT_FITS, MISMATCH, VERIFIED
-from bench.report.judgement import Key
+from bench.records import CONTENT_FITS, MISMATCH, VERIFIED, PrintedNumber
 from bench.report.measured import Measured
 from bench.report.methods import ablations, algorithm_of
 from bench.report.paper import AGGREGATES, SCORE, PaperCell, load_paper_table, paper_tables
 
-Printed = Mapping[Key, tuple[str, PaperCell]]
+Printed = Mapping[PrintedNumber, tuple[str, PaperCell]]
 """Numbers that may be judged, each with the id of its table."""
 Kind = tuple[str, tuple[str, ...]]
 """Algorithm, and the changes that make it an ablation."""
@@ -80,7 +79,7 @@ def own_numbers() -> Printed:
     Aggregates, quoted numbers and ablations are not judged. EDP names its pen tasks once as -v0, once as -v1:
     a number is known by the task that it is of, so that these are one.
     """
-    found: dict[Key, tuple[str, PaperCell]] = {}
+    found: dict[PrintedNumber, tuple[str, PaperCell]] = {}
     for table_id in paper_tables():
         for cell in load_paper_table(table_id).rows:
             aggregate = cell.task in AGGREGATES or cell.metric != SCORE

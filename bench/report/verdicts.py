@@ -9,15 +9,27 @@ both sides of everything judged, so that in at most 5 % of checks any such verdi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC
 
-from bench.report.cell_verdicts import Tested, decided, examined
-from bench.report.judgement import CellVerdict, Judgement
+import numpy as np
+
+from bench.records import PrintedNumber
+from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.margins import Margins
-from bench.report.matching import Printed, matched, own_numbers
-from bench.report.measured import Measured, ReportData
-from bench.report.suite_verdicts import suite_verdicts
+from bench.report.matching import Match, Printed, matched, own_numbers
+from bench.report.measured import FinalEpisodes, Measured, ReportData
+from bench.report.paper import PaperCell
+from bench.report.published import Published, assumptions, published, success_floor
+from bench.report.statistics import Components, Difference, Sample, holm, mean_difference
+
+ERROR_RATE = 0.05
+LEVEL = 1 - 2 * ERROR_RATE
+"""Of the interval that two one-sided tests at the error rate amount to."""
+MOST_FURTHER_SEEDS = 100
+SAME_SCORE = 1e-6
+"""Score points within which scores are the same, rounding of their means aside."""
 
 
 def judge(data: ReportData, margins: Margins, printed: Printed | None = None) -> Judgement:
@@ -70,3 +82,307 @@ def _declared(margins: Margins, judged: Sequence[Measured]) -> str:
     else:
         when = ", before what is judged was run." if judged else "."
     return f"Declared {margins.declared}{when}"
+
+
+# Each printed number
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A number that can be tested; its outcome follows once it is known what is judged together."""
+
+    verdict: CellVerdict
+    """Without outcome yet."""
+    published: Published
+    ours: Sample
+    margin: float
+    lost_seeds: tuple[str, ...] = ()
+    """Seeds that ended without a score: the mean of the others is too good, so only *below* may be said."""
+
+    @property
+    def difference(self) -> Difference:
+        """Measured minus printed."""
+        return self.published.against(self.ours)
+
+
+def examined(
+    key: PrintedNumber,
+    table: str,
+    match: Match,
+    episodes: FinalEpisodes,
+    margins: Margins,
+) -> CellVerdict | Tested:
+    """What can be said of one printed number without the others: not comparable, no test, or a test.
+
+    Parameters
+    ----------
+    match : the number with what stands for it (`bench.report.matching`).
+    """
+    cell, entry = match.printed, match.measured
+    assert cell is not None, "only what a paper prints is judged"
+    verdict = _described(key, table, cell, entry)
+    if match.reasons:
+        return replace(verdict, outcome="not comparable", reasons=match.reasons)
+    unfinished = sum(trial.state in ("planned", "running") for trial in entry.trials)
+    evidence = published(cell, _components(entry, cell, episodes))
+    if unfinished:
+        return replace(verdict, reasons=(f"{unfinished} of {len(entry.trials)} seeds have not finished",))
+    if entry.n < 2:
+        alone = ("1 seed: no spread to judge by",) if entry.n else ()
+        return replace(verdict, reasons=entry.shortfalls() + alone)
+    if evidence is None:
+        return replace(verdict, reasons=("the paper does not say what its ± means",))
+    floor = success_floor(cell, entry.n, entry.mean)
+    if not floor and max(entry.scores) - min(entry.scores) <= SAME_SCORE:
+        # In a kitchen, or by an oracle, every seed may score 100; an error of 0 would settle anything.
+        return replace(verdict, reasons=(f"all {entry.n} seeds score the same: no spread to judge by",))
+    ours = Sample.of(entry.scores, entry.n * floor)
+    return Tested(verdict, evidence, ours, margins.of(verdict.id, cell), entry.shortfalls())
+
+
+def decided(tested: Sequence[Tested]) -> list[CellVerdict]:
+    """The verdicts on what is judged together: Holm's correction runs over both sides of all of it."""
+    differences = [test.difference for test in tested]
+    raw = [raw_p_values(d, test.margin) for d, test in zip(differences, tested, strict=True)]
+    adjusted = holm(np.reshape(raw, -1)).reshape(-1, 2)
+    return [
+        _decided(test, compared(difference, test.margin, (pair[0], pair[1])), 2 * len(tested))
+        for test, difference, pair in zip(tested, differences, adjusted, strict=True)
+    ]
+
+
+def _described(key: PrintedNumber, table: str, cell: PaperCell, entry: Measured) -> CellVerdict:
+    return CellVerdict(
+        key=key,
+        table=table,
+        method=cell.method,
+        outcome="inconclusive",
+        printed=cell.printed + (f" ± {cell.printed_spread}" if cell.printed_spread else ""),
+        measured=entry.mean,
+        deviation=entry.standard_deviation,
+        n=entry.n,
+        variant=entry.variant,
+        config_hash=entry.config_hash,
+        trials=tuple(trial.trial_id for trial in entry.trials),
+        replay=entry.replay,
+        assumptions=assumptions(cell),
+    )
+
+
+def _components(entry: Measured, cell: PaperCell, episodes: FinalEpisodes) -> Components | None:
+    """Variance between and within our seeds, of the evaluation that gave the score."""
+    if cell.spread_kind != "se_over_rollouts" or entry.protocol != "last":
+        return None
+    scored = [episodes.get(trial.trial_id, ()) for trial in entry.scored]
+    if len(scored) < 2 or not scored[0] or len({len(scores) for scores in scored}) > 1:
+        return None
+    values = np.asarray(scored)
+    return Components.of(values) if np.isfinite(values).all() else None
+
+
+def _decided(test: Tested, comparison: Comparison, tests: int) -> CellVerdict:
+    outcome = outcome_of(comparison)
+    reasons: tuple[str, ...] = ()
+    if test.lost_seeds and outcome in ("reproduced", "above"):
+        outcome = "inconclusive"
+        reasons = (f"{'; '.join(test.lost_seeds)}: the mean of the others says too much",)
+    return replace(
+        test.verdict,
+        outcome=outcome,
+        reasons=reasons,
+        comparison=comparison,
+        further_seeds=None if outcome != "inconclusive" or reasons else further_seeds(test, tests),
+        arithmetic=(*_arithmetic(test, comparison, tests), *(f"but {reason}" for reason in reasons)),
+    )
+
+
+def further_seeds(test: Tested, tests: int) -> int | None:
+    """Seeds beyond ours that would decide the cell if mean and spread stayed; None: a hundred would not.
+
+    Reproduced is asked at 5 %, a deviation at the strictest level of Holm's correction.
+    """
+
+    def decides(further: int) -> bool:
+        difference = test.published.against(replace(test.ours, n=test.ours.n + further))
+        low, high = difference.interval(LEVEL)
+        within = -test.margin <= low and high <= test.margin
+        return within or min(raw_p_values(difference, test.margin)) <= ERROR_RATE / tests
+
+    return _first(decides)
+
+
+def _first(condition: Callable[[int], bool]) -> int | None:
+    return next((number for number in range(1, MOST_FURTHER_SEEDS + 1) if condition(number)), None)
+
+
+def _arithmetic(test: Tested, comparison: Comparison, tests: int) -> tuple[str, ...]:
+    verdict, ours = test.verdict, test.ours
+    own = ours.variance / ours.n
+    rest = comparison.standard_error**2 - own
+    return (
+        f"printed {verdict.printed} ({verdict.table}); measured {ours.mean:.2f} over {ours.n} seeds, variance"
+        f" between them {ours.variance:.3g}",
+        *test.published.lines(ours),
+        f"d = {ours.mean:.2f} - {test.published.mean:g} = {comparison.difference:.2f}, standard error"
+        f" sqrt({ours.variance:.3g} / {ours.n} + {rest:.3g}) = {comparison.standard_error:.3g},"
+        f" {comparison.degrees_of_freedom:.1f} degrees of freedom, margin m = {test.margin:g}",
+        *lines(comparison, tests),
+    )
+
+
+# The headline: is the mean over a suite's tasks the paper's?
+
+
+def suite_verdicts(
+    suites: Mapping[str, Sequence[str]],
+    printed: Sequence[PrintedNumber],
+    cells: Sequence[CellVerdict],
+    tested: Sequence[Tested],
+    margins: Margins,
+) -> tuple[SuiteVerdict, ...]:
+    """One verdict per suite, paper, method and protocol of which something was measured.
+
+    The mean over tasks is tested only where every task of the suite that the paper prints is judged; Holm's
+    correction runs over both sides of all these means.
+
+    Parameters
+    ----------
+    suites : tasks of each suite.
+    printed : all numbers that could be judged.
+    """
+    by_key = {test.verdict.key: test for test in tested}
+    verdict_of = {cell.key: cell for cell in cells}
+    groups = _groups(suites, printed)
+    pending: list[tuple[SuiteVerdict, Difference | None]] = []
+    for (suite, paper, algorithm, protocol), keys in groups.items():
+        if any(key in verdict_of for key in keys):
+            tests = [by_key[key] for key in keys if key in by_key]
+            missing = [key for key in keys if key not in by_key]
+            reasons = tuple(_missing(verdict_of.get(key), key) for key in missing)
+            lost = tuple(
+                f"{test.verdict.key[2]}: {'; '.join(test.lost_seeds)}" for test in tests if test.lost_seeds
+            )
+            verdict = SuiteVerdict(
+                suite=suite,
+                paper=paper,
+                algorithm=algorithm,
+                protocol=protocol,
+                outcome="not comparable" if missing else "inconclusive",
+                tasks=len(keys),
+                judged=len(tests),
+                measured=float(np.mean([test.ours.mean for test in tests])) if tests else None,
+                printed=float(np.mean([test.published.mean for test in tests])) if tests else None,
+                reasons=reasons or lost,
+            )
+            pending.append(
+                (verdict, None if missing else mean_difference([test.difference for test in tests]))
+            )
+    return _suites_decided(pending, margins.suite.points)
+
+
+def _groups(
+    suites: Mapping[str, Sequence[str]], printed: Sequence[PrintedNumber]
+) -> dict[tuple[str, str, str, str], list[PrintedNumber]]:
+    """Suite, paper, algorithm and protocol -> the numbers whose mean it is; single tasks make none."""
+    groups: dict[tuple[str, str, str, str], list[PrintedNumber]] = {}
+    for suite, tasks in suites.items():
+        for key in printed:
+            paper, algorithm, task, protocol = key
+            if task in tasks:
+                groups.setdefault((suite, paper, algorithm, protocol), []).append(key)
+    return {group: keys for group, keys in groups.items() if len(keys) > 1}
+
+
+def _missing(verdict: CellVerdict | None, key: PrintedNumber) -> str:
+    why = "not measured" if verdict is None else "; ".join(verdict.reasons)
+    return f"{key[2]}: {why}"
+
+
+def _suites_decided(
+    pending: Sequence[tuple[SuiteVerdict, Difference | None]], margin: float
+) -> tuple[SuiteVerdict, ...]:
+    differences = [difference for _, difference in pending if difference is not None]
+    adjusted = iter(holm([p for d in differences for p in raw_p_values(d, margin)]).reshape(-1, 2))
+    found = []
+    for verdict, difference in pending:
+        if difference is not None:
+            pair = next(adjusted)
+            comparison = compared(difference, margin, (pair[0], pair[1]))
+            verdict = _judged(verdict, comparison, 2 * len(differences))
+        found.append(verdict)
+    return tuple(found)
+
+
+def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteVerdict:
+    outcome = outcome_of(comparison)
+    withheld = verdict.reasons and outcome in ("reproduced", "above")
+    if withheld:
+        # Seeds without a score are missing from the means, which are then too good.
+        outcome = "inconclusive"
+    arithmetic = (
+        f"mean over {verdict.judged} tasks: measured {verdict.measured:.2f}, printed {verdict.printed:.2f},"
+        f" d = {comparison.difference:.2f}",
+        f"standard error {comparison.standard_error:.3g} (root of the sum of the tasks' squared ones,"
+        f" / {verdict.judged}), {comparison.degrees_of_freedom:.1f} degrees of freedom,"
+        f" margin m = {comparison.margin:g}",
+        *lines(comparison, tests),
+        *(f"but {reason}: the mean of the others says too much" for reason in verdict.reasons if withheld),
+    )
+    return replace(verdict, outcome=outcome, comparison=comparison, arithmetic=arithmetic)
+
+
+# One difference against one margin
+
+
+def compared(difference: Difference, margin: float, adjusted: tuple[float, float]) -> Comparison:
+    """The tests of one difference; `adjusted`: their P-values after correction, below and above."""
+    low, high = difference.interval(LEVEL)
+    return Comparison(
+        difference=difference.value,
+        standard_error=difference.standard_error,
+        degrees_of_freedom=difference.degrees_of_freedom,
+        low=low,
+        high=high,
+        margin=margin,
+        p_below=difference.p_below(-margin),
+        p_above=difference.p_above(margin),
+        adjusted_below=float(adjusted[0]),
+        adjusted_above=float(adjusted[1]),
+    )
+
+
+def raw_p_values(difference: Difference, margin: float) -> tuple[float, float]:
+    """P-values of the tests against d >= -margin and against d <= margin."""
+    return difference.p_below(-margin), difference.p_above(margin)
+
+
+def outcome_of(comparison: Comparison) -> Outcome:
+    """What a comparison says; the three answers exclude each other.
+
+    An interval within the margin leaves both one-sided P-values above one half, so none of them rejects.
+    """
+    if -comparison.margin <= comparison.low and comparison.high <= comparison.margin:
+        return "reproduced"
+    if comparison.adjusted_below <= ERROR_RATE:
+        return "below"
+    if comparison.adjusted_above <= ERROR_RATE:
+        return "above"
+    return "inconclusive"
+
+
+def lines(comparison: Comparison, tests: int) -> list[str]:
+    """The arithmetic from the difference to what it says; `tests`: how many were corrected together."""
+    c = comparison
+    interval = f"90 % interval of d: [{c.low:.2f}, {c.high:.2f}]"
+    if outcome_of(comparison) == "reproduced":
+        return [f"{interval} lies within [-{c.margin:g}, {c.margin:g}]"]
+    found = [f"{interval} does not lie within [-{c.margin:g}, {c.margin:g}]"]
+    side, raw, adjusted = ("d >= -m", c.p_below, c.adjusted_below)
+    if c.difference > 0:
+        side, raw, adjusted = ("d <= m", c.p_above, c.adjusted_above)
+    compares = "at most" if adjusted <= ERROR_RATE else "more than"
+    found.append(
+        f"one-sided test against {side}: P = {raw:.2g}, after Holm over {tests} tests {adjusted:.2g},"
+        f" {compares} {ERROR_RATE:g}"
+    )
+    return found

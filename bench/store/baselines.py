@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from bench.errors import BenchError, unknown_name
-from bench.nightly_records import BaselineRecord, BaselineScore, NoteRecord
-from bench.records import TrialKey, hash_of
+from bench.records import BaselineRecord, BaselineScore, NoteRecord, TrialKey, hash_of
 from bench.store.columns import number_columns, number_from, storable
 from bench.store.damage import require_configuration
 from bench.store.database import Store

@@ -8,16 +8,27 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, exists, insert, select, update
 
-from bench.nightly_records import NightCellRecord, NightRecord, NightVerdict
-from bench.records import CellKey
+from bench.records import CellComparison, CellKey, NightRecord
 from bench.store.baselines import id_of
 from bench.store.columns import storable
 from bench.store.database import Store
-from bench.store.models import Baseline, Night, NightCell
-from bench.store.models import NightVerdict as VerdictRow
+from bench.store.models import Baseline, Night, NightCell, NightVerdict
 
-_KEY = ("algorithm", "variant", "task", "config_hash")
-_FOUND = tuple(field.name for field in fields(NightCellRecord) if field.name != "cell")
+_KEY = tuple(field.name for field in fields(CellKey))
+_PRINTED = ("paper", "algorithm", "task", "protocol")
+_RENAMED = {
+    "reason": "remark",
+    "seeds": "n",
+    "baseline_seeds": "baseline_n",
+    "baseline_sd": "baseline_deviation",
+    "confirmation_seeds": "confirmation_n",
+}
+_COLUMNS = {
+    field.name: _RENAMED.get(field.name, field.name)
+    for field in fields(CellComparison)
+    if field.name not in ("cell", "t", "p_above")
+}
+"""Field of a comparison -> its column."""
 
 
 def begin_night(connection: Connection, record: NightRecord) -> None:
@@ -49,8 +60,11 @@ def end_night(connection: Connection, record: NightRecord) -> None:
     end = {"ended_at": record.ended_at, "outcome": record.outcome, "report": record.report}
     connection.execute(update(Night).where(Night.id == night_id).values(end))
     cells = [{"night_id": night_id, **_cell_columns(cell)} for cell in record.cells]
-    verdicts = [{"night_id": night_id, **vars(verdict)} for verdict in record.verdicts]
-    for table, rows in ((NightCell, cells), (VerdictRow, verdicts)):
+    verdicts = [
+        {"night_id": night_id, **dict(zip(_PRINTED, number, strict=True)), "outcome": outcome}
+        for number, outcome in record.verdicts.items()
+    ]
+    for table, rows in ((NightCell, cells), (NightVerdict, verdicts)):
         if rows:
             connection.execute(insert(table), rows)
 
@@ -76,9 +90,9 @@ def nights(store: Store, baseline: str | None = None) -> list[NightRecord]:
         return [_night(connection, row) for row in in_order]
 
 
-def _cell_columns(cell: NightCellRecord) -> dict[str, Any]:
-    found = {name: getattr(cell, name) for name in _FOUND}
-    return {**vars(cell.cell), **found, "remark": storable(cell.remark)}
+def _cell_columns(cell: CellComparison) -> dict[str, Any]:
+    found = {column: getattr(cell, name) for name, column in _COLUMNS.items()}
+    return {**vars(cell.cell), **found, "remark": storable(cell.reason)}
 
 
 def _night(connection: Connection, row: RowMapping) -> NightRecord:
@@ -87,10 +101,10 @@ def _night(connection: Connection, row: RowMapping) -> NightRecord:
         **{name: row[name] for name in same},
         seeds=tuple(row["seeds"]),
         cells=tuple(_cell(cell) for cell in _of_night(connection, NightCell, row["id"])),
-        verdicts=tuple(
-            NightVerdict(**{name: value for name, value in verdict.items() if name != "night_id"})
-            for verdict in _of_night(connection, VerdictRow, row["id"])
-        ),
+        verdicts={
+            (verdict["paper"], verdict["algorithm"], verdict["task"], verdict["protocol"]): verdict["outcome"]
+            for verdict in _of_night(connection, NightVerdict, row["id"])
+        },
     )
 
 
@@ -100,8 +114,8 @@ def _of_night(connection: Connection, table: Any, night_id: int) -> Sequence[Row
     return connection.execute(chosen).mappings().all()
 
 
-def _cell(row: RowMapping) -> NightCellRecord:
-    return NightCellRecord(
+def _cell(row: RowMapping) -> CellComparison:
+    return CellComparison(
         cell=CellKey(**{name: row[name] for name in _KEY}),
-        **{name: row[name] for name in _FOUND},
+        **{name: row[column] for name, column in _COLUMNS.items()},
     )

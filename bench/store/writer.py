@@ -13,14 +13,16 @@ from typing import Self
 from sqlalchemy import Connection, insert, select, update
 
 from bench.errors import BenchError
-from bench.nightly_records import BaselineRecord, NightRecord, NoteRecord
 from bench.records import (
+    BaselineRecord,
     CellKey,
     DatasetRecord,
     EvaluationRecord,
     ExecutionRecord,
     FailureRecord,
     FinishedRecord,
+    NightRecord,
+    NoteRecord,
     ResultRecord,
     RunRecord,
     StackProgress,

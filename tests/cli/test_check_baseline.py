@@ -21,7 +21,7 @@ from tests.store.samples import (
 FROZEN = (50.0, 52.0, 48.0, 51.0, 49.0, 50.5, 49.5, 51.5, 48.5, 50.0)
 NIGHT_SEEDS = (100, 101)
 CONFIGURATION = {"scores": {"family_rate": 0.02}, "seeds": {"confirmation": 6}}
-FRESH = {"confirmed": None, "confirmation_n": 0}
+FRESH = {"confirmed": None, "confirmation_seeds": 0}
 
 
 def make_store(path, scores, **night):
@@ -55,12 +55,12 @@ def against_baseline(bench, path, *arguments):
         ((50.0, 51.0), {}, "as expected", 0),
         ((60.0, 61.0), {}, "above", 0),
         ((40.0, 41.0), {}, "below", 1),
-        ((40.0, 41.0), {"confirmed": True, "confirmation_n": 6}, "below", 1),
-        ((40.0, 41.0), {"confirmed": False, "confirmation_n": 6}, "below, cleared by fresh seeds", 0),
+        ((40.0, 41.0), {"confirmed": True, "confirmation_seeds": 6}, "below", 1),
+        ((40.0, 41.0), {"confirmed": False, "confirmation_seeds": 6}, "below, cleared by fresh seeds", 0),
         # Fresh seeds that were lost clear nothing.
-        ((40.0, 41.0), {"confirmed": None, "confirmation_n": 5}, "below", 1),
+        ((40.0, 41.0), {"confirmed": None, "confirmation_seeds": 5}, "below", 1),
         # That night was configured to have fewer of them than nights had when the baseline was frozen.
-        ((40.0, 41.0), {"confirmed": False, "confirmation_n": 3}, "below, cleared by fresh seeds", 0),
+        ((40.0, 41.0), {"confirmed": False, "confirmation_seeds": 3}, "below, cleared by fresh seeds", 0),
         ((50.0, None), {}, "missing", 1),
     ],
 )

@@ -17,7 +17,6 @@ from bench.nightly import canary as canary_module
 from bench.nightly import night as night_module
 from bench.nightly.canary import confirmation_seeds, night_seeds
 from bench.nightly.pace import Circumstances, Pace
-from bench.nightly.timing import pace_as_json
 from tests.execute.tiny import TASK
 from tests.nightly.tiny_nights import CANARY, STORE, few_fingerprints, write_canary
 
@@ -309,7 +308,9 @@ def test_a_method_that_became_slower_on_the_same_machine_is_red(nightly, tmp_pat
     rates = {"repeats": 8, "rate": 0.01, "slack": 0.1}
     write_canary(tmp_path, speed=rates)
     with sqlite3.connect(STORE) as connection:
-        connection.execute("UPDATE baselines SET pace = ?", [json.dumps(pace_as_json(timed(2.0)))])
+        connection.execute(
+            "UPDATE baselines SET pace = ?", [json.dumps([pace.as_json() for pace in timed(2.0)])]
+        )
     for factor, where, expected, told in (
         (2.1, here, 0, "1 as expected of 1 timings"),
         (2.6, here, 1, "bc, training_seconds_per_1k_iterations: 2.61 s, baseline 2.01 s (+30 %)"),

@@ -13,13 +13,14 @@ from bench.nightly.alarms import (
     confirmed_rate,
     probability_below,
 )
+from bench.records import CellKey
 
 BASELINE = (50.0, 52.0, 54.0, 56.0, 58.0)
 """Mean 54, standard deviation sqrt(10)."""
 
 
-def scores(*tonight, baseline=BASELINE, cell="dtql hopper"):
-    return CellScores(cell, baseline, tonight)
+def scores(*tonight, baseline=BASELINE, method="dtql"):
+    return CellScores(CellKey(method, "released", "hopper", ""), baseline, tonight)
 
 
 def only(night):
@@ -57,20 +58,20 @@ def test_above_is_reported_and_no_alarm():
 
 
 def test_holm_gives_the_second_cell_the_larger_level():
-    def with_p(p, cell):
+    def with_p(p, method):
         t = stats.t(4).ppf(p)
-        return scores(54 + t * math.sqrt(10 * (1 + 1 / 5)), cell=cell)
+        return scores(54 + t * math.sqrt(10 * (1 + 1 / 5)), method=method)
 
     # Of three cells at 6 %: 2 % for the smallest, then 3 %, then 6 %.
     night = compare_night([with_p(0.07, "c"), with_p(0.025, "b"), with_p(0.015, "a")], 0.06)
-    assert sorted(night.alarms) == ["a", "b"]
+    assert sorted(night.alarms) == ["a hopper", "b hopper"]
     night = compare_night([with_p(0.07, "c"), with_p(0.025, "b"), with_p(0.021, "a")], 0.06)
     assert night.alarms == ()
 
 
 @pytest.mark.parametrize("tonight", [(None, 54.0), (math.nan, 54.0), (None, None), (54.0, math.inf), ()])
 def test_a_seed_without_a_score_makes_its_cell_red(tonight):
-    night = compare_night([scores(*tonight), scores(54.0, 54.0, cell="other")], 0.01)
+    night = compare_night([scores(*tonight), scores(54.0, 54.0, method="other")], 0.01)
     assert night.red == ("dtql hopper",)
     missing = night.cells[0]
     assert missing.status == "missing"
@@ -80,7 +81,7 @@ def test_a_seed_without_a_score_makes_its_cell_red(tonight):
 
 def test_a_failed_cell_makes_no_other_test_easier():
     p = only(compare_night([scores(46.0)], 0.5)).p_below
-    failed = scores(None, cell="other")
+    failed = scores(None, method="other")
     assert compare_night([scores(46.0)], 1.5 * p).alarms == ("dtql hopper",)
     assert compare_night([scores(46.0), failed], 1.5 * p).alarms == ()
 
@@ -107,13 +108,13 @@ def test_rounding_is_no_spread():
 
 
 def test_confirmation_looks_at_fresh_seeds_of_the_alarmed_cells_alone():
-    first = compare_night([scores(30.0), scores(54.0, cell="other")], 0.01)
+    first = compare_night([scores(30.0), scores(54.0, method="other")], 0.01)
     again = confirm_night(first, [scores(50.0, 54.0, 55.0)], 0.05)
     assert (again.alarms, again.red) == ((), ())
     assert confirm_night(first, [scores(31.0, 30.0, 29.0)], 0.05).alarms == ("dtql hopper",)
     assert confirm_night(first, [scores(31.0, None)], 0.05).red == ("dtql hopper",)
     with pytest.raises(ValueError, match="other"):
-        confirm_night(first, [scores(31.0), scores(31.0, cell="other")], 0.05)
+        confirm_night(first, [scores(31.0), scores(31.0, method="other")], 0.05)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,10 @@ from bench.catalog import load_catalog
 from bench.cli.requests import Options, parse_seeds, request_of
 from bench.execute.grid import plan_cells
 from bench.hardware import usable_cores
-from bench.nightly import timing
-from bench.nightly.baseline import run_command, seeds_text
-from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds
+from bench.nightly import pace as pace_module
+from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds, run_command, seeds_text
 from bench.nightly.config import MOST_SEEDS, Canary, SpeedRates, load_nightly
-from bench.nightly.timing import pace_as_json, pace_from_json, time_methods
+from bench.nightly.pace import pace_from_json, time_methods
 from bench.store.baselines import none_yet
 from bench.training.speed import PhaseSpeed
 from tests.nightly.tiny_nights import write_canary
@@ -109,8 +108,8 @@ def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
         phases = ("pretrain", "train") if preset.algorithm == "dtql" else ("train",)
         return [PhaseSpeed(phase, next(times), phase == "train") for phase in phases]
 
-    monkeypatch.setattr(timing, "time_training", time_training)
-    monkeypatch.setattr(timing, "machine_is_idle", lambda: True)
+    monkeypatch.setattr(pace_module, "time_training", time_training)
+    monkeypatch.setattr(pace_module, "machine_is_idle", lambda: True)
     task = load_catalog().task("hopper-medium-v2")
     timed = time_methods([("bc", "released"), ("dtql", "paper")], task, SpeedRates(repeats=2), device="cpu")
     training = "training_seconds_per_1k_iterations"
@@ -123,7 +122,7 @@ def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
     assert all(pace.exclusive for pace in timed)
     # Another task or number of iterations is other work, whose seconds say nothing.
     assert {pace.circumstances.work for pace in timed} == {"hopper-medium-v2, 20 iterations"}
-    assert pace_from_json(json.loads(json.dumps(pace_as_json(timed)))) == timed
+    assert pace_from_json(json.loads(json.dumps([pace.as_json() for pace in timed]))) == timed
 
 
 def test_a_real_timing_takes_some_time_and_leaves_the_threads_as_they_were():

@@ -14,16 +14,25 @@ from algorithms import bc, bdpo_losses, diffusion, edp_losses, losses, optim, se
 from algorithms.registry import methods
 from bench.catalog import load_catalog
 from bench.envs import RULES
-from bench.nightly import recordings
-from bench.nightly.exact import Fingerprints, dataset_hashes, differences, fingerprints, machine
-from bench.nightly.recordings import Recording, record_losses, record_simulator, short_trainings
+from bench.nightly import exact
+from bench.nightly.exact import (
+    Fingerprints,
+    Recording,
+    dataset_hashes,
+    differences,
+    fingerprints,
+    machine,
+    record_losses,
+    record_simulator,
+    short_trainings,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def shorter():
     """A third of the iterations: every phase and program still occurs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recordings, "ITERATIONS", 60)
+        patch.setattr(exact, "ITERATIONS", 60)
         yield
 
 

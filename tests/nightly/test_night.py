@@ -12,16 +12,12 @@ import pytest
 from bench.errors import BenchError
 from bench.nightly import night as night_module
 from bench.nightly.alarms import CellScores, compare_night, confirm_night
-from bench.nightly.as_records import as_json, ended
-from bench.nightly.comparison import cell_name, compare_with_baseline
+from bench.nightly.baseline import compare_with_baseline
 from bench.nightly.config import load_nightly
 from bench.nightly.exact import ExactFinding
-from bench.nightly.findings import Drift, Findings
-from bench.nightly.history import drift_after
-from bench.nightly.night import NightRequest, Work, hold_night
-from bench.nightly.report_files import html, junit
-from bench.nightly.summary import FEW, summary
-from bench.nightly_records import BaselineScore
+from bench.nightly.findings import FEW, Drift, Findings, as_json, html, junit, summary
+from bench.nightly.night import NightRequest, Work, drift_after, ended, hold_night
+from bench.records import BaselineScore
 from bench.store.database import open_store
 from bench.store.nights import nights
 from bench.store.writer import Writer
@@ -32,7 +28,7 @@ DAY = date(2026, 11, 21)
 SEEDS = (20261121000, 20261121001)
 BASELINE = (50.0, 52.0, 48.0, 51.0, 49.0, 50.5, 49.5, 50.0)
 CELL = samples.trial_record().key.cell
-NAME = cell_name(CELL)
+NAME = str(CELL)
 
 
 def baseline_of(scores=BASELINE):
@@ -41,7 +37,7 @@ def baseline_of(scores=BASELINE):
 
 
 def compared(*tonight, scores=BASELINE):
-    return compare_night([CellScores(NAME, tuple(scores), tonight)], 0.01)
+    return compare_night([CellScores(CELL, tuple(scores), tonight)], 0.01)
 
 
 def found(comparison, **more):
@@ -59,7 +55,7 @@ def test_the_sums_go_on_from_the_last_night_and_the_limit_is_red(tmp_path):
         findings = found(low, drift=drift)
         reds.append(findings.outcome)
         begun = samples.begun(samples.night_record(f"night-{number}", date(2026, 11, 1 + number)))
-        history.append(ended(begun, findings, baseline_of()))
+        history.append(ended(begun, findings))
     sums = [night.cells[0].drift for night in history]
     assert sums == sorted(sums)
     assert sums[1] == pytest.approx(2 * sums[0])
@@ -76,7 +72,7 @@ def test_a_night_that_ends_after_the_next_one_counts_in_the_sums(tmp_path):
     def held(number, comparison, earlier):
         findings = found(comparison, drift=drift_after(earlier, comparison, settings))
         begun = samples.begun(samples.night_record(f"night-{number}", date(2026, 11, 1 + number)))
-        return ended(begun, findings, baseline_of())
+        return ended(begun, findings)
 
     low, lower = compared(48.6, 48.7), compared(48.4, 48.5)
     first = held(0, low, [])
@@ -90,16 +86,16 @@ def test_a_night_that_ends_after_the_next_one_counts_in_the_sums(tmp_path):
 
 def test_the_record_of_a_night_says_what_fired_and_what_was_confirmed():
     first = compared(20.0, 21.0)
-    second = confirm_night(first, [CellScores(NAME, BASELINE, (20.5, None, 19.5))], 0.05)
+    second = confirm_night(first, [CellScores(CELL, BASELINE, (20.5, None, 19.5))], 0.05)
     begun = samples.begun(samples.night_record())
-    (cell,) = ended(begun, found(first, confirmation=second), baseline_of()).cells
-    assert (cell.cell, cell.status, cell.n, cell.lost, cell.mean) == (CELL, "below", 2, 0, 20.5)
-    assert (cell.confirmation_n, cell.confirmation_mean, cell.confirmed) == (2, 20.0, None)
+    (cell,) = ended(begun, found(first, confirmation=second)).cells
+    assert (cell.cell, cell.status, cell.seeds, cell.lost, cell.mean) == (CELL, "below", 2, 0, 20.5)
+    assert (cell.confirmation_seeds, cell.confirmation_mean, cell.confirmed) == (2, 20.0, None)
     # A fresh seed that failed settles nothing, so it is red too.
     assert found(first, confirmation=second).outcome == "red"
     assert '<td class="red">below, then missing</td>' in html(found(first, confirmation=second))
-    whole = confirm_night(first, [CellScores(NAME, BASELINE, (20.5, 20.0, 19.5))], 0.05)
-    (cell,) = ended(begun, found(first, confirmation=whole), baseline_of()).cells
+    whole = confirm_night(first, [CellScores(CELL, BASELINE, (20.5, 20.0, 19.5))], 0.05)
+    (cell,) = ended(begun, found(first, confirmation=whole)).cells
     assert cell.confirmed is True
 
 

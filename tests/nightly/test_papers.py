@@ -6,9 +6,7 @@ import pytest
 from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
 from bench.catalog import load_catalog
 from bench.nightly.config import load_nightly
-from bench.nightly.history import turned
-from bench.nightly.papers import margins_of, verdicts_of
-from bench.nightly_records import NightVerdict
+from bench.nightly.night import margins_of, turned, verdicts_of
 from bench.report.margins import load_margins
 from bench.store.database import open_store
 from tests.nightly.tiny_nights import write_canary
@@ -20,8 +18,7 @@ CATALOG = load_catalog()
 
 def night(verdicts, **changes):
     """A night that ended with these verdicts."""
-    kept = tuple(NightVerdict(*key, outcome) for key, outcome in verdicts.items())
-    return samples.night_record(verdicts=kept, **changes)
+    return samples.night_record(verdicts=verdicts, **changes)
 
 
 @pytest.fixture(scope="module")

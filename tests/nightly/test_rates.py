@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from bench.benchmarks.nightly_rates import (
+    Baselines,
     Procedure,
     detection,
     false_alarms,
@@ -13,8 +14,8 @@ from bench.benchmarks.nightly_rates import (
     simulate,
 )
 from bench.nightly.alarms import CellScores, compare_night, confirmed_rate, probability_below
-from bench.nightly.chance import Baselines
 from bench.nightly.config import load_nightly
+from bench.records import CellKey
 
 NIGHTS = 100
 
@@ -101,11 +102,11 @@ def test_the_simulated_decisions_are_those_of_a_night():
     for _ in range(50):
         baseline, tonight = rng.normal(50, 5, (4, 6)), rng.normal(47, 5, (4, 2))
         cells = [
-            CellScores(name, tuple(old), tuple(new))
+            CellScores(CellKey(name, "released", "hopper", ""), tuple(old), tuple(new))
             for name, old, new in zip("abcd", baseline, tonight, strict=True)
         ]
         p = [one.p_below for one in compare_night(cells, rate).cells]
-        fired = np.array(list("abcd"))[rejected(np.array([p]), rate)[0]]
+        fired = np.array([f"{name} hopper" for name in "abcd"])[rejected(np.array([p]), rate)[0]]
         assert tuple(fired) == compare_night(cells, rate).alarms
 
 

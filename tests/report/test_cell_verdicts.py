@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.report.cell_verdicts import MOST_FURTHER_SEEDS
 from bench.report.measured import ReportData, SeedScore
 from bench.report.paper import Erratum
-from bench.report.verdicts import judge
+from bench.report.verdicts import MOST_FURTHER_SEEDS, judge
 from tests.report.builders import measured
 from tests.report.judging import MARGINS, numbers, own, seeds, trials, verdict_on
 

@@ -3,8 +3,8 @@
 import math
 from dataclasses import replace
 
+from bench.report.formats.check import explained
 from bench.report.judgement import Judgement
-from bench.report.renderers.check_explain import explained
 from tests.report.builders import measured
 from tests.report.judging import TASK, own, trials, verdict_on
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.report.check import Check, Reason
+from bench.report.formats.check import render_json
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
-from bench.report.renderers import check_json
 
 COMPARISON = Comparison(-0.1 - 0.2, 1 / 3, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
 CELL = CellVerdict(
@@ -21,7 +21,7 @@ SUITE = SuiteVerdict("gym", "DTQL", "dtql", "last", "below", 9, 9, 80.0, 88.0, C
 
 def read(*cells, **other):
     """The document, refused if it holds what JSON cannot."""
-    text = check_json.render(
+    text = render_json(
         Check(
             "s.sqlite",
             datetime(2026, 11, 21, 3, tzinfo=UTC),

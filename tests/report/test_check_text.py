@@ -3,11 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from bench.report.check import Check, beside, by_reason, of_suites
+from bench.report.check import Check, beside, by_reason, of_suites, replay_words, sentence
+from bench.report.formats.check import sections
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.measured import ReportData
-from bench.report.renderers.check_text import sections
-from bench.report.verdict_words import replay_words, sentence
 from tests.report.builders import measured
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

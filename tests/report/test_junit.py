@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.report.check import Check
+from bench.report.formats import junit
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
-from bench.report.renderers import junit
 
 MADE_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 COMPARISON = Comparison(-9.0, 1.0, 7.5, -10.9, -7.1, 5.0, 0.002, 1.0, 0.02, 1.0)

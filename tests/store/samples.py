@@ -6,20 +6,17 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from bench.data.manifest import load_manifest
-from bench.nightly_records import (
+from bench.records import (
     BaselineRecord,
     BaselineScore,
-    NightCellRecord,
-    NightRecord,
-    NightVerdict,
-    NoteRecord,
-)
-from bench.records import (
+    CellComparison,
     DatasetRecord,
     EvaluationRecord,
     ExecutionRecord,
     FailureRecord,
     FinishedRecord,
+    NightRecord,
+    NoteRecord,
     RunRecord,
     TimingRecord,
     TrialKey,
@@ -156,23 +153,23 @@ def note_record(text: str = "sums in another order", minutes: int = 1, **changes
 
 def night_record(run_id: str = "run-1", day: date = date(2026, 11, 21), **changes: object) -> NightRecord:
     """A night that has ended; `begun(it)` is how it began."""
-    cell = NightCellRecord(
+    cell = CellComparison(
         cell=trial_record().key.cell,
         status="below",
-        n=1,
+        reason="",
+        baseline_seeds=3,
+        baseline_mean=9.875,
+        baseline_sd=0.5,
+        seeds=1,
         lost=1,
         mean=3.5,
-        baseline_n=3,
-        baseline_mean=9.875,
-        baseline_deviation=0.5,
-        alarm_below=7.25,
         p_below=0.0001,
-        confirmation_n=6,
+        alarm_below=7.25,
+        confirmation_seeds=6,
         confirmation_mean=9.5,
         confirmed=False,
         drift=1.25,
         drifting=False,
-        remark="",
     )
     facts = {
         "date": day,
@@ -184,11 +181,11 @@ def night_record(run_id: str = "run-1", day: date = date(2026, 11, 21), **change
         "outcome": "red",
         "report": {"summary": ["one cell lost a seed"]},
         "cells": (cell,),
-        "verdicts": (NightVerdict("dtql", "dtql", "hopper-medium-v2", "last", "reproduced"),),
+        "verdicts": {("dtql", "dtql", "hopper-medium-v2", "last"): "reproduced"},
     }
     return NightRecord(run_id, **facts | changes)
 
 
 def begun(night: NightRecord) -> NightRecord:
     """The night as it began."""
-    return replace(night, ended_at=None, outcome=None, report=None, cells=(), verdicts=())
+    return replace(night, ended_at=None, outcome=None, report=None, cells=(), verdicts={})

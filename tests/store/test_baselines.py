@@ -109,7 +109,7 @@ def test_of_several_goes_at_one_night_the_last_counts(store: Store, writer: Writ
 
 def test_a_go_that_stopped_early_does_not_hide_what_another_found(store: Store, writer: Writer) -> None:
     writer.freeze(samples.baseline_record())
-    for number, found in enumerate(({}, {"cells": (), "verdicts": ()})):
+    for number, found in enumerate(({}, {"cells": (), "verdicts": {}})):
         run_id = f"night-{number}"
         writer.begin_run(samples.run_record(run_id))
         night = samples.night_record(run_id, ended_at=samples.NOON + timedelta(hours=number), **found)

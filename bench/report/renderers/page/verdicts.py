@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.report.cell_verdicts import MOST_FURTHER_SEEDS
+from bench.report.check import further
 from bench.report.judgement import CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.measured import ReportData
 from bench.report.renderers.page.numbers import home_of
 from bench.report.renderers.page.words import count
-from bench.report.verdict_words import further
+from bench.report.verdicts import MOST_FURTHER_SEEDS
 
 ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
 """What needs attention first."""

@@ -1,21 +1,33 @@
-"""A check as sections of text, each a small table with remarks; how they are laid out is the terminal's."""
+"""A check in words and as JSON: sections of text, everything for programs, and one verdict explained.
+
+Sections are small tables with remarks; how they are laid out is the terminal's.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from bench.report.check import Check, Reason, by_reason
+from bench.json_text import to_json
+from bench.records import FINISHED
+from bench.report.check import Check, Reason, by_reason, count, further, replay_words, sentence
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
-from bench.report.verdict_words import count, further, replay_words
+from bench.report.measured import Measured, SeedScore
 
+SCHEMA_VERSION = 1
+"""Of the JSON; raised when a field changes its meaning or goes; new fields do not raise it."""
 FEW = 3
 """Names given for a reason unless all are asked for."""
 D = "d (90 %)"
 SUITE_COLUMNS = ("mean over a suite", "verdict", "tasks", "ours", "paper", D)
 CELL_COLUMNS = ("cell", "verdict", D, "m", "n", "more")
-NUMBERS = (*SUITE_COLUMNS[2:], *CELL_COLUMNS[2:], "cells")
+NUMBERS = (
+    *SUITE_COLUMNS[2:],
+    *CELL_COLUMNS[2:],
+    "cells",
+    *("now", "baseline", "alarm below", "P"),
+)
 """Columns aligned to the right. All are narrow, so that a cell takes one line of a terminal of 80 columns."""
 _LEGEND = (
     "d: measured minus printed, with half its 90 % interval; m: margin; n: our seeds, 4/5"
@@ -182,3 +194,81 @@ def _meaning(check: Check) -> list[str]:
         f"Assumed of {paper} ({count(number, 'cell')}): {text}." for (paper, text), number in found.items()
     ]
     return [f"{_LEGEND}.", *check.judgement.statements, *assumed]
+
+
+def explained(
+    verdict: CellVerdict | SuiteVerdict,
+    judgement: Judgement,
+    measured: Iterable[Measured],
+    suites: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Outcome, arithmetic, what it rests on and what is assumed, one line each.
+
+    Parameters
+    ----------
+    measured, suites : as they were judged.
+    """
+    lines = [f"{verdict.id}: {sentence(verdict)}", *(f"  {text}" for text in verdict.arithmetic)]
+    if isinstance(verdict, SuiteVerdict):
+        return lines + [f"  {text}" for text in _means(verdict, judgement, suites[verdict.suite])]
+    if not verdict.arithmetic:
+        lines.append(f"  printed {verdict.printed} ({verdict.table})")
+    lines += [f"  {text}" for text in _our_seeds(verdict, measured)]
+    lines.append(f"  {replay_words(verdict.replay)}")
+    return lines + [f"  assumed: {text}" for text in verdict.assumptions]
+
+
+def _our_seeds(verdict: CellVerdict, measured: Iterable[Measured]) -> Iterator[str]:
+    """Every seed's score under the protocol that it was held by, and the trial that `bench explain` knows."""
+    for entry in measured:
+        if tuple(trial.trial_id for trial in entry.trials) == verdict.trials:
+            shown = entry.under(verdict.key[3], entry.protocol, "last")
+            scores = []
+            for trial in shown.trials:
+                score = f"{trial.score:z.2f}" if trial in shown.scored else _without_score(trial)
+                scores.append(f"seed {trial.seed} {score} (trial {trial.trial_id})")
+            what = f"variant {verdict.variant}, configuration {verdict.config_hash[:12]}"
+            yield f"protocol {shown.protocol}, {what}"
+            yield f"our seeds: {', '.join(scores)}"
+
+
+def _without_score(trial: SeedScore) -> str:
+    return "finished without a score" if trial.state == FINISHED else trial.state
+
+
+def _means(verdict: SuiteVerdict, judgement: Judgement, tasks: Sequence[str]) -> Iterator[str]:
+    for task in tasks:
+        cell = judgement.by_key.get((verdict.paper, verdict.algorithm, task, verdict.protocol))
+        if cell is not None and cell.comparison is not None:
+            error = cell.comparison.standard_error
+            yield f"{task}: d = {cell.comparison.difference:+z.2f}, standard error {error:.3g}, n = {cell.n}"
+        elif cell is not None:
+            yield f"{task}: {sentence(cell)}"
+
+
+def render_json(check: Check) -> str:
+    """One object, in full precision; the end of an interval without bounds becomes null."""
+    judgement = check.judgement
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "against": "paper",
+        "store": check.store,
+        "made_at": check.made_at,
+        "restricted_to": list(check.suites) if check.restricted else None,
+        "failed": judgement.failed(),
+        "judged_together": {"cells": check.judged, "suite_means": check.judged_suites},
+        "counts": judgement.counts(),
+        "statements": judgement.statements,
+        "suites": [_record(verdict) for verdict in judgement.suites],
+        "cells": [_record(verdict) for verdict in judgement.cells],
+        "beside": [asdict(reason) for reason in check.beside],
+    }
+    return to_json(content)
+
+
+def _record(verdict: CellVerdict | SuiteVerdict) -> dict[str, object]:
+    fields = asdict(verdict)
+    if isinstance(verdict, CellVerdict):
+        named = zip(("paper", "algorithm", "task", "protocol"), fields.pop("key"), strict=True)
+        fields = {**dict(named), **fields}
+    return {"id": verdict.id, **fields, "words": WORDS[verdict.outcome]}

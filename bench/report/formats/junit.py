@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Literal
 from xml.etree import ElementTree
 
-from bench.report.check import Check
+from bench.report.check import Check, sentence
 from bench.report.judgement import CellVerdict, Outcome, SuiteVerdict
-from bench.report.verdict_words import sentence
 
 State = Literal["passed", "failed", "skipped"]
 

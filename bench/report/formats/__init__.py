@@ -1,0 +1,1 @@
+"""Ways to print the same tables and verdicts; each module is one format."""
