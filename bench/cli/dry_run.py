@@ -11,8 +11,7 @@ from bench.cli.tables import print_lines, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.execute.datasets import Datasets
-    from bench.execute.driver import Settings
+    from bench.execute.driver import Datasets, Settings
     from bench.execute.grid import Cell
     from bench.records import DatasetRecord
     from bench.store.database import Store
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
     from bench.data.folder import dataset_path
-    from bench.execute.datasets import Datasets
-    from bench.execute.driver import device_of, stack_size
+    from bench.execute.driver import Datasets, device_of, stack_size
     from bench.execute.estimate import Estimator
     from bench.store.database import opened_if_made
 
@@ -74,7 +72,7 @@ def _counts(cell: Cell, seeds: Sequence[int], store: Store | None, datasets: Dat
 def _show_remarks(cells: Sequence[Cell], there: Sequence[DatasetRecord], settings: Settings) -> None:
     """Say what of the data is not what it should be, and whether the run itself would refuse it."""
     from bench.data.manifest import remarks_on
-    from bench.execute.datasets import refused
+    from bench.execute.driver import refused
 
     for remark in remarks_on(there):
         print_lines(remark.lines)

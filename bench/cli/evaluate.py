@@ -24,14 +24,14 @@ def evaluate(
 
     The trial's own score stays as it is.
     """
-    from bench.execute.judgement import judge
+    from bench.execute.reevaluate import reevaluate
     from bench.provenance import describe_run
     from bench.store.database import open_store
     from bench.store.writer import Writer
 
     check_physics(physics)
     with open_store(store, create=False) as opened, Writer(opened) as writer:
-        result = judge(opened, trial, episodes=episodes, physics=physics, threads=threads)
+        result = reevaluate(opened, trial, episodes=episodes, physics=physics, threads=threads)
         run = describe_run(typed_command())
         writer.begin_run(run)
         writer.record(result)

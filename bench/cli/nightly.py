@@ -426,8 +426,7 @@ def _work_of(settings: Settings, store: str, *, retry: bool = False) -> Work:
     from dataclasses import replace
 
     from bench.cli.watching import watching
-    from bench.execute.datasets import Datasets
-    from bench.execute.driver import device_of, run_grid
+    from bench.execute.driver import Datasets, device_of, run_grid
     from bench.nightly.night import Work
 
     command, datasets = typed_command(), Datasets(obtained)

@@ -151,8 +151,7 @@ def run(
 
 def _run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     from bench.cli.watching import watching
-    from bench.execute.datasets import Datasets
-    from bench.execute.driver import run_grid
+    from bench.execute.driver import Datasets, run_grid
 
     command = typed_command()
     with watching() as watcher:

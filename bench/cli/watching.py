@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from bench.execute.events import Progress, Shown
+    from bench.execute.messages import Progress, Shown
     from bench.records import StackProgress, TrialKey
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -39,7 +39,7 @@ class Lines:
             stop_printing()
 
     def _show(self, event: Shown) -> None:
-        from bench.execute.events import Progress
+        from bench.execute.messages import Progress
 
         if isinstance(event, Progress):
             self.progress(event)
@@ -53,7 +53,7 @@ class Lines:
         now = time.monotonic()
         if now - self._last.get(event.stack, 0.0) >= SECONDS_BETWEEN_LINES:
             self._last[event.stack] = now
-            self._print(f"{event.stack}: {place(event.stand)}")
+            self._print(f"{event.stack}: {place(event.progress)}")
 
     def _print(self, text: str) -> None:
         # Folded at spaces on a terminal; in a pipe a line stays one line.
@@ -75,7 +75,7 @@ class BarsAndLines(Lines):
         self._bars.start()
         if event.stack not in self._shown:
             self._shown[event.stack] = self._bars.add_task(visible(event.stack), total=None, place="")
-        stand = event.stand
+        stand = event.progress
         self._bars.update(
             self._shown[event.stack],
             total=stand.iterations_total,
@@ -85,7 +85,7 @@ class BarsAndLines(Lines):
 
     def _show(self, event: Shown) -> None:
         """A stack's bar goes away with its process."""
-        from bench.execute.events import Ended
+        from bench.execute.messages import Ended
 
         super()._show(event)
         if isinstance(event, Ended) and event.stack in self._shown:
@@ -127,7 +127,7 @@ def place(stand: StackProgress) -> str:
 
 def described(event: Shown) -> str | None:
     """One line about a result; None where there is nothing to say."""
-    from bench.execute.events import Notice, Outcome, Started, Stopped
+    from bench.execute.messages import Notice, Started, Stopped, TrialFinished
     from bench.records import EvaluationRecord, FailureRecord
 
     match event:
@@ -145,7 +145,7 @@ def described(event: Shown) -> str | None:
             )
         case FailureRecord():
             return f"{_named(event.trial)}: FAILED at step {event.step}: {event.error}: {event.message}"
-        case Outcome():
+        case TrialFinished():
             done = event.finished
             score = "none" if done.score is None else f"{done.score:.1f}"
             spent = timedelta(seconds=round(done.training_seconds + done.evaluation_seconds))

@@ -6,6 +6,7 @@ the energy sets have it, or, for DTQL's problems, which have no eta, the data on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,6 +84,13 @@ class Plane:
             earned = problem.reward_function(self.actions.astype(np.float64))(problem.centres)
             return near_best_centres(points, problem.centres, earned, problem.deviation)
         return near_best_data(points, self.actions, self.rewards)
+
+
+def after_training(
+    algorithm: Algorithm, task: Task, read_data: Callable[[], RawDataset]
+) -> list[Illustration | None]:
+    """Per seed what a method trained on a 2D problem shows of itself; empty for every other task."""
+    return illustrate(algorithm, task, read_data()) if task.generated else []
 
 
 def illustrate(algorithm: Algorithm, task: Task, raw: RawDataset) -> list[Illustration | None]:

@@ -16,7 +16,7 @@ from ray.exceptions import RayActorError
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.errors import BenchError, WorkFailedError
-from bench.execute.at_work import StackAtWork
+from bench.execute.keeper import StackResults
 from bench.execute.office import (
     PIECE_BYTES,
     Asked,
@@ -43,7 +43,7 @@ class Desk:
     def __init__(self, office: Any, stop: threading.Event) -> None:  # noqa: ANN401 (an actor's handle)
         self.office = office
         self._stop = stop
-        self._stacks: dict[int, StackAtWork] = {}
+        self._stacks: dict[int, StackResults] = {}
         self._begun: set[int] = set()
         self._count = 0
         self._code = code_fingerprint()
@@ -51,7 +51,7 @@ class Desk:
         self.error: Exception | None = None
         """What ended the run: a result that could not be stored, a worker with other code."""
 
-    def open(self, stack: StackAtWork) -> int:
+    def open(self, stack: StackResults) -> int:
         """Expect a worker for this stack; returns the number to start it with."""
         self._count += 1
         self._stacks[self._count] = stack
@@ -66,7 +66,7 @@ class Desk:
         """Whether this worker came to ask for its plan."""
         return number in self._begun
 
-    def close(self, number: int) -> StackAtWork:
+    def close(self, number: int) -> StackResults:
         """Expect no more of this worker."""
         self._begun.discard(number)
         return self._stacks.pop(number)
@@ -121,7 +121,7 @@ class Desk:
             self.fail(error)
             return Refusal(str(error))
 
-    def _answer(self, stack: StackAtWork, question: Question) -> object:
+    def _answer(self, stack: StackResults, question: Question) -> object:
         match question:
             case PlanWanted():
                 self._check_code(question)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from bench.execute.at_work import StackAtWork
-from bench.execute.events import Event
+from bench.execute.keeper import StackResults
+from bench.execute.messages import ChannelError, Event
 from bench.execute.queue import StackQueue
 from bench.execute.worker import run_plan
 from bench.training.checkpoint import Checkpoint
@@ -14,15 +14,18 @@ from bench.training.checkpoint import Checkpoint
 LOOK_SECONDS = 0.5
 
 
-class DirectLink:
-    """The link of a stack in the driver's own process."""
+class LocalChannel:
+    """The channel of a stack in the driver's own process."""
 
-    def __init__(self, stack: StackAtWork) -> None:
+    def __init__(self, stack: StackResults) -> None:
         self._stack = stack
 
     def send(self, event: Event) -> None:
         """Have the event dealt with at once."""
-        self._stack.receive(event)
+        try:
+            self._stack.receive(event)
+        except Exception as error:
+            raise ChannelError(str(error)) from error
 
     def should_stop(self) -> bool:
         """Whether to save and end."""
@@ -44,5 +47,9 @@ def run_locally(queue: StackQueue, stop: threading.Event) -> None:
         if stack is None:
             stop.wait(LOOK_SECONDS)
             continue
-        run_plan(stack.plan, DirectLink(stack))
+        try:
+            run_plan(stack.plan, LocalChannel(stack))
+        except ChannelError as error:
+            # What kept the driver from taking a result ends the run in its own words.
+            raise error.__cause__ or error from None
         queue.ended(stack)

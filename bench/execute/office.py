@@ -11,17 +11,13 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
 from bench.data.folder import dataset_path, local_file
-from bench.execute.events import Event
-from bench.execute.link import DriverRefusedError
+from bench.execute.messages import ChannelError, Event, StackPlan
 from bench.training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from bench.execute.plan import StackPlan
 
 PIECE_BYTES = 8 * 2**20
 """A dataset travels in pieces of this size."""
@@ -103,12 +99,12 @@ class Office:
             self._answers[number].set_result(reply)
 
 
-class RayLink:
-    """A worker's link to its driver through the office.
+class RayChannel:
+    """A worker's channel to its driver through the office.
 
     Raises
     ------
-    DriverRefusedError : by every method, once the driver has no use for this worker.
+    ChannelError : by every method, once the driver has no use for this worker.
     """
 
     def __init__(self, office: Any, stack: int) -> None:  # noqa: ANN401 (an actor's handle)
@@ -149,5 +145,5 @@ class RayLink:
     def _ask(self, question: Question) -> Any:  # noqa: ANN401 (depends on the question)
         reply = ray.get(self._office.ask.remote(self._stack, question))
         if isinstance(reply, Refusal):
-            raise DriverRefusedError("the driver refuses this worker", reply.reason)
+            raise ChannelError("the driver refuses this worker", reply.reason)
         return reply

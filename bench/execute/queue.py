@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.execute.at_work import StackAtWork, Watcher
-from bench.execute.events import Ended, Notice
-from bench.execute.plan import StackPlan
+from bench.execute.keeper import StackResults, Watcher
+from bench.execute.messages import Ended, Notice, StackPlan
 from bench.records import CellKey
-from bench.store.claims import ClaimedStack, ClaimLostError, Nothing
+from bench.store.claims import HEARTBEAT_SECONDS, ClaimedStack, ClaimLostError, Nothing
+from bench.store.faults import StoreUnavailableError
 from bench.store.retry import retry_while_unavailable
 from bench.store.writer import Writer
 
@@ -56,10 +59,10 @@ class StackQueue:
         self._stopped = stopped
         self._seeds_per_stack = seeds_per_stack
         self._max_retries = max_retries
-        self._again: list[StackAtWork] = []
+        self._again: list[StackResults] = []
         self._looked_at = -LOOK_AGAIN_SECONDS
         self._waiting_told = False
-        self.at_work: list[StackAtWork] = []
+        self.running: list[StackResults] = []
         self.finished = 0
         self.failed = 0
 
@@ -69,48 +72,48 @@ class StackQueue:
         return self._stopped() or not (self._cells or self._again)
 
     @property
-    def in_hand(self) -> list[StackAtWork]:
+    def in_hand(self) -> list[StackResults]:
         """Stacks whose claims are to be kept: at work, or waiting for their next process."""
-        return [*self.at_work, *self._again]
+        return [*self.running, *self._again]
 
     @property
     def stacks_left(self) -> int:
         """How many stacks may still be handed out, at most."""
         return sum(-(-len(cell.seeds) // self._seeds_per_stack) for cell in self._cells) + len(self._again)
 
-    def next(self) -> StackAtWork | None:
+    def next(self) -> StackResults | None:
         """The next stack, now claimed; None where nothing is free at the moment or nothing is left."""
         if self._stopped():
             return None
         stack = self._again.pop(0) if self._again else self._claimed()
         if stack is not None:
-            self.at_work.append(stack)
+            self.running.append(stack)
         return stack
 
-    def ended(self, stack: StackAtWork) -> None:
+    def ended(self, stack: StackResults) -> None:
         """A stack's process has ended after telling all that it had to tell."""
-        self.at_work.remove(stack)
+        self.running.remove(stack)
         self.finished += stack.finished
         self.failed += stack.failed
         self._looked_at = -LOOK_AGAIN_SECONDS
         self._watcher.watch(Ended(stack.plan.title))
 
-    def died(self, stack: StackAtWork, reason: str, *, again: bool = True) -> None:
+    def died(self, stack: StackResults, reason: str, *, again: bool = True) -> None:
         """A stack's process was lost: it is taken up `again`, or failed, as it is after so many times."""
-        again = again and stack.deaths < self._max_retries
-        if stack.open and not stack.let_go and not self._stopped() and again:
-            stack.deaths += 1
-            self.at_work.remove(stack)
+        again = again and stack.lost_processes < self._max_retries
+        if stack.open and not stack.released and not self._stopped() and again:
+            stack.lost_processes += 1
+            self.running.remove(stack)
             self._again.append(stack)
-            times = f"retry {stack.deaths} of {self._max_retries}"
+            times = f"retry {stack.lost_processes} of {self._max_retries}"
             self._watcher.watch(Ended(stack.plan.title))
             self._watcher.watch(Notice(f"{stack.plan.title}: its process was lost ({reason}); {times}"))
             return
         if not self._stopped():
-            stack.died(reason)
+            stack.fail(reason)
         self.ended(stack)
 
-    def _claimed(self) -> StackAtWork | None:
+    def _claimed(self) -> StackResults | None:
         now = time.monotonic()
         if now - self._looked_at < LOOK_AGAIN_SECONDS:
             return None
@@ -126,20 +129,57 @@ class StackQueue:
         self._tell_waiting()
         return None
 
-    def _begun(self, plan: StackPlan, found: ClaimedStack) -> StackAtWork:
-        stack = StackAtWork(plan, found.claimed, self._writer, self._folder, self._watcher, self._stopped)
-        for other in self.at_work:
+    def _begun(self, plan: StackPlan, found: ClaimedStack) -> StackResults:
+        stack = StackResults(plan, found.claimed, self._writer, self._folder, self._watcher, self._stopped)
+        for other in self.running:
             # Taken over while this driver slept, by one that has died since.
             if not other.open.isdisjoint(stack.open):
-                other.give_up(ClaimLostError("", "It was silent for too long.", "It is taken up again."))
+                other.abandon(ClaimLostError("", "It was silent for too long.", "It is taken up again."))
         if found.is_fresh:
-            stack.forget()
+            stack.remove_checkpoints()
         return stack
 
     def _tell_waiting(self) -> None:
-        if self._cells and not self.at_work and not self._waiting_told:
+        if self._cells and not self.running and not self._waiting_told:
             self._waiting_told = True
             self._watcher.watch(Notice("Other drivers work on all that is left; waiting for them."))
 
     def _patiently(self, action: Callable[[], object]) -> object:
         return retry_while_unavailable(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)
+
+
+@contextmanager
+def beating(
+    queue: StackQueue, writer: Writer, stop: threading.Event, seconds: float = HEARTBEAT_SECONDS
+) -> Iterator[None]:
+    """Beat every so many seconds until the end of the block.
+
+    A heart that fails sets `stop`, so that the stacks save their states, and raises at the end.
+    """
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            _beat(queue, writer)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="heartbeat") as thread:
+        heart = thread.submit(beat)
+        heart.add_done_callback(lambda done: stop.set() if done.exception() else None)
+        try:
+            yield
+        finally:
+            over.set()
+    heart.result()
+
+
+def _beat(queue: StackQueue, writer: Writer) -> None:
+    stacks = [stack for stack in queue.in_hand if not stack.released]
+    progress = {key: stack.progress for stack in stacks for key in list(stack.open)}
+    try:
+        lost = writer.heartbeat(progress)
+    except StoreUnavailableError:
+        # Whoever stores a result meets the same trouble and tells a person; the next beat may get through.
+        return
+    for stack in stacks:
+        if lost & stack.open:
+            stack.abandon(ClaimLostError("", "Another driver has taken it over.", "Its results count."))

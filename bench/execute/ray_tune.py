@@ -19,9 +19,9 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.errors import BenchError, WorkFailedError
-from bench.execute.at_work import StackAtWork
 from bench.execute.desk import Desk, told_reason
-from bench.execute.office import Office, RayLink
+from bench.execute.keeper import StackResults
+from bench.execute.office import Office, RayChannel
 from bench.execute.queue import StackQueue
 from bench.execute.worker import run_plan
 from bench.provenance import code_fingerprint
@@ -134,8 +134,8 @@ def _tuner(dispatch: _Dispatch, shares: Shares, scratch: Path) -> tune.Tuner:
 
 def _train(config: dict[str, int], office: Any) -> None:  # noqa: ANN401 (an actor's handle)
     """In the worker: run one stack."""
-    link = RayLink(office, config[STACK])
-    run_plan(link.plan(code_fingerprint()), link)
+    channel = RayChannel(office, config[STACK])
+    run_plan(channel.plan(code_fingerprint()), channel)
 
 
 class _Dispatch:
@@ -154,7 +154,7 @@ class _Dispatch:
         if self._queue.exhausted:
             return Searcher.FINISHED
         # Tune asks for one trial more than fits; claimed early, another driver could not have it.
-        if len(self._queue.at_work) >= concurrency(self._shares, _nodes(), MANY):
+        if len(self._queue.running) >= concurrency(self._shares, _nodes(), MANY):
             return None
         stack = self._queue.next()
         if stack is None:
@@ -181,7 +181,7 @@ class _Dispatch:
         else:
             self._leave(number, lambda stack: self._queue.died(stack, NOT_BEGUN))
 
-    def _leave(self, number: int, act: Callable[[StackAtWork], None]) -> None:
+    def _leave(self, number: int, act: Callable[[StackResults], None]) -> None:
         try:
             act(self.desk.close(number))
         except BenchError as error:

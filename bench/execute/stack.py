@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
+from safetensors.torch import save
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from algorithms.base import Algorithm
-from bench.data.dataset import transitions_of
+from bench.data.dataset import RawDataset, transitions_of
 from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
+from bench.evaluation.illustration import after_training
 from bench.evaluation.rollout import Rollouts, roll_out
-from bench.execute.events import Completed, Progress, Saved, Started, Stopped, Weights
-from bench.execute.link import Link
-from bench.execute.outcome import illustrated, outcome_of
-from bench.execute.plan import StackPlan
+from bench.execute.messages import (
+    ILLUSTRATION,
+    DriverChannel,
+    Progress,
+    Saved,
+    StackPlan,
+    Started,
+    Stopped,
+    Weights,
+)
 from bench.provenance import describe_execution
 from bench.records import DIVERGED, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
@@ -91,17 +99,17 @@ class StopRequestedError(Exception):
 
 
 class Stack:
-    """One stack at work; whatever it has to say or ask goes over `link`.
+    """One stack at work; whatever it has to say or ask goes over `channel`.
 
     About once a second it asks whether to stop; then it saves its state and ends.
     """
 
-    def __init__(self, plan: StackPlan, link: Link) -> None:
+    def __init__(self, plan: StackPlan, channel: DriverChannel) -> None:
         torch.set_num_threads(plan.threads)
         self.plan = plan
         self.history = History()
-        self._link = link
-        self._dataset = link.dataset()
+        self._channel = channel
+        self._dataset = channel.dataset()
         self.trainer = self._new_trainer()
         self._evaluation = plan.trials[0].config["evaluation"]
         self._illustrations: list[tuple[int, Weights]] | None = None
@@ -117,7 +125,7 @@ class Stack:
         return sum(phase.iterations for phase in phases[: position.phase]) + position.step
 
     def run(self) -> bool:
-        """Work until the stack is complete (True) or asked to stop (False, with its state saved)."""
+        """Train and evaluate to the end (True), or until asked to stop (False, with the state saved)."""
         plan = self.plan
         self._resume()
         count = len(plan.seeds) * self._evaluation["episodes"]
@@ -127,12 +135,9 @@ class Stack:
                     pass
             except StopRequestedError:
                 self._save()
-                self._link.send(Stopped(plan.title, self.iterations))
+                self._channel.send(Stopped(plan.title, self.iterations))
                 return False
         self._send_illustrations()
-        for outcome in outcome_of(plan, self.trainer, self.history):
-            self._link.send(outcome)
-        self._link.send(Completed(plan.title))
         return True
 
     def _work(self, simulator: Simulator) -> bool:
@@ -149,7 +154,7 @@ class Stack:
         return True
 
     def _resume(self) -> None:
-        checkpoint, notes = self._link.checkpoint()
+        checkpoint, notes = self._channel.checkpoint()
         if checkpoint is not None:
             notes = [*notes, self._restore(checkpoint)]
         execution = describe_execution(
@@ -159,12 +164,12 @@ class Stack:
             stack=self.plan.seeds,
             from_iteration=self.iterations,
         )
-        self._link.send(Started(self.plan.title, execution, tuple(notes)))
+        self._channel.send(Started(self.plan.title, execution, tuple(notes)))
         # The driver may not have stored everything before the cut; storing the same twice changes nothing.
         for slot in range(len(self.plan.seeds)):
             self._send_evaluations(slot, self.history.evaluations)
         for slot, failure in self.history.failed.items():
-            self._link.send(self._failure(int(slot), failure))
+            self._channel.send(self._failure(int(slot), failure))
 
     def _restore(self, checkpoint: Checkpoint) -> str:
         """Take up a checkpoint's state, or begin anew where it does not fit; says which."""
@@ -214,7 +219,7 @@ class Stack:
 
     def _save(self) -> None:
         host = {"position": asdict(self.trainer.position), "history": asdict(self.history)}
-        self._link.send(Saved(self.plan.title, Checkpoint.of(self.trainer.state_dict(), host)))
+        self._channel.send(Saved(self.plan.title, Checkpoint.of(self.trainer.state_dict(), host)))
         self._saved_at = time.monotonic()
 
     def _save_where_due(self) -> None:
@@ -224,7 +229,7 @@ class Stack:
     # Training
 
     def _train(self) -> None:
-        if self._link.should_stop():
+        if self._channel.should_stop():
             raise StopRequestedError
         phase = self.trainer.phase
         iterations = min(self._iterations_to_next_stop(), max(1, int(self._rate * CHUNK_SECONDS)))
@@ -283,7 +288,7 @@ class Stack:
         started = time.monotonic()
 
         def on_step(environment_step: int) -> None:
-            if self._link.should_stop():
+            if self._channel.should_stop():
                 raise StopRequestedError
             self._report_evaluation(simulator, number, environment_step, time.monotonic() - started)
 
@@ -297,7 +302,7 @@ class Stack:
         )
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
         metrics = self.trainer.read_metrics()
-        if self.plan.task.generated and number == len(self._evaluation["steps"]):
+        if number == len(self._evaluation["steps"]):
             self._illustrations = self._illustrated(metrics)
         self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
         self.history.evaluation_seconds += rollouts.seconds
@@ -315,7 +320,7 @@ class Stack:
             if self._failed_by(slot, entry["step"]):
                 continue
             returns = entry["returns"][slot]
-            self._link.send(
+            self._channel.send(
                 EvaluationRecord(
                     trial=trial.key,
                     number=entry["number"],
@@ -331,17 +336,30 @@ class Stack:
             )
 
     def _illustrated(self, metrics: list[dict[str, float]]) -> list[tuple[int, Weights]]:
-        return list(illustrated(self.plan, self.trainer.algorithm, self._dataset, metrics))
+        """What the trained method shows of itself, as files to keep, each with its slot.
+
+        Its numbers are put into `metrics`, one dictionary per slot. Seeds that act in numbers that are not
+        finite are left out.
+        """
+        plan = self.plan
+        shown = after_training(self.trainer.algorithm, plan.task, lambda: _raw_data(plan, self._dataset))
+        files = []
+        for slot, illustration in enumerate(shown):
+            if illustration is not None:
+                metrics[slot] |= illustration.numbers
+                arrays = {name: tensor.contiguous() for name, tensor in illustration.arrays.items()}
+                files.append((slot, Weights(plan.trials[slot].key, ILLUSTRATION, save(arrays))))
+        return files
 
     def _send_illustrations(self) -> None:
-        if not self.plan.task.generated or len(self.history.failed) == len(self.plan.seeds):
+        if len(self.history.failed) == len(self.plan.seeds):
             return
         if self._illustrations is None:
             # The last evaluation was made before the last checkpoint; its metrics are in the history.
             self._illustrations = self._illustrated([{} for _ in self.plan.seeds])
         for slot, illustration in self._illustrations:
             if str(slot) not in self.history.failed:
-                self._link.send(illustration)
+                self._channel.send(illustration)
 
     # Failures
 
@@ -351,7 +369,7 @@ class Stack:
         failure = {"step": step, "message": message, "last_metrics": metrics}
         failure |= {"iterations": self._evaluated_iterations(), "failed_at": datetime.now(UTC).isoformat()}
         self.history.failed[str(slot)] = failure
-        self._link.send(self._failure(slot, failure))
+        self._channel.send(self._failure(slot, failure))
 
     def _failed_by(self, slot: int, step: int) -> bool:
         failure = self.history.failed.get(str(slot))
@@ -378,8 +396,8 @@ class Stack:
             self._evaluation_estimate = self.history.evaluation_seconds / made
         left = (total - done) / rate if rate else 0.0
         left += self._evaluation_estimate * (len(self._evaluation["steps"]) - made) - evaluating_for
-        stand = StackProgress(activity, done, total, rate, max(0.0, left))
-        self._link.send(Progress(self.plan.title, stand))
+        progress = StackProgress(activity, done, total, rate, max(0.0, left))
+        self._channel.send(Progress(self.plan.title, progress))
 
     def _iterations_per_second(self) -> float:
         """Of the present phase, as phases differ; of all training where the phase has only begun."""
@@ -407,10 +425,13 @@ def _algorithm(plan: StackPlan) -> Algorithm:
     )
 
 
+def _raw_data(plan: StackPlan, dataset: Path) -> RawDataset:
+    return read_file(dataset, plan.task, plan.trials[0].dataset.sha256)
+
+
 def _packed_data(plan: StackPlan, dataset: Path) -> PackedDataset:
     config = plan.trials[0].config
-    raw = read_file(dataset, plan.task, plan.trials[0].dataset.sha256)
-    transitions = transitions_of(raw, plan.task, config["transitions"])
+    transitions = transitions_of(_raw_data(plan, dataset), plan.task, config["transitions"])
     return PackedDataset.pack(
         transitions.observations,
         transitions.actions,

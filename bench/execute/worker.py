@@ -1,19 +1,28 @@
-"""Runs one stack to its end, whatever happens: every exception becomes a failure that is told."""
+"""Works off one stack from its plan to the results of its trials; every exception becomes a failure told."""
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import save
 
-from bench.execute.events import Event
-from bench.execute.link import DriverRefusedError, Link
-from bench.execute.plan import StackPlan
-from bench.execute.stack import Stack
-from bench.records import FailureRecord
-from bench.training.checkpoint import Checkpoint
+from bench.evaluation.latency import action_latency
+from bench.evaluation.protocols import reported_score
+from bench.execute.messages import (
+    ChannelError,
+    Completed,
+    DriverChannel,
+    StackPlan,
+    TrialFinished,
+    failures_of,
+)
+from bench.execute.stack import History, Stack
+from bench.hardware import device_name, peak_memory_bytes
+from bench.records import FinishedRecord, TimingRecord, TrialRecord
+from bench.training.trainer import Trainer
 
 OUT_OF_GPU_MEMORY = (
     "Ask for fewer seeds per stack (--seeds-per-stack) or more GPU per stack (--gpus-per-stack)."
@@ -23,63 +32,35 @@ OUT_OF_MEMORY = (
 )
 
 
-class _Watched:
-    """A link that remembers when the driver could not be reached."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self.broken = False
-
-    def send(self, event: Event) -> None:
-        self.broken = True
-        self._link.send(event)
-        self.broken = False
-
-    def should_stop(self) -> bool:
-        return self._link.should_stop()
-
-    def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
-        return self._link.checkpoint()
-
-    def dataset(self) -> Path:
-        return self._link.dataset()
-
-
-def run_plan(plan: StackPlan, link: Link) -> None:
+def run_plan(plan: StackPlan, channel: DriverChannel) -> None:
     """Work off one stack; an exception is sent as the failure of all its trials.
 
-    A failure of sending itself is not caught: without a taker for results there is no point in going on.
+    Raises
+    ------
+    ChannelError : without a taker for results there is no point in going on, and what the driver could not
+        give is no failure of the trials.
     """
-    watched = _Watched(link)
     stack = None
     try:
-        stack = Stack(plan, watched)
-        stack.run()
-    except DriverRefusedError:
-        # What the driver could not give is no failure of the trials.
+        stack = Stack(plan, channel)
+        complete(stack, channel)
+    except ChannelError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # The one place where everything is caught: nothing may end a stack without a word in the store.
-        if watched.broken:
-            raise
-        for failure in failures_of(plan, error, step=stack.iterations if stack else 0):
-            link.send(failure)
+        step = stack.iterations if stack else 0
+        for failure in failures_of(plan, error, step=step, advice=_advice(error)):
+            channel.send(failure)
 
 
-def failures_of(plan: StackPlan, error: Exception, *, step: int) -> list[FailureRecord]:
-    """The failure of every trial of a stack, from the exception that ended it after `step` iterations."""
-    message = "\n".join(part for part in (str(error), _advice(error)) if part)
-    return [
-        FailureRecord(
-            trial=trial.key,
-            step=step,
-            error=type(error).__name__,
-            message=message,
-            traceback="".join(traceback.format_exception(error)),
-            failed_at=datetime.now(UTC),
-        )
-        for trial in plan.trials
-    ]
+def complete(stack: Stack, channel: DriverChannel) -> bool:
+    """Work until every trial has its outcome (True), or was asked to stop (False, with its state saved)."""
+    if not stack.run():
+        return False
+    for finished in outcomes_of(stack.plan, stack.trainer, stack.history):
+        channel.send(finished)
+    channel.send(Completed(stack.plan.title))
+    return True
 
 
 def _advice(error: Exception) -> str:
@@ -87,3 +68,76 @@ def _advice(error: Exception) -> str:
         return OUT_OF_GPU_MEMORY
     # torch has no type of its own for the memory of the machine.
     return OUT_OF_MEMORY if isinstance(error, MemoryError) or "allocate memory" in str(error) else ""
+
+
+def outcomes_of(plan: StackPlan, trainer: Trainer, history: History) -> Iterator[TrialFinished]:
+    """What completes every seed that did not fail: weights, timings and score."""
+    survivors = [slot for slot in range(len(plan.seeds)) if str(slot) not in history.failed]
+    if not survivors:
+        return
+    timings = _timings(plan, trainer, history)
+    for slot in survivors:
+        trial = plan.trials[slot]
+        # Cloned because the format wants tensors that do not share memory.
+        weights = {name: value.clone() for name, value in trainer.algorithm.policy_state(slot).items()}
+        yield TrialFinished(
+            finished=_finished(plan, trainer, trial, slot, history),
+            weights=save(weights),
+            timings=tuple(
+                _timing(plan, trial, name, value, trainer.runner) for name, value in timings.items()
+            ),
+        )
+
+
+def _timings(plan: StackPlan, trainer: Trainer, history: History) -> dict[str, float]:
+    timings = {"evaluation_seconds": history.evaluation_seconds}
+    for phase in trainer.algorithm.phases:
+        seconds = history.phase_seconds.get(phase.name, 0.0)
+        timings[f"phase_seconds:{phase.name}"] = seconds
+        if phase.evaluated:
+            timings["training_seconds_per_1k_iterations"] = 1000 * seconds / phase.iterations
+    latency = action_latency(trainer.algorithm)
+    timings["action_latency_median_seconds"] = latency.median_seconds
+    timings["action_latency_p95_seconds"] = latency.p95_seconds
+    return timings
+
+
+def _timing(plan: StackPlan, trial: TrialRecord, quantity: str, value: float, runner: str) -> TimingRecord:
+    return TimingRecord(
+        quantity=quantity,
+        value=value,
+        algorithm=trial.key.algorithm,
+        variant=trial.key.variant,
+        task=trial.key.task,
+        trial=trial.key,
+        stack_size=1 if quantity.startswith("action_latency") else len(plan.seeds),
+        concurrent_stacks=plan.concurrent_stacks,
+        device=device_name(plan.device),
+        threads=plan.threads,
+        runner=runner,
+        # A grid shares the machine; `bench speed` makes the rows that enter the papers' timing tables.
+        exclusive=False,
+        measured_at=datetime.now(UTC),
+    )
+
+
+def _finished(
+    plan: StackPlan, trainer: Trainer, trial: TrialRecord, slot: int, history: History
+) -> FinishedRecord:
+    means = [float(np.mean(plan.task.normalised(entry["returns"][slot]))) for entry in history.evaluations]
+    return FinishedRecord(
+        trial=trial.key,
+        score=reported_score(trial.protocol, means),
+        training_seconds=sum(history.phase_seconds.values()),
+        evaluation_seconds=history.evaluation_seconds,
+        peak_memory_bytes=_peak_memory_bytes(plan.device),
+        iterations=sum(phase.iterations for phase in trainer.algorithm.phases),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _peak_memory_bytes(device: str) -> int:
+    """Of the device where it has memory of its own, else of the process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    return peak_memory_bytes()

@@ -110,7 +110,7 @@ def test_d4rls_own_file_runs_in_full_without_a_word(bench, folder, nothing_train
     known = KnownFile(sha256=sha256_of(path), bytes=path.stat().st_size)
     whole = manifest.load_manifest()
     own = whole.model_copy(update={"files": whole.files | {"hopper-medium-v2": known}})
-    for module in ("bench.data.manifest", "bench.execute.datasets"):
+    for module in ("bench.data.manifest", "bench.execute.driver"):
         monkeypatch.setattr(f"{module}.load_manifest", lambda: own, raising=False)
     _, out, errors = bench(*FULL)
     assert "D4RL's file" not in out + errors
@@ -135,7 +135,7 @@ def test_a_collected_file_that_is_not_its_recipes_is_said_and_refused_in_full(be
 
 
 def test_hashing_that_takes_a_while_is_said(bench, folder, monkeypatch):
-    monkeypatch.setattr("bench.execute.datasets.MUCH", 1)
+    monkeypatch.setattr("bench.execute.driver.MUCH", 1)
     _, out, _ = bench(*REDUCED, "--dry-run")
     assert out.splitlines()[0] == "Hashing 1 dataset, 0.0 GB."
     _, _, errors = bench(*FULL)
@@ -150,7 +150,7 @@ def test_each_file_is_looked_at_once_however_many_cells_are_on_it(bench, folder,
         looked.append(path)
         return original(task, path)
 
-    monkeypatch.setattr("bench.execute.datasets.dataset_record", counted)
+    monkeypatch.setattr("bench.execute.driver.dataset_record", counted)
     grid = [*REDUCED, "--algos", "bc,dtql,edp", "--set", "batch_size=4"]
     bench(*grid, "--dry-run")
     assert looked == [dataset_path(hopper())]

@@ -148,15 +148,15 @@ def test_a_cut_off_stack_continues_with_its_own_seeds(bench, tmp_path, monkeypat
 
 
 def test_stopped_before_the_next_stack_is_an_interruption_too(bench, tmp_path, monkeypatch):
-    from bench.execute import outcome
+    from bench.execute import worker
 
     def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
         return latency(*arguments, **options)
 
-    latency = outcome.action_latency
+    latency = worker.action_latency
     with monkeypatch.context() as patched:
-        patched.setattr(outcome, "action_latency", interrupted)
+        patched.setattr(worker, "action_latency", interrupted)
         code, out, _ = bench(local("--seeds", "0-1", "--seeds-per-stack", "1"))
     assert "1 finished" in out
     assert code == 130

@@ -5,9 +5,8 @@ from safetensors.torch import load
 
 from bench.catalog import load_catalog
 from bench.data.generate import write_generated
-from bench.execute import stack as stack_module
-from bench.execute.events import Outcome, Weights
-from bench.execute.plan import StackPlan
+from bench.execute import worker
+from bench.execute.messages import StackPlan, TrialFinished, Weights
 from bench.files import sha256_of
 from bench.records import DatasetRecord, EvaluationRecord
 from tests.execute.tiny import Played, tiny_cell
@@ -38,7 +37,7 @@ def plan(data):
 
 def files(played):
     kept = {(event.trial.seed, event.role): event.content for event in played.of(Weights)}
-    return kept | {(event.finished.trial.seed, "final"): event.weights for event in played.of(Outcome)}
+    return kept | {(event.finished.trial.seed, "final"): event.weights for event in played.of(TrialFinished)}
 
 
 def numbers(played):
@@ -85,7 +84,7 @@ def test_cut_off_and_continued_it_is_the_same(uninterrupted, data, tmp_path, mad
     assert parts.play(halves)
     assert files(parts) == files(uninterrupted)
     assert numbers(parts) == numbers(uninterrupted)
-    assert len(parts.of(Outcome)) == 2
+    assert len(parts.of(TrialFinished)) == 2
 
 
 def test_a_further_attempt_that_finds_all_evaluated_has_its_illustration_too(
@@ -97,7 +96,7 @@ def test_a_further_attempt_that_finds_all_evaluated_has_its_illustration_too(
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(stack_module, "outcome_of", breaks)
+        patched.setattr(worker, "outcomes_of", breaks)
         with pytest.raises(MemoryError):
             Played(tmp_path).play(plan(data))
     second = Played(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.execute.desk import Desk
-from bench.execute.events import Stopped
+from bench.execute.messages import Stopped
 from bench.execute.office import PIECE_BYTES, Asked, PieceWanted, PlanWanted, Refusal
 from bench.execute.ray_tune import _Endings
 from bench.provenance import code_fingerprint

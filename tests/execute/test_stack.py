@@ -8,9 +8,7 @@ import torch
 from safetensors.torch import load
 
 from bench.execute import stack as stack_module
-from bench.execute.events import Outcome, Started, Stopped
-from bench.execute.link import DriverRefusedError
-from bench.execute.plan import StackPlan
+from bench.execute.messages import ChannelError, StackPlan, Started, Stopped, TrialFinished
 from bench.execute.stack import Stack
 from bench.execute.worker import run_plan
 from bench.files import sha256_of
@@ -18,7 +16,7 @@ from bench.records import DatasetRecord, EvaluationRecord, FailureRecord
 from bench.training.checkpoint import Checkpoint
 from bench.training.trainer import Position
 from tests.data.files import columns, write
-from tests.execute.tiny import PRETRAINING, TASK, TRAINING, Played, PlayedLink, tiny_cell, tiny_plan
+from tests.execute.tiny import PRETRAINING, TASK, TRAINING, Played, PlayedChannel, tiny_cell, tiny_plan
 
 HALF = TRAINING // 2
 
@@ -33,15 +31,15 @@ def evaluations(played, seed=None):
 
 
 def weights(played):
-    return {event.finished.trial.seed: event.weights for event in played.of(Outcome)}
+    return {event.finished.trial.seed: event.weights for event in played.of(TrialFinished)}
 
 
 def scores(played):
-    return {event.finished.trial.seed: event.finished.score for event in played.of(Outcome)}
+    return {event.finished.trial.seed: event.finished.score for event in played.of(TrialFinished)}
 
 
 def timings(played):
-    return [timing for event in played.of(Outcome) for timing in event.timings]
+    return [timing for event in played.of(TrialFinished) for timing in event.timings]
 
 
 def assert_same(played, expected, seeds=(0, 1)):
@@ -129,7 +127,7 @@ def test_stopped_and_continued_equals_uninterrupted(place, uninterrupted, tiny_d
     plan, played = tiny_plan(tiny_data), Played(tmp_path)
     assert not played.play(plan, PLACES[place]())
     assert isinstance(played.events[-1], Stopped)
-    assert played.of(Outcome) == []
+    assert played.of(TrialFinished) == []
     assert played.play(plan)
     assert_same(played, uninterrupted)
 
@@ -151,7 +149,7 @@ def test_broken_off_without_a_word_it_goes_on_from_the_last_checkpoint(
 ):
     plan, told = tiny_plan(tiny_data, checkpoint_seconds=0.0), []
 
-    class Killed(PlayedLink):
+    class Killed(PlayedChannel):
         def send(self, event):
             # As when the process is killed: the exception leaves no chance to save.
             if len(told) == after:
@@ -348,7 +346,7 @@ def test_a_stack_whose_seeds_all_diverged_ends(tiny_data, tmp_path):
 
     assert played.play(plan, before=ruin)
     assert sorted(failure.trial.seed for failure in played.of(FailureRecord)) == [0, 1]
-    assert played.of(EvaluationRecord) == played.of(Outcome) == []
+    assert played.of(EvaluationRecord) == played.of(TrialFinished) == []
     assert not played.checkpoints(plan).folder.exists()
 
 
@@ -368,7 +366,7 @@ def test_an_exception_becomes_the_failure_of_every_trial(tiny_data, tmp_path, mo
     monkeypatch.setattr(stack_module, "roll_out", broken)
     played = Played(tmp_path)
     plan = tiny_plan(tiny_data)
-    run_plan(plan, PlayedLink(played, plan))
+    run_plan(plan, PlayedChannel(played, plan))
     failures = played.of(FailureRecord)
     assert [failure.trial.seed for failure in failures] == [0, 1]
     for failure in failures:
@@ -384,7 +382,7 @@ def test_running_out_of_memory_says_what_to_ask_for(tiny_data, tmp_path, monkeyp
     monkeypatch.setattr(stack_module, "Trainer", full)
     played = Played(tmp_path)
     plan = tiny_plan(tiny_data)
-    run_plan(plan, PlayedLink(played, plan))
+    run_plan(plan, PlayedChannel(played, plan))
     message = played.of(FailureRecord)[0].message
     assert "--seeds-per-stack" in message
     assert "--gpus-per-stack" in message
@@ -392,12 +390,12 @@ def test_running_out_of_memory_says_what_to_ask_for(tiny_data, tmp_path, monkeyp
 
 def test_a_missing_dataset_fails_the_stack_and_not_the_run(tiny_data, tmp_path):
     plan, played = tiny_plan(tmp_path), Played(tmp_path)
-    run_plan(plan, PlayedLink(played, plan))
+    run_plan(plan, PlayedChannel(played, plan))
     assert [failure.step for failure in played.of(FailureRecord)] == [0, 0]
 
 
 def test_results_that_cannot_be_handed_over_end_the_stack(tiny_data, tmp_path):
-    class Refusing(PlayedLink):
+    class Refusing(PlayedChannel):
         def send(self, event):
             raise OSError("no space left on device")
 
@@ -407,12 +405,12 @@ def test_results_that_cannot_be_handed_over_end_the_stack(tiny_data, tmp_path):
 
 
 def test_a_driver_that_refuses_its_worker_makes_no_failure_of_the_trials(tiny_data, tmp_path):
-    class Refusing(PlayedLink):
+    class Refusing(PlayedChannel):
         def checkpoint(self):
-            raise DriverRefusedError("the driver refuses this worker")
+            raise ChannelError("the driver refuses this worker")
 
     plan, played = tiny_plan(tiny_data), Played(tmp_path)
-    with pytest.raises(DriverRefusedError):
+    with pytest.raises(ChannelError):
         run_plan(plan, Refusing(played, plan))
     assert played.of(FailureRecord) == []
 
@@ -422,7 +420,7 @@ def test_the_plan_names_and_identifies_its_stack(tiny_data, tmp_path):
     assert plan.seeds == (0, 1)
     assert plan.name.endswith("-seeds-0-1")
     assert plan.identity != other.identity
-    assert Stack(plan, PlayedLink(Played(tmp_path), plan)).plan is plan
+    assert Stack(plan, PlayedChannel(Played(tmp_path), plan)).plan is plan
 
 
 def test_the_name_of_a_large_stack_is_short_enough_for_a_folder(tiny_data, tmp_path):
@@ -442,5 +440,5 @@ def test_a_stack_trains_on_the_rows_that_its_preset_says(tmp_path):
         cell = tiny_cell(algorithms=(algorithm,), changes={"batch_size": 4})
         dataset = DatasetRecord(TASK, sha256_of(path), 40, "unverified", "unverified")
         plan = StackPlan((cell.trial(0, dataset),), cell.task, path)
-        rows[algorithm] = len(Stack(plan, PlayedLink(Played(tmp_path), plan)).trainer.data)
+        rows[algorithm] = len(Stack(plan, PlayedChannel(Played(tmp_path), plan)).trainer.data)
     assert rows == {"dtql": 36, "bdpo": 38}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.catalog import load_catalog
-from bench.execute.events import Completed, Progress, Saved
 from bench.execute.grid import Cell, Request, plan_cells
-from bench.execute.plan import StackPlan
+from bench.execute.messages import Completed, Progress, Saved, StackPlan
 from bench.execute.stack import Stack
+from bench.execute.worker import complete
 from bench.files import sha256_of
 from bench.records import DatasetRecord
 from bench.training.checkpoint import CheckpointFolder
@@ -76,13 +76,13 @@ class Played:
 
     def play(self, plan: StackPlan, when=lambda stack: False, before=lambda stack: None) -> bool:
         """Run a new stack until it is complete or `when(stack)` is true; `before` may change it first."""
-        link = PlayedLink(self, plan, when)
-        link.stack = Stack(plan, link)
-        before(link.stack)
-        return link.stack.run()
+        channel = PlayedChannel(self, plan, when)
+        channel.stack = Stack(plan, channel)
+        before(channel.stack)
+        return complete(channel.stack, channel)
 
 
-class PlayedLink:
+class PlayedChannel:
     """Keeps the events for the test, and the checkpoints as a driver does."""
 
     def __init__(self, played: Played, plan: StackPlan, when=lambda stack: False) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli import main
 from bench.errors import BenchError
-from bench.execute.judgement import judge
+from bench.execute.reevaluate import reevaluate
 from bench.records import WeightsRecord
 from bench.store.database import open_store
 from bench.store.weight_files import (
@@ -233,7 +233,7 @@ def test_explain_and_evaluate_read_no_such_file(machine, capsys, name: str) -> N
         main(["explain", "1", "--store", str(b)])
     assert "is no name of a file of weights" in capsys.readouterr().out
     with open_store(b) as store, pytest.raises(BenchError, match="is no name of a file of weights"):
-        judge(store, 1, episodes=1, physics=None, threads=1)
+        reevaluate(store, 1, episodes=1, physics=None, threads=1)
 
 
 def test_weights_that_are_no_weights_are_told(machine) -> None:
@@ -243,7 +243,7 @@ def test_weights_that_are_no_weights_are_told(machine) -> None:
     (b.parent / "weights").mkdir()
     (b.parent / OWN).write_bytes(CONTENT)
     with open_store(b) as store, pytest.raises(BenchError, match="the weights of trial 1 cannot be used"):
-        judge(store, 1, episodes=1, physics=None, threads=1)
+        reevaluate(store, 1, episodes=1, physics=None, threads=1)
 
 
 def test_a_driver_says_at_once_that_its_weights_would_go_elsewhere(tmp_path: Path, empty: Path) -> None:

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from bench.errors import WorkFailedError
-from bench.execute.events import Completed, Notice, Outcome, Progress, Saved, Stopped
-from bench.execute.heartbeat import beating
-from bench.execute.queue import LOOK_AGAIN_SECONDS, CellOfGrid, StackQueue
+from bench.execute.messages import Completed, Notice, Progress, Saved, Stopped, TrialFinished
+from bench.execute.queue import LOOK_AGAIN_SECONDS, CellOfGrid, StackQueue, beating
 from bench.records import FinishedRecord, StackProgress
 from bench.store.database import open_store
 from bench.store.writer import Writer
@@ -91,7 +90,7 @@ def saved(number, plan):
 
 
 def outcome(trial):
-    return Outcome(FinishedRecord(trial.key, 1.5, 2.0, 3.0, 2**20, 60, NOON), b"weights", ())
+    return TrialFinished(FinishedRecord(trial.key, 1.5, 2.0, 3.0, 2**20, 60, NOON), b"weights", ())
 
 
 def kept(stack):

@@ -1,4 +1,4 @@
-"""Judges stored weights again."""
+"""Evaluates stored weights again, in episodes that no evaluation has used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.catalog import Physics, Task, load_catalog
 from bench.envs import physics_under, simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
-from bench.execute.outcome import FINAL
+from bench.execute.messages import FINAL
 from bench.records import EvaluationRecord, TrialRecord
 from bench.store.database import Store
 from bench.store.queries import find_trial, next_reevaluation, weights_of
@@ -21,7 +21,7 @@ from bench.store.weight_files import read_verified
 from bench.training.methods import method_for
 
 
-def judge(
+def reevaluate(
     store: Store, trial_id: int, *, episodes: int | None, physics: Physics | None, threads: int
 ) -> EvaluationRecord:
     """Roll out the final weights of a trial in episodes that no evaluation has used.

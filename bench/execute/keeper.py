@@ -1,4 +1,4 @@
-"""The driver's end of one stack at work: what it sends is stored, its checkpoints are kept."""
+"""The driver's end of one stack: what its worker sends is stored, its checkpoints are kept."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bench.errors import WorkFailedError
-from bench.execute.events import (
+from bench.execute.messages import (
+    FINAL,
     Completed,
     Event,
     Notice,
-    Outcome,
     Progress,
     Saved,
     Shown,
+    StackPlan,
     Started,
     Stopped,
+    TrialFinished,
     Weights,
+    failures_of,
 )
-from bench.execute.plan import StackPlan
-from bench.execute.worker import failures_of
 from bench.files import written_whole
 from bench.records import (
     EvaluationRecord,
@@ -41,9 +42,6 @@ from bench.training.checkpoint import Checkpoint, CheckpointFolder
 
 _T = TypeVar("_T")
 
-FINAL = "final"
-"""Role of the weights at the end of training."""
-
 
 class Watcher(Protocol):
     """Shows a person what happens."""
@@ -56,7 +54,7 @@ class WorkerDiedError(Exception):
     """A worker process ended without a word: killed, out of memory, or its machine was lost."""
 
 
-class StackAtWork:
+class StackResults:
     """One claimed stack.
 
     Parameters
@@ -78,10 +76,10 @@ class StackAtWork:
         self.plan = plan
         self.open = set(claimed)
         """Claimed trials that have not ended."""
-        self.let_go = False
+        self.released = False
         """Nothing of it is stored any more: it was stopped in order, or another driver has taken over."""
-        self.stand: StackProgress | None = None
-        self.deaths = 0
+        self.progress: StackProgress | None = None
+        self.lost_processes = 0
         """How often its worker process was lost."""
         self.finished = 0
         self.failed = 0
@@ -95,13 +93,13 @@ class StackAtWork:
     @property
     def should_stop(self) -> bool:
         """Whether its worker is to save and end."""
-        return self.let_go or not self.open or self._stopped()
+        return self.released or not self.open or self._stopped()
 
     def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
         """Its last intact checkpoint, and a sentence for each that had to be passed over."""
         return self._checkpoints.load()
 
-    def forget(self) -> None:
+    def remove_checkpoints(self) -> None:
         """Drop checkpoints of earlier attempts, which a stack that begins anew must not take up."""
         self._checkpoints.remove()
 
@@ -117,7 +115,7 @@ class StackAtWork:
         try:
             told = self._patiently(lambda: self._deal_with(event))
         except ClaimLostError as error:
-            self.give_up(error)
+            self.abandon(error)
             return
         except OSError as error:
             advice = "See to that file or folder, then give the same command again: what was stored is safe."
@@ -126,15 +124,15 @@ class StackAtWork:
         if told is not None:
             self._watcher.watch(told)
 
-    def give_up(self, reason: ClaimLostError) -> None:
+    def abandon(self, reason: ClaimLostError) -> None:
         """Another driver works on it by now: nothing of it is stored any more."""
-        if not self.let_go:
-            self.let_go = True
+        if not self.released:
+            self.released = True
             self._watcher.watch(Notice(f"{self.plan.title}: given up. {reason.why} {reason.do_this}"))
 
-    def died(self, reason: str) -> None:
+    def fail(self, reason: str) -> None:
         """Store that its worker was lost, as the failure of what was still open."""
-        done = self.stand.iterations_done if self.stand else 0
+        done = self.progress.iterations_done if self.progress else 0
         for failure in failures_of(self.plan, WorkerDiedError(reason), step=done):
             self.receive(failure)
 
@@ -147,38 +145,38 @@ class StackAtWork:
             case Started():
                 self._writer.begin_execution(sorted(self.open, key=lambda key: key.seed), event.execution)
             case Progress():
-                self.stand = event.stand
+                self.progress = event.progress
             case Saved():
                 self._keep_checkpoint(event.checkpoint)
             case Stopped():
                 self._stop(event)
             case Completed():
                 self._complete()
-            case EvaluationRecord() | FailureRecord() | Weights() | Outcome():
+            case EvaluationRecord() | FailureRecord() | Weights() | TrialFinished():
                 return self._result(event)
         return event
 
     def _keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         # A driver that slept for minutes must not write where its successor writes by now.
-        if not self.let_go and not self._writer.lost(self.open):
+        if not self.released and not self._writer.lost(self.open):
             self._checkpoints.save(checkpoint)
 
     def _stop(self, event: Stopped) -> None:
-        if self.let_go:
+        if self.released:
             return
         self._writer.stop(sorted(self.open, key=lambda key: key.seed), event.iterations)
         if not self.open:
             self._checkpoints.remove()
-        self.let_go = True
+        self.released = True
 
     def _complete(self) -> None:
         # Where another driver has taken over they are its checkpoints.
-        if not self.let_go:
+        if not self.released:
             self._checkpoints.remove()
 
-    def _result(self, event: EvaluationRecord | FailureRecord | Weights | Outcome) -> Event | None:
-        key = event.finished.trial if isinstance(event, Outcome) else event.trial
-        if self.let_go or key not in self.open:
+    def _result(self, event: EvaluationRecord | FailureRecord | Weights | TrialFinished) -> Event | None:
+        key = event.finished.trial if isinstance(event, TrialFinished) else event.trial
+        if self.released or key not in self.open:
             # Of a seed that only accompanies the others, or that has ended before.
             return None
         try:
@@ -189,7 +187,7 @@ class StackAtWork:
             failure = _failure_of(key, step, error)
             return self._stored(failure)
 
-    def _stored(self, event: EvaluationRecord | FailureRecord | Weights | Outcome) -> Event:
+    def _stored(self, event: EvaluationRecord | FailureRecord | Weights | TrialFinished) -> Event:
         match event:
             case EvaluationRecord():
                 self._writer.record(event)
@@ -202,7 +200,7 @@ class StackAtWork:
                 self._writer.record(event)
                 self.open.discard(event.trial)
                 self.failed += 1
-            case Outcome():
+            case TrialFinished():
                 key = event.finished.trial
                 kept = self._keep(key, FINAL, event.weights)
                 self._writer.finish(event.finished, kept, event.timings)

@@ -1,0 +1,207 @@
+"""What a driver and a worker exchange: the plan of a stack, events that tell of its work, and the channel."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from bench.catalog import Task
+from bench.errors import WorkFailedError
+from bench.records import (
+    EvaluationRecord,
+    ExecutionRecord,
+    FailureRecord,
+    FinishedRecord,
+    StackProgress,
+    TimingRecord,
+    TrialKey,
+    TrialRecord,
+    hash_of,
+)
+from bench.training.checkpoint import Checkpoint
+
+FINAL = "final"
+"""Role of the weights at the end of training."""
+ILLUSTRATION = "illustration"
+"""Role of the file with what a method shows of itself once it is trained."""
+_LONGEST = 60
+"""Characters for the seeds in a folder's name; file systems allow 255 for all of it."""
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """A stack to train: the trials (seeds of one cell) that share a process."""
+
+    trials: tuple[TrialRecord, ...]
+    task: Task
+    data_path: Path
+    """Of the dataset, on the driver's machine."""
+    device: str = "cpu"
+    threads: int = 1
+    runner: str = "auto"
+    concurrent_stacks: int = 1
+    checkpoint_seconds: float = 60.0
+    """Between checkpoints in the middle of a phase."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds, in the order of the stack."""
+        return tuple(trial.key.seed for trial in self.trials)
+
+    @property
+    def name(self) -> str:
+        """For folders: `dtql-released-hopper-medium-v2-1a2b3c4d-seeds-0-1`."""
+        key = self.trials[0].key
+        seeds = "-".join(str(seed) for seed in self.seeds)
+        if len(seeds) > _LONGEST:
+            seeds = f"{self.seeds[0]}-and-{len(self.seeds) - 1}-more-{self.identity[:8]}"
+        return f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:8]}-seeds-{seeds}"
+
+    @property
+    def title(self) -> str:
+        """For people: `dtql hopper-medium-v2 seeds 0, 1`."""
+        key = self.trials[0].key
+        variant = "" if key.variant == "released" else f" ({key.variant})"
+        seeds = ", ".join(str(seed) for seed in self.seeds)
+        return f"{key.algorithm}{variant} {key.task} seed{'s' if len(self.seeds) > 1 else ''} {seeds}"
+
+    @property
+    def identity(self) -> str:
+        """What its checkpoints are of: configuration and seeds."""
+        return hash_of([self.trials[0].key.config_hash, list(self.seeds)])
+
+
+@dataclass(frozen=True)
+class Started:
+    """A stack has begun or continues; `notes` say from where, and what was passed over."""
+
+    stack: str
+    """Its title, for people; so in all events."""
+    execution: ExecutionRecord
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stack is."""
+
+    stack: str
+    progress: StackProgress
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The stack's state, for the driver to keep."""
+
+    stack: str
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file to keep for a trial that is not complete yet, as the bytes of a safetensors file."""
+
+    trial: TrialKey
+    role: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial is complete: its final weights as the bytes of a safetensors file, its timings, its score."""
+
+    finished: FinishedRecord
+    weights: bytes
+    timings: tuple[TimingRecord, ...]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A stack was asked to stop; its state is saved."""
+
+    stack: str
+    iterations: int
+    """Done of all phases."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """Every trial of a stack has finished or diverged; its checkpoints are of no more use."""
+
+    stack: str
+
+
+Event = (
+    Started
+    | Progress
+    | Saved
+    | EvaluationRecord
+    | FailureRecord
+    | Weights
+    | TrialFinished
+    | Stopped
+    | Completed
+)
+"""What a worker sends while it works; sending returns when the driver has dealt with it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """No process works on a stack any more, whatever came of it; the driver says so itself."""
+
+    stack: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know; the driver says so itself."""
+
+    text: str
+
+
+Shown = Event | Ended | Notice
+"""What whoever watches a grid gets to see."""
+
+
+class ChannelError(WorkFailedError):
+    """The driver does not take this worker's results: another process works on its stack, or it has ended."""
+
+
+class DriverChannel(Protocol):
+    """A worker's way to its driver, wherever the two are.
+
+    Raises
+    ------
+    ChannelError : by every method, once the driver has no use for this worker.
+    """
+
+    def send(self, event: Event) -> None:
+        """Hand over an event; returning means that whatever it holds is stored."""
+
+    def should_stop(self) -> bool:
+        """Whether the driver wants the stack to save its state and end."""
+
+    def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
+        """The stack's last intact checkpoint, and a sentence for each that had to be passed over."""
+
+    def dataset(self) -> Path:
+        """The dataset of the stack's task as a file on this machine."""
+
+
+def failures_of(plan: StackPlan, error: Exception, *, step: int, advice: str = "") -> list[FailureRecord]:
+    """The failure of every trial of a stack, from the exception that ended it after `step` iterations."""
+    message = "\n".join(part for part in (str(error), advice) if part)
+    return [
+        FailureRecord(
+            trial=trial.key,
+            step=step,
+            error=type(error).__name__,
+            message=message,
+            traceback="".join(traceback.format_exception(error)),
+            failed_at=datetime.now(UTC),
+        )
+        for trial in plan.trials
+    ]
