@@ -47,7 +47,9 @@ def explain(
     if format is ExplanationFormat.json:
         from pydantic_core import to_json
 
-        print_json(to_json(found, indent=2, inf_nan_mode="strings"))
+        # Programs that read it know the executions by an older name.
+        named = {"stretches" if name == "executions" else name: part for name, part in vars(found).items()}
+        print_json(to_json(named, indent=2, inf_nan_mode="strings"))
         return
     key = found.trial.record.key
     typer.echo(f"Trial {trial}: {key.algorithm} ({key.variant}) on {key.task}, seed {key.seed}\n")

@@ -63,7 +63,12 @@ def status(
     if format is StatusFormat.json:
         from pydantic_core import to_json
 
-        print_json(to_json(found, indent=2, inf_nan_mode="strings"))
+        # Programs that read it know the progress by an older name.
+        stacks = [
+            {"stand" if name == "progress" else name: fact for name, fact in vars(stack).items()}
+            for stack in found.at_work
+        ]
+        print_json(to_json(vars(found) | {"at_work": stacks}, indent=2, inf_nan_mode="strings"))
     elif found.cells:
         _show_cells(found.cells)
         _show_datasets(found.datasets)
