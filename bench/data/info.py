@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bench.catalog import Task
-from bench.data.dataset import Episodes, Transitions, cut_rows, episodes, transitions_of
+from bench.data.dataset import cut_rows, episodes, transitions_of
 from bench.data.reader import opened_dataset, read_rows
-
-JUMP = 5.0
-"""Metres in the plane."""
+from bench.envs import rules_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,8 @@ class Summary:
     """D4RL-normalised: 0 random, 100 expert; of what the environment itself would have counted."""
     score_deviation: float
     jumps: int | None
-    """Transitions that lead more than JUMP across a maze, which no step does: D4RL's v0 files cut episodes at
-    wrong rows. None where there is no maze."""
+    """Transitions that lead further than any step does: D4RL's v0 files cut episodes at wrong rows. None
+    where that cannot be told."""
     physics: str | None
     """Physics that a collected file says it was made with; None where a file does not say."""
 
@@ -58,11 +54,14 @@ def summarise(path: Path, task: Task) -> Summary:
     """
     with opened_dataset(path, task) as file:
         raw, physics = read_rows(file, task), file.texts("metadata").get("physics")
-    found = episodes(raw, terminals_end=task.domain != "antmaze")
+    robot = None if task.generated else rules_of(task.environment)
+    found = episodes(raw, terminals_end=robot is None or robot.terminals_end)
     whole = slice(None) if found.last_is_whole or len(found.returns) == 1 else slice(-1)
     transitions = transitions_of(raw, task)
     returns, lengths = found.returns[whole], found.lengths[whole]
-    scores = task.normalised(_earned(task, found)[whole])
+    earned = found.returns if robot is None else robot.earned(found.returns, found.largest)
+    scores = task.normalised(earned[whole])
+    seen, next_seen = transitions.observations, transitions.next_observations
     return Summary(
         task=task.name,
         rows=raw.rows,
@@ -78,22 +77,6 @@ def summarise(path: Path, task: Task) -> Summary:
         mean_length=float(lengths.mean()),
         mean_score=float(scores.mean()),
         score_deviation=float(scores.std()),
-        jumps=_jumps(transitions) if task.domain == "antmaze" else None,
+        jumps=None if robot is None else robot.jumps(seen, next_seen),
         physics=physics,
     )
-
-
-def _earned(task: Task, found: Episodes) -> np.ndarray:
-    """Returns (E,) as the environment would have counted them.
-
-    D4RL's AntMaze files hold a reward for every row near the goal, the kitchen's at each row the number of
-    elements that are complete.
-    """
-    if task.domain == "antmaze":
-        return (found.largest > 0).astype(np.float64)
-    return found.largest if task.domain == "kitchen" else found.returns
-
-
-def _jumps(transitions: Transitions) -> int:
-    moved = transitions.next_observations[:, :2] - transitions.observations[:, :2]
-    return int((np.linalg.norm(moved, axis=1) > JUMP).sum())

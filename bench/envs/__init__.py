@@ -10,7 +10,7 @@ from bench.envs.antmaze import ANTMAZES
 from bench.envs.kitchen import KITCHENS
 from bench.envs.locomotion import ROBOTS
 from bench.envs.pen import PEN
-from bench.envs.rules import Rules
+from bench.envs.rules import Robot
 from bench.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 PHYSICS: tuple[Physics, ...] = get_args(Physics)
 
-RULES: Mapping[str, Rules] = {**ROBOTS, **ANTMAZES, "pen": PEN, **KITCHENS}
+RULES: Mapping[str, Robot] = {**ROBOTS, **ANTMAZES, "pen": PEN, **KITCHENS}
 """Of every robot, by the environment's name in tasks.yaml."""
 
 
-def rules_of(environment: str) -> Rules:
+def rules_of(environment: str) -> Robot:
     """The rules of `environment` (`hopper`); a BenchError names the known ones."""
     if environment not in RULES:
         raise unknown_name("simulator", environment, RULES, "bench list tasks")

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.catalog import Physics
 from bench.envs.model_files import gymnasium_model
-from bench.envs.rules import Beginning, Proof, States
+from bench.envs.rules import Beginning, Proof, Robot, States
 
 if TYPE_CHECKING:
     import mujoco
@@ -34,8 +34,12 @@ TORQUE = 30.0
 RESET_SCALE = 0.1
 """Half-width of the noise on the initial positions, deviation of that on the velocities."""
 
+ANT_SHA256 = "cd5f83ef0ea35b0969e65d360c5bacd5b74ccaef6b27e4433b5168c605e3e2be"
+"""Of gymnasium's model of the ant."""
 MOST_INSIDE_WALLS = 0.01
 """Share of the positions of any data that may lie inside walls; a torso leans over the edge of one."""
+JUMP = 5.0
+"""Metres in the plane, which no step leads."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,11 @@ def centre(cells: np.ndarray | tuple[int, int]) -> np.ndarray:
     return CELL_SIZE * (np.asarray(cells)[..., ::-1] - np.array(START)[::-1])
 
 
-@dataclass(frozen=True)
-class AntMaze:
+@dataclass(frozen=True, kw_only=True)
+class AntMaze(Robot):
     """The rules of one maze; qpos is x, y, z, the quaternion w, x, y, z and eight joints."""
 
     maze: Maze
-    horizon: int
-    """Steps after which an episode is truncated."""
-    proof: Proof
     multistart: bool = False
     """The robot starts anywhere instead of in the start cell."""
     multigoal: bool = False
@@ -92,11 +93,11 @@ class AntMaze:
     """Reaching the goal ends the episode."""
 
     frame_skip: int = 5
-    points: tuple[str, ...] = ()
     physics: tuple[Physics, ...] = ("d4rl", "modern")
     travelled: int = 2
     recorded: Mapping[str, str] = field(default_factory=lambda: {"infos/goal": "goal"})
-    reward_per_metre: float = 0.0
+    terminals_end: bool = False
+    """In D4RL's files they say that the goal was near while the episode went on."""
 
     def collecting(self, multistart: bool, multigoal: bool) -> Self:
         """The rules by which D4RL's generator made data in this maze.
@@ -112,7 +113,7 @@ class AntMaze:
 
         from bench.envs.physics import restore_capsule_inertia, switch_off_native_collision
 
-        model = mujoco.MjModel.from_xml_string(model_text(gymnasium_model("ant.xml"), self.maze))
+        model = mujoco.MjModel.from_xml_string(model_text(gymnasium_model("ant.xml", ANT_SHA256), self.maze))
         if physics == "d4rl":
             restore_capsule_inertia(model, "old")
             switch_off_native_collision(model)
@@ -134,9 +135,6 @@ class AntMaze:
         place = centre(cells[goal.integers(len(cells))])
         # D4RL also raises negative coordinates to 0, which no cell but one of the outer wall has.
         return place + goal.uniform(size=2) + goal.uniform(high=0.5, size=2)
-
-    def recall(self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]) -> None:
-        """The goal is nothing to the physics."""
 
     def observe(self, states: States) -> np.ndarray:
         """(N, 29): positions and velocities, without the goal."""
@@ -165,10 +163,6 @@ class AntMaze:
         seen = np.concatenate((qpos, qvel), axis=1)
         return seen, seen
 
-    def seen_memory(self, observations: np.ndarray) -> Mapping[str, np.ndarray]:
-        """The goal is nothing to the physics."""
-        return {}
-
     def recorded_outcome(
         self,
         qpos_before: np.ndarray,
@@ -179,6 +173,15 @@ class AntMaze:
     ) -> str:
         """D4RL made all rewards afterwards."""
         return "They were made afterwards, against one goal that the file does not hold."
+
+    def earned(self, returns: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        """One for success: D4RL's files hold a reward for every row near the goal."""
+        return (largest > 0).astype(np.float64)
+
+    def jumps(self, observations: np.ndarray, next_observations: np.ndarray) -> int:
+        """Transitions that lead more than JUMP across the maze."""
+        moved = next_observations[:, :2] - observations[:, :2]
+        return int((np.linalg.norm(moved, axis=1) > JUMP).sum())
 
 
 def at_goal(positions: np.ndarray, goals: np.ndarray) -> np.ndarray:
@@ -256,7 +259,7 @@ MAZES = {
 
 ANTMAZES = {
     f"antmaze-{name}": AntMaze(
-        maze,
+        maze=maze,
         horizon=700 if name == "umaze" else 1000,
         proof=Proof((f"antmaze_{name}",), steps=360, largest=1e-13, largest_by_default=default),
     )

@@ -8,15 +8,15 @@ observation is a function of the episode and the step (source: d4rl/kitchen of d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
 from bench.catalog import Physics
-from bench.envs.model_files import model_tree
-from bench.envs.rules import Beginning, Proof, States
+from bench.envs.model_files import model_tree, under
+from bench.envs.rules import Beginning, Proof, Robot, States
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -25,6 +25,53 @@ if TYPE_CHECKING:
 MUJOCO_RANGE = ((3, 1, 6), (3, 3, 7))
 """Oldest and newest MuJoCo that takes the recorded steps. 3.4.0 doubled the contact distance of two boxes,
 which moves the kettle by 1.4 cm within one demonstration."""
+
+MODEL_FILES = (
+    under(
+        "kitchen_franka/kitchen_assets",
+        {
+            "kitchen_env_model.xml": "890ebb55ed1f1e2dcb2d0c3374f88d21e1e11a1b3688049ade44aa7b1df379c3",
+            "basic_scene.xml": "00a84e1e30f0c63c900455428cdc9f34df90f4eb1afed33ccb523ebf5beb308c",
+        },
+    )
+    | under(
+        "kitchen_franka/kitchen_assets/item_assets",
+        {
+            "backwall_asset.xml": "e31467a54e82f1076457bb1e997742ecb49b7f6b2d878464f3585bc5532be86a",
+            "backwall_chain.xml": "62fe7a0a24c7ccdd80a9ee1cceda483007ada77c17a4476b5693e1b08f908d3c",
+            "counters_asset.xml": "faca68c31d4b8bdb551a43922168c1585f08cca73a6994886c98adb3f3046281",
+            "counters_chain.xml": "8d98e1c2aab79fac86f70bdf4e995159592439584e68096529c8bc8e0d579cc2",
+            "hingecabinet_asset.xml": "8d2feebfc9f5b4eef8fb7f06313f970bc84b081263f49a42eb1622a24f4bb26d",
+            "hingecabinet_chain.xml": "110b6890c1c62baf60c63b898a948517f523432ea0d6c0a334b8b857ff6aa0b1",
+            "kettle_asset.xml": "57eb2d4977209c56aa204b94f819c8ca4aadfc1f8b38b012a102422a154a7051",
+            "kettle_chain.xml": "4c05abe7f15f478633c3115ecd1087715802b3cf24a4b9eaa6ebbc0ce2dd9ba4",
+            "microwave_asset.xml": "5b840bc1f9c47b1913a65d813bc26bafd214b06b28c9a864231529542a7de777",
+            "microwave_chain.xml": "00142e4105290e86ef9f77bde0554ec83ba2f7ee53eb7a213bc44bd73ccdfdd3",
+            "oven_asset.xml": "73ec926d98a8a0a6342a575a55ef5e60e76f69d5ee8d427655469d97b1d1f466",
+            "oven_chain.xml": "5628cc2f5d04b358c05bbf0d47aafda2319cc7f4abec6c11b0da13701f055237",
+            "slidecabinet_asset.xml": "d56ed49206371d26f0c486c28826ee519f26815d52a51d090e51ec37127d6a81",
+            "slidecabinet_chain.xml": "7340c05ba0c5c044f820e4f720cb79e9a2d94ae691f285a5dcd43448da4f7aad",
+        },
+    )
+    | under(
+        "kitchen_franka/franka_assets",
+        {
+            "actuator.xml": "11f2bcc7b3c237742f3207bf02193620def92421f2e334754ef46845c30c940b",
+            "assets.xml": "b6d2adc309f01d338c28a3dfb2a854240d421a6834177dcfc4e2de505f5760ad",
+            "chain.xml": "34a7638a492ed942ab2c8204855181f3d419601c0a2235fc5fef9cacf8323458",
+            "meshes/collision/hand.stl": "94493e94f30fe940f2c8ca2f155c3bbe67bbff406d3edf5e261670d2f0f6e2ed",
+            "meshes/collision/link0.stl": "dfc6d94330de8ddb005b311bfdba9f3b8e1aa7c256b71592ee7ff32cb9a9a5aa",
+            "meshes/collision/link1.stl": "e41a39a94108fcf56aacff603fc91ec80541f4c1af17b51a0de5617f5566e6d2",
+            "meshes/collision/link2.stl": "370f7605a0fae3529db169ded50f52f171024aa792d4d773bc84197301f6a039",
+            "meshes/collision/link3.stl": "0a8d638b9349c6c0eefc4e888636ac4838c4b27170f18a51699321118af709c1",
+            "meshes/collision/link4.stl": "0180ebb5772ec9840cb049750cffb29a9ddc90311752a16ea34757782ef9e48d",
+            "meshes/collision/link5.stl": "dd17e688c7870e722283525879643d53a74c0024d328b0e14b034b54c8b6c31a",
+            "meshes/collision/link6.stl": "20b768e99a0e0440b5754dcca108016434e57937cc356acd9c352ccd3cb27f77",
+            "meshes/collision/link7.stl": "92ac6afcf7574c034d3170d8a68e95ac9048ab9d0dd5bbd8311b86e551b9ab1c",
+        },
+    )
+)
+"""SHA-256 of what decides how arm and objects move, by path within the assets; the model comes first."""
 
 JOINTS = 9
 """Of the robot: seven of the arm (rad) and two fingers (m)."""
@@ -84,22 +131,17 @@ ELEMENTS: Mapping[str, Element] = {
 }
 
 
-@dataclass(frozen=True)
-class Kitchen:
+@dataclass(frozen=True, kw_only=True)
+class Kitchen(Robot):
     """The rules of one choice of elements."""
 
     elements: tuple[str, ...]
     """What is to be done, in D4RL's order: keys of `ELEMENTS`."""
-    proof: Proof
 
     frame_skip: int = 40
     horizon: int = 280
-    points: tuple[str, ...] = ()
     physics: tuple[Physics, ...] = ("d4rl",)
     """It has modern inertia already, and the old collision code."""
-    travelled: int = 0
-    recorded: Mapping[str, str] = field(default_factory=dict)
-    reward_per_metre: float = 0.0
 
     @property
     def goal(self) -> np.ndarray:
@@ -120,7 +162,7 @@ class Kitchen:
 
         _require_mujoco()
         model = mujoco.MjModel.from_xml_string(
-            ElementTree.tostring(model_tree("kitchen"), encoding="unicode")
+            ElementTree.tostring(model_tree(MODEL_FILES), encoding="unicode")
         )
         pedestal = model.geom_bodyid == model.body("panda0_link0").parentid
         model.geom_contype[pedestal] = model.geom_conaffinity[pedestal] = 0
@@ -134,9 +176,6 @@ class Kitchen:
         noise = NOISE * episode.uniform(-1.0, 1.0, (self.horizon + 1, len(NOISE)))
         memory = {"noise": noise, "done": np.zeros(len(self.elements), dtype=bool)}
         return Beginning(START, np.zeros(model.nv), memory)
-
-    def recall(self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]) -> None:
-        """The physics knows nothing of noise or what is done."""
 
     def observe(self, states: States) -> np.ndarray:
         """(N, 60): the 30 positions with their noise, the goal entries."""
@@ -168,10 +207,6 @@ class Kitchen:
         goal = np.tile(self.goal, (len(qpos), 1))
         return np.concatenate((qpos - NOISE, goal), axis=1), np.concatenate((qpos + NOISE, goal), axis=1)
 
-    def seen_memory(self, observations: np.ndarray) -> Mapping[str, np.ndarray]:
-        """The physics knows nothing of noise or what is done."""
-        return {}
-
     def recorded_outcome(
         self,
         qpos_before: np.ndarray,
@@ -182,6 +217,10 @@ class Kitchen:
     ) -> str:
         """D4RL's rewards count otherwise than the environment's."""
         return "They count what was complete, which goes by rows before, not by one step."
+
+    def earned(self, returns: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        """The most that was complete: D4RL's files hold at each row the number of elements that are."""
+        return largest
 
     def complete(self, observations: np.ndarray) -> np.ndarray:
         """(N, 4) bool: which elements `observations` (N, 60) show complete now, undone ones no longer."""
@@ -213,6 +252,6 @@ _PROOF = Proof(
 )
 
 KITCHENS = {
-    "kitchen": Kitchen(("microwave", "kettle", "light switch", "slide cabinet"), _PROOF),
-    "kitchen-mixed": Kitchen(("microwave", "kettle", "bottom burner", "light switch"), _PROOF),
+    "kitchen": Kitchen(elements=("microwave", "kettle", "light switch", "slide cabinet"), proof=_PROOF),
+    "kitchen-mixed": Kitchen(elements=("microwave", "kettle", "bottom burner", "light switch"), proof=_PROOF),
 }

@@ -6,33 +6,31 @@ gymnasium's bit for bit (source: gymnasium/envs/mujoco/{hopper,walker2d,half_che
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.catalog import Physics
 from bench.envs.model_files import gymnasium_model
-from bench.envs.rules import Beginning, Proof, States
+from bench.envs.rules import Beginning, Proof, Robot, States
 
 if TYPE_CHECKING:
     import mujoco
 
 
-@dataclass(frozen=True)
-class Locomotion:
+@dataclass(frozen=True, kw_only=True)
+class Locomotion(Robot):
     """The rules of one robot that walks along x; qpos[0] is x, qpos[1] the height, qpos[2] the pitch."""
 
     asset: str
     """File name of gymnasium's model."""
-    frame_skip: int
-    """Physics steps per environment step."""
+    sha256: str
+    """Of that file."""
     timestep: float
     """Seconds of a physics step; the model's own."""
     median_height: tuple[float, float]
     """Where the median height of the torso lies in any data (m, the cheetah's relative to its start)."""
-    proof: Proof
     control_cost_weight: float
     reset_scale: float
     """Half-width of the uniform noise on the initial state."""
@@ -51,12 +49,8 @@ class Locomotion:
     total_mass: float | None = None
     """`settotalmass` of the model (kg)."""
     horizon: int = 1000
-    """Steps after which an episode is truncated."""
-
-    points: tuple[str, ...] = ()
     physics: tuple[Physics, ...] = ("d4rl", "modern")
     travelled: int = 1
-    recorded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -74,7 +68,7 @@ class Locomotion:
 
         from bench.envs.physics import restore_capsule_inertia, switch_off_native_collision
 
-        model = mujoco.MjModel.from_xml_string(gymnasium_model(self.asset).decode())
+        model = mujoco.MjModel.from_xml_string(gymnasium_model(self.asset, self.sha256).decode())
         if physics == "d4rl":
             restore_capsule_inertia(model, "old", total_mass=self.total_mass)
             switch_off_native_collision(model)
@@ -89,9 +83,6 @@ class Locomotion:
         if self.normal_reset_velocity:
             return Beginning(qpos, scale * episode.standard_normal(model.nv))
         return Beginning(qpos, episode.uniform(low=-scale, high=scale, size=model.nv))
-
-    def recall(self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]) -> None:
-        """Nothing is remembered."""
 
     def observe(self, states: States) -> np.ndarray:
         """(N, nq - 1 + nv): all but x."""
@@ -123,10 +114,6 @@ class Locomotion:
         """All but x."""
         seen = self.observation(qpos, qvel)
         return seen, seen
-
-    def seen_memory(self, observations: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Nothing is remembered."""
-        return {}
 
     def recorded_outcome(
         self,
@@ -173,6 +160,7 @@ def _within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 ROBOTS = {
     "hopper": Locomotion(
         asset="hopper.xml",
+        sha256="3ce93a055ffdcd83c0c701d2400768e40d2cbb9532f3c4ae33377c27f8b39f9e",
         frame_skip=4,
         timestep=0.002,
         median_height=(0.7, 2.0),
@@ -187,6 +175,7 @@ ROBOTS = {
     ),
     "walker2d": Locomotion(
         asset="walker2d.xml",
+        sha256="ac13373c7ac9003a5311c4704b314ed11149b3dd7600bbc02770487300f9ad2d",
         frame_skip=4,
         timestep=0.002,
         median_height=(0.8, 2.0),
@@ -200,6 +189,7 @@ ROBOTS = {
     ),
     "halfcheetah": Locomotion(
         asset="half_cheetah.xml",
+        sha256="11797a5d69e8ac955e89ca6fdd3a0087f1c990094fda401ac51420de1b6c5494",
         frame_skip=5,
         timestep=0.01,
         median_height=(-0.7, 0.7),

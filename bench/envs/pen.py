@@ -16,11 +16,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.catalog import Physics
-from bench.envs.model_files import model_tree
-from bench.envs.rules import Beginning, Proof, States
+from bench.envs.model_files import model_tree, under
+from bench.envs.rules import Beginning, Proof, Robot, States
 
 if TYPE_CHECKING:
     import mujoco
+
+MODEL_FILES = under(
+    "adroit_hand",
+    {
+        "adroit_pen.xml": "20d5b6b4a24dc25fddca593d1f61107953a9e21ff2982c8065b0ba28b3250bdf",
+        "adroit_assets.xml": "29f9f05bf6d738b44c3927ec01aa30c259db388dd115ed9597930be119f3ac79",
+        "adroit_model.xml": "680af02828ee4fe9ef5a56f8a4d9020d2ea15a99768b2bda770d22e67e187a02",
+    },
+)
+"""SHA-256 of what decides how the hand and the pen move, by path within the assets; the model comes first."""
 
 HAND_JOINTS = 24
 """They come first in a state; six of the pen follow."""
@@ -41,16 +51,13 @@ ROUNDING = 1e-6
 """Of numbers that a file holds in single precision."""
 
 
-@dataclass(frozen=True)
-class Pen:
+@dataclass(frozen=True, kw_only=True)
+class Pen(Robot):
     """The rules; an episode remembers `target`, the quaternion (w x y z) of the orientation to reach."""
 
-    proof: Proof
     physics: tuple[Physics, ...] = ("d4rl",)
     """Its inertia is written in its model, so there is no other."""
-    travelled: int = 0
     recorded: Mapping[str, str] = field(default_factory=lambda: {"infos/desired_orien": "target"})
-    reward_per_metre: float = 0.0
     horizon: int = 100
     frame_skip: int = 5
     points: tuple[str, ...] = (
@@ -164,7 +171,7 @@ def _model() -> mujoco.MjModel:
 
     from bench.envs.physics import switch_off_native_collision
 
-    tree = model_tree("pen")
+    tree = model_tree(MODEL_FILES)
     # D4RL turns the target in the model, which all environments of a simulator share: each has its own as
     # the pose of a mocap body. It collides as before.
     tree.find(".//body[@name='target']").set("mocap", "true")

@@ -1,4 +1,4 @@
-"""What a domain declares of a robot, and what the simulator tells it: `Rules`, and the records they pass.
+"""What a domain declares of a robot: `Rules`, by which it is simulated, and `Robot`, its data besides.
 
 Nothing here or in the domains' modules imports MuJoCo before a model is loaded, so that a list of tasks can
 say how each simulator was proven.
@@ -6,9 +6,10 @@ say how each simulator was proven.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,58 +69,43 @@ class Proof:
     for the comparison alone."""
 
 
-class Rules(Protocol):
-    """All that a domain declares of one robot: model, reset, action, observation, reward, end."""
+@dataclass(frozen=True, kw_only=True)
+class Rules(ABC):
+    """All that a simulator must know of one robot: model, reset, action, observation, reward, end."""
 
-    @property
-    def horizon(self) -> int:
-        """Steps after which an episode is cut off."""
+    horizon: int
+    """Steps after which an episode is cut off."""
+    frame_skip: int
+    """Physics steps per environment step."""
+    points: tuple[str, ...] = ()
+    """Bodies and sites whose positions the rules read: `body Object`, `site eps_ball`."""
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    """What a dataset's file keeps of the memory: column (`infos/goal`) -> name in the memory."""
 
-    @property
-    def frame_skip(self) -> int:
-        """Physics steps per environment step."""
-
-    @property
-    def points(self) -> tuple[str, ...]:
-        """Bodies and sites whose positions the rules read: `body Object`, `site eps_ball`."""
-
-    @property
-    def physics(self) -> tuple[Physics, ...]:
-        """The physics that it can be simulated with, D4RL's first."""
-
-    @property
-    def travelled(self) -> int:
-        """How many of the first positions are distances travelled, which grow along an episode."""
-
-    @property
-    def recorded(self) -> Mapping[str, str]:
-        """What a dataset's file keeps of the memory: column (`infos/goal`) -> name in the memory."""
-
-    @property
-    def reward_per_metre(self) -> float:
-        """By how much a reward changes with the first position, which a file may hold rounded (1/m)."""
-
-    @property
-    def proof(self) -> Proof:
-        """What shows that the simulator is the one that made the data."""
-
+    @abstractmethod
     def load_model(self, physics: Physics) -> mujoco.MjModel:
         """The compiled model; raises BenchError where `physics` or the model's file is not to be had."""
 
+    @abstractmethod
     def begin(
         self, model: mujoco.MjModel, episode: np.random.Generator, goal: np.random.Generator
     ) -> Beginning:
         """The first state of an episode: what is random is drawn from `episode`, but a goal from `goal`."""
 
-    def recall(self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]) -> None:
+    def recall(  # noqa: B027, most robots have nothing to write
+        self, data: mujoco.MjData, memory: Mapping[str, np.ndarray]
+    ) -> None:
         """Write into `data` what of an episode's memory the physics must know (a target that is drawn)."""
 
+    @abstractmethod
     def observe(self, states: States) -> np.ndarray:
         """(N, O) float64 of the present state."""
 
+    @abstractmethod
     def control(self, actions: np.ndarray, states: States) -> np.ndarray:
         """(N, nu) what the actuators get for `actions` (N, A); neither is changed."""
 
+    @abstractmethod
     def outcome(
         self, qpos_before: np.ndarray, states: States, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -128,12 +114,33 @@ class Rules(Protocol):
         It may update the memory. An environment that is finished is asked again with an unchanged state.
         """
 
+
+@dataclass(frozen=True, kw_only=True)
+class Robot(Rules):
+    """All that a domain declares of one robot: its rules, how they were proven, and what its data hold."""
+
+    proof: Proof
+    """What shows that the simulator is the one that made the data."""
+    physics: tuple[Physics, ...]
+    """The physics that it can be simulated with, D4RL's first."""
+    travelled: int = 0
+    """How many of the first positions are distances travelled, which grow along an episode."""
+    terminals_end: bool = True
+    """Whether an episode ends where D4RL's files hold a terminal."""
+
+    @property
+    def reward_per_metre(self) -> float:
+        """By how much a reward changes with the first position, which a file may hold rounded (1/m)."""
+        return 0.0
+
+    @abstractmethod
     def misfit(self, observations: np.ndarray) -> str:
         """Why observations (N, O) of a file cannot be of this environment, in a sentence; empty if they may.
 
         It tells environments apart whose dimensions are equal.
         """
 
+    @abstractmethod
     def observed_between(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest observation (N, O) of a state (N, nq), (N, nv) that a file holds.
 
@@ -141,8 +148,13 @@ class Rules(Protocol):
         """
 
     def seen_memory(self, observations: np.ndarray) -> Mapping[str, np.ndarray]:
-        """What of the memory that the physics must know is told by observations (N, O) of a file."""
+        """What of the memory that the physics must know is told by observations (N, O) of a file.
 
+        Nothing, unless a robot says otherwise.
+        """
+        return {}
+
+    @abstractmethod
     def recorded_outcome(
         self,
         qpos_before: np.ndarray,
@@ -157,6 +169,22 @@ class Rules(Protocol):
         follow the environment's own ends. A sentence says why nothing follows, where D4RL made its rewards
         otherwise than the environment.
         """
+
+    def earned(self, returns: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        """Returns (E,) as the environment counts them, of episodes of a file.
+
+        Parameters
+        ----------
+        returns, largest : (E,) sum and largest of each episode's rewards in the file.
+        """
+        return returns
+
+    def jumps(self, observations: np.ndarray, next_observations: np.ndarray) -> int | None:
+        """How many transitions (N, O) lead further than any step does; None where that cannot be told.
+
+        D4RL's v0 files cut episodes at wrong rows.
+        """
+        return None
 
 
 @dataclass(frozen=True)

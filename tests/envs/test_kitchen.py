@@ -108,7 +108,7 @@ def replay(demonstration, change=None, between=None, follow=True):
                 simulator.states.observations[0] = observations[number]
             step = simulator.step(actions[[number]])
             if between:
-                between(simulator.model, simulator._data[0])
+                between(simulator.model, simulator.data[0])
             errors.append(np.abs(step.observations[0, :30] - observations[number + 1, :30]))
             rewards.append(step.rewards[0])
     return np.array(errors), np.array(rewards)
@@ -241,8 +241,8 @@ def test_the_arm_moves_from_where_it_was_seen_not_from_where_it_is():
         first = simulator.reset([4, 5])
         np.testing.assert_array_equal(simulator.qpos[0], simulator.qpos[1])
         controls = []
-        step_physics = simulator._step_physics
-        simulator._step_physics = lambda slots, control: (
+        step_physics = simulator.step_physics
+        simulator.step_physics = lambda slots, control: (
             controls.append(control),
             step_physics(slots, control),
         )
@@ -414,7 +414,7 @@ def test_an_element_counts_by_what_is_seen_within_0_3():
         simulator.set_state(positions, np.zeros((4, 29)), memory={"noise": noise})
         complete = rules.complete(simulator.observations)[:, TASKS["kitchen"].index("slide cabinet")]
         assert complete.tolist() == [False, False, True, True]
-        simulator._step_physics = lambda slots, controls: None
+        simulator.step_physics = lambda slots, controls: None
         assert simulator.step(np.zeros((4, 9))).rewards.tolist() == [0, 0, 1, 1]
 
 

@@ -11,13 +11,15 @@ import mujoco
 import numpy as np
 import pytest
 
-from bench.envs import load_model, model_files
-from bench.envs.model_files import FILES, PACKAGE, VERSION, model_tree, read_verified
+from bench.envs import kitchen, load_model, model_files, pen
+from bench.envs.model_files import PACKAGE, VERSION, model_tree, read_verified
 from bench.errors import BenchError
+
+FILES = {"pen": pen.MODEL_FILES, "kitchen": kitchen.MODEL_FILES}
 
 
 def compiled(robot):
-    return mujoco.MjModel.from_xml_string(ElementTree.tostring(model_tree(robot), encoding="unicode"))
+    return mujoco.MjModel.from_xml_string(ElementTree.tostring(model_tree(FILES[robot]), encoding="unicode"))
 
 
 def arrays(model):
@@ -50,7 +52,7 @@ def test_the_tree_compiles_to_the_model_that_mujoco_reads_itself(robot, tmp_path
 
 @pytest.mark.parametrize("robot", FILES)
 def test_every_mesh_that_collides_or_weighs_is_held_against_its_hash(robot):
-    model, tree = compiled(robot), model_tree(robot)
+    model, tree = compiled(robot), model_tree(FILES[robot])
     files = {mesh.get("name"): mesh.get("file") for mesh in tree.iter("mesh")}
     solid = [
         model.mesh(model.geom_dataid[geom]).name
@@ -76,14 +78,14 @@ def test_the_hashes_are_those_that_the_wheel_records():
 
 def test_the_package_is_never_imported(monkeypatch):
     monkeypatch.delitem(sys.modules, "gymnasium_robotics", raising=False)
-    model_tree("pen")
+    model_tree(pen.MODEL_FILES)
     assert "gymnasium_robotics" not in sys.modules
 
 
 def test_an_absent_package_is_told_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BenchError) as told:
-        model_tree("pen")
+        model_tree(pen.MODEL_FILES)
     assert str(told.value).splitlines() == [
         "gymnasium-robotics 1.4.2 is not installed",
         "It carries the model files of the Adroit pen and the Franka kitchen.",
@@ -96,7 +98,7 @@ def test_a_changed_file_is_refused(copied_pen, name):
     path = copied_pen.parent / name
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(BenchError, match=r"is not the file of gymnasium-robotics 1\.4\.2") as told:
-        model_tree("pen")
+        model_tree(pen.MODEL_FILES)
     assert str(path) in told.value.what
     assert "installed is 1.4.2" in told.value.why
     # The version is right already: without being forced, pip would do nothing.
@@ -107,7 +109,7 @@ def test_another_version_is_named(copied_pen, monkeypatch):
     (copied_pen / "adroit_pen.xml").write_text("<mujoco/>")
     monkeypatch.setattr("importlib.metadata.version", lambda package: "1.3.1")
     with pytest.raises(BenchError) as told:
-        model_tree("pen")
+        model_tree(pen.MODEL_FILES)
     assert told.value.why == "The simulator is proven with gymnasium-robotics 1.4.2; installed is 1.3.1."
     assert told.value.do_this == "Type pip install gymnasium-robotics==1.4.2"
 
@@ -115,7 +117,7 @@ def test_another_version_is_named(copied_pen, monkeypatch):
 def test_a_missing_file_is_told(copied_pen):
     (copied_pen / "adroit_model.xml").unlink()
     with pytest.raises(BenchError, match=r"cannot read .*adroit_model\.xml: No such file"):
-        model_tree("pen")
+        model_tree(pen.MODEL_FILES)
 
 
 def test_a_file_of_any_package_is_verified(tmp_path):

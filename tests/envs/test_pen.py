@@ -14,8 +14,8 @@ import pytest
 
 from bench.envs import load_model, make_simulator
 from bench.envs.batch import BatchedSimulator
-from bench.envs.model_files import FILES, model_tree, robotics_assets
-from bench.envs.pen import PEN, Pen, target_quaternion
+from bench.envs.model_files import model_tree, robotics_assets
+from bench.envs.pen import MODEL_FILES, PEN, Pen, target_quaternion
 from bench.envs.rules import States
 from bench.errors import BenchError
 
@@ -223,7 +223,7 @@ def test_every_environment_keeps_its_own_target():
 def test_the_target_collides_as_it_does_when_the_model_holds_it():
     """The pen laid upon the target, 0.2 m aside: the package's own file, turned as D4RL turns it."""
     quaternion = target_quaternion(0.4, -0.7)
-    original = mujoco.MjModel.from_xml_path(str(robotics_assets() / next(iter(FILES["pen"]))))
+    original = mujoco.MjModel.from_xml_path(str(robotics_assets() / next(iter(MODEL_FILES))))
     original.opt.disableflags |= NATIVE
     original.body_quat[original.body("target").id] = quaternion
     data = mujoco.MjData(original)
@@ -341,7 +341,7 @@ def test_a_forward_pass_after_the_substeps_would_be_found(monkeypatch):
     read = BatchedSimulator._read
 
     def tidied(simulator, slot):
-        mujoco.mj_forward(simulator.model, simulator._data[slot])
+        mujoco.mj_forward(simulator.model, simulator.data[slot])
         read(simulator, slot)
 
     monkeypatch.setattr(BatchedSimulator, "_read", tidied)
@@ -373,7 +373,7 @@ def test_length_and_places_are_the_models():
 
 def test_modern_physics_is_refused_because_there_is_none():
     """No body whose inertia is derived from its shapes holds a capsule, whose formula alone has changed."""
-    tree = model_tree("pen")
+    tree = model_tree(MODEL_FILES)
     default = {one.get("class"): one.find("geom") for one in tree.iter("default")}
     for body in tree.iter("body"):
         shapes = [(geom, default.get(geom.get("class"))) for geom in body.findall("geom")]
