@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,7 +17,6 @@ from bench.errors import BenchError, unknown_name
 from bench.resources import resource
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
-Domain = Literal["locomotion", "antmaze", "adroit", "kitchen", "bandit"]
 Physics = Literal["d4rl", "modern"]
 NO_PHYSICS = "none"
 """Physics of tasks whose reward is a formula and whose state never changes."""
@@ -33,6 +33,17 @@ Number = Annotated[float, Field(strict=True)]
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Domain(_Entry):
+    """What tables and statistics must know of a kind of tasks; their order in the file is that of tables."""
+
+    title: str
+    """Heading of its tasks where a table has no other."""
+    versions_differ: bool = False
+    """Versions of a task are different data: a table has a heading for each."""
+    succeeds_or_fails: bool = False
+    """An episode scores 0 or 100, so that a mean over episodes varies by the binomial law at least."""
 
 
 class ReferenceScores(_Entry):
@@ -116,7 +127,7 @@ Dataset = Annotated[D4RLDataset | CollectedDataset | GeneratedDataset, Field(dis
 class EnvironmentEntry(_Entry):
     """What judges a policy; the facts that all tasks of an environment share."""
 
-    domain: Domain
+    domain: str
     observation_dim: PositiveInt
     action_dim: PositiveInt
     action_bound: Annotated[float, Field(gt=0, strict=True)]
@@ -160,6 +171,7 @@ class SuiteEntry(_Entry):
 
 
 class _File(_Entry):
+    domains: dict[str, Domain]
     environments: dict[str, EnvironmentEntry]
     tasks: dict[str, TaskEntry]
     suites: dict[str, SuiteEntry]
@@ -170,7 +182,7 @@ class Task:
     """A dataset with the environment that judges it."""
 
     name: str
-    domain: Domain
+    domain: str
     environment: str
     version: int
     """Version of the task's rules; scores of different versions are not comparable."""
@@ -229,8 +241,9 @@ class Suite:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All tasks and suites, by name, in the order of the file."""
+    """All domains, tasks and suites, by name, in the order of the file."""
 
+    domains: Mapping[str, Domain]
     tasks: Mapping[str, Task]
     suites: Mapping[str, Suite]
 
@@ -262,7 +275,13 @@ def load_catalog(path: Path | None = None) -> Catalog:
         name: Suite(name, entry.description, tuple(tasks[task] for task in entry.tasks), entry.defaults)
         for name, entry in file.suites.items()
     }
-    return Catalog(tasks, suites)
+    return Catalog(file.domains, tasks, suites)
+
+
+@cache
+def shipped_domains() -> Mapping[str, Domain]:
+    """The domains of this installation's tasks.yaml, read once: statistics ask for every number."""
+    return load_catalog().domains
 
 
 def settings_error(suite: str, algorithm: str, name: str, problem: str, do_this: str) -> BenchError:
@@ -282,6 +301,8 @@ def _task(name: str, entry: TaskEntry, environments: Mapping[str, EnvironmentEnt
 
 def _check_names(file: _File, document: LinedYaml) -> None:
     """Every name that an entry refers to exists, and twins point at each other."""
+    for name, environment in file.environments.items():
+        _must_exist(document, ("environments", name, "domain"), environment.domain, file.domains)
     for name, task in file.tasks.items():
         _must_exist(document, ("tasks", name, "environment"), task.environment, file.environments)
         for field in ("twin", "twin_of"):

@@ -139,7 +139,7 @@ class StudyCell:
         """As the printed mean and spread have it; what they do not tell is set."""
         cell, mean = self.printed, _mean(self.printed)
         known = cell.spread if cell.spread_kind == "std_over_seeds" else None
-        if cell.domain == "antmaze":
+        if cell.succeeds_or_fails:
             binomial = mean * (100 - mean) / self.episodes
             between = _SUCCESS_DEVIATION if known is None else math.sqrt(max(known**2 - binomial, 0.0))
             return Population(mean, between, 0.0, succeeds=True)

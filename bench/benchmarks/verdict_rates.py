@@ -100,7 +100,7 @@ class Setting:
 
     def _roomy(self, kind: Spread, side: int, deviations: float) -> Iterator[StudyCell]:
         for cell in self.cells:
-            fixed = cell.printed.domain != "antmaze" or kind != "std over seeds"
+            fixed = not cell.printed.succeeds_or_fails or kind != "std over seeds"
             beyond = self.margins.of(cell.id, cell.printed) + deviations * cell.deviation
             if cell.spread == kind and fixed and cell.has_room(side * beyond):
                 yield cell

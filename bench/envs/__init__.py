@@ -1,4 +1,7 @@
-"""Batched simulators of the tasks' robots, and the 2D problems beside them."""
+"""Batched simulators of the tasks' robots, and the 2D problems beside them.
+
+A domain is a module of this package, whose robots stand in `RULES`, and its entries in tasks.yaml.
+"""
 
 from __future__ import annotations
 

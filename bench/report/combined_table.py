@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from algorithms.registry import methods
+from bench.catalog import shipped_domains
 from bench.report.aggregates import measured_aggregate
 from bench.report.further import further_blocks, left_over
 from bench.report.judgement import Judgement
@@ -37,7 +38,6 @@ def sources() -> tuple[Source, ...]:
     return tuple(Source(method.shown, method.combined) for method in methods().values() if method.combined)
 
 
-_HEADINGS = {"locomotion": "Gym", "antmaze": "AntMaze", "adroit": "Adroit", "kitchen": "Kitchen"}
 _BOLD = Bold()
 _NOTES = (
     "Scores are D4RL-normalised: 0 is a random policy, 100 an expert. Printed: each method's own paper, "
@@ -77,12 +77,15 @@ def combined_table(
     }
     chosen = matched((cell for own in cells.values() for cell in own), measured)
     groups: dict[str, list[str]] = {}
+    domains: dict[str, str] = {}
     for own in cells.values():
         for cell in own:
-            tasks = groups.setdefault(_group(cell), [])
+            heading = _heading(cell)
+            domains[heading] = cell.domain
+            tasks = groups.setdefault(heading, [])
             if cell.task_meant not in tasks:
                 tasks.append(cell.task_meant)
-    order = sorted(groups, key=lambda name: list(_HEADINGS.values()).index(name.partition("-")[0]))
+    order = sorted(groups, key=lambda heading: list(shipped_domains()).index(domains[heading]))
     built = [_Group(name, groups[name], cells, chosen, measured, judgement) for name in order]
     placed = [*chosen.values(), *(entry for group in built for entry in group.others.values())]
     rest = [entry for entry in measured if entry.algorithm not in elsewhere]
@@ -92,10 +95,10 @@ def combined_table(
     return counted_table(COMBINED, TITLE, blocks, _NOTES)
 
 
-def _group(cell: PaperCell) -> str:
-    """`Gym`, `AntMaze-v0`: AntMaze's versions are different data."""
-    version = cell.task_meant.rpartition("-")[2]
-    return _HEADINGS[cell.domain] + (f"-{version}" if cell.domain == "antmaze" else "")
+def _heading(cell: PaperCell) -> str:
+    """`Gym`, `AntMaze-v0`."""
+    domain = shipped_domains()[cell.domain]
+    return f"{domain.title}-{cell.task_meant.rpartition('-')[2]}" if domain.versions_differ else domain.title
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from bench.report.tradeoffs import load_cost_sources, score_latency_chart, score
 
 SPEED_TASK = "antmaze-umaze-v0"
 """DTQL's comparison of training times is of this one task."""
-BANDIT = "bandit"
-"""Domain of the 2D problems, of which a score says too little to be averaged."""
 NO_SUITE = "other-tasks"
 
 
@@ -56,8 +54,9 @@ def _charts_of_suites(data: ReportData, catalog: Catalog) -> list[Chart]:
     """Scores against costs, and how scores are distributed, of every suite that has measured tasks."""
     suites = {suite.name: suite.tasks for suite in catalog.suites.values()}
     speed = {SPEED_TASK: (catalog.task(SPEED_TASK),)}
+    # Of the 2D problems a score says too little to be averaged.
     groups = {
-        name: [task for task in tasks if task.domain != BANDIT]
+        name: [task for task in tasks if not task.generated]
         for name, tasks in (suites | speed).items()
         if _any_measured(data, tasks)
     }

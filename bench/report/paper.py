@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from bench.catalog import shipped_domains
 from bench.errors import BenchError, unknown_name
 from bench.resources import resource
 from bench.visible_text import quoted
@@ -72,7 +73,7 @@ class PaperCell:
     metric: str
     """`d4rl_normalized_score` (0-100), `train_time_s_per_1k_steps`, `inference_time_s_per_trajectory`, ..."""
     domain: str
-    """locomotion, antmaze, adroit or kitchen."""
+    """As in tasks.yaml: locomotion, antmaze, adroit or kitchen."""
     task: str
     """Task name; `average` or `sum` for the printed aggregate of the domain."""
     method: str
@@ -104,6 +105,12 @@ class PaperCell:
         """The task that the number is of: as printed, unless an erratum corrects its name."""
         named = (erratum.corrected for erratum in self.errata if erratum.field == "task")
         return next((task for task in named if task), self.task)
+
+    @property
+    def succeeds_or_fails(self) -> bool:
+        """Whether an episode of its task scores 0 or 100."""
+        domain = shipped_domains().get(self.domain)
+        return domain is not None and domain.succeeds_or_fails
 
 
 @dataclass(frozen=True)

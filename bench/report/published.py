@@ -152,14 +152,14 @@ def published(cell: PaperCell, components: Components | None) -> Published | Non
 
 
 def success_floor(cell: PaperCell, n: int, rate: float | None = None) -> float:
-    """Least variance of a mean over `n` seeds (points squared): on AntMaze an episode succeeds or fails.
+    """Least variance of a mean over `n` seeds (points squared): where an episode succeeds or fails.
 
     Parameters
     ----------
     rate : mean score, 0 to 100; the printed one unless given.
     """
     evaluations = _EVALUATIONS.get(cell.protocol)
-    if cell.domain != "antmaze" or cell.episodes is None or evaluations is None or cell.mean is None:
+    if not cell.succeeds_or_fails or cell.episodes is None or evaluations is None or cell.mean is None:
         return 0.0
     share = min(max((cell.mean if rate is None else rate) / _PERCENT, 0.0), 1.0)
     return success_variance(share, n * cell.episodes * evaluations) * _PERCENT**2

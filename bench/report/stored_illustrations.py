@@ -17,8 +17,6 @@ from bench.store.database import Store
 from bench.store.queries import StoredTrial, evaluations, trials, weights_by_role
 from bench.store.weight_files import read_verified
 
-DOMAIN = "bandit"
-"""Domain of the tasks that are 2D problems."""
 ROLE = "illustration"
 """Role of the stored file among a trial's weights."""
 
@@ -42,7 +40,7 @@ _VALUE_AT_STEP = re.compile(r"diffusion_value_(\d+)")
 
 def load_illustrations(store: Store, catalog: Catalog) -> Illustrations:
     """Illustrations of the finished trials on 2D problems; a file's hash is checked before it is read."""
-    tasks = [name for name, task in catalog.tasks.items() if task.domain == DOMAIN]
+    tasks = [name for name, task in catalog.tasks.items() if task.generated]
     found, unreadable = [], []
     records = weights_by_role(store, ROLE)
     for trial in trials(store, states=[FINISHED], tasks=tasks) if tasks and records else ():
