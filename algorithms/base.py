@@ -6,18 +6,20 @@ random numbers while it trains: every draw is declared, made elsewhere and passe
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.optim import Adam
+from algorithms.optim import Adam, move_towards
 
 Tensors = Mapping[str, Tensor]
+Sampling = Literal["index", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Phase:
     iterations : how many updates the phase has.
     batch_size : transitions per seed and iteration.
     draws : what an iteration needs besides the minibatch.
-    program : maps the iteration (0-based) to the name of the fixed sequence of operations to run.
+    programs : maps the iteration (0-based) to the name of the fixed sequence of operations to run; None where
+    there is but one, which then has the phase's own name.
     evaluated : whether evaluations fall into this phase.
     sampling : how minibatches are drawn, `index` (with replacement) or `shuffled` (without).
     """
@@ -60,10 +63,14 @@ class Phase:
     name: str
     iterations: int
     batch_size: int
-    draws: tuple[Draw, ...]
-    program: Callable[[int], str]
+    draws: tuple[Draw, ...] = ()
+    programs: Callable[[int], str] | None = None
     evaluated: bool = False
-    sampling: Literal["index", "shuffled"] = "index"
+    sampling: Sampling = "index"
+
+    def program(self, step: int) -> str:
+        """Name of the program that iteration `step` runs."""
+        return self.programs(step) if self.programs else self.name
 
 
 def derived_seed(*parts: object) -> int:
@@ -75,17 +82,16 @@ def derived_seed(*parts: object) -> int:
 class Algorithm(ABC):
     """A method over a stack of training seeds.
 
-    A subclass fills `networks` and `optimisers` and implements `phases`, `update` and `act`. `alive` (S,) is
-    false for seeds that diverged; their losses count as zero, so they stand still while the others go on.
+    A subclass fills `networks` and `optimisers` in `build` and implements `phases`, `update` and `act`.
+    `alive` (S,) is false for seeds that diverged; their losses count as zero, so they stand still while the
+    others go on.
     """
 
     name: ClassVar[str]
-    act_draws: tuple[Draw, ...]
+    config: Any
+    """The method's configuration; a subclass names its class."""
+    act_draws: tuple[Draw, ...] = ()
     """Draws of one action choice, per episode and environment step."""
-    illustration_draws: tuple[Draw, ...] = ()
-    """Draws of `illustrate`."""
-    reweighting_temperature: float | None = None
-    """eta where the optimal policy is the data's, re-weighted by exp(Q / eta); None of other methods."""
 
     def __init__(
         self, dimensions: Dimensions, config: object, seeds: Sequence[int], device: torch.device | str = "cpu"
@@ -97,6 +103,11 @@ class Algorithm(ABC):
         self.networks = nn.ModuleDict()
         self.optimisers: dict[str, Adam] = {}
         self.alive = torch.ones(len(self.seeds), dtype=torch.bool, device=self.device)
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Fill `networks` (by `add` and `add_target`) and `optimisers`; set what else the method holds."""
 
     @property
     @abstractmethod
@@ -111,13 +122,24 @@ class Algorithm(ABC):
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
         """Actions (S, N, A) for observations (S, N, O), as the method acts when it is evaluated."""
 
-    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
-        """What figures of the 2D problems show besides the policy's actions, by name, each (S, ...).
+    def add(self, name: str, network: nn.Module) -> None:
+        """Put a network among `networks`, on the method's device."""
+        self.networks[name] = network.to(self.device)
 
-        `grid` (G, A) are actions at which landscapes are drawn; the observation is 0. Empty where a method
-        has nothing more to show.
-        """
-        return {}
+    def add_target(self, name: str) -> None:
+        """Put `target_<name>` among `networks`: a copy of the named network that only `follow` moves."""
+        self.networks[f"target_{name}"] = copy.deepcopy(self.networks[name]).requires_grad_(False)
+
+    def follow(self, name: str, rate: float) -> None:
+        """Move `target_<name>` by the share `rate` towards the named network."""
+        move_towards(self.networks[f"target_{name}"].parameters(), self.networks[name].parameters(), rate)
+
+    def copy_weights(self, source: str, into: str) -> None:
+        """Give network `into` the weights of network `source`."""
+        pairs = zip(self.networks[into].parameters(), self.networks[source].parameters(), strict=True)
+        with torch.no_grad():
+            for mine, other in pairs:
+                mine.copy_(other)
 
     def prepare(self, observations: Tensor) -> None:  # noqa: B027  (most methods need no statistics)
         """What is taken from the dataset's observations (N, O) as a whole, before the first iteration.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,11 @@ from algorithms.base import Algorithm, Dimensions, Phase, Tensors
 from algorithms.hyperparameters import Count, Hyperparameters, NonNegative, Positive
 from algorithms.networks import MLP, Initialiser
 from algorithms.optim import Adam
+
+
+def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
+    """Mean squared error over batch and action: (S, B, A) twice -> (S,)."""
+    return (predicted - actions).square().mean(dim=(-2, -1))
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class StandardisedActor(nn.Module):
     Mean and factor are buffers with a seed axis, (S, 1, O), so they are saved, and travel, with the weights.
     """
 
+    mean: Tensor
+    factor: Tensor
+
     def __init__(self, initialiser: Initialiser, dimensions: Dimensions, width: int) -> None:
         super().__init__()
         self.mlp = MLP(
@@ -54,36 +61,23 @@ class StandardisedActor(nn.Module):
         return self.bound * torch.tanh(self.mlp((observations - self.mean) * self.factor))
 
 
-def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
-    """Mean squared error over batch and action: (S, B, A) twice -> (S,)."""
-    return (predicted - actions).square().mean(dim=(-2, -1))
-
-
 class BC(Algorithm):
     """Behaviour cloning over a stack of seeds."""
 
     name: ClassVar[str] = "bc"
-    act_draws = ()
+    config: BCConfig
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        config: BCConfig,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(dimensions, config, seeds, device)
-        self.config: BCConfig = config
-        actor = StandardisedActor(Initialiser(self.seeds, "actor"), dimensions, config.hidden_width)
-        self.networks["actor"] = actor
-        self.networks.to(self.device)
-        self.optimisers = {"actor": Adam(actor.parameters(), config.learning_rate)}
+    def build(self) -> None:
+        """The actor."""
+        initialiser = Initialiser(self.seeds, "actor")
+        self.add("actor", StandardisedActor(initialiser, self.dimensions, self.config.hidden_width))
+        parameters = self.networks["actor"].parameters()
+        self.optimisers = {"actor": Adam(parameters, self.config.learning_rate)}
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         """`train` alone."""
-        config = self.config
-        return (Phase("train", config.train_iterations, config.batch_size, (), lambda step: "train", True),)
+        return (Phase("train", self.config.train_iterations, self.config.batch_size, evaluated=True),)
 
     @torch.no_grad()
     def prepare(self, observations: Tensor) -> None:
@@ -94,7 +88,7 @@ class BC(Algorithm):
             for column in observations.unbind(dim=1)
         ]
         deviation, mean = torch.stack(moments, dim=1)
-        actor = self.networks["actor"]
+        actor = cast(StandardisedActor, self.networks["actor"])
         actor.mean.copy_(mean.expand_as(actor.mean))
         actor.factor.copy_((deviation + self.config.deviation_margin).reciprocal().expand_as(actor.factor))
 

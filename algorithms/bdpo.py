@@ -8,38 +8,275 @@ Defaults follow the authors' flow-rl; where the text says otherwise, the presets
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Dimensions, Draw, Tensors
-from algorithms.bdpo_base import BehaviourRegularised, SampledConfig
-from algorithms.bdpo_losses import (
-    SingleStep,
-    action_value_targets,
-    behaviour_loss,
-    deterministic_path,
-    ensemble_loss,
-    next_value,
-    path_divergence,
-    reverse_chain,
-    single_step,
-    single_step_objective,
-    uniform_steps,
+from algorithms.base import Algorithm, Draw, Phase, Tensors
+from algorithms.diffusion import (
+    NoiseNetwork,
+    Schedule,
+    add_noise,
+    clean_action,
+    posterior_mean,
+    random_steps,
+    vp_schedule,
 )
-from algorithms.bdpo_networks import DiffusionValues, NoiseNetwork
-from algorithms.ddpm import vp_schedule
-from algorithms.hyperparameters import Count, SineFeatures
-from algorithms.networks import Initialiser
+from algorithms.hyperparameters import (
+    Count,
+    Fraction,
+    Hyperparameters,
+    NonNegative,
+    NonNegativeCount,
+    Positive,
+    SineFeatures,
+)
+from algorithms.losses import ensemble_loss, take_best, temporal_difference_targets
+from algorithms.networks import ActionValues, BroadcastNoiseNetwork, DiffusionValues, Initialiser
+from algorithms.optim import Adam, constant, cosine_to_zero
+from algorithms.optim import Schedule as RateSchedule
 
-ILLUSTRATED_STEPS = (1, 3, 5, 10, 15, 20, 30, 40, 50)
-"""Diffusion steps whose values the paper's figures of the 2D problems show (Figs. 4, 5 and 11)."""
-ILLUSTRATED_PATHS = 1_000
-ILLUSTRATED_SAMPLES = 10_000
+PRETRAIN, CRITIC = "pretrain", "critic"
+
+# Reverse chains, penalties and losses as functions of explicit inputs. Equations are those of arXiv
+# 2502.04778; where it is silent, flow-rl's `flowrl/agent/offline/bdpo/bdpo.py` and `flowrl/flow/ddpm.py`
+# speak. Diffusion steps n run from 1 to T; a^0 is the action. N is the number of samples.
+
+ActionValue = Callable[[Tensor, Tensor], Tensor]
+"""Q(observations (S, *rows, O), actions (S, *rows, A)) -> (S, E, *rows)."""
+DiffusionValue = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""V_n(observations (S, *rows, O), a^n (S, *rows, A), n (S, *rows)) -> (S, E, *rows)."""
+PenaltyPlacement = Literal["inside", "outside"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Full reverse chains, N per state."""
+
+    actions: Tensor
+    """a^0, (S, B, N, A)."""
+    noisy: Tensor
+    """a^T ... a^1, (S, B, T, N, A)."""
+    predicted: Tensor
+    """Noise that the policy predicted in each, same shape."""
+    steps: Tensor
+    """T ... 1, (S, 1, T, 1)."""
+
+
+def lower_confidence_bound(values: Tensor, pessimism: float) -> Tensor:
+    """mean - rho * standard deviation over the ensemble, (S, E, ...) -> (S, ...).
+
+    The deviation is that of the population: with E - 1 in its denominator rho would be another.
+    """
+    mean = values.mean(dim=1)
+    return mean - pessimism * values.std(dim=1, correction=0) if pessimism else mean
+
+
+def step_divergence(schedule: Schedule, step: Tensor, policy: Tensor, behaviour: Tensor) -> Tensor:
+    """KL of one reverse step between two policies, from their predicted noises (..., A) -> (...).
+
+    |mu - mu'|^2 / (2 sigma_n^2) with unclipped means and sigma_n^2 = beta_n. The paper names the posterior
+    variance, with which the divergence would be infinite at n = 1.
+    """
+    beta, abar = schedule.betas[step], schedule.abar[step]
+    weight = 0.5 * beta / ((1 - beta) * (1 - abar))
+    return weight * (policy - behaviour).square().sum(dim=-1)
+
+
+def reverse_mean(
+    schedule: Schedule, noisy: Tensor, step: Tensor, predicted: Tensor, bound: float | None
+) -> Tensor:
+    """Mean of a^{n-1}, (..., A); the clean action at n = 1."""
+    clean = clean_action(schedule, noisy, step, predicted, bound)
+    return posterior_mean(schedule, noisy, step, clean)
+
+
+def reverse_chain(
+    schedule: Schedule, network: NoiseNetwork, observations: Tensor, noise: Tensor, bound: float | None
+) -> Chain:
+    """Sample actions for observations (S, B, O), with variance beta_n and none in the last step.
+
+    `noise` (S, T, B, N, A): a^T, then what the steps into a^{T-1} ... a^1 add.
+    """
+    states, total = observations.unsqueeze(2), schedule.steps
+    steps = torch.arange(total, 0, -1, device=noise.device).expand(len(noise), -1)
+    current, noisy, predicted = noise[:, 0], [], []
+    for index in range(total):
+        step = steps[:, index, None, None]
+        noisy.append(current)
+        predicted.append(network(current, states, step))
+        current = reverse_mean(schedule, current, step, predicted[-1], bound)
+        if index + 1 < total:
+            current = current + schedule.betas[total - index].sqrt() * noise[:, index + 1]
+    return Chain(current, torch.stack(noisy, dim=2), torch.stack(predicted, dim=2), steps[:, None, :, None])
+
+
+def path_divergence(
+    schedule: Schedule, chain: Chain, behaviour: NoiseNetwork, observations: Tensor
+) -> Tensor:
+    """Divergence along the whole chain, mean over the N chains: sum of `step_divergence`, (S, B)."""
+    other = behaviour(chain.noisy, observations[:, :, None, None], chain.steps)
+    return step_divergence(schedule, chain.steps, chain.predicted, other).sum(dim=2).mean(dim=-1)
+
+
+def behaviour_loss(
+    schedule: Schedule, network: NoiseNetwork, batch: Tensors, step: Tensor, noise: Tensor
+) -> Tensor:
+    """Mean squared error of the predicted noise, (S,); step (S, B), noise (S, B, A)."""
+    noisy = add_noise(schedule, batch["actions"], step, noise)
+    return (noise - network(noisy, batch["observations"], step)).square().mean(dim=(-2, -1))
+
+
+def next_value(action_values: Tensor, pessimism: float, max_q_backup: bool) -> Tensor:
+    """What the next state is worth: (S, E, B, N) -> (S, B).
+
+    The best of the N samples is taken per member, before the members are compared.
+    """
+    per_member = action_values.amax(dim=-1) if max_q_backup else action_values.mean(dim=-1)
+    return lower_confidence_bound(per_member, pessimism)
+
+
+def action_value_targets(
+    batch: Tensors, values: Tensor, penalty: Tensor, discount: float, placement: PenaltyPlacement
+) -> Tensor:
+    """Targets of Q, (S, B), from `next_value` and the penalty eta * divergence at the next state (S, B).
+
+    `inside` is Eq. 12 and the present code; `outside` is what the code did while its values were tuned: there
+    the penalty is neither discounted nor dropped at terminals.
+    """
+    if placement == "inside":
+        return temporal_difference_targets(batch, values - penalty, discount)
+    return temporal_difference_targets(batch, values, discount) - penalty
+
+
+@dataclass(frozen=True)
+class SingleStep:
+    """a^n made from data, and N samples of a^{n-1} by one reverse step of a policy."""
+
+    step: Tensor
+    """n, (S, B)."""
+    noisy: Tensor
+    """a^n, (S, B, A)."""
+    predicted: Tensor
+    """Noise that the policy predicts in it, (S, B, A)."""
+    samples: Tensor
+    """a^{n-1}, (S, B, N, A)."""
+
+
+def single_step(
+    schedule: Schedule,
+    network: NoiseNetwork,
+    batch: Tensors,
+    step: Tensor,
+    noise: Tensor,
+    reverse_noise: Tensor,
+    bound: float | None,
+) -> SingleStep:
+    """One reverse step from noisy data: step (S, B), noise (S, B, A), reverse_noise (S, B, N, A)."""
+    noisy = add_noise(schedule, batch["actions"], step, noise)
+    predicted = network(noisy, batch["observations"], step)
+    mean = reverse_mean(schedule, noisy, step, predicted, bound)
+    deviation = torch.where(step > 1, schedule.betas[step].sqrt(), 0.0)[..., None, None]
+    return SingleStep(step, noisy, predicted, mean.unsqueeze(2) + deviation * reverse_noise)
+
+
+def single_step_objective(
+    schedule: Schedule,
+    taken: SingleStep,
+    observations: Tensor,
+    *,
+    behaviour: NoiseNetwork,
+    action_values: ActionValue,
+    diffusion_values: DiffusionValue,
+    divergence_weight: float,
+    pessimism: float,
+) -> Tensor:
+    """Value one step further down the chain less eta * divergence of the step, (S, B).
+
+    Without a graph it is the target of V_n (Eq. 14), with one the actor's objective (Eq. 15; the code bounds
+    both from below). At n = 1 the value is Q's, and V_0 does not exist.
+    """
+    below = (taken.step - 1).clamp(min=1).unsqueeze(2)
+    further = diffusion_values(observations.unsqueeze(2), taken.samples, below).mean(dim=-1)
+    # Where n = 1, the step adds no noise and all samples are one action; elsewhere Q is not looked at.
+    final = action_values(observations, taken.samples[:, :, 0])
+    values = torch.where(
+        taken.step == 1,
+        lower_confidence_bound(final, pessimism),
+        lower_confidence_bound(further, pessimism),
+    )
+    other = behaviour(taken.noisy, observations, taken.step)
+    return values - divergence_weight * step_divergence(schedule, taken.step, taken.predicted, other)
+
+
+@dataclass(frozen=True)
+class RegularisedConfig(Hyperparameters):
+    """Hyper-parameters that BDPO and its ablations share; values per task are in presets/bdpo*.yaml."""
+
+    pretrain_iterations: Count = 2_000_000
+    """iterations; of the behaviour model alone"""
+    warm_up_iterations: NonNegativeCount = 50_000
+    """iterations; of the critics alone, at the start of training"""
+    train_iterations: Count = 2_000_000
+    """iterations; warm-up included, and the length of the cosine of actor and critics"""
+    actor_interval: Count = 5
+    """iterations; of the critics per update of actor and behaviour model"""
+    behaviour_in_training: bool = True
+    """whether the behaviour model goes on learning with the actor"""
+    batch_size: Count = 256
+    """transitions"""
+    discount: Fraction = 0.99
+    """per environment step"""
+    divergence_weight: NonNegative = 1.0
+    """eta, of the divergence from the behaviour model; scales with the task's transformed rewards"""
+    pessimism: NonNegative = 1.0
+    """rho, standard deviations of the ensemble below its mean"""
+    penalty_placement: PenaltyPlacement = "outside"
+    """of the next state's penalty in Q's target: inside or outside gamma (1 - terminal)"""
+    all_terminal: bool = False
+    """every row is terminal: with the penalty inside, next states then count for nothing; not sampled"""
+    ensemble: Count = 10
+    """members of every kind of critic (K)"""
+    critic_width: Count = 256
+    """units per hidden layer"""
+    critic_layers: Count = 3
+    """hidden layers"""
+    critic_layer_norm: bool = False
+    """LayerNorm in Q; V_n always has it"""
+    layer_norm_epsilon: Positive = 1e-6
+    """added to the variance in every LayerNorm of the critics"""
+    actor_width: Count = 256
+    """units per hidden layer; actor and behaviour model"""
+    actor_layers: Count = 4
+    """hidden layers; actor and behaviour model"""
+    actor_learning_rate: Positive = 1e-5
+    """per actor update; the cosine counts these, so that it ends near its start"""
+    behaviour_learning_rate: Positive = 3e-4
+    """per behaviour update; constant"""
+    critic_learning_rate: Positive = 3e-4
+    """per iteration of training; half a cosine to zero"""
+    gradient_norm: Positive = 1.0
+    """largest norm of a network's gradient, an ensemble being one network"""
+    target_update_rate: Fraction = 0.005
+    """per update of the network that is followed"""
+    action_margin: NonNegative = 1e-5
+    """action units; dataset actions are kept this far within the action bound"""
+
+
+@dataclass(frozen=True)
+class SampledConfig(RegularisedConfig):
+    """Hyper-parameters of those whose policies are random."""
+
+    samples: Count = 10
+    """actions per state in targets and in the actor's objective (N)"""
+    max_q_backup: bool = False
+    """Q's target takes the best of the samples, per member, instead of their mean"""
+    candidates: Count = 10
+    """actions sampled per state at evaluation; the one of highest mean target Q is taken"""
 
 
 @dataclass(frozen=True)
@@ -56,35 +293,168 @@ class BDPOConfig(SampledConfig):
     """units of the hidden layer of V_n's time embedding"""
 
 
+class BehaviourRegularised(Algorithm):
+    """Critics, an actor and a behaviour model of the actor's kind over a stack of seeds."""
+
+    config: RegularisedConfig
+
+    def build(self) -> None:
+        """Every network with its target, and the optimisers."""
+        config = self.config
+        for name, network in self._learned().items():
+            self.add(name, network)
+            self.add_target(name)
+        to_zero = cosine_to_zero(config.train_iterations)
+        self.optimisers = {
+            "behaviour": self._adam("behaviour", config.behaviour_learning_rate, constant),
+            "actor": self._adam("actor", config.actor_learning_rate, to_zero),
+            **{name: self._adam(name, config.critic_learning_rate, to_zero) for name in self._critics},
+        }
+
+    @property
+    def _critics(self) -> list[str]:
+        policies = ("behaviour", "actor")
+        return [n for n in self.networks if n not in policies and not n.startswith("target_")]
+
+    def _learned(self) -> dict[str, nn.Module]:
+        """The networks that have an optimiser and a target, by name."""
+        config = self.config
+        critics = ActionValues(
+            Initialiser(self.seeds, "critics"),
+            self.dimensions,
+            (config.critic_width,) * config.critic_layers,
+            members=config.ensemble,
+            layer_norm_epsilon=config.layer_norm_epsilon if config.critic_layer_norm else None,
+        )
+        policies = {name: self._policy(Initialiser(self.seeds, name)) for name in ("behaviour", "actor")}
+        return {**policies, "critics": critics}
+
+    def _adam(self, name: str, learning_rate: float, schedule: RateSchedule) -> Adam:
+        """An ensemble is clipped as one network."""
+        parameters, largest_norm = self.networks[name].parameters(), self.config.gradient_norm
+        return Adam(parameters, learning_rate, schedule=schedule, largest_norm=largest_norm)
+
+    @property
+    def _bootstraps(self) -> bool:
+        """Whether anything of the next state enters Q's target."""
+        worthless = self.config.all_terminal or self.config.discount == 0
+        return not (worthless and self.config.penalty_placement == "inside")
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """`pretrain` (behaviour model) and `train` (critics; from time to time actor and behaviour model)."""
+        config = self.config
+        behaviour = tuple(self._behaviour_draws())
+        training = (*self._critic_draws(), *self._actor_draws())
+        if config.behaviour_in_training:
+            training += behaviour
+        size, programs = config.batch_size, self._training_program
+        pretrain = Phase(PRETRAIN, config.pretrain_iterations, size, behaviour, sampling="shuffled")
+        return pretrain, Phase(
+            "train", config.train_iterations, size, training, programs, evaluated=True, sampling="shuffled"
+        )
+
+    def _training_program(self, step: int) -> str:
+        config = self.config
+        if step < config.warm_up_iterations or step % config.actor_interval:
+            return CRITIC
+        return "critic+actor+behaviour" if config.behaviour_in_training else "critic+actor"
+
+    def begin_phase(self, name: str) -> None:
+        """Training starts from the behaviour model's average as actor and as its target."""
+        for follower in ("actor", "target_actor"):
+            self.copy_weights("target_behaviour", follower)
+
+    def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        """Critics, then actor, then behaviour model, each followed by its target, on one minibatch."""
+        batch = self._within_bounds(batch)
+        if program == PRETRAIN:
+            return self._update_behaviour(batch, draws)
+        losses, metrics = self.critic_losses(batch, draws)
+        for name, loss in losses.items():
+            self.minimise(name, loss)
+        for name in losses:
+            self.follow(name, self.config.target_update_rate)
+        metrics = metrics | {f"{name}_loss": loss.detach() for name, loss in losses.items()}
+        parts = program.split("+")
+        if "actor" in parts:
+            loss = self.actor_loss(batch, draws)
+            self.minimise("actor", loss)
+            self.follow("actor", self.config.target_update_rate)
+            metrics["actor_loss"] = loss.detach()
+        if "behaviour" in parts:
+            metrics |= self._update_behaviour(batch, draws)
+        return metrics
+
+    def _update_behaviour(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
+        loss = self.behaviour_loss(batch, draws)
+        self.minimise("behaviour", loss)
+        self.follow("behaviour", self.config.target_update_rate)
+        return {"behaviour_loss": loss.detach()}
+
+    def _within_bounds(self, batch: Tensors) -> dict[str, Tensor]:
+        limit = self.dimensions.action_bound - self.config.action_margin
+        return {**batch, "actions": batch["actions"].clamp(-limit, limit)}
+
+    def mean_target_value(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Mean over the ensemble of the target Q: (S, *rows, O), (S, *rows, A) -> (S, *rows)."""
+        return self.networks["target_critics"](observations, actions).mean(dim=1)
+
+    def _best(self, observations: Tensor, candidates: Tensor) -> Tensor:
+        """The candidate of highest mean target Q: (S, N, O), (S, N, C, A) -> (S, N, A)."""
+        if candidates.shape[2] == 1:
+            return candidates.squeeze(2)
+        return take_best(candidates, self.mean_target_value(observations.unsqueeze(2), candidates))
+
+    @abstractmethod
+    def _policy(self, initialiser: Initialiser) -> nn.Module:
+        """An actor, or a behaviour model, which is the same."""
+
+    @abstractmethod
+    def _behaviour_draws(self) -> Iterable[Draw]:
+        """What the behaviour model's loss needs."""
+
+    @abstractmethod
+    def _critic_draws(self) -> Iterable[Draw]:
+        """What the critics' losses need."""
+
+    @abstractmethod
+    def _actor_draws(self) -> Iterable[Draw]:
+        """What the actor's loss needs."""
+
+    @abstractmethod
+    def behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+        """Of the behaviour model on the data, (S,)."""
+
+    @abstractmethod
+    def critic_losses(self, batch: Tensors, draws: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses by network and further metrics, (S,) each; all targets are of before the update."""
+
+    @abstractmethod
+    def actor_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+        """Negative objective of the actor, (S,)."""
+
+
 class BDPO(BehaviourRegularised):
     """Behaviour-Regularised Diffusion Policy Optimisation over a stack of seeds."""
 
     name: ClassVar[str] = "bdpo"
     config: BDPOConfig
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        config: BDPOConfig,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(dimensions, config, seeds, device)
-        steps, action = config.diffusion_steps, dimensions.action
-        self.schedule = vp_schedule(steps, device=self.device)
-        self.reweighting_temperature = config.divergence_weight
-        self.act_draws = (Draw("chain", (steps, config.candidates, action), "normal"),)
-        self.illustration_draws = (
-            Draw("behaviour_chain", (steps, 1, ILLUSTRATED_SAMPLES, action), "normal"),
-            Draw("path_start", (1, ILLUSTRATED_PATHS, action), "normal"),
-            Draw("value_start", (ILLUSTRATED_SAMPLES, action), "normal"),
-        )
-        self._bound = dimensions.action_bound if config.clip_denoised else None
+    def build(self) -> None:
+        """Networks and optimisers, the noise schedule and the clamp of clean actions."""
+        super().build()
+        config, dimensions = self.config, self.dimensions
+        self.schedule = vp_schedule(config.diffusion_steps, device=self.device)
+        self.denoised_bound = dimensions.action_bound if config.clip_denoised else None
+        """Of the clean action of every reverse step; None: no clamp."""
+        chain = (config.diffusion_steps, config.candidates, dimensions.action)
+        self.act_draws = (Draw("chain", chain, "normal"),)
 
     def _policy(self, initialiser: Initialiser) -> nn.Module:
         config = self.config
         hidden = (config.actor_width,) * config.actor_layers
-        return NoiseNetwork(initialiser, self.dimensions, hidden, config.time_embedding_width)
+        return BroadcastNoiseNetwork(initialiser, self.dimensions, hidden, config.time_embedding_width)
 
     def _learned(self) -> dict[str, nn.Module]:
         config = self.config
@@ -120,13 +490,15 @@ class BDPO(BehaviourRegularised):
         yield Draw(f"{stage}_noise", (config.batch_size, action), "normal")
         yield Draw(f"{stage}_reverse", (config.batch_size, config.samples, action), "normal")
 
-    def _behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
-        step = uniform_steps(draws["behaviour_step"], self.config.diffusion_steps)
+    def behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+        """Mean squared error of the noise that the behaviour model predicts, (S,)."""
+        step = random_steps(draws["behaviour_step"], self.config.diffusion_steps)
         return behaviour_loss(
             self.schedule, self.networks["behaviour"], batch, step, draws["behaviour_noise"]
         )
 
-    def _critic_losses(self, batch: Tensors, draws: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def critic_losses(self, batch: Tensors, draws: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of Q (Eq. 12) and V_n (Eq. 14), whose targets are of before the update."""
         observations = batch["observations"]
         with torch.no_grad():
             targets, metrics = self._action_value_targets(batch, draws)
@@ -146,7 +518,7 @@ class BDPO(BehaviourRegularised):
             return batch["rewards"], {}
         following = batch["next_observations"]
         chain = reverse_chain(
-            self.schedule, networks["target_actor"], following, draws["next_chain"], self._bound
+            self.schedule, networks["target_actor"], following, draws["next_chain"], self.denoised_bound
         )
         action_values = networks["target_critics"](following.unsqueeze(2), chain.actions)
         divergence = path_divergence(self.schedule, chain, networks["target_behaviour"], following)
@@ -159,7 +531,8 @@ class BDPO(BehaviourRegularised):
         )
         return targets, {"path_divergence": divergence.mean(dim=-1)}
 
-    def _actor_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+    def actor_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+        """Negative mean of the single-step objective (Eq. 15), (S,)."""
         taken = self._single_step("actor", "actor", batch, draws)
         return -self._objective(taken, batch["observations"]).mean(dim=-1)
 
@@ -168,10 +541,10 @@ class BDPO(BehaviourRegularised):
             self.schedule,
             self.networks[policy],
             batch,
-            uniform_steps(draws[f"{stage}_step"], self.config.diffusion_steps),
+            random_steps(draws[f"{stage}_step"], self.config.diffusion_steps),
             draws[f"{stage}_noise"],
             draws[f"{stage}_reverse"],
-            self._bound,
+            self.denoised_bound,
         )
 
     def _objective(self, taken: SingleStep, observations: Tensor) -> Tensor:
@@ -194,50 +567,5 @@ class BDPO(BehaviourRegularised):
         """
         noise = draws["chain"].transpose(1, 2)
         actor = self.networks["target_actor"]
-        actions = reverse_chain(self.schedule, actor, observations, noise, self._bound).actions
+        actions = reverse_chain(self.schedule, actor, observations, noise, self.denoised_bound).actions
         return self._best(observations, actions)
-
-    @torch.no_grad()
-    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
-        """Landscapes, samples and the value test of the 2D problems, (S, ...) each.
-
-        behaviour (S, M, A) : samples of the behaviour model.
-        path (S, T + 1, M', A) : DDIM's paths of the target actor; entry n is a^n. As drawn in the paper.
-        action_value (S, G), diffusion_value_<n> (S, G) : means of the target ensembles.
-        value_test (S, 2) : mean of V_T(a^T) over a^T ~ N(0, I), and eta log mean exp(Q / eta) over
-        `behaviour`; equal for the optimal policy.
-        """
-        networks, steps = self.networks, self.config.diffusion_steps
-        origin, points = self._origin(grid), grid.expand(len(self.seeds), -1, -1)
-
-        def diffusion_value(noisy: Tensor, n: int) -> Tensor:
-            step = torch.full((len(self.seeds), 1), n, device=grid.device)
-            return networks["target_diffusion_values"](origin, noisy, step).mean(dim=1)
-
-        behaviour = reverse_chain(
-            self.schedule, networks["target_behaviour"], origin, draws["behaviour_chain"], self._bound
-        ).actions.squeeze(1)
-        path = deterministic_path(
-            self.schedule, networks["target_actor"], origin, draws["path_start"], self._bound
-        )
-        shown = [n for n in ILLUSTRATED_STEPS if n <= steps]
-        return {
-            "behaviour": behaviour,
-            "path": path.squeeze(2).transpose(0, 1),
-            "action_value": self._grid_value(grid),
-            **{f"diffusion_value_{n}": diffusion_value(points, n) for n in shown},
-            "value_test": torch.stack(
-                (
-                    diffusion_value(draws["value_start"], steps).mean(dim=-1),
-                    soft_maximum(self._mean_target_value(origin, behaviour), self.config.divergence_weight),
-                ),
-                dim=-1,
-            ),
-        }
-
-
-def soft_maximum(values: Tensor, temperature: float) -> Tensor:
-    """temperature * log mean exp(values / temperature) over the last axis; the maximum at temperature 0."""
-    if not temperature:
-        return values.amax(dim=-1)
-    return temperature * (torch.logsumexp(values / temperature, dim=-1) - math.log(values.shape[-1]))

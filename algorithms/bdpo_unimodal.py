@@ -6,7 +6,6 @@ what the paper leaves open (bounds of mean and deviation) is chosen here and sai
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,32 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.base import Dimensions, Draw, Tensors
-from algorithms.bdpo_base import BehaviourRegularised, RegularisedConfig, SampledConfig
-from algorithms.bdpo_losses import action_value_targets, ensemble_loss, lower_confidence_bound, next_value
-from algorithms.bdpo_networks import INITIALISATION
-from algorithms.networks import MLP, Initialiser, mish
-
-ILLUSTRATED_SAMPLES = 10_000
+from algorithms.bdpo import (
+    BehaviourRegularised,
+    RegularisedConfig,
+    SampledConfig,
+    action_value_targets,
+    lower_confidence_bound,
+    next_value,
+)
+from algorithms.losses import ensemble_loss, gaussian_log_likelihood
+from algorithms.networks import BROADCAST_INITIALISATION, MLP, Initialiser, mish
 
 Policy = tuple[Tensor, Tensor]
 """Mean and logarithm of the standard deviation, (S, B, A) each; a deterministic policy has deviation 0."""
+
+
+def gaussian_divergence(policy: Policy, behaviour: Policy) -> Tensor:
+    """KL(policy | behaviour) of diagonal Gaussians, summed over the action: (S, B, A) -> (S, B). Eq. 22."""
+    (mean, log_std), (other_mean, other_log_std) = policy, behaviour
+    precision = (-2 * other_log_std).exp()
+    spread = ((2 * log_std).exp() + (mean - other_mean).square()) * precision
+    return (other_log_std - log_std + 0.5 * spread - 0.5).sum(dim=-1)
+
+
+def negative_log_likelihood(policy: Policy, actions: Tensor) -> Tensor:
+    """Of actions (S, B, A) under diagonal Gaussians, mean over the batch, (S,)."""
+    return -gaussian_log_likelihood(actions, *policy).mean(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,7 @@ class BoundedPolicy(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (dimensions.observation, *hidden, outputs * dimensions.action)
-        self.mlp = MLP(initialiser, sizes, mish, initialisation=INITIALISATION)
+        self.mlp = MLP(initialiser, sizes, mish, initialisation=BROADCAST_INITIALISATION)
         self.outputs = outputs
         self.bound = dimensions.action_bound
 
@@ -60,26 +76,11 @@ class BoundedPolicy(nn.Module):
         return self.bound * torch.tanh(first), *rest
 
 
-def gaussian_divergence(policy: Policy, behaviour: Policy) -> Tensor:
-    """KL(policy | behaviour) of diagonal Gaussians, summed over the action: (S, B, A) -> (S, B). Eq. 22."""
-    (mean, log_std), (other_mean, other_log_std) = policy, behaviour
-    precision = (-2 * other_log_std).exp()
-    spread = ((2 * log_std).exp() + (mean - other_mean).square()) * precision
-    return (other_log_std - log_std + 0.5 * spread - 0.5).sum(dim=-1)
-
-
-def negative_log_likelihood(policy: Policy, actions: Tensor) -> Tensor:
-    """Of actions (S, B, A) under diagonal Gaussians, mean over the batch, (S,)."""
-    mean, log_std = policy
-    standardised = (actions - mean) * (-log_std).exp()
-    densities = -0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)
-    return -densities.sum(dim=-1).mean(dim=-1)
-
-
 class _Unimodal(BehaviourRegularised):
     """Training with a policy that one pass of a network gives."""
 
-    def _critic_losses(self, batch: Tensors, draws: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def critic_losses(self, batch: Tensors, draws: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of Q alone: there is no chain, so there is no V_n."""
         with torch.no_grad():
             targets, metrics = self._action_value_targets(batch, draws)
         values = self.networks["critics"](batch["observations"], batch["actions"])
@@ -91,7 +92,7 @@ class _Unimodal(BehaviourRegularised):
         if not self._bootstraps:
             return batch["rewards"], {}
         following = batch["next_observations"]
-        actions, divergence = self._proposal("target_actor", following, draws.get("next_actions"))
+        actions, divergence = self._proposal("target_actor", following, draws, "next_actions")
         action_values = self.networks["target_critics"](following.unsqueeze(2), actions)
         targets = action_value_targets(
             batch,
@@ -102,10 +103,10 @@ class _Unimodal(BehaviourRegularised):
         )
         return targets, {"divergence": divergence.mean(dim=-1)}
 
-    def _actor_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+    def actor_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
         """Eq. 20 without its stray gamma; bounded from below by the target critics, as BDPO's own."""
         observations = batch["observations"]
-        actions, divergence = self._proposal("actor", observations, draws.get("actor_actions"))
+        actions, divergence = self._proposal("actor", observations, draws, "actor_actions")
         per_member = self.networks["target_critics"](observations.unsqueeze(2), actions).mean(dim=-1)
         values = lower_confidence_bound(per_member, self.config.pessimism)
         return -(values - self.config.divergence_weight * divergence).mean(dim=-1)
@@ -118,8 +119,13 @@ class _Unimodal(BehaviourRegularised):
         yield from ()
 
     @abstractmethod
-    def _proposal(self, actor: str, observations: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Actions (S, B, N, A) of the actor and its divergence (S, B) from the target behaviour model."""
+    def _proposal(
+        self, actor: str, observations: Tensor, draws: Tensors, noise: str
+    ) -> tuple[Tensor, Tensor]:
+        """Actions (S, B, N, A) of the actor and its divergence (S, B) from the target behaviour model.
+
+        `noise` names the draw (S, B, N, A) that a random actor takes.
+        """
 
 
 class BDPODirac(_Unimodal):
@@ -127,7 +133,6 @@ class BDPODirac(_Unimodal):
 
     name: ClassVar[str] = "bdpo-dirac"
     config: DiracConfig
-    act_draws: tuple[Draw, ...] = ()
 
     def _policy(self, initialiser: Initialiser) -> nn.Module:
         hidden = (self.config.actor_width,) * self.config.actor_layers
@@ -139,11 +144,14 @@ class BDPODirac(_Unimodal):
     def _actor_draws(self) -> Iterator[Draw]:
         yield from ()
 
-    def _behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+    def behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+        """Mean squared error of the behaviour model's action, (S,)."""
         (actions,) = self.networks["behaviour"](batch["observations"])
         return (actions - batch["actions"]).square().mean(dim=(-2, -1))
 
-    def _proposal(self, actor: str, observations: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _proposal(
+        self, actor: str, observations: Tensor, draws: Tensors, noise: str
+    ) -> tuple[Tensor, Tensor]:
         """The divergence is half the squared distance (Eq. 21)."""
         (actions,) = self.networks[actor](observations)
         (others,) = self.networks["target_behaviour"](observations)
@@ -154,11 +162,6 @@ class BDPODirac(_Unimodal):
         """The target actor's actions: (S, N, O) -> (S, N, A)."""
         return self.networks["target_actor"](observations)[0]
 
-    @torch.no_grad()
-    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
-        """action_value (S, G): mean of the target Q at the grid."""
-        return {"action_value": self._grid_value(grid)}
-
 
 class BDPOGaussian(_Unimodal):
     """Diagonal Gaussian actor and behaviour model."""
@@ -166,17 +169,11 @@ class BDPOGaussian(_Unimodal):
     name: ClassVar[str] = "bdpo-gaussian"
     config: GaussianConfig
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        config: GaussianConfig,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(dimensions, config, seeds, device)
-        self.reweighting_temperature = config.divergence_weight
-        self.act_draws = (Draw("candidates", (config.candidates, dimensions.action), "normal"),)
-        self.illustration_draws = (Draw("behaviour", (1, ILLUSTRATED_SAMPLES, dimensions.action), "normal"),)
+    def build(self) -> None:
+        """Networks and optimisers, and the draws of acting."""
+        super().build()
+        candidates = (self.config.candidates, self.dimensions.action)
+        self.act_draws = (Draw("candidates", candidates, "normal"),)
 
     @property
     def _takes_best(self) -> bool:
@@ -197,24 +194,28 @@ class BDPOGaussian(_Unimodal):
         config = self.config
         return Draw(name, (config.batch_size, config.samples, self.dimensions.action), "normal")
 
-    def _distribution(self, name: str, observations: Tensor) -> Policy:
+    def distribution(self, name: str, observations: Tensor) -> Policy:
+        """Mean and clamped log deviation of the named policy, (S, B, A) each."""
         mean, log_std = self.networks[name](observations)
         return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
 
-    def _sample(self, policy: Policy, noise: Tensor) -> Tensor:
+    def sample(self, policy: Policy, noise: Tensor) -> Tensor:
         """Actions (S, B, N, A) from noise of that shape, kept within the action bound."""
         mean, log_std = policy
         bound = self.dimensions.action_bound
         return (mean.unsqueeze(2) + log_std.exp().unsqueeze(2) * noise).clamp(-bound, bound)
 
-    def _behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
-        policy = self._distribution("behaviour", batch["observations"])
+    def behaviour_loss(self, batch: Tensors, draws: Tensors) -> Tensor:
+        """Negative log-likelihood of the data under the behaviour model, (S,)."""
+        policy = self.distribution("behaviour", batch["observations"])
         return negative_log_likelihood(policy, batch["actions"])
 
-    def _proposal(self, actor: str, observations: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        policy = self._distribution(actor, observations)
-        behaviour = self._distribution("target_behaviour", observations)
-        return self._sample(policy, noise), gaussian_divergence(policy, behaviour)
+    def _proposal(
+        self, actor: str, observations: Tensor, draws: Tensors, noise: str
+    ) -> tuple[Tensor, Tensor]:
+        policy = self.distribution(actor, observations)
+        behaviour = self.distribution("target_behaviour", observations)
+        return self.sample(policy, draws[noise]), gaussian_divergence(policy, behaviour)
 
     @torch.no_grad()
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
@@ -222,12 +223,5 @@ class BDPOGaussian(_Unimodal):
 
         Shapes: observations (S, N, O); candidates (S, N, C, A); returns (S, N, A).
         """
-        policy = self._distribution("target_actor", observations)
-        return self._best(observations, self._sample(policy, draws["candidates"]))
-
-    @torch.no_grad()
-    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
-        """action_value (S, G): mean of the target Q at the grid; behaviour (S, M, A): its model's samples."""
-        policy = self._distribution("target_behaviour", self._origin(grid))
-        samples = self._sample(policy, draws["behaviour"])
-        return {"action_value": self._grid_value(grid), "behaviour": samples.squeeze(1)}
+        policy = self.distribution("target_actor", observations)
+        return self._best(observations, self.sample(policy, draws["candidates"]))

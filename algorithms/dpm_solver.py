@@ -1,8 +1,9 @@
-"""DPM-Solver (Lu et al. 2022) for noise prediction: singlestep, orders 1 to 3.
+"""Ways to sample from a noise-predicting policy: DPM-Solver (Lu et al. 2022) and DDPM's ancestral steps.
 
-It solves the probability-flow equation of a variance-preserving diffusion, x_t = alpha(t) x_0 + sigma(t) e,
-backwards in time. Every point that it visits is a fixed combination of the step's first point and of the
-noises predicted since; so all coefficients are worked out once, in double precision, before any sampling.
+DPM-Solver (singlestep, orders 1 to 3) solves the probability-flow equation of a variance-preserving
+diffusion, x_t = alpha(t) x_0 + sigma(t) e, backwards in time. Every point that it visits is a fixed
+combination of the step's first point and of the noises predicted since; so all coefficients are worked out
+once, in double precision, before any sampling.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from algorithms.diffusion import Schedule, clean_action, posterior_mean
 
 LogAlpha = Callable[[float], float]
 """log alpha(t) of a noise schedule."""
@@ -63,7 +68,7 @@ def fast_orders(calls: int) -> tuple[int, ...]:
     return (3,) * (threes - 1) + (2, 1)
 
 
-def uniform_steps(log_alpha: LogAlpha, orders: Sequence[int], start: float, end: float) -> tuple[Step, ...]:
+def solver_steps(log_alpha: LogAlpha, orders: Sequence[int], start: float, end: float) -> tuple[Step, ...]:
     """Steps of the given orders from time `start` to `end`, all predictions equally spaced in time."""
     calls = sum(orders)
     times = [start + (end - start) * i / calls for i in range(calls)] + [end]
@@ -133,3 +138,105 @@ def _factors(point: _Point, span: float, correction: float | None = None) -> tup
     if correction is None:
         return (-plain,)
     return point.sigma * correction - plain, -point.sigma * correction
+
+
+Prediction = Callable[[int, Tensor], Tensor]
+"""Noise (S, R, A) seen in noisy actions (S, R, A) at the i-th of a sampler's labels."""
+
+
+class StepwiseNetwork(Protocol):
+    """A noise network that is asked at labels known before (counting steps from 0, possibly between them)."""
+
+    def along(self, observations: Tensor, labels: Tensor, repeats: int) -> Prediction:
+        """The network at `labels` (T,), `repeats` noisy actions per observation (S, B, O); R = B repeats."""
+
+
+class Sampler(Protocol):
+    """Actions of a policy from standard normal numbers, differentiable in the policy's weights."""
+
+    draws: int
+    """Normal numbers per action component of one sample."""
+
+    def __call__(self, policy: StepwiseNetwork, observations: Tensor, noise: Tensor) -> Tensor:
+        """Actions (S, R, A) for observations (S, B, O) and noise (S, draws, R, A); R a multiple of B."""
+
+
+class SolverSampler:
+    """DPM-Solver of third order from time 1 to 1/K; predictions imply clean actions within the bound.
+
+    The released code ends at time 0.001, which is 1/K at the paper's K = 1000; with fewer steps that lies
+    outside the schedule. As there, the result is not clipped.
+    """
+
+    draws = 1
+
+    def __init__(self, schedule: Schedule, calls: int, bound: float, device: torch.device) -> None:
+        abar = schedule.abar.tolist()
+        log_alpha = interpolated_log_alpha(abar[1:])
+        self._steps = solver_steps(log_alpha, fast_orders(calls), 1.0, 1 / schedule.steps)
+        labels = [stage.time * schedule.steps - 1 for step in self._steps for stage in step]
+        self._labels = torch.tensor(labels, dtype=torch.float64, device=device)
+        at_labels = [abar[1 + label] for label in _whole_labels(fast_orders(calls), schedule.steps)]
+        self.limits = [(1 / math.sqrt(1 - a), bound * math.sqrt(a / (1 - a))) for a in at_labels]
+        """Per call: the noise that implies a clean action of 0, over the noisy action, and how far from it
+        the noise lies that implies the bound."""
+
+    def __call__(self, policy: StepwiseNetwork, observations: Tensor, noise: Tensor) -> Tensor:
+        """Actions after `solver_calls` passes."""
+        network = policy.along(observations, self._labels, noise.shape[2] // observations.shape[1])
+
+        def predict(call: int, noisy: Tensor) -> Tensor:
+            slope, reach = self.limits[call]
+            centre = slope * noisy
+            return network(call, noisy).clamp(centre - reach, centre + reach)
+
+        return solve(self._steps, predict, noise[:, 0])
+
+
+def _whole_labels(orders: Sequence[int], steps: int) -> list[int]:
+    """Labels cut to whole numbers, one per call: where the released code looks its clipping limits up.
+
+    It works in single precision, in which some labels that are whole numbers fall just short and are cut to
+    the number below: with 1000 steps and 15 calls, 666 and 333 become 665 and 332. So the times are worked
+    out in single precision here too, and in its order: equally spaced over the run, then within each step.
+    """
+    end = torch.tensor(1 / steps, dtype=torch.float32)
+    ends = _equally_spaced(torch.ones_like(end), end, sum(orders))
+    times, first = [], 0
+    for order in orders:
+        times.append(_equally_spaced(ends[first], ends[first + order], order)[:-1])
+        first += order
+    return ((torch.cat(times) - end) * steps).int().tolist()
+
+
+def _equally_spaced(start: Tensor, end: Tensor, count: int) -> Tensor:
+    """`jax.numpy.linspace`: `count` equal pieces, (count + 1,), in the dtype of its ends.
+
+    Its compiler turns the division by the count into a product with 1 / count; the last digit depends on it.
+    """
+    shares = torch.arange(count, dtype=start.dtype) * (torch.ones_like(start) / count)
+    return torch.cat((start * (1 - shares) + end * shares, end[None]))
+
+
+class AncestralSampler:
+    """DDPM: all K steps with the posterior's variance, clean actions clipped to the bound at each."""
+
+    def __init__(self, schedule: Schedule, bound: float) -> None:
+        self.draws = schedule.steps
+        self.schedule = schedule
+        self._bound = bound
+
+    def __call__(self, policy: StepwiseNetwork, observations: Tensor, noise: Tensor) -> Tensor:
+        """Actions after K passes."""
+        schedule = self.schedule
+        labels = torch.arange(schedule.steps - 1, -1, -1, device=noise.device)
+        predict = policy.along(observations, labels, noise.shape[2] // observations.shape[1])
+        deviation = schedule.posterior_variance.sqrt()
+        actions = noise[:, 0]
+        for call in range(schedule.steps):
+            step = schedule.steps - call
+            clean = clean_action(schedule, actions, step, predict(call, actions), self._bound)
+            actions = posterior_mean(schedule, actions, step, clean)
+            if step > 1:
+                actions = actions + deviation[step] * noise[:, call + 1]
+        return actions

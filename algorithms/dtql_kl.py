@@ -15,16 +15,8 @@ from torch import Tensor
 
 from algorithms.base import Draw, Tensors
 from algorithms.diffusion import denoise
-from algorithms.diffusion_trusted import DiffusionTrusted, DiffusionTrustedConfig
+from algorithms.dtql import DTQL, DTQLSharedConfig
 from algorithms.hyperparameters import Positive
-
-
-@dataclass(frozen=True)
-class DTQLKLConfig(DiffusionTrustedConfig):
-    """Hyper-parameters of the KL-regularised variant, L_actor = alpha L_KL + eta L_Q."""
-
-    generation_noise: Positive = 2.5
-    """scale of the noise that the actor turns into an action, and the noise condition it is given"""
 
 
 def kl_loss(actions: Tensor, real: Tensor, fake: Tensor) -> Tensor:
@@ -39,7 +31,15 @@ def kl_loss(actions: Tensor, real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (actions - target).square().mean(dim=(-2, -1))
 
 
-class DTQLKL(DiffusionTrusted):
+@dataclass(frozen=True)
+class DTQLKLConfig(DTQLSharedConfig):
+    """Hyper-parameters of the KL-regularised variant, L_actor = alpha L_KL + eta L_Q."""
+
+    generation_noise: Positive = 2.5
+    """scale of the noise that the actor turns into an action, and the noise condition it is given"""
+
+
+class DTQLKL(DTQL):
     """The KL-regularised variant over a stack of seeds.
 
     After pretraining, actor and fake score start from the diffusion model's weights; without pretraining (the
@@ -47,30 +47,24 @@ class DTQLKL(DiffusionTrusted):
     """
 
     name: ClassVar[str] = "dtql-kl"
-    config: DTQLKLConfig
-    _policy_networks: ClassVar[tuple[str, ...]] = ("actor", "fake_score")
+    config: DTQLKLConfig  # type: ignore[assignment]  # what the Gaussian actor needs is missing, as it is
+    policy_networks: ClassVar[tuple[str, ...]] = ("actor", "fake_score")
 
     def _build_policy(self) -> None:
-        for name in self._policy_networks:
-            self.networks[name] = self._diffusion_network(name)
+        for name in self.policy_networks:
+            self.add(name, self._diffusion_network(name))
 
     def begin_phase(self, name: str) -> None:
         """Copies the pretrained diffusion model into actor and fake score; their optimisers are fresh."""
-        with torch.no_grad():
-            for network in self._policy_networks:
-                copies = self.networks[network].parameters()
-                for mine, pretrained in zip(copies, self.networks["diffusion"].parameters(), strict=True):
-                    mine.copy_(pretrained)
+        for network in self.policy_networks:
+            self.copy_weights("diffusion", network)
 
     @property
     def _policy_draws(self) -> tuple[Draw, ...]:
-        action, level = (self.config.batch_size, self.dimensions.action), (self.config.batch_size,)
         return (
-            Draw("action_noise", action, "normal"),
-            Draw("actor_level", level, "uniform"),
-            Draw("actor_noise", action, "normal"),
-            Draw("fake_level", level, "uniform"),
-            Draw("fake_noise", action, "normal"),
+            *super()._policy_draws,
+            Draw("fake_level", (self.config.batch_size,), "uniform"),
+            Draw("fake_noise", (self.config.batch_size, self.dimensions.action), "normal"),
         )
 
     def _update_policy(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:

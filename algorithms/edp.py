@@ -7,63 +7,312 @@ Defaults follow the flags that make the released code EDP; the presets' variant 
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
-from algorithms.ddpm import linear_schedule, vp_schedule
-from algorithms.edp_config import EDPConfig, EDPCRRConfig, EDPIQLConfig, EDPTD3Config, TargetPolicyConfig
-from algorithms.edp_losses import (
-    backup_values,
-    critic_regularised_weights,
-    diffusion_loss_and_actions,
-    likelihood_guidance,
-    temporal_difference_loss,
-    value_guidance,
+from algorithms.diffusion import (
+    NoiseNetwork,
+    Schedule,
+    add_noise,
+    clean_action,
+    linear_schedule,
+    vp_schedule,
 )
-from algorithms.edp_policy import AncestralSampler, NoiseNetwork, Sampler, SolverSampler
-from algorithms.losses import expectile_loss
-from algorithms.networks import MLP, CriticEnsemble, Initialiser, lecun_normal, mish
-from algorithms.optim import Adam, clip_norm_per_seed, move_towards
-from algorithms.selection import draw_by_softmax
+from algorithms.dpm_solver import AncestralSampler, Prediction, Sampler, SolverSampler
+from algorithms.hyperparameters import (
+    Count,
+    Fraction,
+    Hyperparameters,
+    InnerFraction,
+    NonNegative,
+    NonNegativeCount,
+    Positive,
+)
+from algorithms.losses import (
+    draw_by_softmax,
+    expectile_loss,
+    gaussian_log_likelihood,
+    summed_ensemble_loss,
+    temporal_difference_targets,
+)
+from algorithms.networks import (
+    MLP,
+    CriticEnsemble,
+    Initialiser,
+    Linear,
+    lecun_normal,
+    mish,
+    sinusoidal_embedding,
+)
+from algorithms.optim import Adam
+
+LARGEST_LINEAR_BETA = 20
+"""Last beta of the linear schedule, times the number of steps."""
+
+
+# Losses, functions of explicit inputs, one value per seed (released diffusion/dql.py).
+
+
+def diffusion_loss_and_actions(
+    policy: NoiseNetwork, schedule: Schedule, batch: Tensors, *, uniform: Tensor, noise: Tensor, bound: float
+) -> tuple[Tensor, Tensor]:
+    """Denoising loss (S,) and the actions (S, B, A) that the same prediction implies, clipped to the bound.
+
+    One pass serves both (action approximation, paper Eqs. 5 and 9). Steps are uniform in 1..K from `uniform`
+    (S, B) in [0, 1); noise (S, B, A).
+    """
+    labels = (uniform * schedule.steps).long()
+    noisy = add_noise(schedule, batch["actions"], labels + 1, noise)
+    predicted = policy(noisy, batch["observations"], labels.to(noisy.dtype))
+    loss = (noise - predicted).square().mean(dim=(1, 2))
+    return loss, clean_action(schedule, noisy, labels + 1, predicted, bound)
+
+
+def value_guidance(
+    critics: CriticEnsemble, uniform: Tensor, observations: Tensor, actions: Tensor, weight: float
+) -> Tensor:
+    """TD3's -weight mean Q_j / mean |Q_j|, (S,): one critic j, drawn evenly by `uniform` (S,).
+
+    The divisor is held fixed. Differentiable in `actions` (S, B, A), not in the critics, of which only the
+    chosen one is evaluated.
+    """
+    member = (uniform * critics.members).long()
+    seeds = torch.arange(len(member), device=member.device)
+    chosen = {name: weights.detach()[seeds, member] for name, weights in critics.mlp.named_parameters()}
+    inputs = torch.cat((observations, actions), dim=-1)
+    values = functional_call(critics.mlp, chosen, (inputs,)).squeeze(-1)
+    # A seed that was retired has no weights and no values; it must not produce 0 / 0.
+    scale = values.detach().abs().mean(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
+    return -weight * values.mean(dim=-1) / scale
+
+
+@torch.no_grad()
+def critic_regularised_weights(
+    critics: nn.Module,
+    batch: Tensors,
+    centres: Tensor,
+    noise: Tensor,
+    *,
+    temperature: float,
+    maximum: float,
+) -> Tensor:
+    """CRR's min(maximum, exp(A / temperature)), (S, B), held fixed.
+
+    A is the critics' minimum at the dataset's action less its mean over unclipped samples of N(centres, I):
+    centres (S, B, A), noise (S, N, B, A). One product evaluates all N + 1 actions (paper Eq. 21).
+    """
+    actions = torch.cat((batch["actions"].unsqueeze(1), centres.unsqueeze(1) + noise), dim=1)
+    states = batch["observations"].unsqueeze(1).expand(-1, actions.shape[1], -1, -1)
+    values = critics(states.flatten(1, 2), actions.flatten(1, 2)).amin(dim=1)
+    of_data, of_samples = values.unflatten(1, actions.shape[1:3]).split((1, noise.shape[1]), dim=1)
+    advantage = of_data.squeeze(1) - of_samples.mean(dim=1)
+    return (advantage / temperature).exp().clamp(max=maximum)
+
+
+def likelihood_guidance(weights: Tensor, actions: Tensor, centres: Tensor) -> Tensor:
+    """-mean of weights (S, B) log N(actions; centres, I), actions and centres (S, B, A); returns (S,)."""
+    return -(weights * gaussian_log_likelihood(actions, centres)).mean(dim=-1)
+
+
+@torch.no_grad()
+def backup_values(critics: nn.Module, observations: Tensor, actions: Tensor, bound: float | None) -> Tensor:
+    """Value of the next state from sampled actions (S, B C, A), C of each observation (S, B, O); (S, B).
+
+    The minimum over the critics, and with C > 1 (max-Q backup) of each critic's best action, clipped to the
+    bound where there is one.
+    """
+    samples = actions.shape[1] // observations.shape[1]
+    states = observations.unsqueeze(2).expand(-1, -1, samples, -1).flatten(1, 2)
+    within = actions if bound is None else actions.clamp(-bound, bound)
+    values = critics(states, within).unflatten(-1, (-1, samples))
+    return values.amax(dim=-1).amin(dim=1)
+
+
+def temporal_difference_loss(
+    critics: nn.Module, batch: Tensors, next_values: Tensor, discount: float
+) -> Tensor:
+    """Sum over critics of MSE(Q(s, a), r + discount (1 - terminal) next value), (S,); next values (S, B)."""
+    targets = temporal_difference_targets(batch, next_values.detach(), discount)
+    return summed_ensemble_loss(critics(batch["observations"], batch["actions"]), targets)
+
+
+class EDPNoiseNetwork(nn.Module):
+    """eps(noisy actions (S, B, A), observations (S, B, O), labels (S, B)) -> (S, B, A).
+
+    Labels count diffusion steps from 0; samplers may ask between them. Source: released diffusion/nets.py.
+    """
+
+    def __init__(self, initialiser: Initialiser, dimensions: Dimensions, width: int, embedding: int) -> None:
+        super().__init__()
+        self.embed = MLP(
+            initialiser, (embedding, 2 * embedding, embedding), mish, initialisation=lecun_normal
+        )
+        self.parts = (dimensions.observation, dimensions.action, embedding)
+        sizes = (sum(self.parts), width, width, width, dimensions.action)
+        self.mlp = MLP(initialiser, sizes, mish, initialisation=lecun_normal)
+
+    def forward(self, noisy: Tensor, observations: Tensor, labels: Tensor) -> Tensor:
+        """Predicted noise."""
+        return self.mlp(torch.cat((observations, noisy, self._embedded(labels)), dim=-1))
+
+    def along(self, observations: Tensor, labels: Tensor, repeats: int) -> Prediction:
+        """The network at `labels` (T,) for `repeats` noisy actions per observation (S, B, O); R = B repeats.
+
+        What the first layer makes of observations and labels is worked out once for all calls and actions.
+        """
+        first, *middle, last = cast(Sequence[Linear], self.mlp.layers)
+        by_state, by_action, by_time = first.weight.split(self.parts, dim=1)
+        states = torch.baddbmm(first.bias, observations, by_state)
+        states = states.unsqueeze(2).expand(-1, -1, repeats, -1).flatten(1, 2)
+        embedded = self._embedded(labels.to(observations.dtype).expand(len(observations), -1))
+        times = torch.bmm(embedded, by_time)
+
+        def predict(call: int, noisy: Tensor) -> Tensor:
+            hidden = mish(torch.baddbmm(states + times[:, call, None], noisy, by_action))
+            for layer in middle:
+                hidden = mish(layer(hidden))
+            return last(hidden)
+
+        return predict
+
+    def _embedded(self, labels: Tensor) -> Tensor:
+        width = self.parts[2]
+        return self.embed(sinusoidal_embedding(labels, width, divisor=width // 2, cosine_first=True))
+
+
+@dataclass(frozen=True)
+class EDPConfig(Hyperparameters):
+    """Hyper-parameters that EDP has under every method."""
+
+    train_iterations: Count = 2_000_000
+    """iterations; epochs of 1000 in the paper"""
+    batch_size: Count = 256
+    """transitions"""
+    discount: Fraction = 0.99
+    """per step"""
+    learning_rate: Positive = 3e-4
+    """per step; every network"""
+    gradient_norm: Positive = 5.0
+    """largest norm of a network's gradient, of each network by itself"""
+    diffusion_weight: NonNegative = 1.0
+    """weight of the denoising loss in the policy's loss (diff_coef)"""
+    guidance_weight: NonNegative = 1.0
+    """weight of the value or likelihood term in the policy's loss (guide_coef; lambda in the paper)"""
+    target_update_rate: Fraction = 0.005
+    """per update of a target network"""
+    action_clip: Fraction = 0.999
+    """share of the action bound to which dataset actions are clipped"""
+    diffusion_steps: Count = 1000
+    """steps (K) of the diffusion"""
+    noise_schedule: Literal["linear", "vp"] = "linear"
+    """linear: betas from 0.1/K to 20/K, for more than 20 steps; vp: Diffusion-QL's, for few steps"""
+    sampler: Literal["dpm", "ddpm"] = "dpm"
+    """dpm: DPM-Solver; ddpm: all K ancestral steps"""
+    solver_calls: Count = 15
+    """passes of the network in one run of DPM-Solver"""
+    candidates: Count = 50
+    """actions sampled per state at evaluation, one drawn by the softmax of its value; 1: a plain sample"""
+    hidden_width: Count = 256
+    """units per hidden layer"""
+    time_embedding_width: Count = 16
+    """features of the diffusion step"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise_schedule == "linear" and self.diffusion_steps <= LARGEST_LINEAR_BETA:
+            raise ValueError(
+                f"diffusion_steps is {self.diffusion_steps}; it must be above {LARGEST_LINEAR_BETA} with "
+                "noise_schedule linear, whose last beta is 1 or more otherwise"
+            )
+        if self.sampler == "dpm" and self.diffusion_steps < 2:
+            raise ValueError("diffusion_steps is 1; it must be at least 2 with sampler dpm")
+
+
+@dataclass(frozen=True)
+class TargetPolicyConfig(EDPConfig):
+    """Hyper-parameters of the methods whose critics learn from samples of a target policy."""
+
+    policy_target_start: NonNegativeCount = 1000
+    """iterations before the target policy begins to follow"""
+    policy_target_interval: Count = 5
+    """iterations between updates of the target policy"""
+    backup_samples: Count = 1
+    """next actions sampled for a target; more than one: max-Q backup over them"""
+
+
+@dataclass(frozen=True)
+class EDPTD3Config(TargetPolicyConfig):
+    """Hyper-parameters of EDP with TD3."""
+
+    value_weight: NonNegative = 2.0
+    """alpha, weight of the normalised value; guidance_weight multiplies it"""
+    action_approximation: bool = True
+    """improve the one-step denoised dataset action instead of a sample of the policy"""
+
+
+@dataclass(frozen=True)
+class EDPCRRConfig(TargetPolicyConfig):
+    """Hyper-parameters of EDP with critic-regularised regression."""
+
+    advantage_samples: Count = 10
+    """actions of N(approximated action, I) whose mean value is the baseline"""
+    advantage_temperature: Positive = 1.0
+    """reward units; beta, divides the advantage"""
+    weight_limit: Positive = 20.0
+    """upper limit of the regression weight"""
+
+
+@dataclass(frozen=True)
+class EDPIQLConfig(EDPConfig):
+    """Hyper-parameters of EDP with IQL."""
+
+    expectile: InnerFraction = 0.7
+    """of the state value (tau)"""
+    inverse_temperature: NonNegative = 3.0
+    """per reward unit; multiplies the advantage"""
+    weight_limit: Positive = 100.0
+    """upper limit of the regression weight"""
 
 
 class EDP(Algorithm):
     """What EDP has under every method: the diffusion policy, two critics with targets, evaluation."""
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        config: EDPConfig,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(dimensions, config, seeds, device)
-        self.config: EDPConfig = config
+    config: EDPConfig
+
+    def build(self) -> None:
+        """Networks, an optimiser for each that is no target, the noise schedule and what samples by it."""
+        config = self.config
         self._build_networks()
-        self.networks.to(self.device)
         self.optimisers = {
-            name: Adam(network.parameters(), config.learning_rate)
+            name: Adam(
+                network.parameters(),
+                config.learning_rate,
+                largest_norm=config.gradient_norm,
+                clip_members=name == "critics",
+            )
             for name, network in self.networks.items()
             if not name.startswith("target_")
         }
         schedule = vp_schedule if config.noise_schedule == "vp" else linear_schedule
         self.schedule = schedule(config.diffusion_steps, device=self.device)
         self.sampler = self._sampler()
-        candidates = (self.sampler.draws, config.candidates, dimensions.action)
+        candidates = (self.sampler.draws, config.candidates, self.dimensions.action)
         self.act_draws = (Draw("candidates", candidates, "normal"), Draw("choice", (), "uniform"))
 
     def _build_networks(self) -> None:
+        """Policy, critics and their targets; a subclass adds its own."""
         config, dimensions = self.config, self.dimensions
-        self.networks["policy"] = NoiseNetwork(
+        policy = EDPNoiseNetwork(
             Initialiser(self.seeds, "policy"), dimensions, config.hidden_width, config.time_embedding_width
         )
-        self.networks["critics"] = CriticEnsemble(
+        critics = CriticEnsemble(
             Initialiser(self.seeds, "critics"),
             dimensions.observation,
             dimensions.action,
@@ -71,10 +320,9 @@ class EDP(Algorithm):
             mish,
             initialisation=lecun_normal,
         )
-        self._add_target("critics")
-
-    def _add_target(self, name: str) -> None:
-        self.networks[f"target_{name}"] = copy.deepcopy(self.networks[name]).requires_grad_(False)
+        self.add("policy", policy)
+        self.add("critics", critics)
+        self.add_target("critics")
 
     def _sampler(self) -> Sampler:
         bound = self.dimensions.action_bound
@@ -86,8 +334,8 @@ class EDP(Algorithm):
     def phases(self) -> tuple[Phase, ...]:
         """One phase, `train`."""
         config = self.config
-        draws, program = self._draws(), self._program
-        return (Phase("train", config.train_iterations, config.batch_size, draws, program, evaluated=True),)
+        draws, programs = self._draws(), self._program
+        return (Phase("train", config.train_iterations, config.batch_size, draws, programs, evaluated=True),)
 
     def _draws(self) -> tuple[Draw, ...]:
         """Draws of an iteration: here those of the denoising loss."""
@@ -109,9 +357,9 @@ class EDP(Algorithm):
         limit = self.config.action_clip * self.dimensions.action_bound
         batch = {**batch, "actions": batch["actions"].clamp(-limit, limit)}
         metrics = self._improve(batch, draws)
-        self._follow("critics")
+        self.follow("critics", self.config.target_update_rate)
         if program == "train+target_policy":
-            self._follow("policy")
+            self.follow("policy", self.config.target_update_rate)
         return metrics
 
     @abstractmethod
@@ -143,23 +391,9 @@ class EDP(Algorithm):
         self.minimise("critics", loss)
         return {"critic_loss": loss.detach()}
 
-    def minimise(self, optimiser: str, losses: Tensor) -> None:
-        """One step on per-seed losses (S,) after clipping; each critic's gradient is clipped by itself."""
-        chosen = self.optimisers[optimiser]
-        gradients = torch.autograd.grad(self.total(losses), chosen.parameters)
-        if optimiser == "critics":
-            of_each = [gradient.flatten(0, 1) for gradient in gradients]
-        else:
-            of_each = list(gradients)
-        clip_norm_per_seed(of_each, self.config.gradient_norm)
-        chosen.step([clipped.view_as(gradient) for clipped, gradient in zip(of_each, gradients, strict=True)])
-
-    def _follow(self, name: str) -> None:
-        move_towards(
-            list(self.networks[f"target_{name}"].parameters()),
-            list(self.networks[name].parameters()),
-            self.config.target_update_rate,
-        )
+    def _sample(self, policy: str, observations: Tensor, noise: Tensor) -> Tensor:
+        """Actions (S, R, A) of the named policy; shapes as of `Sampler`."""
+        return self.sampler(cast(EDPNoiseNetwork, self.networks[policy]), observations, noise)
 
     @torch.no_grad()
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
@@ -168,7 +402,7 @@ class EDP(Algorithm):
         Shapes: observations (S, N, O); candidates (S, N, draws, C, A); choice (S, N); returns (S, N, A).
         """
         noise = draws["candidates"].movedim(2, 1)
-        sampled = self.sampler(self.networks["policy"], observations, noise.flatten(2, 3))
+        sampled = self._sample("policy", observations, noise.flatten(2, 3))
         candidates = sampled.unflatten(1, noise.shape[2:4])
         if self.config.candidates == 1:
             return candidates.squeeze(2)
@@ -184,7 +418,7 @@ class _TargetPolicyEDP(EDP):
 
     def _build_networks(self) -> None:
         super()._build_networks()
-        self._add_target("policy")
+        self.add_target("policy")
 
     def _draws(self) -> tuple[Draw, ...]:
         config = self.config
@@ -208,7 +442,7 @@ class _TargetPolicyEDP(EDP):
     def _next_values(self, batch: Tensors, draws: Tensors) -> Tensor:
         """Target critics at the target policy's next actions, (S, B)."""
         following = batch["next_observations"]
-        actions = self.sampler(self.networks["target_policy"], following, draws["next_noise"])
+        actions = self._sample("target_policy", following, draws["next_noise"])
         bound = self.dimensions.action_bound if self.config.backup_samples > 1 else None
         return backup_values(self.networks["target_critics"], following, actions, bound)
 
@@ -230,11 +464,9 @@ class EDPTD3(_TargetPolicyEDP):
         diffusion_loss, actions = self._denoised(batch, draws)
         observations = batch["observations"]
         if not self.config.action_approximation:
-            actions = self.sampler(self.networks["policy"], observations, draws["policy_noise"])
-        guidance = value_guidance(
-            self.networks["critics"], draws["critic_choice"], observations, actions, self.config.value_weight
-        )
-        return diffusion_loss, guidance
+            actions = self._sample("policy", observations, draws["policy_noise"])
+        critics, weight = cast(CriticEnsemble, self.networks["critics"]), self.config.value_weight
+        return diffusion_loss, value_guidance(critics, draws["critic_choice"], observations, actions, weight)
 
 
 class EDPCRR(_TargetPolicyEDP):
@@ -271,9 +503,7 @@ class EDPIQL(EDP):
         super()._build_networks()
         width = self.config.hidden_width
         sizes = (self.dimensions.observation, width, width, width, 1)
-        self.networks["value"] = MLP(
-            Initialiser(self.seeds, "value"), sizes, mish, initialisation=lecun_normal
-        )
+        self.add("value", MLP(Initialiser(self.seeds, "value"), sizes, mish, initialisation=lecun_normal))
 
     def _improve(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         """Value first; policy and critics then use it as it has become."""

@@ -1,9 +1,13 @@
-"""Losses that several methods share."""
+"""Losses that several methods share, and the choice of one among several candidate actions."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from algorithms.base import Tensors
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
@@ -11,3 +15,52 @@ def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     square = difference.square()
     # Of two bare numbers torch.where makes single precision, whatever the dtype of `difference`.
     return torch.where(difference > 0, expectile * square, (1 - expectile) * square)
+
+
+def temporal_difference_targets(batch: Tensors, next_values: Tensor, discount: float) -> Tensor:
+    """r + discount (1 - terminal) V(s'), (S, B), from the batch's rewards and terminals and V(s') (S, B)."""
+    return batch["rewards"] + discount * (1 - batch["terminals"]) * next_values
+
+
+def ensemble_loss(values: Tensor, targets: Tensor) -> Tensor:
+    """Squared error, mean over members and batch: (S, E, B), (S, B) -> (S,)."""
+    return (values - targets.unsqueeze(1)).square().mean(dim=(-2, -1))
+
+
+def summed_ensemble_loss(values: Tensor, targets: Tensor) -> Tensor:
+    """Sum over the members of each one's mean squared error: (S, E, B), (S, B) -> (S,)."""
+    return (values - targets.unsqueeze(1)).square().mean(dim=-1).sum(dim=1)
+
+
+def gaussian_log_likelihood(values: Tensor, mean: Tensor, log_std: Tensor | None = None) -> Tensor:
+    """Log-density of `values` under diagonal Gaussians, summed over the last axis: (..., A) -> (...).
+
+    `log_std` is the logarithm of the standard deviations; None: all are 1.
+    """
+    if log_std is None:
+        constant = 0.5 * values.shape[-1] * math.log(2 * math.pi)
+        return -0.5 * (values - mean).square().sum(dim=-1) - constant
+    standardised = (values - mean) * (-log_std).exp()
+    return (-0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
+
+
+def draw_by_softmax(candidates: Tensor, values: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    """One candidate per state, drawn from the softmax of values / temperature.
+
+    Shapes: candidates (S, N, C, A); values (S, N, C); uniform (S, N) in [0, 1); returns (S, N, A).
+    """
+    # The inverse of the cumulative distribution needs one uniform per state instead of a generator.
+    cumulative = torch.softmax(values / temperature, dim=-1).double().cumsum(dim=-1)
+    threshold = uniform.unsqueeze(-1) * cumulative[..., -1:]
+    chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=values.shape[-1] - 1)
+    return _take(candidates, chosen)
+
+
+def take_best(candidates: Tensor, values: Tensor) -> Tensor:
+    """The candidate of highest value per state: (S, N, C, A), (S, N, C) -> (S, N, A)."""
+    return _take(candidates, values.argmax(dim=-1, keepdim=True))
+
+
+def _take(candidates: Tensor, chosen: Tensor) -> Tensor:
+    index = chosen.unsqueeze(-1).expand(-1, -1, -1, candidates.shape[-1])
+    return candidates.gather(2, index).squeeze(2)

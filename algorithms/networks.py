@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -258,6 +259,223 @@ class GaussianActor(nn.Module):
         return mean, log_std.clamp(*self.log_std)
 
 
+# The residual noise-prediction network of IDQL (Hansen-Estruch et al. 2023) with Gaussian Fourier features of
+# time (Song et al. 2021): SRPO's behaviour model, as in its released model.py.
+
+EXPANSION = 4
+"""Width inside a residual block over the width between blocks."""
+
+
+class FourierFeatures(nn.Module):
+    """Sines, then cosines of 2 pi t W.
+
+    W (S, 1, width / 2) ~ N(0, scale^2) is drawn once and never trained. It is a buffer, so it is saved and
+    restored with the weights, without which the model would be lost.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, initialiser: Initialiser, width: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", initialiser.normal((1, width // 2), scale))
+
+    def forward(self, time: Tensor) -> Tensor:
+        """Times (S, B) -> features (S, B, width)."""
+        angles = 2 * math.pi * time.unsqueeze(-1) * self.frequencies
+        return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+class ResidualBlock(nn.Module):
+    """x + Linear(Mish(Linear(LayerNorm(kept x)))), widths W -> 4 W -> W, (S, B, W) -> (S, B, W).
+
+    The released block also owns a W -> W projection, used only where widths change, which they never do; it
+    takes no part in any result, so it is left out.
+    """
+
+    def __init__(self, initialiser: Initialiser, width: int, layer_norm_epsilon: float) -> None:
+        super().__init__()
+        self.norm = LayerNorm(len(initialiser.seeds), width, epsilon=layer_norm_epsilon)
+        self.mlp = MLP(initialiser, (width, EXPANSION * width, width), mish)
+
+    def forward(self, inputs: Tensor, kept: Tensor | None = None) -> Tensor:
+        """`kept` (S, B, W) scales the block's inputs, 0 where dropped; None: no dropout."""
+        branch = inputs if kept is None else inputs * kept
+        return inputs + self.mlp(self.norm(branch))
+
+
+class ResidualNoiseNetwork(nn.Module):
+    """eps(noisy actions (S, B, A), observations (S, B, O), time (S, B)) -> predicted noise (S, B, A)."""
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        dimensions: Dimensions,
+        *,
+        width: int,
+        blocks: int,
+        layer_norm_epsilon: float,
+        time_features: int,
+        fourier_scale: float,
+    ) -> None:
+        super().__init__()
+        embedding = 2 * time_features
+        self.fourier = FourierFeatures(initialiser, time_features, fourier_scale)
+        self.embed = MLP(initialiser, (time_features, embedding, embedding), mish)
+        self.first = Linear(initialiser, dimensions.action + dimensions.observation + embedding, width)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(initialiser, width, layer_norm_epsilon) for _ in range(blocks)
+        )
+        self.last = Linear(initialiser, width, dimensions.action)
+
+    def forward(
+        self, noisy: Tensor, observations: Tensor, time: Tensor, kept: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """`kept`: one dropout mask per block; None, as in every use but training: no dropout."""
+        embedded = self.embed(self.fourier(time))
+        hidden = self.first(torch.cat((noisy, observations, embedded), dim=-1))
+        for index, block in enumerate(self.blocks):
+            hidden = block(hidden, None if kept is None else kept[index])
+        return self.last(mish(hidden))
+
+
+def dropout_masks(uniform: Tensor, rate: float, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Masks from uniforms (S, blocks, B, W): 1 / (1 - rate) where kept, else 0; one (S, B, W) per block."""
+    return ((uniform >= rate).to(dtype) / (1 - rate)).unbind(dim=1)
+
+
+# Networks for several actions of one state at a time, BDPO's. Row axes are free: a state that many actions
+# share, or a diffusion step that many rows share, has size 1 there and is multiplied once.
+
+BROADCAST_INITIALISATION = orthogonal(math.sqrt(2))
+"""Of every layer, the last one included; biases are zero (released flowrl/module/initialization.py)."""
+
+
+class BroadcastMLP(MLP):
+    """MLP on parts side by side, without ever building their concatenation.
+
+    Parts are (S, [E or 1,] *rows, width) and broadcast against each other over `rows`; at least one has them
+    all. The result is (S, [E,] *rows, output).
+    """
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        first = cast(Linear, self.layers[0])
+        leading = first.weight.dim() - 2
+        weights = first.weight.split([part.shape[-1] for part in parts], dim=-2)
+        *small, largest = sorted(map(_product, parts, weights), key=Tensor.numel)
+        ones = [1] * (largest.dim() - first.bias.dim())
+        bias = first.bias.unflatten(leading, (*ones, 1))
+        hidden = largest.add_(sum(small, start=bias))
+        rows = hidden.shape[leading:-1]
+        return self.after_first(hidden.flatten(leading, -2)).unflatten(leading, rows)
+
+
+def _product(part: Tensor, weight: Tensor) -> Tensor:
+    """(S, [E or 1,] *rows, in) times (S, [E,] in, out) -> (S, [E,] *rows, out)."""
+    leading = weight.dim() - 2
+    product = torch.matmul(part.flatten(leading, -2), weight)
+    return product.unflatten(leading, part.shape[leading:-1])
+
+
+class StepEmbedding(nn.Module):
+    """Diffusion steps (S, *rows) -> features (S, [E,] *rows, width): cosines and sines, then two layers."""
+
+    def __init__(
+        self, initialiser: Initialiser, width: int, hidden: int, *, members: int | None = None
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.members = members
+        self.mlp = MLP(
+            initialiser,
+            (width, hidden, width),
+            mish,
+            members=members,
+            initialisation=BROADCAST_INITIALISATION,
+        )
+
+    def forward(self, steps: Tensor) -> Tensor:
+        times = steps.flatten(1).to(next(self.mlp.parameters()).dtype)
+        features = sinusoidal_embedding(times, self.width, cosine_first=True)
+        if self.members is not None:
+            features = features.unsqueeze(1).expand(-1, self.members, -1, -1)
+        return mish(self.mlp(features)).unflatten(-2, steps.shape[1:])
+
+
+class BroadcastNoiseNetwork(nn.Module):
+    """Noise in a^n: (S, *rows, A), observations (S, *rows, O), steps (S, *rows) -> (S, *rows, A)."""
+
+    def __init__(
+        self, initialiser: Initialiser, dimensions: Dimensions, hidden: Sequence[int], embedding: int
+    ) -> None:
+        super().__init__()
+        self.embed = StepEmbedding(initialiser, embedding, embedding)
+        sizes = (dimensions.action + embedding + dimensions.observation, *hidden, dimensions.action)
+        self.mlp = BroadcastMLP(initialiser, sizes, mish, initialisation=BROADCAST_INITIALISATION)
+
+    def forward(self, noisy: Tensor, observations: Tensor, steps: Tensor) -> Tensor:
+        return self.mlp(noisy, self.embed(steps), observations)
+
+
+class ActionValues(nn.Module):
+    """E action values Q: observations (S, *rows, O), actions (S, *rows, A) -> (S, E, *rows)."""
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        dimensions: Dimensions,
+        hidden: Sequence[int],
+        *,
+        members: int,
+        layer_norm_epsilon: float | None,
+    ) -> None:
+        super().__init__()
+        self.mlp = BroadcastMLP(
+            initialiser,
+            (dimensions.observation + dimensions.action, *hidden, 1),
+            mish,
+            members=members,
+            layer_norm_epsilon=layer_norm_epsilon,
+            initialisation=BROADCAST_INITIALISATION,
+        )
+
+    def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
+        return self.mlp(observations.unsqueeze(1), actions.unsqueeze(1)).squeeze(-1)
+
+
+class DiffusionValues(nn.Module):
+    """E values V_n of noisy actions within the reverse chain, always with LayerNorm.
+
+    Observations (S, *rows, O), noisy actions (S, *rows, A), steps n >= 1 (S, *rows) -> (S, E, *rows). Every
+    member embeds the step for itself.
+    """
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        dimensions: Dimensions,
+        hidden: Sequence[int],
+        *,
+        members: int,
+        embedding: int,
+        embedding_hidden: int,
+        layer_norm_epsilon: float,
+    ) -> None:
+        super().__init__()
+        self.embed = StepEmbedding(initialiser, embedding, embedding_hidden, members=members)
+        self.mlp = BroadcastMLP(
+            initialiser,
+            (dimensions.observation + dimensions.action + embedding, *hidden, 1),
+            mish,
+            members=members,
+            layer_norm_epsilon=layer_norm_epsilon,
+            initialisation=BROADCAST_INITIALISATION,
+        )
+
+    def forward(self, observations: Tensor, noisy: Tensor, steps: Tensor) -> Tensor:
+        time = self.embed(steps)
+        return self.mlp(observations.unsqueeze(1), noisy.unsqueeze(1), time).squeeze(-1)
+
+
 CACHED = 1 << 16
 """Numbers that, with their intermediate results, stay in a core's cache."""
 
@@ -288,7 +506,7 @@ class _CpuMish(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
-        (derivative,) = ctx.saved_tensors
+        (derivative,) = ctx.saved_tensors  # type: ignore[attr-defined]  # torch's stub leaves it out
         return gradient * derivative
 
 

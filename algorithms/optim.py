@@ -37,6 +37,8 @@ class Adam:
     parameters : stacked tensors with a leading seed axis (S, ...), updated in place.
     learning_rate : base rate, times `schedule` of the steps done.
     weight_decay : AdamW's decoupled decay, per step and times the learning rate; 0 is Adam.
+    largest_norm : gradients are clipped to this joint norm, each seed's by itself; None: as they are.
+    clip_members : clip the gradients (S, E, ...) of every ensemble member by themselves.
     """
 
     def __init__(
@@ -48,10 +50,13 @@ class Adam:
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         schedule: Schedule = constant,
+        largest_norm: float | None = None,
+        clip_members: bool = False,
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
         self.betas, self.epsilon, self.weight_decay, self.schedule = betas, epsilon, weight_decay, schedule
+        self.largest_norm, self.clip_members = largest_norm, clip_members
         self.first_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         # Double precision: 1 - beta^t loses four digits in single precision during the first steps.
@@ -59,7 +64,8 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One update from gradients in the order of `parameters`."""
+        """One update from gradients in the order of `parameters`; clips them in place."""
+        gradients = self._clipped(gradients)
         beta1, beta2 = self.betas
         dtype = self.parameters[0].dtype
         rate = self.current_learning_rate()
@@ -78,6 +84,13 @@ class Adam:
         # zero gives an infinite denominator and so, as it should, no change.
         torch._foreach_mul_(denominators, (-correction1 / rate).to(dtype))
         torch._foreach_addcdiv_(self.parameters, self.first_moments, denominators)
+
+    def _clipped(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        if self.largest_norm is None:
+            return list(gradients)
+        of_each = [gradient.flatten(0, 1) if self.clip_members else gradient for gradient in gradients]
+        clip_norm_per_seed(of_each, self.largest_norm)
+        return [clipped.view_as(gradient) for clipped, gradient in zip(of_each, gradients, strict=True)]
 
     def current_learning_rate(self) -> Tensor:
         """Learning rate of the next step, a scalar tensor in double precision."""
@@ -105,6 +118,6 @@ def clip_norm_per_seed(gradients: Sequence[Tensor], maximum: float) -> Tensor:
 
 
 @torch.no_grad()
-def move_towards(targets: Sequence[Tensor], sources: Sequence[Tensor], rate: float) -> None:
+def move_towards(targets: Iterable[Tensor], sources: Iterable[Tensor], rate: float) -> None:
     """Polyak averaging in place: target <- (1 - rate) target + rate source."""
     torch._foreach_lerp_(list(targets), list(sources), rate)

@@ -6,19 +6,34 @@ starts at its target and follows SRPO's gradient; as beta falls it leaves the ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Dimensions, Draw, Phase, Tensors
+from algorithms.base import Draw, Phase, Tensors
+from algorithms.diffusion import time_between
 from algorithms.hyperparameters import Count, InnerFraction, Positive
 from algorithms.optim import Adam, cosine_to_zero
-from algorithms.srpo import ScoreWeighting, regularised_gradient, surrogate_loss
-from algorithms.vp_behaviour import VPBehaviour, VPBehaviourConfig
-from algorithms.vp_sde import time_between
+from algorithms.srpo import (
+    ScoreWeighting,
+    VPBehaviour,
+    VPBehaviourConfig,
+    regularised_gradient,
+    surrogate_loss,
+)
+
+
+def target_grid(side: int, extent: float) -> Tensor:
+    """Points (side^2, 2) of an even grid over the square [-extent, extent]^2; the origin if side is 1."""
+    line = torch.linspace(-extent, extent, side) if side > 1 else torch.zeros(1)
+    return torch.cartesian_prod(line, line)
+
+
+def beta_ladder(highest: float, lowest: float, count: int) -> Tensor:
+    """Temperatures (count,) from `highest` to `lowest`, each the same factor below the last."""
+    return torch.logspace(0, 1, count, base=lowest / highest) * highest
 
 
 @dataclass(frozen=True)
@@ -61,26 +76,27 @@ class SRPOPoints(VPBehaviour):
     """SRPO's gradient on free points, over a stack of seeds; the observation is the data's constant one."""
 
     name: ClassVar[str] = "srpo-points"
+    config: SRPOPointsConfig
     act_draws = (Draw("choice", (), "uniform"),)
 
-    def __init__(
-        self,
-        dimensions: Dimensions,
-        config: SRPOPointsConfig,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(dimensions, config, seeds, device)
-        self.config: SRPOPointsConfig = config
-        self.targets = target_grid(config.grid_side, config.grid_extent * dimensions.action_bound).to(device)
-        self.betas = beta_ladder(config.highest_beta, config.lowest_beta, config.beta_count).to(device)
+    def build(self) -> None:
+        """Behaviour model and points, and their optimisers."""
+        super().build()
+        config, bound = self.config, self.dimensions.action_bound
+        self.targets = target_grid(config.grid_side, config.grid_extent * bound).to(self.device)
+        self.betas = beta_ladder(config.highest_beta, config.lowest_beta, config.beta_count).to(self.device)
         self._point_betas = self.betas.repeat_interleave(len(self.targets)).unsqueeze(-1)  # (K P, 1)
-        self.networks["points"] = Points(len(self.seeds), config.beta_count, self.targets).to(device)
+        self.add("points", Points(len(self.seeds), config.beta_count, self.targets))
         self.optimisers["points"] = Adam(
             self.networks["points"].parameters(),
             config.policy_learning_rate,
             schedule=cosine_to_zero(config.policy_iterations),
         )
+
+    @property
+    def points(self) -> nn.Parameter:
+        """Where they are now, (S, K, P, A)."""
+        return cast(Points, self.networks["points"]).points
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -90,10 +106,7 @@ class SRPOPoints(VPBehaviour):
             Draw("policy_time", (count,), "uniform"),
             Draw("policy_noise", (count, self.dimensions.action), "normal"),
         )
-        policy = Phase(
-            "policy", self.config.policy_iterations, 1, draws, lambda step: "policy", evaluated=True
-        )
-        return self.behaviour_phase, policy
+        return self.behaviour_phase, Phase("policy", self.config.policy_iterations, 1, draws, evaluated=True)
 
     def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         """The behaviour model, or one step of every point."""
@@ -103,7 +116,7 @@ class SRPOPoints(VPBehaviour):
 
     def _update_points(self, observations: Tensor, draws: Tensors) -> dict[str, Tensor]:
         config = self.config
-        points = self.networks["points"].points  # (S, K, P, A)
+        points = self.points
         actions = points.flatten(1, 2)
         positions = points.detach()
         gradient = regularised_gradient(
@@ -125,29 +138,6 @@ class SRPOPoints(VPBehaviour):
     @torch.no_grad()
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
         """One of all points, whatever the observation (S, N, O); choice (S, N) uniform; returns (S, N, A)."""
-        points = self.networks["points"].points.flatten(1, 2)
+        points = self.points.flatten(1, 2)
         chosen = (draws["choice"] * points.shape[1]).long().unsqueeze(-1)
         return points.gather(1, chosen.expand(-1, -1, points.shape[-1]))
-
-    @torch.no_grad()
-    def illustrate(self, grid: Tensor, draws: Tensors) -> dict[str, Tensor]:
-        """`targets` (S, P, A), `betas` (S, K), `points` (S, K, P, A); `behaviour` (S, M, A), its samples."""
-        points = self.networks["points"].points
-        seeds = len(self.seeds)
-        return {
-            "targets": self.targets.to(points.dtype).expand(seeds, -1, -1),
-            "betas": self.betas.to(points.dtype).expand(seeds, -1),
-            "points": points.clone(),
-            "behaviour": self.sample_behaviour(draws["behaviour_start"]),
-        }
-
-
-def target_grid(side: int, extent: float) -> Tensor:
-    """Points (side^2, 2) of an even grid over the square [-extent, extent]^2; the origin if side is 1."""
-    line = torch.linspace(-extent, extent, side) if side > 1 else torch.zeros(1)
-    return torch.cartesian_prod(line, line)
-
-
-def beta_ladder(highest: float, lowest: float, count: int) -> Tensor:
-    """Temperatures (count,) from `highest` to `lowest`, each the same factor below the last."""
-    return torch.logspace(0, 1, count, base=lowest / highest) * highest

@@ -193,5 +193,5 @@ def test_one_more_character_anywhere_changes_the_fingerprint(copied, name: str) 
 
 def test_another_name_changes_the_fingerprint(copied) -> None:
     root, fingerprint = copied
-    (root / "algorithms" / "ddpm.py").rename(root / "algorithms" / "ddpn.py")
+    (root / "algorithms" / "losses.py").rename(root / "algorithms" / "lossen.py")
     assert fingerprint() != code_fingerprint()

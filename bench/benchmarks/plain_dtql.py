@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.diffusion_trusted import DiffusionTrustedConfig
+from algorithms.dtql import DTQLSharedConfig
 
 LEVELS = 1e-6
 """Keeps the logit of the noise level's quantile finite."""
@@ -27,7 +27,7 @@ def _hidden(inputs: int, width: int, norm: bool) -> list[nn.Module]:
 class PlainDiffusion(nn.Module):
     """The network of noisy action, state and noise condition."""
 
-    def __init__(self, observation: int, action: int, config: DiffusionTrustedConfig) -> None:
+    def __init__(self, observation: int, action: int, config: DTQLSharedConfig) -> None:
         super().__init__()
         width, time = config.diffusion_width, config.time_embedding_width
         self.time = time
@@ -47,7 +47,7 @@ class PlainDiffusion(nn.Module):
 class PlainDTQL:
     """One seed of DTQL."""
 
-    def __init__(self, observation: int, action: int, config: DiffusionTrustedConfig) -> None:
+    def __init__(self, observation: int, action: int, config: DTQLSharedConfig) -> None:
         self.config, self.action = config, action
         width = config.hidden_width
         critics = [

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.edp_config import EDPConfig, EDPCRRConfig, EDPIQLConfig, EDPTD3Config
+from algorithms.edp import EDPConfig, EDPCRRConfig, EDPIQLConfig, EDPTD3Config
 
 
 def _network(inputs: int, width: int, outputs: int) -> nn.Sequential:

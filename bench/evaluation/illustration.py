@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from algorithms.base import Algorithm, Draw, derived_seed
+from bench.bandit2d.illustrate import shown_by
 from bench.catalog import GeneratedDataset, Task
 from bench.data.dataset import RawDataset
 from bench.data.problems2d import Problem, problem_named
@@ -51,7 +52,7 @@ class Illustration:
 
     arrays: dict[str, Tensor]
     """`actions` (M, 2), `data` (M, 2), `data_reward` (M,), `truth` (M, 2), `grid` (G, 2), and what the
-    method's own `illustrate` gave, without its seed axis."""
+    method has to show besides (`shown_by`), without its seed axis."""
     numbers: dict[str, float]
     """Distances, shares and the value test; see `numbers_of`."""
 
@@ -101,13 +102,14 @@ def illustrate(algorithm: Algorithm, task: Task, raw: RawDataset) -> list[Illust
     plane = Plane.of(task, raw)
     grid = plane_grid(ENERGY_EXTENT if plane.problem.terminal else MARGIN * task.action_bound)
     actions = _policy_actions(algorithm).cpu()
-    draws = DrawStream(algorithm.seeds, "illustration", algorithm.illustration_draws, device=algorithm.device)
+    shown = shown_by(algorithm)
+    draws = DrawStream(algorithm.seeds, "illustration", shown.draws, device=algorithm.device)
     with torch.no_grad():
-        shown = algorithm.illustrate(grid.to(algorithm.device), draws.at(0))
-    temperature = algorithm.reweighting_temperature or DEFAULT_TEMPERATURE
+        methods_own = shown.arrays(grid.to(algorithm.device), draws.at(0))
+    temperature = shown.temperature or DEFAULT_TEMPERATURE
     result: list[Illustration | None] = []
     for slot, seed in enumerate(algorithm.seeds):
-        own = {name: tensor[slot].detach().cpu().float() for name, tensor in shown.items()}
+        own = {name: tensor[slot].detach().cpu().float() for name, tensor in methods_own.items()}
         arrays = {"actions": actions[slot], "grid": grid, **_truth(plane, seed, temperature), **own}
         finite = bool(torch.isfinite(actions[slot]).all())
         result.append(Illustration(arrays, numbers_of(plane, arrays)) if finite else None)

@@ -1,13 +1,12 @@
-"""How BDPO and its ablations act and what they show of 2D problems, by plain networks; the common checks."""
+"""How BDPO and its ablations act, by plain networks; and the checks that every method passes."""
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from algorithms.base import Dimensions
-from algorithms.ddpm import vp_schedule
+from algorithms.diffusion import vp_schedule
 from tests.algorithms import checks
 from tests.algorithms.plain_bdpo import PlainBDPO, PlainUnimodal, plain_networks
 from tests.algorithms.test_bdpo_update import METHODS
@@ -139,100 +138,3 @@ def test_deterministic_actor_acts_as_it_is():
     for seed in range(2):
         expected, _ = plain_networks(algorithm, seed)["target_actor"](observations[seed])
         torch.testing.assert_close(algorithm.act(observations, {})[seed], expected.detach())
-
-
-def drawn(algorithm):
-    return checks.draws_of(algorithm.illustration_draws, algorithm.seeds)
-
-
-@pytest.fixture(scope="module")
-def shown():
-    """What BDPO shows on a 2D problem, with the method and its draws."""
-    algorithm = make("bdpo", clip_denoised=False)
-    grid = torch.linspace(-2, 2, 14, dtype=torch.float64).view(7, 2)
-    draws = drawn(algorithm)
-    return algorithm, grid, draws, algorithm.illustrate(grid, draws)
-
-
-def mean_of(members, *inputs):
-    return sum(member(*inputs) for member in members).detach() / len(members)
-
-
-def test_shapes_of_what_is_shown(shown):
-    algorithm, _, _, result = shown
-    shapes = {name: tuple(tensor.shape) for name, tensor in result.items()}
-    assert shapes == {
-        "behaviour": (2, 10_000, 2),
-        "path": (2, 5, 1000, 2),
-        "action_value": (2, 7),
-        "diffusion_value_1": (2, 7),
-        "diffusion_value_3": (2, 7),  # 5 and more are beyond the chain
-        "value_test": (2, 2),
-    }
-    assert algorithm.reweighting_temperature == algorithm.config.divergence_weight == 0.3
-
-
-def test_landscapes_are_means_of_the_target_ensembles(shown):
-    algorithm, grid, _, result = shown
-    origin = torch.zeros(7, 4, dtype=torch.float64)
-    for seed in range(2):
-        nets = plain_networks(algorithm, seed)
-        q = mean_of(nets["target_critics"], origin, grid)
-        torch.testing.assert_close(result["action_value"][seed], q)
-        for n in (1, 3):
-            v = mean_of(nets["target_diffusion_values"], origin, grid, [n] * 7)
-            torch.testing.assert_close(result[f"diffusion_value_{n}"][seed], v)
-
-
-def test_samples_and_paths_are_of_behaviour_model_and_actor(shown):
-    algorithm, _, draws, result = shown
-    few, origin = 6, torch.zeros(6, 4, dtype=torch.float64)
-    for seed in range(2):
-        plain = PlainBDPO(plain_networks(algorithm, seed), algorithm.config, 1.0)
-        noise = draws["behaviour_chain"][seed][:, 0, :few]
-        samples, _ = plain.chain("target_behaviour", origin, noise)
-        torch.testing.assert_close(result["behaviour"][seed, :few], samples.detach())
-        a = draws["path_start"][seed, 0, :few]
-        for n in range(4, 0, -1):
-            torch.testing.assert_close(result["path"][seed, n, :few], a)
-            e = plain.nets["target_actor"](a, origin, [n] * few).detach()
-            x0 = (a - math.sqrt(1 - plain.abar[n]) * e) / math.sqrt(plain.abar[n])
-            a = math.sqrt(plain.abar[n - 1]) * x0 + math.sqrt(1 - plain.abar[n - 1]) * e
-        torch.testing.assert_close(result["path"][seed, 0, :few], a)
-
-
-def test_value_test(shown):
-    """V_T averaged over noise, and eta log mean exp(Q / eta) over the behaviour model's samples."""
-    algorithm, _, draws, result = shown
-    few = 300
-    origin = torch.zeros(few, 4, dtype=torch.float64)
-    eta = algorithm.config.divergence_weight
-    for seed in range(2):
-        nets = plain_networks(algorithm, seed)
-        chunks = draws["value_start"][seed].split(few)
-        v = torch.cat(
-            [mean_of(nets["target_diffusion_values"], origin[: len(a)], a, [4] * len(a)) for a in chunks]
-        )
-        q = torch.cat(
-            [
-                mean_of(nets["target_critics"], origin[: len(a)], a)
-                for a in result["behaviour"][seed].split(few)
-            ]
-        )
-        soft = eta * math.log(torch.mean(torch.exp(q / eta)).item())
-        expected = torch.tensor([v.mean(), soft], dtype=torch.float64)
-        torch.testing.assert_close(result["value_test"][seed], expected)
-
-
-def test_ablations_show_their_critics_and_samples():
-    grid = torch.linspace(-1, 1, 14, dtype=torch.float64).view(7, 2)
-    origin = torch.zeros(7, 4, dtype=torch.float64)
-    for name, names in (("gaussian", {"action_value", "behaviour"}), ("dirac", {"action_value"})):
-        algorithm = make(name)
-        result = algorithm.illustrate(grid, drawn(algorithm))
-        assert result.keys() == names
-        for seed in range(2):
-            q = mean_of(plain_networks(algorithm, seed)["target_critics"], origin, grid)
-            torch.testing.assert_close(result["action_value"][seed], q)
-    assert make("gaussian").reweighting_temperature == 0.3
-    assert make("dirac").reweighting_temperature is None

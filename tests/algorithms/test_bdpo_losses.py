@@ -8,13 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms import bdpo_losses
+from algorithms import bdpo
 from algorithms.base import Dimensions
-from algorithms.bdpo import BDPO, soft_maximum
-from algorithms.bdpo_networks import INITIALISATION, BroadcastMLP
+from algorithms.bdpo import BDPO
 from algorithms.bdpo_unimodal import gaussian_divergence, negative_log_likelihood
-from algorithms.ddpm import vp_schedule
-from algorithms.networks import MLP, Initialiser, mish
+from algorithms.diffusion import random_steps, vp_schedule
+from algorithms.networks import BROADCAST_INITIALISATION, MLP, BroadcastMLP, Initialiser, mish
 from tests.algorithms.checks import draws_of, of_seed, random_batch, snapshot
 from tests.algorithms.plain_bdpo import kl_step, plain_networks, reverse_mean, vp_tables
 from tests.algorithms.test_bdpo_update import CONFIG, SEEDS, built
@@ -31,7 +30,7 @@ def test_weights_of_the_divergence():
     steps = torch.arange(1, 6)
     difference = torch.zeros(5, 2, dtype=torch.float64)
     difference[:, 1] = 1
-    weights = bdpo_losses.step_divergence(FIVE, steps, difference, torch.zeros_like(difference))
+    weights = bdpo.step_divergence(FIVE, steps, difference, torch.zeros_like(difference))
     assert weights.tolist() == pytest.approx([0.6218, 0.7505, 1.0372, 1.6020, 2.5472], abs=5e-5)
 
 
@@ -45,7 +44,7 @@ def test_divergence_is_that_of_the_gaussians():
         for e in (one, other)
     ]
     expected = torch.distributions.kl_divergence(*gaussians).sum(dim=1)
-    torch.testing.assert_close(bdpo_losses.step_divergence(FIVE, n, one, other), expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(bdpo.step_divergence(FIVE, n, one, other), expected, rtol=1e-10, atol=0)
     torch.testing.assert_close(kl_step(beta, abar, n.tolist(), one, other), expected, rtol=1e-10, atol=0)
 
 
@@ -53,30 +52,30 @@ def test_clipping_changes_the_mean_and_not_the_divergence():
     """Pitfall 8: far outside, both means are the clipped action's, and the penalty is still paid."""
     noisy, n = torch.full((1, 1, 1, 2), 9.0, dtype=torch.float64), torch.ones(1, 1, 1, dtype=torch.int64)
     one, other = torch.zeros_like(noisy), torch.ones_like(noisy)
-    means = [bdpo_losses.reverse_mean(FIVE, noisy, n, e, 1.0) for e in (one, other)]
+    means = [bdpo.reverse_mean(FIVE, noisy, n, e, 1.0) for e in (one, other)]
     assert torch.equal(*means)
     torch.testing.assert_close(means[0], torch.ones_like(noisy))
-    assert bdpo_losses.step_divergence(FIVE, n, one, other).item() == pytest.approx(2 * 0.6218, abs=1e-3)
+    assert bdpo.step_divergence(FIVE, n, one, other).item() == pytest.approx(2 * 0.6218, abs=1e-3)
 
 
 def test_lower_bound_uses_the_populations_deviation():
     values = torch.tensor([[[1.0], [2.0], [6.0]]], dtype=torch.float64)  # mean 3, deviation sqrt(14 / 3)
-    bound = bdpo_losses.lower_confidence_bound(values, 0.5)
+    bound = bdpo.lower_confidence_bound(values, 0.5)
     assert bound.shape == (1, 1)
     assert bound.item() == pytest.approx(3 - 0.5 * math.sqrt(14 / 3))
-    assert bdpo_losses.lower_confidence_bound(values, 0.0).item() == 3
+    assert bdpo.lower_confidence_bound(values, 0.0).item() == 3
 
 
 def test_lower_bound_has_a_gradient_where_members_agree():
     values = torch.ones(1, 3, 1, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(bdpo_losses.lower_confidence_bound(values, 2.0).sum(), values)
+    (gradient,) = torch.autograd.grad(bdpo.lower_confidence_bound(values, 2.0).sum(), values)
     torch.testing.assert_close(gradient, torch.full_like(values, 1 / 3))
 
 
 def test_the_best_sample_is_taken_per_member_before_members_are_compared():
     values = torch.tensor([[[[0.0, 4.0]], [[6.0, 0.0]]]], dtype=torch.float64)  # (S, E, B, N)
-    assert bdpo_losses.next_value(values, 1.0, True).item() == pytest.approx(5 - 1)
-    assert bdpo_losses.next_value(values, 1.0, False).item() == pytest.approx(2.5 - 0.5)
+    assert bdpo.next_value(values, 1.0, True).item() == pytest.approx(5 - 1)
+    assert bdpo.next_value(values, 1.0, False).item() == pytest.approx(2.5 - 0.5)
 
 
 @pytest.mark.parametrize(("placement", "expected"), [
@@ -86,14 +85,14 @@ def test_placement_of_the_penalty(placement, expected):
     """At a terminal the older form still subtracts it, the new one leaves the reward alone."""
     batch = {"rewards": torch.ones(1, 2), "terminals": torch.tensor([[0.0, 1.0]])}
     values, penalty = torch.full((1, 2), 10.0), torch.full((1, 2), 2.0)
-    targets = bdpo_losses.action_value_targets(batch, values, penalty, 0.9, placement)
+    targets = bdpo.action_value_targets(batch, values, penalty, 0.9, placement)
     assert targets[0].tolist() == pytest.approx(expected)
 
 
 def test_steps_are_uniform_from_one():
     uniform = torch.tensor([0.0, 0.1999, 0.2, 0.55, 0.9999, 1 - 2**-53], dtype=torch.float64)
-    assert bdpo_losses.uniform_steps(uniform, 5).tolist() == [1, 1, 2, 3, 5, 5]
-    assert bdpo_losses.uniform_steps(1 - torch.full((1,), 2.0**-53, dtype=torch.float64), 50).item() == 50
+    assert random_steps(uniform, 5).tolist() == [1, 1, 2, 3, 5, 5]
+    assert random_steps(1 - torch.full((1,), 2.0**-53, dtype=torch.float64), 50).item() == 50
 
 
 def exact_noise(deviation):
@@ -111,7 +110,7 @@ def test_chain_of_gaussian_data():
     deviation, count = 0.3, 40_000
     noise = normal(1, 5, 1, count, 1)
     observations = torch.zeros(1, 1, 1, dtype=torch.float64)
-    chain = bdpo_losses.reverse_chain(FIVE, exact_noise(deviation), observations, noise, None)
+    chain = bdpo.reverse_chain(FIVE, exact_noise(deviation), observations, noise, None)
     beta, abar = vp_tables(5)
     variance = 1.0
     for n in range(5, 0, -1):
@@ -129,34 +128,21 @@ def test_chain_of_gaussian_data():
 def test_chains_end_within_the_bound_and_meet_no_noise_in_the_last_step():
     noise = 3 * normal(2, 5, 4, 6, 2)
     observations = torch.zeros(2, 4, 1, dtype=torch.float64)
-    chain = bdpo_losses.reverse_chain(FIVE, exact_noise(1.0), observations, noise, 0.7)
+    chain = bdpo.reverse_chain(FIVE, exact_noise(1.0), observations, noise, 0.7)
     assert chain.actions.abs().max() <= 0.7
     last = chain.noisy[:, :, -1]
     clean = (last - (1 - FIVE.abar[1]).sqrt() * chain.predicted[:, :, -1]) / FIVE.abar[1].sqrt()
     torch.testing.assert_close(chain.actions, clean.clamp(-0.7, 0.7))
 
 
-def test_deterministic_path_of_gaussian_data():
-    """For exact predictions DDIM only scales: by sqrt of the ratio of variances as steps become many."""
-    schedule, deviation = vp_schedule(2000, torch.float64), 0.4
-
-    def network(noisy, observations, steps):
-        abar = schedule.abar[steps].unsqueeze(-1)
-        return (1 - abar).sqrt() * noisy / (abar * deviation**2 + 1 - abar)
-
-    start = normal(1, 1, 7, 2)
-    observations = torch.zeros(1, 1, 1, dtype=torch.float64)
-    path = bdpo_losses.deterministic_path(schedule, network, observations, start, None)
-    assert path.shape == (2001, 1, 1, 7, 2)
-    assert torch.equal(path[-1], start)
-    spread = schedule.abar[-1] * deviation**2 + 1 - schedule.abar[-1]
-    torch.testing.assert_close(path[0], start * deviation / spread.sqrt(), rtol=5e-3, atol=0)
-
-
 @pytest.mark.parametrize(("members", "epsilon"), [(None, None), (3, 1e-6)])
 def test_parts_are_as_their_concatenation(members, epsilon):
     """The same network as an MLP on inputs side by side, values and gradients; init of gain sqrt(2)."""
-    arguments = {"members": members, "layer_norm_epsilon": epsilon, "initialisation": INITIALISATION}
+    arguments = {
+        "members": members,
+        "layer_norm_epsilon": epsilon,
+        "initialisation": BROADCAST_INITIALISATION,
+    }
     parts_first, whole = (
         kind(Initialiser((0, 1), "n"), (7, 9, 8, 2), mish, **arguments).double()
         for kind in (BroadcastMLP, MLP)
@@ -210,9 +196,9 @@ def test_losses_and_gradients(name, changes):
     batch = random_batch(len(SEEDS), 5, 3, 2, generator=generator)
     draws = draws_of(algorithm.phases[1].draws, SEEDS)
     losses = {
-        **algorithm._critic_losses(batch, draws)[0],
-        "actor": algorithm._actor_loss(batch, draws),
-        "behaviour": algorithm._behaviour_loss(batch, draws),
+        **algorithm.critic_losses(batch, draws)[0],
+        "actor": algorithm.actor_loss(batch, draws),
+        "behaviour": algorithm.behaviour_loss(batch, draws),
     }
     for seed, plain in enumerate(plains):
         mine = of_seed(batch, seed), of_seed(draws, seed)
@@ -246,7 +232,7 @@ def test_frozen_networks_receive_no_gradient():
     algorithm, _ = built("bdpo")
     batch = random_batch(len(SEEDS), 5, 3, 2, generator=torch.Generator().manual_seed(0))
     draws = draws_of(algorithm.phases[1].draws, SEEDS)
-    losses = algorithm._critic_losses(batch, draws)[0] | {"actor": algorithm._actor_loss(batch, draws)}
+    losses = algorithm.critic_losses(batch, draws)[0] | {"actor": algorithm.actor_loss(batch, draws)}
     for name, loss in losses.items():
         for other, network in algorithm.networks.items():
             learning = [p for p in network.parameters() if p.requires_grad]
@@ -267,10 +253,10 @@ def test_there_is_no_value_at_step_zero():
     batch = random_batch(1, 6, 1, 2, generator=torch.Generator().manual_seed(0))
     n = torch.tensor([[1, 2, 3, 4, 5, 1]])
     arguments = (batch, n, normal(1, 6, 2), normal(1, 6, 3, 2), 1.0)
-    taken = bdpo_losses.single_step(FIVE, exact_noise(1.0), *arguments)
+    taken = bdpo.single_step(FIVE, exact_noise(1.0), *arguments)
     assert torch.equal(taken.samples[:, [0, 5]], taken.samples[:, [0, 5], :1].expand(-1, -1, 3, -1))
     assert not torch.equal(taken.samples[:, 1, 0], taken.samples[:, 1, 1])
-    objective = bdpo_losses.single_step_objective(
+    objective = bdpo.single_step_objective(
         FIVE,
         taken,
         batch["observations"],
@@ -293,14 +279,6 @@ def test_gaussian_divergence_and_likelihood_by_torch():
     actions = normal(2, 4, 3, seed=5)
     expected = -distributions[0].log_prob(actions).sum(dim=-1).mean(dim=-1)
     torch.testing.assert_close(negative_log_likelihood(policy, actions), expected)
-
-
-def test_soft_maximum():
-    values = torch.tensor([[0.0, 1.0, 1.0]], dtype=torch.float64)
-    expected = 0.5 * math.log((1 + 2 * math.exp(2.0)) / 3)
-    assert soft_maximum(values, 0.5).item() == pytest.approx(expected)
-    assert soft_maximum(values, 0.0).item() == 1
-    assert soft_maximum(1e4 * values, 0.05).isfinite().all()
 
 
 @settings(max_examples=12, deadline=None)

@@ -9,7 +9,7 @@ from torch.nn.utils import parameters_to_vector
 from algorithms.base import Dimensions
 from algorithms.bdpo import BDPO, BDPOConfig
 from algorithms.bdpo_unimodal import BDPODirac, BDPOGaussian, DiracConfig, GaussianConfig
-from algorithms.ddpm import vp_schedule
+from algorithms.diffusion import vp_schedule
 from tests.algorithms.checks import doubled, draws_of, of_seed, random_batch, snapshot
 from tests.algorithms.plain_bdpo import PlainBDPO, PlainUnimodal, plain_networks
 

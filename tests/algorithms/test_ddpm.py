@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.ddpm import add_noise, clean_action, linear_schedule, posterior_mean, vp_schedule
+from algorithms.diffusion import add_noise, clean_action, linear_schedule, posterior_mean, vp_schedule
 
 VP_5_BETAS = (0.19588, 0.45882, 0.63578, 0.75488, 0.83503)
 VP_5_ABAR = (0.80413, 0.43518, 0.15850, 0.03885, 0.00641)

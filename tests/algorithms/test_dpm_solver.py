@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.dpm_solver import Stage, fast_orders, interpolated_log_alpha, solve, uniform_steps
+from algorithms.dpm_solver import Stage, fast_orders, interpolated_log_alpha, solve, solver_steps
 
 MEAN, VARIANCE = 0.7, 0.09
 
@@ -33,7 +33,7 @@ def exact_solution(log_alpha, start, end, x):
 
 
 def solution(log_alpha, orders, start, end, x):
-    steps = uniform_steps(log_alpha, orders, start, end)
+    steps = solver_steps(log_alpha, orders, start, end)
     times = [stage.time for step in steps for stage in step]
     return solve(steps, lambda call, point: gaussian_noise(log_alpha, times[call], point), x)
 
@@ -83,7 +83,7 @@ def test_the_discrete_schedule_is_solved():
 def test_a_run_of_the_released_solver(calls, printed):
     """What EDP's diffusion/dpm_solver.py returned in double precision with the network tanh(x) + 0.3 t."""
     log_alpha = interpolated_log_alpha(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)).tolist())
-    steps = uniform_steps(log_alpha, fast_orders(calls), 1.0, 0.001)
+    steps = solver_steps(log_alpha, fast_orders(calls), 1.0, 0.001)
     times = [stage.time for step in steps for stage in step]
     start = torch.tensor([-1.5, 0.2, 1.0], dtype=torch.float64)
     end = solve(steps, lambda call, point: torch.tanh(point) + 0.3 * times[call], start)
@@ -101,7 +101,7 @@ def test_orders_use_up_the_calls():
 
 
 def test_calls_are_equally_spaced_in_time():
-    steps = uniform_steps(vp_log_alpha, (3, 3, 3, 3, 2, 1), 1.0, 0.001)
+    steps = solver_steps(vp_log_alpha, (3, 3, 3, 3, 2, 1), 1.0, 0.001)
     times = [stage.time for step in steps for stage in step]
     np.testing.assert_allclose(times, np.linspace(1, 0.001, 16)[:15], rtol=1e-14)
     assert [len(step) for step in steps] == [3, 3, 3, 3, 2, 1]
@@ -129,17 +129,17 @@ def test_every_order_by_its_printed_formula():
     (a_s, _, l_s), (a_t, s_t, l_t) = at(s), at(t)
     h = l_t - l_s
 
-    (only,) = uniform_steps(vp_log_alpha, (1,), s, t)
+    (only,) = solver_steps(vp_log_alpha, (1,), s, t)
     assert_point(only[0], x, (e_s,), (a_t / a_s) * x - s_t * (math.exp(h) - 1) * e_s)
 
-    (step,) = uniform_steps(vp_log_alpha, (2,), s, t)
+    (step,) = solver_steps(vp_log_alpha, (2,), s, t)
     a_1, s_1, l_1 = at((s + t) / 2)
     r1 = (l_1 - l_s) / h
     assert_point(step[0], x, (e_s,), (a_1 / a_s) * x - s_1 * (math.exp(r1 * h) - 1) * e_s)
     expected = (a_t / a_s) * x - s_t * (math.exp(h) - 1) * (e_s + (e_1 - e_s) / (2 * r1))
     assert_point(step[1], x, (e_s, e_1), expected)
 
-    (step,) = uniform_steps(vp_log_alpha, (3,), s, t)
+    (step,) = solver_steps(vp_log_alpha, (3,), s, t)
     (a_1, s_1, l_1), (a_2, s_2, l_2) = at(0.7), at(0.6)
     r1, r2 = (l_1 - l_s) / h, (l_2 - l_s) / h
     assert_point(step[0], x, (e_s,), (a_1 / a_s) * x - s_1 * (math.exp(r1 * h) - 1) * e_s)

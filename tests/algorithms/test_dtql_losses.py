@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from algorithms.base import Dimensions
-from algorithms.diffusion_trusted import critic_losses
 from algorithms.dtql import (
     DTQL,
     DTQLConfig,
     actor_losses,
+    critic_losses,
     log_likelihood,
     squash,
 )

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.base import Dimensions
-from algorithms.ddpm import linear_schedule, vp_schedule
-from algorithms.edp import EDPCRR, EDPIQL, EDPTD3
-from algorithms.edp_config import EDPCRRConfig, EDPIQLConfig, EDPTD3Config
-from algorithms.edp_policy import AncestralSampler
+from algorithms.diffusion import linear_schedule, vp_schedule
+from algorithms.dpm_solver import AncestralSampler
+from algorithms.edp import EDPCRR, EDPIQL, EDPTD3, EDPCRRConfig, EDPIQLConfig, EDPTD3Config
 from algorithms.registry import configuration
 from tests.algorithms import checks
 

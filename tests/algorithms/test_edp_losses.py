@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from algorithms.base import Dimensions
-from algorithms.ddpm import linear_schedule
-from algorithms.edp import EDPTD3
-from algorithms.edp_config import EDPTD3Config
-from algorithms.edp_losses import (
+from algorithms.diffusion import linear_schedule
+from algorithms.dpm_solver import SolverSampler
+from algorithms.edp import (
+    EDPTD3,
+    EDPTD3Config,
     backup_values,
     critic_regularised_weights,
     diffusion_loss_and_actions,
@@ -17,7 +18,6 @@ from algorithms.edp_losses import (
     temporal_difference_loss,
     value_guidance,
 )
-from algorithms.edp_policy import SolverSampler
 from tests.algorithms import checks
 from tests.algorithms.plain_edp import (
     PlainNetworks,
@@ -213,7 +213,7 @@ def test_predictions_are_clipped_at_the_steps_of_the_released_single_precision()
     assert steps_in_single(betas, 15) == RELEASED_STEPS
     sampler = SolverSampler(schedule, 15, BOUND, torch.device("cpu"))
     abar = schedule.abar[1:].double()[torch.tensor(RELEASED_STEPS)]
-    limits = torch.tensor(sampler._limits, dtype=torch.float64)
+    limits = torch.tensor(sampler.limits, dtype=torch.float64)
     torch.testing.assert_close(limits[:, 0], (1 - abar) ** -0.5, rtol=1e-12, atol=0)
     torch.testing.assert_close(limits[:, 1], BOUND * (abar / (1 - abar)) ** 0.5, rtol=1e-12, atol=0)
 
@@ -223,7 +223,7 @@ def test_other_schedules_are_clipped_at_the_same_steps_too(steps):
     sampler = SolverSampler(linear_schedule(steps), 15, 1.0, torch.device("cpu"))
     abar = linear_schedule(steps).abar[1:].double()
     expected = steps_in_single(linear_schedule(steps).betas[1:].numpy(), 15)
-    found = [int((abar - (1 - slope**-2)).abs().argmin()) for slope, _ in sampler._limits]
+    found = [int((abar - (1 - slope**-2)).abs().argmin()) for slope, _ in sampler.limits]
     assert found == expected
 
 
@@ -236,6 +236,6 @@ def test_the_last_digit_of_a_label_moves_actions():
     as_released = sampler(policy, observations, noise)
     for call, step in ((5, 666), (10, 333)):
         abar = schedule.abar[1 + step].item()
-        sampler._limits[call] = (1 - abar) ** -0.5, (abar / (1 - abar)) ** 0.5
+        sampler.limits[call] = (1 - abar) ** -0.5, (abar / (1 - abar)) ** 0.5
     difference = (sampler(policy, observations, noise) - as_released).abs().max()
     assert 1e-4 < difference < 1e-2

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from algorithms.base import Dimensions
-from algorithms.networks import Initialiser
-from algorithms.residual import ResidualNoiseNetwork, dropout_masks
+from algorithms.diffusion import time_between
+from algorithms.networks import Initialiser, ResidualNoiseNetwork, dropout_masks
 from algorithms.srpo import (
     SRPO,
     SRPOConfig,
@@ -20,7 +20,6 @@ from algorithms.srpo import (
     regularised_gradient,
     surrogate_loss,
 )
-from algorithms.vp_sde import time_between
 from tests.algorithms import checks, plain_srpo
 from tests.algorithms.plain_srpo import PlainNetworks, policy_direction
 

@@ -113,19 +113,6 @@ def test_acts_by_any_of_its_points():
     assert actions[1].tolist() == [[36, 37], [54, 55], [70, 71]]
 
 
-def test_illustration():
-    algorithm = make()
-    shown = algorithm.illustrate(torch.zeros(1, 2), checks.draws_of(algorithm.illustration_draws, SEEDS))
-    assert {name: tuple(tensor.shape) for name, tensor in shown.items()} == {
-        "targets": (2, 9, 2),
-        "betas": (2, 2),
-        "points": (2, 2, 9, 2),
-        "behaviour": (2, 2000, 2),
-    }
-    assert shown["betas"].flatten().tolist() == pytest.approx([5.0, 0.2] * 2)
-    assert torch.equal(shown["targets"][0], shown["points"][0, 1])  # where they start
-
-
 MODES = np.array([[2.0, 2.0], [-2.0, 2.0], [-2.0, -2.0], [2.0, -2.0]])
 SPREAD = 0.3
 

@@ -205,19 +205,6 @@ def test_acts_by_the_policy_alone(bound):
     assert algorithm.act_draws == ()
 
 
-def test_illustration():
-    algorithm = make(bound=3.0)
-    grid = torch.randn(11, 2, dtype=torch.float64)
-    shown = algorithm.illustrate(grid, checks.draws_of(algorithm.illustration_draws, SEEDS))
-    assert shown["behaviour"].shape == (2, 2000, 2)
-    assert not torch.equal(shown["behaviour"][0], shown["behaviour"][1])
-    for seed in range(2):
-        nets = PlainNetworks.copied(algorithm, seed)
-        state = torch.zeros(11, 4, dtype=torch.float64)
-        mean = (q_values(nets.target_q1, state, grid) + q_values(nets.target_q2, state, grid)) / 2
-        torch.testing.assert_close(shown["action_value"][seed], mean.detach(), rtol=1e-12, atol=1e-14)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.vp_sde import noise_prediction_loss, perturb, probability_flow, scales, time_between
+from algorithms.diffusion import noise_prediction_loss, perturb, probability_flow, scales, time_between
 
 
 def tensor(*values):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from algorithms.base import Algorithm, Dimensions, Draw
+from bench.bandit2d.illustrate import Shown, shown_by
 from bench.catalog import load_catalog
 from bench.data.dataset import RawDataset
 from bench.data.problems2d import generate
@@ -19,9 +20,11 @@ class Pointing(Algorithm):
 
     name = "pointing"
     act_draws = (Draw("noise", (2,), "normal"),)
-    illustration_draws = (Draw("latent", (50, 2), "normal"),)
     target, spread, broken = (10.0, 10.0), 0.0, ()
-    values = (1.1, 1.0)
+    values, temperature = (1.1, 1.0), None
+
+    def build(self):
+        pass
 
     @property
     def phases(self):
@@ -39,12 +42,17 @@ class Pointing(Algorithm):
                 actions[slot, 0] = torch.nan
         return actions
 
-    def illustrate(self, grid, draws):
+
+@shown_by.register
+def _(algorithm: Pointing):
+    def arrays(grid, draws):
         return {
             "behaviour": draws["latent"],
-            "action_value": grid.sum(dim=1).expand(len(self.seeds), -1),
-            "value_test": torch.tensor(self.values).expand(len(self.seeds), 2),
+            "action_value": grid.sum(dim=1).expand(len(algorithm.seeds), -1),
+            "value_test": torch.tensor(algorithm.values).expand(len(algorithm.seeds), 2),
         }
+
+    return Shown((Draw("latent", (50, 2), "normal"),), arrays, algorithm.temperature)
 
 
 def method(seeds=(0, 1), **settings):
@@ -124,7 +132,7 @@ def test_the_best_modes_of_the_25_gaussians(kind, best, worse):
 def test_the_truth_of_energy_sets_is_re_weighted_by_the_methods_own_temperature():
     task, raw = problem("energy-moons", 5000)
     for temperature, lower in ((None, 1.0), (1.0, math.e / (1 + math.e)), (1e6, 0.5)):
-        (shown,) = illustrate(method(seeds=(0,), reweighting_temperature=temperature), task, raw)
+        (shown,) = illustrate(method(seeds=(0,), temperature=temperature), task, raw)
         index = {
             tuple(point): energy for point, energy in zip(raw.actions.tolist(), raw.rewards, strict=True)
         }

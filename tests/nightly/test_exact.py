@@ -10,7 +10,7 @@ import torch
 
 import algorithms
 import bench.envs.physics
-from algorithms import bc, bdpo_losses, diffusion, edp_losses, losses, optim, selection, srpo
+from algorithms import bc, bdpo, diffusion, edp, losses, optim, srpo
 from algorithms.registry import methods
 from bench.catalog import load_catalog
 from bench.envs import RULES
@@ -83,15 +83,15 @@ def mutate(monkeypatch, owner, name, old, new):
         ("bc", bc, "bc_loss", "predicted - actions", "predicted + actions"),
         ("dtql", losses, "expectile_loss", "difference > 0", "difference < 0"),
         ("dtql", optim.Adam, "__init__", "epsilon: float = 1e-8", "epsilon: float = 1e-6"),
-        ("dtql", selection, "draw_by_softmax", "softmax(values", "softmax(-values"),
+        ("dtql", losses, "draw_by_softmax", "softmax(values", "softmax(-values"),
         ("dtql-kl", diffusion, "denoising_loss", "denoised - actions", "denoised + actions"),
         ("srpo", srpo, "regularised_gradient", "- beta * value", "+ beta * value"),
         ("srpo", optim, "cosine_to_zero", "0.5 * (1.0 + ", "0.5 * (1.0 - "),
-        ("bdpo", bdpo_losses, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
-        ("bdpo", bdpo_losses, "lower_confidence_bound", "correction=0", "correction=1"),
+        ("bdpo", bdpo, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
+        ("bdpo", bdpo, "lower_confidence_bound", "correction=0", "correction=1"),
         ("bdpo", optim, "clip_norm_per_seed", "div_(divisors", "div_(1e-6 + divisors"),
-        ("edp-td3", edp_losses, "value_guidance", "return -weight", "return weight"),
-        ("edp-crr", edp_losses, "critic_regularised_weights", "advantage / temp", "-advantage / temp"),
+        ("edp-td3", edp, "value_guidance", "return -weight", "return weight"),
+        ("edp-crr", edp, "critic_regularised_weights", "advantage / temp", "-advantage / temp"),
     ],
 )
 def test_a_one_line_change_of_a_method_is_found(

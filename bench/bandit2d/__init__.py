@@ -1,0 +1,1 @@
+"""The papers' 2D problems."""

@@ -1,0 +1,174 @@
+"""What methods show of themselves on 2D problems, by plain networks."""
+
+import math
+
+import pytest
+import torch
+
+from algorithms.base import Dimensions
+from algorithms.bc import BC, BCConfig
+from algorithms.diffusion import vp_schedule
+from bench.bandit2d.illustrate import deterministic_path, shown_by, soft_maximum
+from tests.algorithms import checks, test_srpo_points, test_srpo_update
+from tests.algorithms import test_bdpo_acting as acting
+from tests.algorithms.plain_bdpo import PlainBDPO, plain_networks
+from tests.algorithms.plain_srpo import PlainNetworks, q_values
+from tests.algorithms.test_bdpo_losses import normal
+
+
+def arrays(algorithm, grid, draws):
+    with torch.no_grad():
+        return shown_by(algorithm).arrays(grid, draws)
+
+
+def test_other_methods_show_nothing_besides_their_actions():
+    shown = shown_by(BC(Dimensions(1, 2), BCConfig(hidden_width=4), (0,)))
+    assert (shown.draws, shown.arrays(torch.zeros(1, 2), {}), shown.temperature) == ((), {}, None)
+
+
+def drawn(algorithm):
+    return checks.draws_of(shown_by(algorithm).draws, algorithm.seeds)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """What BDPO shows on a 2D problem, with the method and its draws."""
+    algorithm = acting.make("bdpo", clip_denoised=False)
+    grid = torch.linspace(-2, 2, 14, dtype=torch.float64).view(7, 2)
+    draws = drawn(algorithm)
+    return algorithm, grid, draws, arrays(algorithm, grid, draws)
+
+
+def mean_of(members, *inputs):
+    return sum(member(*inputs) for member in members).detach() / len(members)
+
+
+def test_shapes_of_what_is_shown(shown):
+    algorithm, _, _, result = shown
+    shapes = {name: tuple(tensor.shape) for name, tensor in result.items()}
+    assert shapes == {
+        "behaviour": (2, 10_000, 2),
+        "path": (2, 5, 1000, 2),
+        "action_value": (2, 7),
+        "diffusion_value_1": (2, 7),
+        "diffusion_value_3": (2, 7),  # 5 and more are beyond the chain
+        "value_test": (2, 2),
+    }
+    assert shown_by(algorithm).temperature == algorithm.config.divergence_weight == 0.3
+
+
+def test_landscapes_are_means_of_the_target_ensembles(shown):
+    algorithm, grid, _, result = shown
+    origin = torch.zeros(7, 4, dtype=torch.float64)
+    for seed in range(2):
+        nets = plain_networks(algorithm, seed)
+        q = mean_of(nets["target_critics"], origin, grid)
+        torch.testing.assert_close(result["action_value"][seed], q)
+        for n in (1, 3):
+            v = mean_of(nets["target_diffusion_values"], origin, grid, [n] * 7)
+            torch.testing.assert_close(result[f"diffusion_value_{n}"][seed], v)
+
+
+def test_samples_and_paths_are_of_behaviour_model_and_actor(shown):
+    algorithm, _, draws, result = shown
+    few, origin = 6, torch.zeros(6, 4, dtype=torch.float64)
+    for seed in range(2):
+        plain = PlainBDPO(plain_networks(algorithm, seed), algorithm.config, 1.0)
+        noise = draws["behaviour_chain"][seed][:, 0, :few]
+        samples, _ = plain.chain("target_behaviour", origin, noise)
+        torch.testing.assert_close(result["behaviour"][seed, :few], samples.detach())
+        a = draws["path_start"][seed, 0, :few]
+        for n in range(4, 0, -1):
+            torch.testing.assert_close(result["path"][seed, n, :few], a)
+            e = plain.nets["target_actor"](a, origin, [n] * few).detach()
+            x0 = (a - math.sqrt(1 - plain.abar[n]) * e) / math.sqrt(plain.abar[n])
+            a = math.sqrt(plain.abar[n - 1]) * x0 + math.sqrt(1 - plain.abar[n - 1]) * e
+        torch.testing.assert_close(result["path"][seed, 0, :few], a)
+
+
+def test_value_test(shown):
+    """V_T averaged over noise, and eta log mean exp(Q / eta) over the behaviour model's samples."""
+    algorithm, _, draws, result = shown
+    few = 300
+    origin = torch.zeros(few, 4, dtype=torch.float64)
+    eta = algorithm.config.divergence_weight
+    for seed in range(2):
+        nets = plain_networks(algorithm, seed)
+        chunks = draws["value_start"][seed].split(few)
+        v = torch.cat(
+            [mean_of(nets["target_diffusion_values"], origin[: len(a)], a, [4] * len(a)) for a in chunks]
+        )
+        q = torch.cat(
+            [
+                mean_of(nets["target_critics"], origin[: len(a)], a)
+                for a in result["behaviour"][seed].split(few)
+            ]
+        )
+        soft = eta * math.log(torch.mean(torch.exp(q / eta)).item())
+        expected = torch.tensor([v.mean(), soft], dtype=torch.float64)
+        torch.testing.assert_close(result["value_test"][seed], expected)
+
+
+def test_ablations_show_their_critics_and_samples():
+    grid = torch.linspace(-1, 1, 14, dtype=torch.float64).view(7, 2)
+    origin = torch.zeros(7, 4, dtype=torch.float64)
+    for name, names in (("gaussian", {"action_value", "behaviour"}), ("dirac", {"action_value"})):
+        algorithm = acting.make(name)
+        result = arrays(algorithm, grid, drawn(algorithm))
+        assert result.keys() == names
+        for seed in range(2):
+            q = mean_of(plain_networks(algorithm, seed)["target_critics"], origin, grid)
+            torch.testing.assert_close(result["action_value"][seed], q)
+    assert shown_by(acting.make("gaussian")).temperature == 0.3
+    assert shown_by(acting.make("dirac")).temperature is None
+
+
+def test_srpo_shows_its_behaviour_model_and_its_critics():
+    algorithm = test_srpo_update.make(bound=3.0)
+    grid = torch.randn(11, 2, dtype=torch.float64)
+    shown = arrays(algorithm, grid, drawn(algorithm))
+    assert shown["behaviour"].shape == (2, 2000, 2)
+    assert not torch.equal(shown["behaviour"][0], shown["behaviour"][1])
+    for seed in range(2):
+        nets = PlainNetworks.copied(algorithm, seed)
+        state = torch.zeros(11, 4, dtype=torch.float64)
+        mean = (q_values(nets.target_q1, state, grid) + q_values(nets.target_q2, state, grid)) / 2
+        torch.testing.assert_close(shown["action_value"][seed], mean.detach(), rtol=1e-12, atol=1e-14)
+
+
+def test_points_show_where_they_are_and_started():
+    algorithm = test_srpo_points.make()
+    shown = arrays(algorithm, torch.zeros(1, 2), drawn(algorithm))
+    assert {name: tuple(tensor.shape) for name, tensor in shown.items()} == {
+        "targets": (2, 9, 2),
+        "betas": (2, 2),
+        "points": (2, 2, 9, 2),
+        "behaviour": (2, 2000, 2),
+    }
+    assert shown["betas"].flatten().tolist() == pytest.approx([5.0, 0.2] * 2)
+    assert torch.equal(shown["targets"][0], shown["points"][0, 1])  # where they start
+
+
+def test_deterministic_path_of_gaussian_data():
+    """For exact predictions DDIM only scales: by sqrt of the ratio of variances as steps become many."""
+    schedule, deviation = vp_schedule(2000, torch.float64), 0.4
+
+    def network(noisy, observations, steps):
+        abar = schedule.abar[steps].unsqueeze(-1)
+        return (1 - abar).sqrt() * noisy / (abar * deviation**2 + 1 - abar)
+
+    start = normal(1, 1, 7, 2)
+    observations = torch.zeros(1, 1, 1, dtype=torch.float64)
+    path = deterministic_path(schedule, network, observations, start, None)
+    assert path.shape == (2001, 1, 1, 7, 2)
+    assert torch.equal(path[-1], start)
+    spread = schedule.abar[-1] * deviation**2 + 1 - schedule.abar[-1]
+    torch.testing.assert_close(path[0], start * deviation / spread.sqrt(), rtol=5e-3, atol=0)
+
+
+def test_soft_maximum():
+    values = torch.tensor([[0.0, 1.0, 1.0]], dtype=torch.float64)
+    expected = 0.5 * math.log((1 + 2 * math.exp(2.0)) / 3)
+    assert soft_maximum(values, 0.5).item() == pytest.approx(expected)
+    assert soft_maximum(values, 0.0).item() == 1
+    assert soft_maximum(1e4 * values, 0.05).isfinite().all()
