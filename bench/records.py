@@ -376,6 +376,8 @@ class CellComparison:
 NightOutcome = Literal["green", "red"]
 PrintedNumber = tuple[str, str, str, str]
 """Paper, algorithm, task and protocol of a number that a paper prints."""
+Outcome = Literal["reproduced", "below", "above", "inconclusive", "not comparable"]
+"""What a check says of a printed number."""
 
 
 @dataclass(frozen=True)
@@ -394,5 +396,5 @@ class NightRecord:
     report: dict[str, Any] | None = None
     """All that was found, as written to the night's `report.json`."""
     cells: tuple[CellComparison, ...] = ()
-    verdicts: Mapping[PrintedNumber, str] = field(default_factory=dict)
-    """What the night's check against the papers said, in `bench.report.judgement.WORDS`."""
+    verdicts: Mapping[PrintedNumber, Outcome] = field(default_factory=dict)
+    """Of the night's check against the papers."""

@@ -9,10 +9,9 @@ costs. It takes half a minute.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from bench.files import write_text
+from bench.json_text import to_json
 from bench.nightly.alarms import prediction_t
 from bench.nightly.config import Nightly, load_nightly
 from bench.nightly.drift import DriftRule, drift_rule, next_sums, normal_score
+from bench.report.statistics import holm
 
 Floats = NDArray[np.float64]
 Scores = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -139,14 +140,15 @@ def simulate(
     events = {name: np.zeros((families, nights), dtype=bool) for name in ("alarmed", "confirmed", "drifting")}
     for night in range(nights):
         t = baselines.night(rng, procedure.seeds, worse)
-        below = rejected(probability(t, procedure), procedure.family_rate)
+        below = holm(probability(t, procedure)) <= procedure.family_rate
         rows = np.flatnonzero(below.any(axis=1))
         again = baselines.only(rows).night(rng, procedure.fresh_seeds, worse)
-        p_again = np.where(below[rows], probability(again, procedure), np.inf)
+        # Cells that did not alarm are no members of the confirmation.
+        p_again = holm(np.where(below[rows], probability(again, procedure), np.nan))
         sums = next_sums(sums, normal_score(t, procedure.baseline_seeds), procedure.drift.slack)
         sums = np.minimum(sums, procedure.drift.limit)
         events["alarmed"][rows, night] = True
-        events["confirmed"][rows, night] = rejected(p_again, procedure.confirmation_rate).any(axis=1)
+        events["confirmed"][rows, night] = (p_again <= procedure.confirmation_rate).any(axis=1)
         events["drifting"][:, night] = (sums >= procedure.drift.limit).any(axis=1)
     return Nights(**events)
 
@@ -154,17 +156,6 @@ def simulate(
 def probability(t: NDArray[np.float64], procedure: Procedure) -> NDArray[np.float64]:
     """One-sided P-values of a drop, same shape."""
     return special.stdtr(procedure.baseline_seeds - 1, t)
-
-
-def rejected(p_values: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
-    """Holm's rejections in every row (F, K); cells with an infinite P-value are no members of the family."""
-    order = np.argsort(p_values, axis=1)
-    ordered = np.take_along_axis(p_values, order, axis=1)
-    left = np.isfinite(p_values).sum(axis=1, keepdims=True) - np.arange(p_values.shape[1])
-    small = np.isfinite(ordered) & (ordered <= rate / np.maximum(left, 1))
-    rejections = np.zeros_like(small)
-    np.put_along_axis(rejections, order, np.logical_and.accumulate(small, axis=1), axis=1)
-    return rejections
 
 
 @dataclass(frozen=True)
@@ -246,10 +237,10 @@ def _lines(alarms: Iterable[FalseAlarms], found: Iterable[Detection]) -> Iterabl
         rates = f"alarm {one.alarmed:.4f}, confirmed {one.confirmed:.4f}, drift {one.drifting:.4f}"
         yield f"  {one.scores} scores: {rates}; a night fails {one.failed:.4f} (one in {1 / one.failed:,.0f})"
     yield "Nights until a drop is found, median (by confirmed alarm / by drift alone); 9 in 10; first night:"
-    for one in found:
-        middle = f"{one.failed:g} ({one.confirmed:g} / {one.drifting:g})"
-        where = "1 cell" if one.cells == 1 else f"{one.cells} cells"
-        yield (f"  {one.drop:g} sd in {where}: {middle}; {one.nine_in_ten:g}; {one.first_night:.0%}")
+    for drop in found:
+        middle = f"{drop.failed:g} ({drop.confirmed:g} / {drop.drifting:g})"
+        where = "1 cell" if drop.cells == 1 else f"{drop.cells} cells"
+        yield (f"  {drop.drop:g} sd in {where}: {middle}; {drop.nine_in_ten:g}; {drop.first_night:.0%}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -280,9 +271,8 @@ def main(arguments: list[str] | None = None) -> None:
             found.append(detection(played, drop, cells))
     print("\n".join(_lines(alarms, found)))
     if options.json:
-        figures = {"procedure": asdict(procedure), "false_alarms": list(map(asdict, alarms))}
-        figures["detection"] = [_finite(asdict(one)) for one in found]
-        write_text(options.json, json.dumps(figures, indent=1) + "\n")
+        figures = {"procedure": procedure, "false_alarms": alarms, "detection": found}
+        write_text(options.json, to_json(figures, indent=1))
 
 
 def _overridden(settings: Nightly, options: argparse.Namespace) -> Nightly:
@@ -293,10 +283,6 @@ def _overridden(settings: Nightly, options: argparse.Namespace) -> Nightly:
         "scores": settings.scores.model_copy(update=scores),
     }
     return settings.model_copy(update=changes)
-
-
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def coverage(seeds: int, deviations: np.ndarray, repeats: int, resamples: int = 
     middle = float(interquartile_mean(many.reshape(len(many), -1)).mean())
     found = np.zeros(3)
     for repeat in range(repeats):
-        scores = draws.normal(means[:, None], deviations[:, None], (len(means), seeds))
+        scores = list(draws.normal(means[:, None], deviations[:, None], (len(means), seeds)))
         intervals = (
             stratified_bootstrap(scores, mean, resamples=resamples, seed=repeat),
             stratified_bootstrap(scores, interquartile_mean, resamples=resamples, seed=repeat),

@@ -232,8 +232,10 @@ def list_(store: _StoreOption = None, config: _ConfigOption = None) -> None:
     # A store that was named is there, or its name is a slip of the pen.
     opening = opened_if_made(place) if store is None else open_store(place, read_only=True)
     with opening as opened:
-        found = [] if opened is None else baselines(opened)
-        written = [note for baseline in found for note in notes(opened, baseline.name)]
+        found, written = [], []
+        if opened is not None:
+            found = baselines(opened)
+            written = [note for baseline in found for note in notes(opened, baseline.name)]
     if not found:
         print('No baseline yet. Freeze one: bench baseline freeze NAME --reason "..."')
         return

@@ -27,6 +27,10 @@ from bench.report.statistics import holm
 
 NO_SPREAD = 1e-9
 """Deviations below this share of the mean's size are rounding."""
+_TOLD = (
+    "status", "reason", "baseline_seeds", "baseline_mean", "baseline_sd", "seeds", "mean", "t", "p_below",
+    "p_above", "alarm_below",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,7 @@ class NightComparison:
 
 def as_json(comparison: NightComparison) -> dict[str, Any]:
     """As reports show it: per cell what was compared here, apart from what became of it later."""
-    told = ("status", "reason", "baseline_seeds", "baseline_mean", "baseline_sd", "seeds", "mean", "t")
-    told += ("p_below", "p_above", "alarm_below")
-    cells = [{"cell": one.name} | {name: getattr(one, name) for name in told} for one in comparison.cells]
+    cells = [{"cell": one.name} | {name: getattr(one, name) for name in _TOLD} for one in comparison.cells]
     return {"cells": cells, "family_rate": comparison.family_rate}
 
 
@@ -160,12 +162,18 @@ def _compared(scores: CellScores, level: float) -> CellComparison:
     """One cell on its own; `as expected` where it has a P-value."""
     baseline = np.asarray(scores.baseline, dtype=float)
     new = np.array([score for score in scores.tonight if score is not None and math.isfinite(score)])
-    usable = len(baseline) >= 2 and bool(np.isfinite(baseline).all())
-    centre, deviation = (float(baseline.mean()), float(baseline.std(ddof=1))) if usable else (None, None)
+    centre = deviation = t = p_below = p_above = alarm_below = None
+    if len(baseline) >= 2 and np.isfinite(baseline).all():
+        centre, deviation = float(baseline.mean()), float(baseline.std(ddof=1))
     mean = float(new.mean()) if len(new) else None
     status, reason = _obstacle(scores, mean, centre, deviation, len(new))
-    t = p_below = p_above = alarm_below = None
-    if usable and deviation > NO_SPREAD * max(1.0, abs(centre)) and not reason:
+    if (
+        mean is not None
+        and centre is not None
+        and deviation is not None
+        and deviation > NO_SPREAD * max(1.0, abs(centre))
+        and not reason
+    ):
         degrees = len(baseline) - 1
         t = float(prediction_t(mean, centre, deviation, len(new), len(baseline)))
         p_below, p_above = float(stats.t.cdf(t, degrees)), float(stats.t.sf(t, degrees))

@@ -95,7 +95,7 @@ def _score_of(probability: ArrayLike) -> NDArray[np.float64]:
 
 def next_sums(sums: ArrayLike, scores: ArrayLike, slack: ArrayLike) -> NDArray[np.float64]:
     """Sums after a night with `scores`, of one shape or broadcast."""
-    return np.maximum(0.0, np.asarray(sums) - scores - slack)
+    return np.maximum(0.0, np.asarray(sums) - np.asarray(scores) - np.asarray(slack))
 
 
 def after_night(

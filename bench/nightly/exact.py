@@ -250,7 +250,7 @@ def record_simulator(environment: str, physics: Physics, steps: int = 200) -> Re
                 numbers.add(step, f"observation {slot}", *played.observations[slot])
             ended = np.flatnonzero(played.terminated | played.truncated)
             if len(ended):
-                simulator.reset(range(seed, seed + len(ended)), ended)
+                simulator.reset(range(seed, seed + len(ended)), ended.tolist())
                 seed += len(ended)
         return numbers.recording()
 

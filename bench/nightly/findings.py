@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,9 +17,9 @@ from bench.nightly.alarms import NightComparison
 from bench.nightly.baseline import number
 from bench.nightly.exact import ExactFinding
 from bench.nightly.pace import PaceComparison
-from bench.records import CellComparison, NightOutcome, NoteRecord, PrintedNumber
+from bench.records import CellComparison, NightOutcome, NoteRecord, Outcome, PrintedNumber
 from bench.report.formats.junit import Case, document
-from bench.report.judgement import WORDS, Outcome
+from bench.report.judgement import WORDS
 from bench.report.renderers.templates import page_templates
 from bench.visible_text import visible
 
@@ -283,8 +283,8 @@ def _exact(found: Findings) -> list[str]:
 def _speed(found: Findings) -> list[str]:
     if not found.pace:
         return []
-    counts = Counter(timed.status for timed in found.pace)
-    lines = [f"  speed     {_counted(counts)} of {len(found.pace)} timings"]
+    counts = _counted(timed.status for timed in found.pace)
+    lines = [f"  speed     {counts} of {len(found.pace)} timings"]
     lines += [
         f"            {timed.method}, {timed.quantity}: {timed.status}, {slower(timed)}"
         for timed in found.pace
@@ -298,9 +298,9 @@ def _scores(found: Findings) -> list[str]:
     if found.comparison is None:
         return []
     cells = found.comparison.cells
-    counts = Counter(cell.status for cell in cells)
+    counts = _counted(cell.status for cell in cells)
     lines = [
-        f"  scores    {_counted(counts)} of {len(cells)} cells with {len(found.seeds)} fresh seeds each "
+        f"  scores    {counts} of {len(cells)} cells with {len(found.seeds)} fresh seeds each "
         f"(a false alarm in {found.comparison.family_rate:.1%} of nights, before confirmation)"
     ]
     if found.other_code:
@@ -329,9 +329,9 @@ def _papers(found: Findings) -> list[str]:
         return []
     if not found.verdicts:
         return ["  papers    nothing in the store is comparable with a printed number"]
-    counts = Counter(WORDS[outcome] for outcome in found.verdicts.values())
+    counts = _counted(WORDS[outcome] for outcome in found.verdicts.values())
     turned = f"{len(found.changes)} turned since the last night" if found.changes else "none turned"
-    lines = [f"  papers    {_counted(counts)} of {len(found.verdicts)} printed numbers; {turned}"]
+    lines = [f"  papers    {counts} of {len(found.verdicts)} printed numbers; {turned}"]
     if found.other_margins:
         lines.append("            by other margins than on the last night")
     return lines + [f"            {line}" for line in _some([change.sentence for change in found.changes])]
@@ -345,8 +345,8 @@ def _described(cell: CellComparison) -> str:
     )
 
 
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in counts.most_common())
+def _counted(words: Iterable[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).most_common())
 
 
 # In files

@@ -33,8 +33,15 @@ from bench.nightly.exact import Fingerprints, differences, fingerprints, shortfa
 from bench.nightly.findings import Drift, Excused, Findings, VerdictChange, as_json, cells_of
 from bench.nightly.pace import Pace, PaceComparison, compare_pace, pace_from_json, time_methods
 from bench.provenance import describe_run
-from bench.records import BaselineRecord, CellComparison, NightRecord, NoteRecord, PrintedNumber, hash_of
-from bench.report.judgement import Outcome
+from bench.records import (
+    BaselineRecord,
+    CellComparison,
+    NightRecord,
+    NoteRecord,
+    Outcome,
+    PrintedNumber,
+    hash_of,
+)
 from bench.report.margins import Margins, load_margins
 from bench.report.measured import load_judged_data
 from bench.report.verdicts import judge
@@ -326,7 +333,7 @@ def margins_before(earlier: Sequence[NightRecord]) -> Mapping[str, Any] | None:
     return reports[-1].get("margins") if reports else None
 
 
-def _last_decided(checked: Sequence[Mapping[PrintedNumber, str]], key: PrintedNumber) -> str | None:
+def _last_decided(checked: Sequence[Mapping[PrintedNumber, Outcome]], key: PrintedNumber) -> Outcome | None:
     outcomes = (night.get(key) for night in reversed(checked))
     return next((outcome for outcome in outcomes if outcome in _DECIDED), None)
 

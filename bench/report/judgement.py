@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-from bench.records import PrintedNumber
-
-Outcome = Literal["reproduced", "below", "above", "inconclusive", "not comparable"]
+from bench.records import Outcome, PrintedNumber
 
 WORDS: Mapping[Outcome, str] = {
     "reproduced": "reproduced",
@@ -132,4 +129,5 @@ class Judgement:
 
     def failed(self) -> bool:
         """Whether anything was not reproduced because it lies below."""
-        return any(verdict.outcome == "below" for verdict in (*self.cells, *self.suites))
+        verdicts: tuple[CellVerdict | SuiteVerdict, ...] = (*self.cells, *self.suites)
+        return any(verdict.outcome == "below" for verdict in verdicts)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.report.paper import PaperCell
 from bench.report.statistics import (
     Components,
     Difference,
+    Numbers,
     Sample,
     against_deviation,
     against_mean,
@@ -25,9 +29,11 @@ _EVALUATIONS = {"last": 1, "rat": 10}
 
 
 class Published(Protocol):
-    """A printed mean that seeds of ours can be held against."""
+    """A printed mean, or one of each of many experiments, that seeds of ours can be held against."""
 
-    mean: float
+    @property
+    def mean(self) -> Numbers:
+        """What is printed."""
 
     def against(self, ours: Sample) -> Difference:
         """Our mean minus the printed one, with its error."""
@@ -40,10 +46,10 @@ class Published(Protocol):
 class OverSeeds:
     """With a standard deviation over seeds."""
 
-    mean: float
-    deviation: float
+    mean: Numbers
+    deviation: Numbers
     n: int
-    floor: float
+    floor: Numbers
 
     def against(self, ours: Sample) -> Difference:
         """Welch's, the printed deviation taken as of ddof 0."""
@@ -62,9 +68,9 @@ class OverSeeds:
 class MeanAlone:
     """Without any spread."""
 
-    mean: float
+    mean: Numbers
     n: int
-    floor: float
+    floor: Numbers
 
     def against(self, ours: Sample) -> Difference:
         """Our own spread stands in for the paper's."""
@@ -83,30 +89,31 @@ class MeanAlone:
 class PooledError:
     """With a standard error over the pooled rollouts of all seeds, which holds no seed's own deviation."""
 
-    mean: float
-    standard_error: float
+    mean: Numbers
+    standard_error: Numbers
     n: int
     episodes: int
     components: Components | None
     """Of our episodes; None where they are not known."""
 
     @property
-    def variance(self) -> float:
+    def variance(self) -> Numbers:
         """Of the printed mean; without our episodes the largest that the printed error allows."""
         if self.components is None:
             return self.episodes * self.standard_error**2
         return pooled_variance(self.components, self.standard_error, self.n, self.episodes)
 
     @property
-    def of_ours_alone(self) -> bool:
+    def of_ours_alone(self) -> bool | NDArray[np.bool_]:
         """Whether the variance is what our episodes say: neither larger nor held by what is printed."""
         if self.components is None:
             return False
-        return self.variance == self.components.of_mean(self.n, self.episodes)
+        return np.equal(self.variance, self.components.of_mean(self.n, self.episodes))
 
     def against(self, ours: Sample) -> Difference:
         """With the variance between seeds that our episodes show."""
-        return against_pooled_error(ours, self.mean, self.variance, self.n, grown=not self.of_ours_alone)
+        grown = np.logical_not(self.of_ours_alone)
+        return against_pooled_error(ours, self.mean, self.variance, self.n, grown=grown)
 
     def lines(self, ours: Sample) -> list[str]:
         """How its variance comes about."""
@@ -123,7 +130,7 @@ class PooledError:
             f"variance of the printed mean from them: {between:.3g} / {self.n} + {within:.3g} /"
             f" {self.n * self.episodes} = {plain:.3g}",
         ]
-        if abs(self.variance - plain) > 1e-9 * max(plain, 1e-300):
+        if abs(self.variance - plain) > 1e-9 * np.maximum(plain, 1e-300):
             lines.append(
                 f"taken as {self.variance:.3g}: larger where the printed error says that the paper's rollouts"
                 f" vary more than ours, and kept within [{low:.3g}, {high:.3g}] = [{self.standard_error:g}^2,"
@@ -151,7 +158,7 @@ def published(cell: PaperCell, components: Components | None) -> Published | Non
     return None
 
 
-def success_floor(cell: PaperCell, n: int, rate: float | None = None) -> float:
+def success_floor(cell: PaperCell, n: int, rate: float | None = None) -> Numbers:
     """Least variance of a mean over `n` seeds (points squared): where an episode succeeds or fails.
 
     Parameters
@@ -182,5 +189,5 @@ def assumptions(cell: PaperCell) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _floor_line(floor: float) -> list[str]:
+def _floor_line(floor: Numbers) -> list[str]:
     return [f"at least {floor:.3g}, the binomial variance of that many episodes"] if floor else []

@@ -1,8 +1,9 @@
 """The statistics behind tables and verdicts: aggregates with intervals, and differences to published means.
 
-Scores of several tasks come as one array `(S,)` per task, S its training seeds. Nothing here knows about
-stores or papers. Aggregates after Agarwal et al. 2021 (rliable); equivalence by two one-sided tests
-(Schuirmann 1987); degrees of freedom after Welch and Satterthwaite.
+Scores of several tasks come as one array `(S,)` per task, S its training seeds. Differences, samples and
+what they are made of are numbers, or arrays of many experiments, so that simulations of the error rates run
+these very rules. Nothing here knows about stores or papers. Aggregates after Agarwal et al. 2021 (rliable);
+equivalence by two one-sided tests (Schuirmann 1987); degrees of freedom after Welch and Satterthwaite.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
+Numbers = float | Array
+"""Of one experiment, or of many, one each."""
 Statistic = Callable[[Array], Array]
 """Reduces the last axis, `(..., N) -> (...)`."""
 
@@ -71,7 +75,7 @@ def stratified_bootstrap(
     return Interval(float(statistic(np.concatenate(tasks))), float(low), float(high), level)
 
 
-_COVERAGE = {3: 0.83, 4: 0.87, 5: 0.89, 6: 0.90, 10: 0.92}
+COVERAGE = {3: 0.83, 4: 0.87, 5: 0.89, 6: 0.90, 10: 0.92}
 """Of nominal 95 % intervals over nine tasks, by seeds per task; tests/report measures it again.
 
 Measured with spreads that differ by up to twenty times between tasks; with equal ones 0.01 to 0.03 more.
@@ -82,9 +86,9 @@ def bootstrap_caveat(seeds: int) -> str:
     """What must stand beside a 95 % bootstrap interval over so many seeds; empty where it is sound."""
     if seeds < 3:
         return f"bootstrap over {seeds} seed{'s' if seeds > 1 else ''}: no interval worth the name"
-    if seeds > max(_COVERAGE):
+    if seeds > max(COVERAGE):
         return ""
-    coverage = _COVERAGE[max(count for count in _COVERAGE if count <= seeds)]
+    coverage = COVERAGE[max(count for count in COVERAGE if count <= seeds)]
     return f"nominal 95 % bootstrap interval; over {seeds} seeds it covers about {coverage:.0%}"
 
 
@@ -99,10 +103,10 @@ def stratified_t_interval(scores: Sequence[ArrayLike], level: float = 0.95) -> I
     Its variance is the sum of the tasks' own, its degrees of freedom Satterthwaite's.
     """
     tasks = _tasks(scores)
-    parts = [Difference.of_sample(float(task.mean()), _variance(task), len(task)) for task in tasks]
+    parts = [Difference.of_sample(task.mean(), _variance(task), len(task)) for task in tasks]
     both = mean_difference(parts)
     low, high = both.interval(level)
-    return Interval(both.value, low, high, level)
+    return Interval(float(both.value), float(low), float(high), level)
 
 
 def probability_of_improvement(scores: Sequence[ArrayLike], others: Sequence[ArrayLike]) -> float:
@@ -126,12 +130,18 @@ def performance_profile(scores: Sequence[ArrayLike], thresholds: ArrayLike) -> A
 
 
 def holm(p_values: ArrayLike) -> Array:
-    """P-values `(K,)` adjusted by Holm: rejecting those up to a level keeps the family's error below it."""
+    """P-values adjusted by Holm: rejecting those up to a level keeps the family's error below it.
+
+    Parameters
+    ----------
+    p_values : `(..., K)`, families along the last axis; NaN is no member of its family and stays NaN.
+    """
     p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    order = np.argsort(p, axis=-1)  # NaN comes last
+    left = np.sum(~np.isnan(p), axis=-1, keepdims=True) - np.arange(p.shape[-1])
+    steps = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * left, axis=-1)
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(steps, 1.0)
+    np.put_along_axis(adjusted, order, np.minimum(steps, 1.0), axis=-1)
     return adjusted
 
 
@@ -142,94 +152,103 @@ def holm(p_values: ArrayLike) -> Array:
 class Difference:
     """An estimated difference whose error, over `standard_error`, follows Student's t."""
 
-    value: float
-    standard_error: float
-    degrees_of_freedom: float
+    value: Numbers
+    standard_error: Numbers
+    degrees_of_freedom: Numbers
 
     @staticmethod
-    def of_sample(mean: float, variance: float, n: int) -> Difference:
+    def of_sample(mean: Numbers, variance: Numbers, n: int) -> Difference:
         """The mean of `n` numbers with this sample variance (ddof 1), as a difference to 0."""
-        return Difference(mean, math.sqrt(variance / n), n - 1)
+        return Difference(mean, np.sqrt(variance / n), n - 1)
 
-    def interval(self, level: float = 0.9) -> tuple[float, float]:
+    def reach(self, level: float) -> Numbers:
+        """How far the estimate is off at most on either side, in this share of experiments each."""
+        quantile = stdtrit(self.degrees_of_freedom, level)
+        return _chosen(np.less_equal(self.degrees_of_freedom, 0), math.inf, quantile * self.standard_error)
+
+    def interval(self, level: float = 0.9) -> tuple[Numbers, Numbers]:
         """Two-sided interval; both ends of the 90 % one are those of two one-sided tests at 5 %."""
-        if self.degrees_of_freedom <= 0:
-            return -math.inf, math.inf
-        half = float(stdtrit(self.degrees_of_freedom, (1 + level) / 2)) * self.standard_error
+        half = self.reach((1 + level) / 2)
         return self.value - half, self.value + half
 
-    def p_below(self, bound: float) -> float:
+    def p_below(self, bound: Numbers) -> Numbers:
         """P-value of the test against `difference >= bound`: small where it lies below."""
         return self._probability(self.value - bound)
 
-    def p_above(self, bound: float) -> float:
+    def p_above(self, bound: Numbers) -> Numbers:
         """P-value of the test against `difference <= bound`: small where it lies above."""
         return self._probability(-(self.value - bound))
 
-    def _probability(self, gap: float) -> float:
-        if self.degrees_of_freedom <= 0:
-            return 1.0
-        if self.standard_error == 0:
-            return 0.0 if gap < 0 else 1.0
-        return float(stdtr(self.degrees_of_freedom, gap / self.standard_error))
+    def _probability(self, gap: Numbers) -> Numbers:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = stdtr(self.degrees_of_freedom, np.divide(gap, self.standard_error))
+        certain = _chosen(np.less(gap, 0), 0.0, 1.0)
+        tested = _chosen(np.equal(self.standard_error, 0), certain, found)
+        return _chosen(np.less_equal(self.degrees_of_freedom, 0), 1.0, tested)
 
 
 @dataclass(frozen=True)
 class Sample:
     """What is known of our own seeds."""
 
-    mean: float
-    variance: float
+    mean: Numbers
+    variance: Numbers
     """Between the seeds' scores, ddof 1: includes what few episodes add."""
     n: int
 
     @staticmethod
-    def of(scores: ArrayLike, floor: float = 0.0) -> Sample:
-        """The sample of scores `(S,)`; its variance is at least `floor`."""
+    def of(scores: ArrayLike, floor: Numbers = 0.0) -> Sample:
+        """The sample of scores `(..., S)`; its variance is at least `floor`."""
         values = np.asarray(scores, dtype=float)
-        return Sample(float(values.mean()), max(_variance(values), floor), len(values))
+        return Sample(values.mean(axis=-1), np.maximum(_variance(values), floor), values.shape[-1])
 
 
-def against_deviation(ours: Sample, mean: float, deviation: float, n: int, floor: float = 0.0) -> Difference:
+def against_deviation(
+    ours: Sample, mean: Numbers, deviation: Numbers, n: int, floor: Numbers = 0.0
+) -> Difference:
     """Difference to a published mean with a standard deviation over `n` seeds (Welch).
 
     The deviation is taken as computed with ddof 0, NumPy's default, and widened by sqrt(n / (n - 1)): where
     that is wrong, the interval is a little too wide. `floor`: least variance of the published mean.
     """
-    variance = max(deviation**2 / (n - 1), floor)
+    variance = np.maximum(deviation**2 / (n - 1), floor)
     return _welch(ours, mean, variance, n)
 
 
-def against_mean(ours: Sample, mean: float, n: int, floor: float = 0.0) -> Difference:
+def against_mean(ours: Sample, mean: Numbers, n: int, floor: Numbers = 0.0) -> Difference:
     """Difference to a published mean of `n` seeds without spread: its seeds are assumed to vary as ours do.
 
     The same as asking whether the published mean lies in the prediction interval for a mean of `n` new seeds.
     """
-    variance = max(ours.variance / n, floor)
-    return Difference(ours.mean - mean, math.sqrt(ours.variance / ours.n + variance), ours.n - 1)
+    variance = np.maximum(ours.variance / n, floor)
+    return Difference(ours.mean - mean, np.sqrt(ours.variance / ours.n + variance), ours.n - 1)
 
 
 @dataclass(frozen=True)
 class Components:
     """Variance of an episode's score, split into that between seeds and that between episodes of one seed."""
 
-    between: float
-    within: float
+    between: Numbers
+    within: Numbers
 
     @staticmethod
     def of(episodes: ArrayLike) -> Components:
-        """By the method of moments from scores `(S, E)`; the between part is at least 0."""
+        """By the method of moments from scores `(..., S, E)`; the between part is at least 0."""
         scores = np.asarray(episodes, dtype=float)
-        within = float(scores.var(axis=1, ddof=1).mean()) if scores.shape[1] > 1 else 0.0
-        between = _variance(scores.mean(axis=1)) - within / scores.shape[1]
-        return Components(max(between, 0.0), within)
+        seeds = _variance(scores.mean(axis=-1))
+        return Components.of_seeds(seeds, np.mean(_variance(scores), axis=-1), scores.shape[-1])
 
-    def of_mean(self, seeds: int, episodes: int) -> float:
+    @staticmethod
+    def of_seeds(variance: Numbers, within: Numbers, episodes: int) -> Components:
+        """From the variance of the seeds' means over so many episodes, and that of one seed's episodes."""
+        return Components(np.maximum(variance - within / episodes, 0.0), within)
+
+    def of_mean(self, seeds: int, episodes: int) -> Numbers:
         """Variance of the mean over so many seeds with so many episodes each."""
         return self.between / seeds + self.within / (seeds * episodes)
 
 
-def pooled_variance(components: Components, standard_error: float, n: int, episodes: int) -> float:
+def pooled_variance(components: Components, standard_error: Numbers, n: int, episodes: int) -> Numbers:
     """Variance of a published mean of which only the standard error over pooled rollouts is printed.
 
     That standard error is right only if seeds do not differ, so the variance between seeds is ours. Where the
@@ -241,17 +260,19 @@ def pooled_variance(components: Components, standard_error: float, n: int, episo
     seed do not).
     """
     variance = components.of_mean(n, episodes) * pooled_growth(components, standard_error, n, episodes)
-    return min(max(variance, standard_error**2), episodes * standard_error**2)
+    return np.minimum(np.maximum(variance, standard_error**2), episodes * standard_error**2)
 
 
-def pooled_growth(components: Components, standard_error: float, n: int, episodes: int) -> float:
+def pooled_growth(components: Components, standard_error: Numbers, n: int, episodes: int) -> Numbers:
     """How many times as much the paper's pooled rollouts vary as ours; 1 where they vary less."""
     total = components.between + components.within
-    return max(1.0, standard_error**2 * n * episodes / total) if total > 0 else 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.divide(standard_error**2 * n * episodes, total)
+    return _chosen(np.greater(total, 0), np.maximum(1.0, ratio), 1.0)
 
 
 def against_pooled_error(
-    ours: Sample, mean: float, variance: float, n: int, *, grown: bool = True
+    ours: Sample, mean: Numbers, variance: Numbers, n: int, *, grown: bool | NDArray[np.bool_] = True
 ) -> Difference:
     """Difference to a published mean of `n` seeds whose variance came from `pooled_variance`.
 
@@ -266,11 +287,11 @@ def against_pooled_error(
     under a printed deviation too, equivalence claimed up to four times; with 0.05, not more often and 1.4
     times. *Below* holds.
     """
-    standard_error = math.sqrt(ours.variance / ours.n + variance)
-    return Difference(ours.mean - mean, standard_error, (min(ours.n, n) if grown else ours.n) - 1)
+    standard_error = np.sqrt(ours.variance / ours.n + variance)
+    return Difference(ours.mean - mean, standard_error, _chosen(grown, min(ours.n, n), ours.n) - 1)
 
 
-def success_variance(rate: float, rollouts: int) -> float:
+def success_variance(rate: Numbers, rollouts: int) -> Numbers:
     """Binomial variance of a share of successes over so many rollouts, in the share's own unit squared.
 
     With two successes and two failures added (Agresti and Coull 1998), so that 0 and 1 are not taken for
@@ -284,11 +305,11 @@ def mean_difference(parts: Sequence[Difference]) -> Difference:
     """Mean of independent differences; degrees of freedom after Satterthwaite."""
     variances = [part.standard_error**2 for part in parts]
     degrees = _satterthwaite(variances, [part.degrees_of_freedom for part in parts])
-    value = float(np.mean([part.value for part in parts]))
-    return Difference(value, math.sqrt(sum(variances)) / len(parts), degrees)
+    value = np.mean(np.stack([np.asarray(part.value) for part in parts]), axis=0)
+    return Difference(value, np.sqrt(sum(variances)) / len(parts), degrees)
 
 
-def _welch(ours: Sample, mean: float, variance: float, n: int) -> Difference:
+def _welch(ours: Sample, mean: Numbers, variance: Numbers, n: int) -> Difference:
     """Welch's test; 1 / degrees of freedom is half-way from Satterthwaite's to the smaller sample's.
 
     So errors are at most as frequent as stated with 3 to 6 seeds on either side or 10 on both, spreads up to
@@ -298,24 +319,29 @@ def _welch(ours: Sample, mean: float, variance: float, n: int) -> Difference:
     """
     own = ours.variance / ours.n
     smaller = min(ours.n, n) - 1
-    degrees = 0.0
+    degrees: Numbers = 0.0
     if smaller > 0:
         degrees = 2 / (1 / smaller + 1 / _satterthwaite([own, variance], [ours.n - 1, n - 1]))
-    return Difference(ours.mean - mean, math.sqrt(own + variance), degrees)
+    return Difference(ours.mean - mean, np.sqrt(own + variance), degrees)
 
 
-def _satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
+def _satterthwaite(variances: Sequence[Numbers], degrees: Sequence[Numbers]) -> Numbers:
     """Degrees of freedom of a sum of independent estimates of variances; 0 where one of them has none."""
-    if min(degrees) <= 0:
-        return 0.0
-    total = sum(variances)
-    if total == 0:
-        return min(degrees)
-    return 1 / sum((variance / total) ** 2 / df for variance, df in zip(variances, degrees, strict=True))
+    least, total = reduce(np.minimum, degrees), sum(variances)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = [np.divide(variance, total) for variance in variances]
+        found = np.divide(1, sum(share**2 / df for share, df in zip(shares, degrees, strict=True)))
+    return _chosen(np.less_equal(least, 0), 0.0, _chosen(np.equal(total, 0), least, found))
 
 
-def _variance(values: Array) -> float:
-    return float(values.var(ddof=1)) if len(values) > 1 else 0.0
+def _variance(values: Array) -> Numbers:
+    """Over the last axis, ddof 1; of one number alone 0."""
+    return values.var(axis=-1, ddof=1) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])[()]
+
+
+def _chosen(condition: bool | NDArray[np.bool_], value: Numbers, otherwise: Numbers) -> Numbers:
+    """The one where the condition holds, the other elsewhere; of numbers a number."""
+    return np.where(condition, value, otherwise)[()]
 
 
 def _tasks(scores: Sequence[ArrayLike]) -> list[Array]:

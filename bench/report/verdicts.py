@@ -22,7 +22,7 @@ from bench.report.matching import Match, Printed, matched, own_numbers
 from bench.report.measured import FinalEpisodes, Measured, ReportData
 from bench.report.paper import PaperCell
 from bench.report.published import Published, assumptions, published, success_floor
-from bench.report.statistics import Components, Difference, Sample, holm, mean_difference
+from bench.report.statistics import Components, Difference, Numbers, Sample, holm, mean_difference
 
 ERROR_RATE = 0.05
 LEVEL = 1 - 2 * ERROR_RATE
@@ -204,7 +204,7 @@ def further_seeds(test: Tested, tests: int) -> int | None:
 
     def decides(further: int) -> bool:
         difference = test.published.against(replace(test.ours, n=test.ours.n + further))
-        low, high = difference.interval(LEVEL)
+        low, high = map(_single, difference.interval(LEVEL))
         within = -test.margin <= low and high <= test.margin
         return within or min(raw_p_values(difference, test.margin)) <= ERROR_RATE / tests
 
@@ -338,14 +338,14 @@ def compared(difference: Difference, margin: float, adjusted: tuple[float, float
     """The tests of one difference; `adjusted`: their P-values after correction, below and above."""
     low, high = difference.interval(LEVEL)
     return Comparison(
-        difference=difference.value,
-        standard_error=difference.standard_error,
-        degrees_of_freedom=difference.degrees_of_freedom,
-        low=low,
-        high=high,
+        difference=_single(difference.value),
+        standard_error=_single(difference.standard_error),
+        degrees_of_freedom=_single(difference.degrees_of_freedom),
+        low=_single(low),
+        high=_single(high),
         margin=margin,
-        p_below=difference.p_below(-margin),
-        p_above=difference.p_above(margin),
+        p_below=_single(difference.p_below(-margin)),
+        p_above=_single(difference.p_above(margin)),
         adjusted_below=float(adjusted[0]),
         adjusted_above=float(adjusted[1]),
     )
@@ -353,7 +353,12 @@ def compared(difference: Difference, margin: float, adjusted: tuple[float, float
 
 def raw_p_values(difference: Difference, margin: float) -> tuple[float, float]:
     """P-values of the tests against d >= -margin and against d <= margin."""
-    return difference.p_below(-margin), difference.p_above(margin)
+    return _single(difference.p_below(-margin)), _single(difference.p_above(margin))
+
+
+def _single(number: Numbers) -> float:
+    """The number of one experiment, as Python has it."""
+    return np.asarray(number).item()
 
 
 def outcome_of(comparison: Comparison) -> Outcome:

@@ -15,24 +15,19 @@ from bench.benchmarks.statistics_rates import FAMILY, RATIOS, SHARES, SINGLE, co
 from bench.benchmarks.statistics_worlds import (
     Episodes,
     SuccessWorld,
-    binomial_floor,
-    deviation_rule,
-    mean_rule,
-    pooled_rule,
     rollouts_world,
     seeds_world,
 )
+from bench.report.published import MeanAlone, OverSeeds, PooledError
 from bench.report.statistics import (
-    _COVERAGE,
+    COVERAGE,
     Components,
     Difference,
     Sample,
     against_deviation,
     against_mean,
-    against_pooled_error,
     holm,
     mean_difference,
-    pooled_variance,
     success_variance,
 )
 
@@ -50,40 +45,69 @@ def at_most(rate, limit):
     return rate.value - NOISE * rate.error <= limit
 
 
-# The rules in arrays are the rules
+# The rules over arrays, against their formulas written anew, and against single experiments
 
 
-def same(difference, errors, index):
-    degrees = np.broadcast_to(errors.degrees_of_freedom, errors.standard_error.shape)
-    assert difference.standard_error == pytest.approx(errors.standard_error[index], rel=1e-12)
-    assert difference.degrees_of_freedom == pytest.approx(degrees[index], rel=1e-12)
+def deviation_rule(variance, n, deviation, n0, floor=0.0):
+    """Standard error and degrees of freedom: 1 / df half-way from Satterthwaite's to the smaller sample's."""
+    own = variance / n
+    theirs = np.maximum(np.square(deviation) / (n0 - 1), floor)
+    reciprocal = (own**2 / (n - 1) + theirs**2 / (n0 - 1)) / (own + theirs) ** 2
+    return np.sqrt(own + theirs), 2 / (reciprocal + 1 / (min(n, n0) - 1))
+
+
+def pooled_rule(variance, between, within, printed, n, n0, episodes):
+    """The same for a standard error over pooled rollouts, from our components of an episode's variance."""
+    total, plain = between + within, between / n0 + within / (n0 * episodes)
+    grown = np.divide(printed**2 * n0 * episodes, total, out=np.ones_like(total), where=total > 0)
+    theirs = plain * np.maximum(grown, 1.0)
+    theirs = np.minimum(np.maximum(theirs, printed**2), episodes * printed**2)
+    return np.sqrt(variance / n + theirs), np.where(theirs == plain, n - 1, min(n, n0) - 1)
+
+
+def same(difference, expected):
+    error, degrees = expected
+    np.testing.assert_allclose(difference.standard_error, error, rtol=1e-12)
+    np.testing.assert_allclose(difference.degrees_of_freedom, degrees, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("n", "n0"), [(2, 5), (3, 5), (5, 5), (10, 6)])
-def test_rules_in_arrays_are_those_of_the_module(n, n0):
+def test_rules_over_arrays_are_their_formulas_and_those_of_single_experiments(n, n0):
     source = draws()
     variance, deviation, floor = source.exponential(size=(3, 100))
     between, within, printed = source.exponential(size=(3, 100)) * [[1.0], [9.0], [0.5]]
     between[:20] = 0.0
-    welch = deviation_rule(variance, n, deviation, n0, floor)
-    alone = mean_rule(variance, n, n0)
-    pooled = pooled_rule(variance, between, within, printed, n, n0, 10)
+    ours = Sample(0.0, variance, n)
+    welch = OverSeeds(0.0, deviation, n0, floor).against(ours)
+    alone = MeanAlone(0.0, n0, 0.0).against(ours)
+    pooled = PooledError(0.0, printed, n0, 10, Components(between, within)).against(ours)
+    same(welch, deviation_rule(variance, n, deviation, n0, floor))
+    same(alone, (np.sqrt(variance * (1 / n + 1 / n0)), n - 1))
+    same(pooled, pooled_rule(variance, between, within, printed, n, n0, 10))
     for i in range(100):
-        ours = Sample(0.0, variance[i], n)
-        same(against_deviation(ours, 0.0, deviation[i], n0, floor[i]), welch, i)
-        same(against_mean(ours, 0.0, n0), alone, i)
-        their_variance = pooled_variance(Components(between[i], within[i]), printed[i], n0, 10)
-        grown = printed[i] ** 2 * n0 * 10 > between[i] + within[i]
-        same(against_pooled_error(ours, 0.0, their_variance, n0, grown=grown), pooled, i)
+        seen = Sample(0.0, float(variance[i]), n)
+        components = Components(float(between[i]), float(within[i]))
+        for together, single in (
+            (welch, against_deviation(seen, 0.0, float(deviation[i]), n0, float(floor[i]))),
+            (alone, against_mean(seen, 0.0, n0)),
+            (pooled, PooledError(0.0, float(printed[i]), n0, 10, components).against(seen)),
+        ):
+            assert isinstance(single.standard_error, float)
+            error, degrees = single.standard_error, single.degrees_of_freedom
+            assert error == pytest.approx(together.standard_error[i], rel=1e-15)
+            assert degrees == pytest.approx(np.broadcast_to(together.degrees_of_freedom, 100)[i], rel=1e-15)
+            for bound in (-1.0, 0.0, 2.0):
+                assert single.p_below(bound) == pytest.approx(together.p_below(bound)[i], rel=1e-12)
+                assert single.p_above(bound) == pytest.approx(together.p_above(bound)[i], rel=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["pooled", "deviation"])
-def test_success_rates_are_judged_as_the_module_judges_them(rule):
-    """From single episodes: the worlds count successes, the module sees scores of 0 and 1."""
+def test_success_rates_are_judged_as_single_episodes_are(rule):
+    """The worlds count successes; a check sees episodes' scores of 0 and 1."""
     world = SuccessWorld(5, 4, 10, 0.8, 0.7, 0.2)
     episodes = (draws().random((60, 9, 10)) < draws(2).beta(3, 1, (60, 9, 1))).astype(float)
     ours, theirs = episodes[:, :5], episodes[:, 5:]
-    errors = world.errors(ours.mean(axis=2), theirs.mean(axis=2), rule)
+    judged = world.judged(ours.mean(axis=2), theirs.mean(axis=2), rule)
     for i in range(60):
         scores, mean = ours[i].mean(axis=1), theirs[i].mean()
         sample = Sample.of(scores, 5 * success_variance(scores.mean(), 50))
@@ -92,17 +116,20 @@ def test_success_rates_are_judged_as_the_module_judges_them(rule):
             difference = against_deviation(sample, mean, theirs[i].mean(axis=1).std(), 4, floor)
         else:
             printed = theirs[i].std() / math.sqrt(40)
-            components = Components.of(ours[i])
-            variance = pooled_variance(components, printed, 4, 10)
-            grown = theirs[i].var() > components.between + components.within
-            difference = against_pooled_error(sample, mean, variance, 4, grown=grown)
-        same(difference, errors, i)
+            difference = PooledError(mean, printed, 4, 10, Components.of(ours[i])).against(sample)
+        degrees = np.broadcast_to(judged.degrees_of_freedom, 60)[i]
+        assert difference.value == pytest.approx(judged.value[i], abs=1e-12)
+        assert difference.standard_error == pytest.approx(judged.standard_error[i], rel=1e-12)
+        assert difference.degrees_of_freedom == pytest.approx(degrees, rel=1e-12)
 
 
-def test_binomial_floor_is_the_success_variance():
-    rates = np.linspace(0, 1, 11)
-    expected = [success_variance(rate, 20) for rate in rates]
-    np.testing.assert_allclose(binomial_floor(rates, 20), expected, rtol=1e-12)
+def test_holm_takes_families_along_the_last_axis_and_leaves_out_what_is_no_number():
+    p = draws().random((40, 6)) ** 3
+    p[p > 0.7] = math.nan
+    for row, adjusted in zip(p, holm(p), strict=True):
+        members = ~np.isnan(row)
+        np.testing.assert_array_equal(adjusted[members], holm(row[members]))
+        assert np.isnan(adjusted[~members]).all()
 
 
 def test_rates_without_drawn_means_are_those_of_counted_rejections():
@@ -110,8 +137,8 @@ def test_rates_without_drawn_means_are_those_of_counted_rejections():
     n, n0, ratio, beyond = 5, 6, 2.0, 1.0
     ours = draws(5).normal(beyond, 1.0, (COUNT, n))
     theirs = draws(6).normal(0.0, ratio, (COUNT, n0))
-    errors = deviation_rule(ours.var(axis=1, ddof=1), n, theirs.std(axis=1), n0)
-    counted = int((ours.mean(axis=1) - theirs.mean(axis=1) > errors.critical(SINGLE)).sum())
+    judged = OverSeeds(theirs.mean(axis=1), theirs.std(axis=1), n0, 0.0).against(Sample.of(ours))
+    counted = int((judged.p_above(0.0) <= SINGLE).sum())
     rate = seeds_world(draws(), COUNT, n, n0, ratio, ddof=0).rejection(SINGLE, beyond).value
     bounds = stats.binomtest(counted, COUNT).proportion_ci(0.9999)
     assert bounds.low < rate < bounds.high
@@ -207,31 +234,28 @@ def test_holm_keeps_the_error_of_a_whole_grid_below_its_level():
     ratio = 4.0 ** source.uniform(-1, 1, (grids, cells))
     own = source.chisquare(n - 1, (grids, cells)) / (n - 1)
     deviation = ratio * np.sqrt(source.chisquare(n0 - 1, (grids, cells)) / n0)
-    errors = deviation_rule(own, n, deviation, n0)
-    true_error = np.sqrt(1 / n + ratio**2 / n0)
-    error = errors.standard_error
-    above = source.normal(size=(grids, cells)) * true_error / error
-    below = above + 4 * np.maximum(1, ratio) / error  # from the other margin: twice 2 sd away
-    degrees = errors.degrees_of_freedom
-    p = np.concatenate([stats.t.sf(above, degrees), stats.t.cdf(below, degrees)], axis=1)
-    alarmed = sum(bool((holm(grid) <= SINGLE).any()) for grid in p)
+    means = source.normal(size=(grids, cells)) * np.sqrt(1 / n + ratio**2 / n0)
+    found = OverSeeds(0.0, deviation, n0, 0.0).against(Sample(means, own, n))
+    # The other margin lies twice 2 sd away.
+    p = np.concatenate([found.p_above(0.0), found.p_below(-4 * np.maximum(1, ratio))], axis=1)
+    alarmed = int((holm(p) <= SINGLE).any(axis=1).sum())
     assert stats.binomtest(alarmed, grids, SINGLE, alternative="greater").pvalue > 1e-3
 
 
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 4.0])
 def test_mean_over_a_suite_errs_as_often_as_it_says(ratio):
-    """Nine tasks whose spreads differ twenty times; the module's own mean of differences, counted."""
+    """Nine tasks whose spreads differ twenty times; the mean of their differences, counted."""
     sd, count = np.geomspace(0.5, 10, 9), 3000
     source = draws()
     ours = source.normal(0.0, sd, (count, 5, 9))
     theirs = source.normal(0.0, ratio * sd, (count, 5, 9))
-    variances, deviations = ours.var(axis=1, ddof=1), theirs.std(axis=1)
-    gaps = ours.mean(axis=1) - theirs.mean(axis=1)
-    alarms = 0
-    for gap, variance, deviation in zip(gaps, variances, deviations, strict=True):
-        cells = (gap.tolist(), variance.tolist(), deviation.tolist())
-        parts = [against_deviation(Sample(g, v, 5), 0.0, d, 5) for g, v, d in zip(*cells, strict=True)]
-        alarms += mean_difference(parts).p_above(0.0) <= SINGLE
+    parts = [
+        OverSeeds(theirs[..., task].mean(axis=1), theirs[..., task].std(axis=1), 5, 0.0).against(
+            Sample.of(ours[..., task])
+        )
+        for task in range(9)
+    ]
+    alarms = int((mean_difference(parts).p_above(0.0) <= SINGLE).sum())
     assert stats.binomtest(alarms, count, SINGLE, alternative="greater").pvalue > 1e-3
 
 
@@ -290,7 +314,7 @@ def test_bootstrap_covers_what_its_caveat_says():
         found = coverage(seeds, np.geomspace(1.0, 20.0, 9), repeats, resamples=200)
         for share in found[:2]:
             error = math.sqrt(share * (1 - share) / repeats)
-            assert share == pytest.approx(_COVERAGE[seeds], abs=0.01 + NOISE * error)
+            assert share == pytest.approx(COVERAGE[seeds], abs=0.01 + NOISE * error)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 4, 5])
@@ -300,18 +324,16 @@ def test_t_interval_of_a_suite_covers_what_it_says(seeds, widest):
     sd = np.geomspace(1.0, widest, 9)
     variances = sd**2 * draws().chisquare(seeds - 1, (3000, 9)) / (seeds - 1)
     true_error = math.sqrt((sd**2).sum() / seeds) / 9
-    chances = []
-    for task_variances in variances:
-        parts = [Difference.of_sample(0.0, variance, seeds) for variance in task_variances.tolist()]
-        low, high = mean_difference(parts).interval(0.95)
-        chances.append(stats.norm.cdf(high / true_error) - stats.norm.cdf(low / true_error))
+    parts = [Difference.of_sample(0.0, of_task, seeds) for of_task in variances.T]
+    low, high = mean_difference(parts).interval(0.95)
+    chances = stats.norm.cdf(high / true_error) - stats.norm.cdf(low / true_error)
     error = np.std(chances) / math.sqrt(len(chances))
     assert 0.945 - NOISE * error <= np.mean(chances) <= 0.98 + NOISE * error
 
 
 @pytest.mark.slow
 def test_bootstrap_covers_what_its_caveat_says_at_every_number_of_seeds():
-    for seeds, stated in _COVERAGE.items():
+    for seeds, stated in COVERAGE.items():
         for share in coverage(seeds, np.geomspace(1.0, 20.0, 9), repeats=4000, resamples=800)[:2]:
             assert share == pytest.approx(stated, abs=0.02)
 

@@ -62,13 +62,12 @@ def _case(verdict: CellVerdict | SuiteVerdict, name: str) -> Case:
 def document(name: str, groups: Mapping[str, Sequence[Case]], made_at: datetime) -> str:
     """The text of a whole document, one suite of tests per group."""
     everything = [case for cases in groups.values() for case in cases]
-    root = ElementTree.Element("testsuites", name=name, **_totals(everything))
+    root = ElementTree.Element("testsuites", {"name": name, **_totals(everything)})
     moment = made_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for group, cases in groups.items():
         title, skipped = clean(group), str(sum(case.state == "skipped" for case in cases))
-        suite = ElementTree.SubElement(
-            root, "testsuite", name=title, timestamp=moment, skipped=skipped, **_totals(cases)
-        )
+        told = {"name": title, "timestamp": moment, "skipped": skipped, **_totals(cases)}
+        suite = ElementTree.SubElement(root, "testsuite", told)
         for case in cases:
             _add(suite, title, case)
     ElementTree.indent(root)
