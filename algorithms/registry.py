@@ -133,6 +133,8 @@ class Declaration(_Strict):
     """Tables of its own paper whose numbers the table of all methods prints."""
     further: str | None = None
     """The paper's table below which its twins and further configurations stand; None: the table of all."""
+    variants: tuple[str, ...] = ()
+    """What it can do otherwise than the authors' code, such as `paper`: what the text says."""
     configuration: str
     """Class of its hyper-parameters, which its module defines or imports."""
     step_counts: Annotated[tuple[str, ...], Field(min_length=1)]

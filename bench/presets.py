@@ -1,64 +1,48 @@
-"""Presets: a method's hyper-parameters and evaluation settings per task, each value with its source."""
+"""Presets: a method's hyper-parameters and evaluation settings per task, each value with its source.
+
+A preset file is the head that declares the method (`algorithms.registry.Declaration`), the tasks that it has
+a preset for, and a list of rules; of those that hold for a task and a variant the last one counts.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, cast
 
-from algorithms.registry import ALIASES
-from bench.catalog import GoalRule, Task
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from algorithms.registry import ALIASES, Declaration, Method, MethodError, method, methods
+from bench.catalog import GoalRule, PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
-from bench.preset_files import (
-    EvaluationEntry,
-    PresetFile,
-    PresetFiles,
-    Presets,
-    Protocol,
-    Scope,
-    Setting,
-    Value,
-    algorithms_with_presets,
-    load_presets,
-)
 from bench.visible_text import quoted
+from bench.yaml_lines import KeyPath, LinedYaml, load_yaml, validated
 
-__all__ = [
-    "ALIASES",
-    "RELEASED",
-    "EvaluationSettings",
-    "Preset",
-    "PresetFiles",
-    "Protocol",
-    "Setting",
-    "Value",
-    "algorithms_with_presets",
-    "explanations",
-    "hyperparameter_docs",
-    "load_preset",
-    "method_names",
-    "method_on",
-    "methods_on",
-    "place_of",
-    "preset_of",
-    "scaled_count",
-    "tasks_of",
-    "title_of",
-    "variants_of",
-]
+Value = bool | int | float | str
+Protocol = Literal["last", "rat", "oms"]
 
 RELEASED = "released"
 """The variant that a preset file describes first: what the authors' code does."""
-
-
 MOST_STEPS = 1_000_000_000
 """Of a stage: a thousand times what the papers train."""
 
-D4RL_TRANSITIONS = Setting(value="d4rl", source="released code: D4RL's qlearning_dataset")
-"""Where a preset file says nothing of transitions."""
 
-EVERY_RESET = Setting(value="per_episode", source="D4RL: this version draws a goal at every reset")
+@dataclass(frozen=True)
+class Setting:
+    """A value with its source: a table of the paper, a file of the released code."""
+
+    value: Value
+    source: str
+    place: str = field(default="", compare=False)
+    """Where it is given: `dtql.yaml line 41`."""
+
+
+D4RL_TRANSITIONS = Setting("d4rl", "released code: D4RL's qlearning_dataset")
+"""Where a preset file says nothing of transitions."""
+EVERY_RESET = Setting("per_episode", "D4RL: this version draws a goal at every reset")
 """Where the task leaves nothing to choose."""
 
 
@@ -87,24 +71,37 @@ class Preset:
     task: str
     """The task whose preset this is: of a collected task, its twin."""
     hyperparameters: Mapping[str, Setting]
+    """In the order of the method's configuration."""
     evaluation: EvaluationSettings
     reward_transform: Setting
     transitions: Setting
     """Which rows of the dataset's file become transitions."""
     step_counts: tuple[str, ...]
     """Names of the hyper-parameters that a budget scales."""
+    phases: Mapping[str, str]
+    """The method's stages, in order, each with the hyper-parameter that counts its iterations."""
+    evaluated: str
+    """The phase in which evaluations fall."""
 
     @property
     def values(self) -> dict[str, Value]:
         """Hyper-parameters without their sources, ready for the method's configuration."""
         return {name: setting.value for name, setting in self.hyperparameters.items()}
 
+    @property
+    def phase_iterations(self) -> dict[str, int]:
+        """Iterations of every phase, by name."""
+        return {phase: self.count(name) for phase, name in self.phases.items()}
+
+    def count(self, name: str) -> int:
+        """The value of one of the step counts."""
+        return cast(int, self.hyperparameters[name].value)
+
     def scaled(self, budget: float) -> Preset:
         """This preset with its step counts and evaluation interval times `budget`, rounded up, at least 1."""
         counts = {
-            name: setting.model_copy(update={"value": scaled_count(setting.value, budget)})
-            for name, setting in self.hyperparameters.items()
-            if name in self.step_counts
+            name: replace(self.hyperparameters[name], value=scaled_count(self.count(name), budget))
+            for name in self.step_counts
         }
         interval = scaled_count(self.evaluation.interval, budget)
         return replace(
@@ -122,6 +119,19 @@ def scaled_count(count: int, budget: float) -> int:
     return max(min(1, count), math.ceil(count * Decimal(repr(float(budget)))))
 
 
+# Names of methods, and what their files tell of them
+
+
+def algorithms_with_presets() -> tuple[str, ...]:
+    """Names of the methods that there are, sorted; each has a preset file."""
+    return tuple(sorted(methods()))
+
+
+def method_names() -> tuple[str, ...]:
+    """Every name that a method may be asked for by, sorted."""
+    return tuple(sorted({*methods(), *ALIASES}))
+
+
 def method_on(name: str, domain: str) -> str:
     """The method that `name` means in a domain; its own name unless it is an alias."""
     alias = ALIASES.get(name)
@@ -131,11 +141,6 @@ def method_on(name: str, domain: str) -> str:
 def methods_on(names: Iterable[str], task: Task) -> tuple[str, ...]:
     """The methods that `names` mean on a task, each once."""
     return tuple(dict.fromkeys(method_on(name, task.domain) for name in names))
-
-
-def method_names() -> tuple[str, ...]:
-    """Every name that a method may be asked for by, sorted."""
-    return tuple(sorted({*algorithms_with_presets(), *ALIASES}))
 
 
 def explanations(names: Iterable[str]) -> list[str]:
@@ -150,12 +155,12 @@ def title_of(algorithm: str) -> str:
 
 def variants_of(algorithm: str) -> tuple[str, ...]:
     """Variants that the method's preset file describes, `released` first."""
-    return (RELEASED, *load_presets(algorithm).file.variants)
+    return load_presets(algorithm).variants
 
 
 def tasks_of(algorithm: str) -> tuple[str, ...]:
     """Tasks that the method has a preset for, in the order of the file."""
-    return tuple(load_presets(algorithm).file.tasks)
+    return load_presets(algorithm).tasks
 
 
 def hyperparameter_docs(algorithm: str) -> dict[str, str]:
@@ -163,9 +168,287 @@ def hyperparameter_docs(algorithm: str) -> dict[str, str]:
     return dict(load_presets(algorithm).docs)
 
 
-def place_of(preset: Preset, domain: str, name: str) -> str:
-    """Where the file gives the value of a hyper-parameter: `dtql.yaml line 41`."""
-    return load_presets(preset.algorithm).place_of(name, preset.task, domain, preset.variant)
+# What a preset file may say
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Settings(_Entry):
+    """What rules set besides hyper-parameters; each may be set nowhere, or in several rules."""
+
+    evaluation_interval: PositiveInt | None = None
+    evaluation_episodes: PositiveInt | None = None
+    protocol: Protocol | None = None
+    goals: GoalRule | None = None
+    """Only of tasks whose goal is drawn when an environment is made."""
+    reward_transform: str | None = None
+    transitions: Literal["d4rl", "keep_terminal_timeouts"] | None = None
+    """`bench.data.dataset` knows the rules by these names."""
+
+
+def _listed(given: object) -> object:
+    return (given,) if isinstance(given, str) else given
+
+
+_OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class Where(_Entry):
+    """What a rule is for; what is not said does not matter."""
+
+    domain: _OneOrMore | None = None
+    task: _OneOrMore | None = None
+    """Names; * in them stands for any text."""
+    variant: _OneOrMore | None = None
+
+    def names(self, task: str) -> bool:
+        """Whether a task is named."""
+        return self.task is not None and any(fnmatchcase(task, pattern) for pattern in self.task)
+
+    def holds(self, domain: str, task: str, variant: str) -> bool:
+        """Whether a rule is for this preset."""
+        return (
+            (self.domain is None or domain in self.domain)
+            and (self.task is None or self.names(task))
+            and (self.variant is None or variant in self.variant)
+        )
+
+
+class RuleEntry(_Entry):
+    """A rule as it is written: values (`set`), a table of them, names that keep theirs, or further rules."""
+
+    where: Where = Where()
+    set: dict[str, Value] = {}
+    keep: tuple[str, ...] = ()
+    """Names whose values stay as they are, with another source."""
+    source: str | None = None
+    """Of `set` and `keep`."""
+    columns: dict[str, str] = {}
+    """Names of a table's columns, each with its source."""
+    tasks: dict[str, Value | tuple[Value, ...]] = {}
+    """Rows of the table: values in the order of the columns, or the value of the only one."""
+    rules: tuple[RuleEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> RuleEntry:
+        if [bool(self.set), bool(self.keep), bool(self.columns), bool(self.rules)].count(True) != 1:
+            raise ValueError("a rule has one of set, keep, columns and rules")
+        if bool(self.set or self.keep) != (self.source is not None):
+            raise ValueError("set and keep have a source, and they alone")
+        if bool(self.columns) != bool(self.tasks):
+            raise ValueError("columns and tasks belong together")
+        for task, row in self.tasks.items():
+            if len(_row(row)) != len(self.columns):
+                raise ValueError(f"{task} has {len(_row(row))} values for {len(self.columns)} columns")
+        return self
+
+
+class PresetFile(Declaration):
+    """A whole file: the declaration of the method, its tasks and its rules."""
+
+    extends: str | None = None
+    """The method whose rules come before these, and whose tasks they are where this file names none."""
+    tasks: tuple[str, ...] = ()
+    rules: tuple[RuleEntry, ...] = ()
+
+
+# Reading
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One value of a file, as a list in which the last that holds counts."""
+
+    name: str
+    value: Value | None
+    """None: the value stays, and has this source."""
+    source: str
+    place: str
+    """`dtql.yaml line 41`."""
+    wheres: tuple[Where, ...]
+    """All of them must hold."""
+
+    def holds(self, task: Task, variant: str) -> bool:
+        """Whether the rule is for the task (of a collected task: its twin) and variant."""
+        return all(where.holds(task.domain, task.preset_task, variant) for where in self.wheres)
+
+
+@dataclass(frozen=True)
+class Presets:
+    """A method's presets as its file gives them, the rules of extended files first."""
+
+    algorithm: str
+    document: LinedYaml
+    file: PresetFile
+    tasks: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    docs: Mapping[str, str]
+    """Unit and meaning of every hyper-parameter, by name, in the order of the configuration."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """`released` first."""
+        return (RELEASED, *self.file.variants)
+
+
+class PresetFiles(dict[str, Presets]):
+    """Preset files by method, each read when it is first asked for; whoever plans a grid makes one."""
+
+    def __missing__(self, algorithm: str) -> Presets:
+        """Read it; raises BenchError as `load_presets`."""
+        self[algorithm] = load_presets(algorithm)
+        return self[algorithm]
+
+
+def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
+    """A method's preset file, checked; `extended_by` are the methods whose files rest on it.
+
+    Raises
+    ------
+    BenchError : unknown algorithm, or a mistake in the file, named with its line.
+    """
+    chosen = _method(algorithm)
+    document = load_yaml(chosen.preset)
+    file = validated(PresetFile, document)
+    tasks: tuple[str, ...] = file.tasks
+    inherited: tuple[Rule, ...] = ()
+    if file.extends is not None:
+        base = _extended(algorithm, file.extends, document, extended_by)
+        tasks, inherited = tasks or base.tasks, base.rules
+    docs = chosen.model_copy(update={"configuration": file.configuration}).hyperparameters()
+    if not docs:
+        module = chosen.implementation.partition(":")[0]
+        raise document.error(("configuration",), f"{module} has no {file.configuration}")
+    for index, name in enumerate(file.step_counts):
+        _check_name(algorithm, name, docs, document, ("step_counts", index))
+    known = (*docs, *Settings.model_fields)
+    # What an extended file sets and this method does not have is left out.
+    rules = [rule for rule in inherited if rule.name in known]
+    for key_path, entry, wheres in _walk(file.rules, ("rules",)):
+        _check_where(entry, key_path, tasks, (RELEASED, *file.variants), document)
+        _check_names(algorithm, entry, key_path, known, document)
+        rules += _rules(entry, key_path, wheres, document)
+    return Presets(algorithm, document, file, tasks, tuple(rules), docs)
+
+
+def _extended(algorithm: str, name: str, document: LinedYaml, extended_by: tuple[str, ...]) -> Presets:
+    if name not in methods():
+        raise document.error(("extends",), f"there is no preset file {name}.yaml")
+    if name in (algorithm, *extended_by):
+        raise document.error(("extends",), f"{name} extends {algorithm} itself")
+    return load_presets(name, (algorithm, *extended_by))
+
+
+def _method(name: str) -> Method:
+    """The method, for its preset file.
+
+    Raises
+    ------
+    BenchError : there is none, or it cannot be used; a mistake in its preset file is named with its line.
+    """
+    try:
+        return method(name)
+    except KeyError as error:
+        raise unknown_name("algorithm", name, methods(), "bench list algorithms") from error
+    except MethodError as error:
+        if error.preset is not None:
+            validated(PresetFile, load_yaml(error.preset))
+        raise BenchError(str(error)) from error
+
+
+def _walk(
+    entries: Iterable[RuleEntry], key_path: KeyPath, wheres: tuple[Where, ...] = ()
+) -> Iterator[tuple[KeyPath, RuleEntry, tuple[Where, ...]]]:
+    """Every entry in its order, with its place and with all that must hold for it."""
+    for index, entry in enumerate(entries):
+        here, holding = (*key_path, index), (*wheres, entry.where)
+        yield here, entry, holding
+        yield from _walk(entry.rules, (*here, "rules"), holding)
+
+
+def _rules(
+    entry: RuleEntry, key_path: KeyPath, wheres: tuple[Where, ...], document: LinedYaml
+) -> Iterator[Rule]:
+    """An entry value by value; the rules within it are entries of their own."""
+
+    def place(*keys: str | int) -> str:
+        return f"{document.path.name} line {document.lines[(*key_path, *keys)]}"
+
+    source = entry.source or ""
+    for name, value in entry.set.items():
+        yield Rule(name, value, source, place("set", name), wheres)
+    for index, name in enumerate(entry.keep):
+        yield Rule(name, None, source, place("keep", index), wheres)
+    for task, row in entry.tasks.items():
+        holding = (*wheres, Where(task=(task,)))
+        for (name, its_source), value in zip(entry.columns.items(), _row(row), strict=True):
+            yield Rule(name, value, its_source, place("tasks", task), holding)
+
+
+def _row(row: Value | tuple[Value, ...]) -> tuple[Value, ...]:
+    return row if isinstance(row, tuple) else (row,)
+
+
+def _check_where(
+    entry: RuleEntry, key_path: KeyPath, tasks: Sequence[str], variants: Sequence[str], document: LinedYaml
+) -> None:
+    """Every domain that an entry names exists, and every task and variant is one of the method's."""
+    for kind, names, known in (
+        ("domain", entry.where.domain, tuple(shipped_domains())),
+        ("variant", entry.where.variant, variants),
+    ):
+        for name in names or ():
+            if name not in known:
+                wrong = unknown_name(kind, name, known, "")
+                raise document.error((*key_path, "where", kind), wrong.what, wrong.do_this)
+    for task in entry.where.task or ():
+        if not any(fnmatchcase(name, task) for name in tasks):
+            problem = f"{quoted(task)} is none of the method's tasks"
+            raise document.error((*key_path, "where", "task"), problem, "List it under tasks.")
+    for task in entry.tasks:
+        if task not in tasks:
+            problem = f"{quoted(task)} is none of the method's tasks"
+            raise document.error((*key_path, "tasks", task), problem, "List it under tasks.")
+
+
+def _check_names(
+    algorithm: str, entry: RuleEntry, key_path: KeyPath, known: Sequence[str], document: LinedYaml
+) -> None:
+    """Every name is a hyper-parameter or a setting, and a setting's value is one that it can have."""
+    for name in entry.columns:
+        _check_name(algorithm, name, known, document, (*key_path, "columns", name))
+    for index, name in enumerate(entry.keep):
+        _check_name(algorithm, name, known, document, (*key_path, "keep", index))
+    for name, value in entry.set.items():
+        here = (*key_path, "set", name)
+        _check_name(algorithm, name, known, document, here)
+        _check_value(name, value, document, here)
+    for task, row in entry.tasks.items():
+        for name, value in zip(entry.columns, _row(row), strict=True):
+            _check_value(name, value, document, (*key_path, "tasks", task))
+
+
+def _check_name(
+    algorithm: str, name: str, known: Iterable[str], document: LinedYaml, key_path: KeyPath
+) -> None:
+    if name not in known:
+        wrong = unknown_name(f"hyper-parameter of {algorithm}", name, known, "")
+        hint = wrong.do_this.partition("?")
+        raise document.error(key_path, wrong.what, hint[0] + hint[1])
+
+
+def _check_value(name: str, value: Value, document: LinedYaml, key_path: KeyPath) -> None:
+    if name in Settings.model_fields:
+        try:
+            Settings.model_validate({name: value})
+        except ValidationError as error:
+            problem = f"{error.errors()[0]['msg']} (given: {quoted(value)})"
+            raise document.error(key_path, problem) from error
+
+
+# From rules to a preset
 
 
 def load_preset(algorithm: str, task: Task, variant: str = RELEASED) -> Preset:
@@ -181,90 +464,80 @@ def load_preset(algorithm: str, task: Task, variant: str = RELEASED) -> Preset:
 
 def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
     """The preset for `task` in a file that is loaded; as `load_preset`."""
-    file = presets.file
-    algorithm = presets.algorithm
-    if variant != RELEASED and variant not in file.variants:
-        listing = f"bench show {algorithm} {task.name}"
-        raise unknown_name("variant", variant, (RELEASED, *file.variants), listing)
-    name = task.preset_task
-    if name not in file.tasks:
-        raise _no_preset(algorithm, task, file)
-    scopes = [file, file.domains.get(task.domain, Scope()), file.of_task(name)]
-    if variant != RELEASED:
-        scopes += [file.variants[variant], file.variants[variant].of_task(name)]
-    return _merged(presets, variant, task, scopes)
-
-
-def _merged(presets: Presets, variant: str, task: Task, scopes: Iterable[Scope]) -> Preset:
-    """Later scopes override earlier ones, value by value."""
-    file = presets.file
-    preset_task = task.preset_task
-    hyperparameters: dict[str, Setting] = {}
-    evaluation: dict[str, Setting] = {}
-    reward_transform: Setting | None = None
-    transitions: Setting = D4RL_TRANSITIONS
-    for scope in scopes:
-        hyperparameters.update(scope.hyperparameters)
-        given = {name: getattr(scope.evaluation, name) for name in EvaluationEntry.model_fields}
-        evaluation.update({name: setting for name, setting in given.items() if setting is not None})
-        reward_transform = scope.reward_transform or reward_transform
-        transitions = scope.transitions or transitions
-    goals = _goals(presets, task, evaluation.pop("goals", None))
-    if reward_transform is None or len(evaluation) < len(EvaluationEntry.model_fields) - 1:
-        raise presets.error((), "needs reward_transform and evaluation.interval, episodes and protocol")
-    if goals:
-        evaluation["goals"] = goals
-    missing = [name for name in presets.docs if name not in hyperparameters]
+    if variant not in presets.variants:
+        listing = f"bench show {presets.algorithm} {task.name}"
+        raise unknown_name("variant", variant, presets.variants, listing)
+    if task.preset_task not in presets.tasks:
+        raise _no_preset(presets, task)
+    chosen: dict[str, Setting] = {}
+    for rule in presets.rules:
+        if rule.holds(task, variant):
+            if rule.value is not None:
+                chosen[rule.name] = Setting(rule.value, rule.source, rule.place)
+            elif rule.name in chosen:
+                chosen[rule.name] = replace(chosen[rule.name], source=rule.source)
+    missing = [name for name in presets.docs if name not in chosen]
     if missing:
-        raise _no_value(presets, missing[0], preset_task)
-    for name in file.step_counts:
-        count = hyperparameters[name].value
+        raise _no_value(presets, missing[0], task.preset_task)
+    for name in presets.file.step_counts:
+        count = chosen[name].value
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_STEPS:
-            raise presets.error(("step_counts",), f"{name} is no number of steps: {quoted(count)}")
-    settings = EvaluationSettings(
-        **{"goals": None, **{field: setting.value for field, setting in evaluation.items()}},
-        sources={field: setting.source for field, setting in evaluation.items()},
-    )
+            raise BenchError(f"{chosen[name].place}: {name} is no number of steps: {quoted(count)}")
+    needed = ("reward_transform", "evaluation_interval", "evaluation_episodes", "protocol")
+    if any(name not in chosen for name in needed):
+        raise presets.document.error((), f"needs {', '.join(needed)}")
     return Preset(
         algorithm=presets.algorithm,
         variant=variant,
-        task=preset_task,
-        hyperparameters=hyperparameters,
-        evaluation=settings,
-        reward_transform=reward_transform,
-        transitions=transitions,
-        step_counts=file.step_counts,
+        task=task.preset_task,
+        hyperparameters={name: chosen[name] for name in presets.docs},
+        evaluation=_evaluation(presets, task, chosen),
+        reward_transform=chosen["reward_transform"],
+        transitions=chosen.get("transitions", D4RL_TRANSITIONS),
+        step_counts=presets.file.step_counts,
+        phases=presets.file.phases,
+        evaluated=presets.file.evaluated,
     )
 
 
-def _goals(presets: Presets, task: Task, given: Setting | None) -> Setting | None:
-    """The rule by which a task's goals are drawn: D4RL's own, or where it leaves that open the method's."""
-    if task.goals is None:
-        return None
+def _evaluation(presets: Presets, task: Task, chosen: Mapping[str, Setting]) -> EvaluationSettings:
+    """How a policy is judged. Where D4RL leaves open which episodes share a goal, the method's rule holds."""
+    goals = None
     if task.goals == "every_reset":
-        return EVERY_RESET
-    if given is None:
-        raise presets.error((), f"needs evaluation.goals for {task.name}")
-    return given
+        goals = EVERY_RESET
+    elif task.goals is not None:
+        if "goals" not in chosen:
+            raise presets.document.error((), f"needs goals for {task.name}")
+        goals = chosen["goals"]
+    given = {
+        "interval": chosen["evaluation_interval"],
+        "episodes": chosen["evaluation_episodes"],
+        "protocol": chosen["protocol"],
+        **({"goals": goals} if goals else {}),
+    }
+    values: dict[str, Any] = {"goals": None, **{name: setting.value for name, setting in given.items()}}
+    return EvaluationSettings(**values, sources={name: setting.source for name, setting in given.items()})
 
 
-def _no_preset(algorithm: str, task: Task, file: PresetFile) -> BenchError:
+def _no_preset(presets: Presets, task: Task) -> BenchError:
     wanted = task.preset_task
     stem = wanted.rsplit("-v", 1)[0]
-    siblings = [name for name in file.tasks if name.rsplit("-v", 1)[0] == stem]
-    values = ", ".join(file.task_sources)
+    siblings = [name for name in presets.tasks if name.rsplit("-v", 1)[0] == stem]
+    by_task = dict.fromkeys(rule.name for rule in presets.rules if any(where.task for where in rule.wheres))
+    values = ", ".join(by_task)
     return BenchError(
-        f"{algorithm} has no preset for {wanted}",
+        f"{presets.algorithm} has no preset for {wanted}",
         f"Neither the paper nor the released code gives its values for it (task by task: {values}).",
-        f"Use {' or '.join(siblings)}." if siblings else _tasks_with_it(file.tasks),
+        f"Use {' or '.join(siblings)}." if siblings else _tasks_with_it(presets.tasks),
     )
 
 
 def _no_value(presets: Presets, name: str, task: str) -> BenchError:
-    having = [other for other, values in presets.file.tasks.items() if name in values]
+    wheres = [where for rule in presets.rules if rule.name == name for where in rule.wheres]
+    having = [other for other in presets.tasks if any(where.names(other) for where in wheres)]
     return BenchError(
         f"{presets.algorithm} has no value of {name} for {task}",
-        f"{presets.documents[0].path.name} gives none for this task, its domain or all tasks.",
+        f"{presets.document.path.name} gives none for this task, its domain or all tasks.",
         _tasks_with_it(having),
     )
 

@@ -186,10 +186,10 @@ class _Builder:
     def _take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent):
             raise self._error(
-                event, f"the alias {quoted('*' + event.anchor)}", "Write the values themselves."
+                event, f"the alias {quoted(f'*{event.anchor}')}", "Write the values themselves."
             )
-        if getattr(event, "tag", None) is not None:
-            raise self._error(event, f"the tag {quoted(event.tag)}", "Write the value alone.")
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise self._error(event, f"the tag {quoted(tag)}", "Write the value alone.")
         if isinstance(event, yaml.CollectionStartEvent):
             if len(self._levels) >= DEEPEST:
                 raise self._error(
@@ -207,7 +207,7 @@ class _Builder:
                 self._put(self._value(event, self._place(event)))
 
     def _begin_entry(self, level: _Level, event: yaml.ScalarEvent) -> None:
-        key, line = event.value, event.start_mark.line + 1
+        key, line = event.value, _line(event)
         inner = (*level.key_path, key)
         if key in level.content:
             place = shortened(".".join(map(str, inner)), _LONGEST_PLACE)
@@ -221,10 +221,11 @@ class _Builder:
         key_path: KeyPath = ()
         if self._levels:
             level = self._levels[-1]
-            if isinstance(level.content, dict) and level.key is None:
+            part = len(level.content) if isinstance(level.content, list) else level.key
+            if part is None:
                 raise self._error(event, "a key must be a plain name")
-            key_path = (*level.key_path, len(level.content) if isinstance(level.content, list) else level.key)
-        self._lines.setdefault(key_path, event.start_mark.line + 1)
+            key_path = (*level.key_path, part)
+        self._lines.setdefault(key_path, _line(event))
         return key_path
 
     def _put(self, value: object) -> None:
@@ -234,7 +235,7 @@ class _Builder:
         level = self._levels[-1]
         if isinstance(level.content, list):
             level.content.append(value)
-        else:
+        elif level.key is not None:
             level.content[level.key], level.key = value, None
 
     def _value(self, event: yaml.ScalarEvent, key_path: KeyPath) -> bool | int | float | str | None:
@@ -263,8 +264,8 @@ class _Builder:
         return text
 
     def _error(self, event: yaml.Event, problem: str, do_this: str = "") -> BenchError:
-        line = event.start_mark.line + 1
-        return BenchError(f"{_name(self._path)} line {line}: not valid YAML here: {problem}", "", do_this)
+        where = f"{_name(self._path)} line {_line(event)}"
+        return BenchError(f"{where}: not valid YAML here: {problem}", "", do_this)
 
 
 def _explained(error: ValidationError, model: type[BaseModel], document: LinedYaml) -> BenchError:
@@ -297,6 +298,10 @@ def _nearest(wrong: str, model: type[BaseModel], location: tuple[int | str, ...]
     names = {name for one in models for name in one.model_fields}
     close = difflib.get_close_matches(wrong, sorted(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(names))}"
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark is not None else 1
 
 
 def _name(path: Path) -> str:

@@ -161,10 +161,7 @@ def _shortened(preset: Preset, count: str, iterations: int | None = None) -> Pre
     """The preset with every step count 1 but `count`, which is `iterations` or stays."""
     lengths = dict.fromkeys(preset.step_counts, 1)
     lengths[count] = iterations or preset.values[count]
-    changed = {
-        name: preset.hyperparameters[name].model_copy(update={"value": length})
-        for name, length in lengths.items()
-    }
+    changed = {name: replace(preset.hyperparameters[name], value=length) for name, length in lengths.items()}
     return replace(preset, hyperparameters={**preset.hyperparameters, **changed})
 
 

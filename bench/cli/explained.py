@@ -49,8 +49,7 @@ def facts_of(found: Explanation) -> Facts:
 
 def hyperparameters_of(record: TrialRecord) -> list[tuple[str, str, str]]:
     """Name, value, and unit with meaning and source of every hyper-parameter."""
-    from bench.preset_files import algorithms_with_presets
-    from bench.presets import hyperparameter_docs
+    from bench.presets import algorithms_with_presets, hyperparameter_docs
 
     values, sources = record.config.get("hyperparameters", {}), record.config.get("sources", {})
     # A database outlives methods.

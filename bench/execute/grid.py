@@ -5,17 +5,28 @@ preset.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from algorithms.registry import configuration
-from bench.catalog import GoalRule, Physics, Task
+from bench.catalog import GoalRule, Physics, Task, settings_error
 from bench.envs import physics_under
-from bench.errors import BenchError
-from bench.execute.changes import Change, changed, changes_for, check_changes, suite_changes, typed_changes
-from bench.preset_files import Presets
-from bench.presets import Preset, PresetFiles, Value, methods_on, place_of, preset_of
+from bench.errors import BenchError, unknown_name
+from bench.presets import (
+    MOST_STEPS,
+    Preset,
+    PresetFiles,
+    Presets,
+    Setting,
+    Value,
+    method_names,
+    method_on,
+    methods_on,
+    preset_of,
+)
 from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
+from bench.visible_text import shortened
 
 MOST_EVALUATIONS = 100_000
 """Of one trial, a hundred times the papers'; each is listed in the configuration."""
@@ -52,7 +63,7 @@ class Cell:
     algorithm: str
     variant: str
     task: Task
-    physics: Physics
+    physics: str
     budget: float
     preset: Preset
     """Scaled by the budget."""
@@ -129,14 +140,13 @@ def plan_cells(request: Request) -> list[Cell]:
             "A budget is a factor on the preset's step counts, above 0 and at most 1.",
             "For a quick look try --budget 0.001.",
         )
-    changes = (*suite_changes(request.suite or "", request.suite_settings), *typed_changes(request.changes))
     files = PresetFiles()
-    check_changes(changes, request.algorithms, request.tasks, files)
+    changes = _changes(request, files)
     cells = [
-        _cell(request, files[algorithm], task, changes_for(changes, algorithm, task))
+        _cell(request, files[algorithm], task, changes)
         for algorithm, task in _combinations(request)
         # A suite leaves out what has no preset; tasks asked for by name must have one.
-        if request.suite is None or task.preset_task in files[algorithm].file.tasks
+        if request.suite is None or task.preset_task in files[algorithm].tasks
     ]
     if not cells:
         raise BenchError(
@@ -152,6 +162,118 @@ def left_out(request: Request, cells: Sequence[Cell]) -> list[tuple[str, str]]:
     made = {(cell.algorithm, cell.task.name) for cell in cells}
     wanted = [(algorithm, task.name) for algorithm, task in _combinations(request)]
     return [names for names in wanted if names not in made]
+
+
+def _combinations(request: Request) -> Iterator[tuple[str, Task]]:
+    """Every method on every task, task by task."""
+    for task in request.tasks:
+        for algorithm in methods_on(request.algorithms, task):
+            yield algorithm, task
+
+
+# Hyper-parameters that are set otherwise than a preset has them: on the command line, or by a suite
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value, with where it was asked for."""
+
+    name: str
+    value: Value
+    algorithm: str | None
+    """The method it was asked for, as asked; None: for all."""
+    suite: str | None = None
+    """The suite that says so; None: the command line does."""
+
+    @property
+    def source(self) -> str:
+        """As stored with the trial."""
+        return f"suite {self.suite} in tasks.yaml" if self.suite else "--set on the command line"
+
+    def applies(self, algorithm: str, task: Task) -> bool:
+        """Whether it was asked for a method on a task."""
+        return self.algorithm is None or method_on(self.algorithm, task.domain) == algorithm
+
+    def error(self, problem: str, do_this: str = "") -> BenchError:
+        """The error for this value."""
+        if self.suite is not None:
+            return settings_error(self.suite, self.algorithm or "", self.name, problem, do_this)
+        scope = f"{self.algorithm}." if self.algorithm else ""
+        return BenchError(f"--set {shortened(f'{scope}{self.name}={self.value}', 160)}", problem, do_this)
+
+
+def _changes(request: Request, files: PresetFiles) -> list[Change]:
+    """All changes in an order in which of those that apply to a cell the last one holds.
+
+    The command line goes before the suite, and a value for one method before one for all.
+
+    Raises
+    ------
+    BenchError : a change of a method or hyper-parameter that does not exist or is not asked for.
+    """
+    changes = [
+        Change(name, value, algorithm, request.suite or "")
+        for algorithm, values in request.suite_settings.items()
+        for name, value in values.items()
+    ]
+    for text, value in request.changes.items():
+        algorithm, dot, name = text.rpartition(".")
+        changes.append(Change(name, value, algorithm if dot else None))
+    chosen = {algorithm for algorithm, _ in _combinations(request)}
+    for change in changes:
+        _check_names(change, chosen, request.tasks, files)
+    return sorted(changes, key=lambda change: (change.suite is None, change.algorithm is not None))
+
+
+def _check_names(change: Change, chosen: Set[str], tasks: Sequence[Task], files: PresetFiles) -> None:
+    """Every method that a change is meant for has the hyper-parameter, and one of them is in the grid."""
+    asked = change.algorithm
+    if asked is not None and asked not in method_names():
+        unknown = unknown_name("algorithm", asked, method_names(), "bench list algorithms")
+        raise change.error(unknown.what, unknown.do_this)
+    meant = {method_on(asked, task.domain) for task in tasks} if asked else chosen
+    if change.suite is None and not meant & chosen:
+        raise change.error(f"{asked} is not among the algorithms of this run.", "Add it to --algos.")
+    without = [method for method in sorted(meant) if change.name not in files[method].docs]
+    if without:
+        docs, listing = files[without[0]].docs, f"bench show {without[0]} TASK"
+        unknown = unknown_name(f"hyper-parameter of {without[0]}", change.name, docs, listing)
+        having = sorted(meant - set(without))
+        only = " or ".join(f"--set {method}.{change.name}={change.value}" for method in having)
+        raise change.error(unknown.what, f"For those that have it: {only}" if having else unknown.do_this)
+
+
+def _changed(preset: Preset, changes: Mapping[str, Change]) -> Preset:
+    """`preset` with other values.
+
+    Raises
+    ------
+    BenchError : a value of another type than the preset's, or a step count below 1.
+    """
+    settings = dict(preset.hyperparameters)
+    for name, change in changes.items():
+        before = settings[name].value
+        value = _fitting(change, before)
+        settings[name] = Setting(value, change.source)
+        if name in preset.step_counts and not 1 <= cast(int, value) <= MOST_STEPS:
+            bound = "at least 1" if cast(int, value) < 1 else f"at most {MOST_STEPS:,}"
+            raise change.error(f"{name} is {bound}, now {before}.")
+    return replace(preset, hyperparameters=settings)
+
+
+def _fitting(change: Change, before: Value) -> Value:
+    """The change's value as the type of the value that it replaces; whole numbers serve as fractions."""
+    value, name = change.value, change.name
+    if isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, type(before)) or isinstance(value, bool) != isinstance(before, bool):
+        raise change.error(f"{name} is of type {type(before).__name__}, now {before}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise change.error(f"{name} is a finite number, now {before}.")
+    return value
+
+
+# From a preset to a cell
 
 
 def evaluation_steps(iterations: int, interval: int, count: int | None = None) -> tuple[int, ...]:
@@ -173,21 +295,15 @@ def evaluation_steps(iterations: int, interval: int, count: int | None = None) -
     return regular if regular and regular[-1] == iterations else (*regular, iterations)
 
 
-def _combinations(request: Request) -> Iterator[tuple[str, Task]]:
-    """Every method on every task, task by task."""
-    for task in request.tasks:
-        for algorithm in methods_on(request.algorithms, task):
-            yield algorithm, task
-
-
-def _cell(request: Request, presets: Presets, task: Task, changes: Mapping[str, Change]) -> Cell:
+def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Change]) -> Cell:
     full = preset_of(presets, task, request.variant)
-    preset = _with_goals(changed(full.scaled(request.budget), changes), request.goals, task)
-    _check_values(preset, task, changes)
-    trained = presets.file.phases[presets.file.evaluated]
-    iterations = int(preset.values[trained])
+    asked = {change.name: change for change in changes if change.applies(full.algorithm, task)}
+    preset = _with_goals(_changed(full.scaled(request.budget), asked), request.goals, task)
+    _check_values(preset, asked)
+    iterations = preset.phase_iterations[preset.evaluated]
     steps = evaluation_steps(iterations, preset.evaluation.interval, request.evaluations)
-    full_count = len(evaluation_steps(int(full.values[trained]), full.evaluation.interval))
+    full_iterations = full.phase_iterations[full.evaluated]
+    full_count = len(evaluation_steps(full_iterations, full.evaluation.interval))
     episodes = request.episodes or full.evaluation.episodes
     reduced = []
     if request.budget < 1:
@@ -198,7 +314,7 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Mapping[str, 
         reduced.append(f"{episodes} of {full.evaluation.episodes} episodes")
     if preset.evaluation.goals != full.evaluation.goals:
         reduced.append(f"goals {preset.evaluation.goals}, not {full.evaluation.goals}")
-    reduced += [f"{name} set to {preset.values[name]}" for name in changes]
+    reduced += [f"{name} set to {preset.values[name]}" for name in asked]
     return Cell(
         algorithm=full.algorithm,
         variant=request.variant,
@@ -224,7 +340,7 @@ def _with_goals(preset: Preset, goals: GoalRule | None, task: Task) -> Preset:
     return replace(preset, evaluation=replace(preset.evaluation, goals=goals, sources=sources))
 
 
-def _check_values(preset: Preset, task: Task, changes: Mapping[str, Change]) -> None:
+def _check_values(preset: Preset, changes: Mapping[str, Change]) -> None:
     """Refuse what the method's configuration refuses, saying where the value comes from."""
     try:
         configuration(preset.algorithm, preset.values)
@@ -233,5 +349,5 @@ def _check_values(preset: Preset, task: Task, changes: Mapping[str, Change]) -> 
         name = str(error).partition(" ")[0]
         if name in changes:
             raise changes[name].error(f"{error}.") from error
-        where = place_of(preset, task.domain, name)
+        where = preset.hyperparameters[name].place
         raise BenchError(f"{where}: {preset.algorithm} on {preset.task}: {error}") from error

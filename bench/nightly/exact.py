@@ -191,7 +191,7 @@ def short_trainings(methods: Iterable[str], catalog: Catalog) -> list[Short]:
     """
     files, chosen = PresetFiles(), []
     for method in methods:
-        tasks = [name for name in files[method].file.tasks if name in catalog.tasks]
+        tasks = [name for name in files[method].tasks if name in catalog.tasks]
         tasks.sort(key=lambda name: name != PREFERRED_TASK)
         by_rules: dict[tuple[object, ...], Preset] = {}
         for variant in variants_of(method):

@@ -59,7 +59,7 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         illustrations=load_illustrations(store, catalog),
         origins=load_origins(store),
         configurations=load_configurations(store),
-        phase_iterations={key: _phase_iterations(preset) for key, preset in presets.items()},
+        phase_iterations={key: preset.phase_iterations for key, preset in presets.items()},
         latencies=_latencies(durations),
         final_episodes=final_episodes(store),
         suites=tasks_of_suites(catalog),
@@ -110,14 +110,6 @@ def _schedules(presets: Mapping[tuple[str, str, str], Preset]) -> Schedules:
         for key, values in counts.items()
         if {"pretrain_iterations", "train_iterations"} <= values.keys()
     }
-
-
-def _phase_iterations(preset: Preset) -> dict[str, int]:
-    # BDPO's warm-up is the beginning of a phase, not one of its own.
-    names = [
-        name for name in preset.step_counts if name.endswith("_iterations") and name != "warm_up_iterations"
-    ]
-    return {name.removesuffix("_iterations"): int(preset.values[name]) for name in names}
 
 
 def _curves(points: pd.DataFrame) -> dict[int, LearningCurve]:

@@ -70,7 +70,7 @@ def synthetic_data(task: Task, device: str, rows: int = SYNTHETIC_ROWS) -> Packe
 def _shortened(preset: Preset, iterations: int) -> dict[str, object]:
     # A count of 0 is a stage that is left out, so it is not timed either.
     counts = {
-        name: preset.hyperparameters[name].model_copy(update={"value": iterations})
+        name: replace(preset.hyperparameters[name], value=iterations)
         for name in preset.step_counts
         if preset.hyperparameters[name].value
     }

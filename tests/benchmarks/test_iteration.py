@@ -55,7 +55,7 @@ def test_the_plain_version_iterates(subject):
     """It runs, and its parameters move."""
     preset = iteration._shortened(load_preset(subject.algorithm, TASK), subject.count)
     sizes = {
-        name: setting.model_copy(update={"value": 8})
+        name: replace(setting, value=8)
         for name, setting in preset.hyperparameters.items()
         if name.endswith("batch_size")
     }

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench import preset_files
+from bench import presets
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells
@@ -209,8 +209,8 @@ def test_a_value_set_to_what_it_is_makes_the_same_numbers_but_stays_marked():
 
 def test_a_method_s_file_is_read_once_per_grid_and_its_seeds_share_one_configuration(monkeypatch):
     read = []
-    load = preset_files.load_yaml
-    monkeypatch.setattr(preset_files, "load_yaml", lambda path: read.append(path.stem) or load(path))
+    load = presets.load_yaml
+    monkeypatch.setattr(presets, "load_yaml", lambda path: read.append(path.stem) or load(path))
     cells = grid(HOPPER, "walker2d-medium-v2", algorithms=("dtql", "bdpo"), changes={"discount": 0.98})
     assert len(cells) == 4
     assert sorted(read) == ["bdpo", "dtql"]

@@ -26,7 +26,7 @@ EXPECTED = {
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
 def test_the_phases_of_a_method_with_a_preset(name: str, expected: list[str]) -> None:
     catalog, presets = load_catalog(), PresetFiles()[name]
-    task = next(task for task in catalog.tasks.values() if task.preset_task in presets.file.tasks)
+    task = next(task for task in catalog.tasks.values() if task.preset_task in presets.tasks)
     values = preset_of(presets, task, "released").values
     phases = phases_for(task, name, values)
     assert [phase.name for phase in phases] == expected
