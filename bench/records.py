@@ -30,7 +30,22 @@ SOURCES = "sources"
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """Hash of what determines a trial's numbers: its configuration without the sources of the values."""
-    return hash_of({name: value for name, value in config.items() if name != SOURCES})
+    return hash_of(without_sources(config))
+
+
+def without_sources(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines a trial's numbers."""
+    return {name: value for name, value in config.items() if name != SOURCES}
+
+
+def first_difference(ours: object, theirs: object, path: str = "") -> tuple[str, object, object]:
+    """Where two different configurations differ first (`hyperparameters.discount`), and both values there."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for name in (*ours, *theirs):
+            if name != SOURCES and ours.get(name) != theirs.get(name):
+                below = f"{path}.{name}" if path else name
+                return first_difference(ours.get(name), theirs.get(name), below)
+    return path, ours, theirs
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli import db_export, db_merge
-from bench.cli.common import StoreOption
+from bench.cli.common import StoreOption, typed_command
+from bench.cli.progress import shown_progress
 from bench.cli.tables import print_table
-from bench.errors import WorkFailedError
+from bench.errors import BenchError, WorkFailedError, unknown_name
+from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE, locate
 
+if TYPE_CHECKING:
+    from bench.store.database import Store
+    from bench.store.merge import Source, Survey
+
+FRAMES = ("scores", "timings", "provenance", "evaluations", "episodes")
+_STORE, _FRAME = ".sqlite", ".parquet"
 _MOST_DAMAGED = 20
 """Damaged cells that are told."""
 
@@ -49,9 +59,8 @@ def info(
         contents = describe(opened)
         with explained(str(opened.location)):
             damaged = list(islice(damaged_cells(opened.engine), _MOST_DAMAGED + 1)) if check else []
-        typer.echo(
-            f"{opened.location}: {contents.dialect}, schema {contents.revision}{_size(contents.size_bytes)}\n"
-        )
+        size = "" if contents.size_bytes is None else f", {contents.size_bytes / 1e6:.1f} MB"
+        typer.echo(f"{opened.location}: {contents.dialect}, schema {contents.revision}{size}\n")
     print_table(
         ("name", "rows", "columns"),
         [(table.name, f"{table.rows:,}", ", ".join(table.columns)) for table in contents.tables],
@@ -68,9 +77,183 @@ def info(
         typer.echo("\nEvery cell holds what bench writes there.")
 
 
-app.command()(db_export.export)
-app.command()(db_merge.merge)
+@app.command()
+def export(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", parser=typed_path, help="File to write: .sqlite or .parquet.")
+    ],
+    what: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}; the first if left out."),
+    ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="For .sqlite: copy the files of weights beside it.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a portable file: the whole store (.sqlite), or one table for data frames (.parquet).
+
+    Every command opens the .sqlite file as it does any store, and `bench db merge` unites it with another.
+    """
+    from bench.store.database import open_store
+    from bench.store.export import check_target
+
+    _check_names(out, what, weights=weights)
+    with open_store(store, read_only=True) as opened:
+        check_target(out, opened, force=force)
+        try:
+            if out.suffix == _FRAME:
+                _export_frame(opened, out, what or FRAMES[0])
+            else:
+                _export_store(opened, out, weights=weights)
+        except OSError as error:
+            place = error.filename or str(out)
+            raise BenchError(f"cannot write {place}", f"{error.strerror}.", "Name another file.") from error
 
 
-def _size(size_bytes: int | None) -> str:
-    return "" if size_bytes is None else f", {size_bytes / 1e6:.1f} MB"
+def _check_names(out: Path, what: str | None, *, weights: bool) -> None:
+    if out.suffix not in (_STORE, _FRAME):
+        advice = (
+            f"For example: bench db export {out.stem or 'bench'}{_STORE} (everything), or {_FRAME} (a table)"
+        )
+        raise BenchError(f"{str(out)!r} ends neither in {_STORE} nor in {_FRAME}", "", advice)
+    if what is not None and what not in FRAMES:
+        raise unknown_name("table", what, FRAMES, "bench db export --help")
+    if what is not None and out.suffix == _STORE:
+        raise BenchError(f"--what {what} with a {_STORE} file", "That holds everything.", "Leave --what out.")
+    if weights and out.suffix == _FRAME:
+        raise BenchError(
+            f"--weights with a {_FRAME} file", "", f"Export to {out.with_suffix(_STORE)} instead."
+        )
+
+
+def _export_frame(store: Store, out: Path, what: str) -> None:
+    from bench.store.export import export_parquet
+
+    with shown_progress(f"Writing {out}", "rows") as show:
+        rows = export_parquet(store, what, out, show)
+    typer.echo(f"Wrote {out}: {rows:,} rows of {what}{_size_of(out)}.")
+
+
+def _export_store(store: Store, out: Path, *, weights: bool) -> None:
+    from bench.store.export import export_sqlite, export_weights, require_weights
+
+    if weights:
+        require_weights(store, out.parent)
+    with shown_progress(f"Writing {out}", "rows") as show:
+        rows = export_sqlite(store, out, show)
+    counts = ", ".join(f"{rows[name]:,} {name}" for name in ("trials", "evaluations", "episodes"))
+    typer.echo(f"Wrote {out}: {counts}{_size_of(out)}.")
+    if not weights:
+        return
+    there, faults = export_weights(store, out.parent)
+    typer.echo(f"{there:,} files of weights are in {out.parent / 'weights'}.")
+    if faults:
+        listed = "\n  ".join(f"{name} {fault}" for name, fault in faults.items())
+        raise WorkFailedError(f"{len(faults):,} files of weights could not be copied", listed)
+
+
+def _size_of(path: Path) -> str:
+    return f"; {path.stat().st_size / 1e6:.1f} MB"
+
+
+@app.command()
+def merge(
+    into: Annotated[str, typer.Argument(metavar="INTO", help="Store to bring the others into.")],
+    others: Annotated[list[str], typer.Argument(metavar="FROM...", help="Stores that are only read.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    leave_out_conflicts: Annotated[
+        bool, typer.Option("--leave-out-conflicts", help="Merge all that does not contradict.")
+    ] = False,
+) -> None:
+    """Unite stores: bring what the others hold into the first, with the files of weights.
+
+    Where two stores contradict each other, all contradictions are listed and nothing is written. Merging
+    twice changes nothing; after an interruption the same command goes on.
+    """
+    from bench.store.merge import conflict_error, opened, survey
+    from bench.store.weight_files import MISSING
+
+    with opened(others, into) as sources:
+        with shown_progress("Comparing", "trials") as show:
+            found = survey(into, sources, show)
+        if found.conflicts and not leave_out_conflicts:
+            raise conflict_error(found.conflicts)
+        if dry_run:
+            _show_counts(found, "would come")
+            return
+        try:
+            faults = _carry_out(found, sources, into)
+        except OSError as error:
+            why = f"{error.strerror}."
+            raise WorkFailedError(
+                f"cannot write {error.filename}", why, "Then the same command goes on where it stopped."
+            ) from error
+    _show_counts(found, "came")
+    _show_conflicts(found)
+    _show_faults(faults)
+    if found.left_out or any(fault != MISSING for fault in faults.values()):
+        raise typer.Exit(1)
+
+
+def _carry_out(found: Survey, sources: Sequence[Source], into: str) -> dict[str, str]:
+    from bench.provenance import describe_run
+    from bench.store import merge as merging
+    from bench.store.database import open_store
+    from bench.store.writer import Writer
+
+    with open_store(into) as store:
+        # First, so that no row names a file that is yet to come.
+        faults = merging.copy_weights(found, sources, store.folder)
+        if not found.is_new:
+            return faults
+        with Writer(store) as writer, shown_progress("Merging", "trials") as show:
+            run = describe_run(typed_command())
+            writer.begin_run(run)
+            merging.merge(store, writer, found, sources, show)
+            writer.end_run(run.run_id)
+    return faults
+
+
+def _show_counts(found: Survey, came: str) -> None:
+    """One line per store: what became of its trials."""
+    from bench.store.merge import Verdict
+
+    words = {
+        Verdict.CAME: came,
+        Verdict.COMPLETED: "known in part, now completed"
+        if came == "came"
+        else "would complete what is there",
+        Verdict.THERE: "there already",
+        Verdict.BEHIND: "not finished there, and begun here too: ours goes on",
+        Verdict.LEFT_OUT: "left out, because they contradict",
+        Verdict.HELD: "left for later, because a driver works on them",
+    }
+    for place in found.verdicts:
+        count = found.count(place)
+        parts = [f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict]]
+        trials = sum(count.values())
+        typer.echo(
+            f"{place}: {trials:,} trial{'s' * (trials != 1)}" + (f": {', '.join(parts)}" if parts else "")
+        )
+
+
+def _show_conflicts(found: Survey) -> None:
+    if found.conflicts:
+        print("Left out; what stands in the first store stays:", file=sys.stderr)
+    for conflict in found.conflicts:
+        print(f"  {conflict}", file=sys.stderr)
+
+
+def _show_faults(faults: Mapping[str, str]) -> None:
+    """Files of weights that could not be brought; those that are only missing are counted."""
+    from bench.store.weight_files import MISSING
+
+    missing = [name for name, fault in faults.items() if fault == MISSING]
+    if missing:
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        print(f"Weights that are missing: {missing[0]}{more}. Put there, the same command brings them.")
+    for name, fault in faults.items():
+        if fault != MISSING:
+            print(f"{name} {fault}; it was not brought.", file=sys.stderr)

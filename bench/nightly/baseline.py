@@ -12,13 +12,19 @@ from bench.json_text import to_json
 from bench.nightly.alarms import CellScores, NightComparison, as_json, compare_night
 from bench.nightly.canary import CanaryCell, Gathered, baseline_seeds, run_command, scores_of_seeds
 from bench.nightly.config import NightlyFile, ScoreRates
-from bench.records import BaselineRecord, CellComparison, CellKey, NightRecord, TrialKey
+from bench.records import (
+    BaselineRecord,
+    CellComparison,
+    CellKey,
+    NightRecord,
+    TrialKey,
+    first_difference,
+)
 from bench.report.formats import junit
 from bench.report.formats.check import Section
 from bench.store.baselines import find_baseline
 from bench.store.damage import restored
 from bench.store.database import Store
-from bench.store.disagreements import first_difference
 from bench.store.nights import nights
 from bench.store.queries import configurations
 

@@ -70,7 +70,7 @@ def restored(kind: type[_T], content: object, what: str) -> _T:
         raise DamagedStoreError(f"{what} in the store are damaged", why) from error
 
 
-def require_consistent(row: Mapping[str, Any]) -> None:
+def require_consistent(row: Mapping[Any, Any]) -> None:
     """Refuse a trial whose configuration is not that of its hash, or whose columns contradict it.
 
     The hash covers all that determines a number, so that no part of it is changed unnoticed.
@@ -93,7 +93,7 @@ def require_consistent(row: Mapping[str, Any]) -> None:
     number_from(row["score"], row["score_is_nan"])
 
 
-def require_configuration(row: Mapping[str, Any]) -> None:
+def require_configuration(row: Mapping[Any, Any]) -> None:
     """Refuse a baseline whose configuration is not that of its hash.
 
     Raises

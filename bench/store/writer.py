@@ -31,14 +31,12 @@ from bench.records import (
     TrialRecord,
     WeightsRecord,
 )
-from bench.store import baselines, claims, nights, planning, recording, trial_rows
+from bench.store import baselines, claims, nights, planning, recording
 from bench.store.claims import ClaimedStack, HeartbeatWatch, Nothing
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
 from bench.store.models import Run
 from bench.store.process_lock import held, writing
-from bench.store.shared_rows import SharedRows, save_shared
-from bench.store.uniting import Folded, TrialContent
 from bench.store.weight_files import require_no_links
 
 
@@ -90,7 +88,7 @@ class Writer:
 
     def begin_run(self, run: RunRecord) -> None:
         """Store the run; all that follows is marked with it."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             if not connection.scalar(select(Run.run_id).where(Run.run_id == run.run_id)):
                 connection.execute(insert(Run).values(vars(run)))
         if self._run_id != run.run_id:
@@ -100,7 +98,7 @@ class Writer:
 
     def end_run(self, run_id: str) -> None:
         """Note when the run ended, and let go of what it still claims; one that was killed has no end."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             claims.release(connection, run_id)
             connection.execute(update(Run).where(Run.run_id == run_id).values(ended_at=datetime.now(UTC)))
 
@@ -108,27 +106,27 @@ class Writer:
 
     def plan(self, trials: Sequence[TrialRecord]) -> dict[TrialKey, str]:
         """Store the trials that are not there yet, in one transaction; return the state of each."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return planning.plan(connection, trials, self._run)
 
     def retry(self, trials: Collection[TrialKey]) -> frozenset[TrialKey]:
         """Plan a further attempt at those that failed; return these and any whose further attempt is open."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return planning.retry(connection, trials, self._run)
 
     def note_dataset(self, dataset: DatasetRecord) -> None:
         """Store what is known about a dataset; `unverified` never replaces an answer."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             planning.dataset_id(connection, dataset)
 
     def claim(self, cell: CellKey, seeds: Collection[int], size: int) -> ClaimedStack | Nothing:
         """Claim the next stack of a cell that holds one of `seeds`; fresh ones have at most `size` seeds."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return claims.claim_next(connection, cell, seeds, size, self._run, self._watch.is_held)
 
     def heartbeat(self, progress: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
         """Keep this run's claims alive, note how far its stacks are; return the trials it has lost."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return claims.heartbeat(connection, self._run, progress)
 
     def lost(self, trials: Collection[TrialKey]) -> frozenset[TrialKey]:
@@ -138,13 +136,13 @@ class Writer:
 
     def begin_execution(self, trials: Sequence[TrialKey], record: ExecutionRecord) -> None:
         """Store that a process has begun, or goes on, to work on claimed trials."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for key in trials:
                 recording.execution(connection, key, record, self._run)
 
     def stop(self, trials: Sequence[TrialKey], iterations: int) -> None:
         """Let go of trials that were stopped with their state saved after `iterations`."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for key in trials:
                 recording.stopped(connection, key, iterations, self._run)
 
@@ -158,7 +156,7 @@ class Writer:
         ConflictError : another result stands under the same natural key; that one stays.
         ClaimLostError : another driver works on the trial by now; nothing is stored.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             match record:
                 case EvaluationRecord():
                     recording.evaluation(connection, record, self._run)
@@ -180,42 +178,30 @@ class Writer:
         ------
         ConflictError, ClaimLostError : as `record`.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             recording.result(connection, finished, weights, timings, self._run)
 
     # Baselines and nights
 
     def freeze(self, baseline: BaselineRecord) -> None:
         """Store a baseline with copies of its scores; one under that name stays as it is."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             baselines.freeze(connection, baseline, self._run)
 
     def annotate(self, note: NoteRecord) -> None:
         """Store what a person wrote about a baseline."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             baselines.annotate(connection, note)
 
     def begin_night(self, night: NightRecord) -> None:
         """Store that a night has begun."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             nights.begin_night(connection, night)
 
     def end_night(self, night: NightRecord) -> None:
         """Store how it ended, with its cells and verdicts, in one transaction."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             nights.end_night(connection, night)
-
-    # What other stores hold
-
-    def merge_shared(self, shared: SharedRows) -> None:
-        """Store the runs, datasets and timings that another store's trials have in common."""
-        with self._transaction() as connection:
-            save_shared(connection, shared)
-
-    def merge_trial(self, others: Sequence[TrialContent]) -> Folded:
-        """Bring in what other stores know of one trial; what contradicts the stored results is left out."""
-        with self._transaction() as connection:
-            return trial_rows.merge(connection, others, self._store.folder, str(self._store.location))
 
     @property
     def _run(self) -> str:
@@ -224,7 +210,8 @@ class Writer:
         return self._run_id
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction of this writer, for rows that come out of another store (`bench.store.merge`)."""
         with explained(str(self._store.location), self._store.engine), self._turn:
             if self._connection is None:
                 with transaction(self._store.engine) as connection:

@@ -137,14 +137,9 @@ class SeenTrial:
     durations: frozenset[tuple]
 
     @property
-    def largest(self) -> frozenset[tuple]:
-        """Results of the attempts that are within no other."""
-        attempts = [attempt for attempt in self.attempts if any(attempt.results) or attempt.executions]
-        return frozenset(
-            one.results
-            for one in attempts
-            if not any(one.is_within(other) and not other.is_within(one) for other in attempts)
-        )
+    def is_begun(self) -> bool:
+        """Whether anything was done on it."""
+        return any(any(attempt.results) or attempt.executions for attempt in self.attempts)
 
     @property
     def executions(self) -> frozenset[tuple]:

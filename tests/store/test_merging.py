@@ -13,9 +13,8 @@ import pytest
 
 from bench.cli import main
 from bench.store.database import open_store
+from bench.store.merge import Verdict, load_trial, merge_trial
 from bench.store.queries import evaluations
-from bench.store.trial_rows import load
-from bench.store.uniting import Verdict
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import change, everything, fetched
@@ -43,7 +42,7 @@ def contradict(one: SeenTrial, other: SeenTrial) -> bool:
 
 
 @pytest.mark.parametrize("seed", [*range(8), 337])
-def test_the_union_of_two_stores_holds_all_of_both_whichever_comes_first(
+def test_of_two_stores_what_was_finished_counts_whichever_comes_first(
     tmp_path: Path, empty: Path, seed: int
 ) -> None:
     a, b = two_machines(tmp_path, empty, seed)
@@ -60,48 +59,52 @@ def test_the_union_of_two_stores_holds_all_of_both_whichever_comes_first(
     for key in unions[0]:
         one, other = (union[key] for union in unions)
         if not contradict(*(before[path].get(key, one) for path in (a, b))):
-            assert (one.state, one.score, one.largest) == (other.state, other.score, other.largest)
-            assert (one.judgements, one.durations) == (other.judgements, other.durations)
-            assert one.executions == other.executions
+            assert ("finished" in (one.state, other.state)) == (one.state == other.state == "finished")
+            assert one.score == other.score
+            if one.state == "finished":
+                assert one.attempts[-1].results == other.attempts[-1].results
+                assert (one.judgements, one.durations) == (other.judgements, other.durations)
 
 
 def check_union(
     ours: dict[int, SeenTrial], theirs: dict[int, SeenTrial], union: dict[int, SeenTrial]
 ) -> None:
-    """Every attempt is there; finished trials stay so; the attempt that counts is the last."""
+    """Trials not begun come whole; a finished one counts; else ours stays as it is."""
     assert set(union) == set(ours) | set(theirs)
     for key, trial in union.items():
-        known = [store[key] for store in (ours, theirs) if key in store]
-        if len(known) == 2 and contradict(*known):
-            assert trial == ours[key]
-            continue
-        for part in known:
-            for attempt in part.attempts:
+        mine, other = ours.get(key), theirs.get(key)
+        if mine is None or (other is not None and not mine.is_begun):
+            assert trial == other
+        elif other is None or other.state != "finished" or contradict(mine, other):
+            assert trial == mine
+        else:
+            last = mine if mine.state == "finished" else other
+            assert (trial.state, trial.score) == ("finished", last.score)
+            assert trial.attempts[-1].results == last.attempts[-1].results
+            for attempt in mine.attempts:
                 assert any(attempt.is_within(whole) for whole in trial.attempts), (attempt, trial)
-            assert part.executions <= trial.executions
-            assert part.judgements <= trial.judgements
-            assert part.durations <= trial.durations
-        finished = [part for part in known if part.state == "finished"]
-        assert (trial.state == "finished") == bool(finished)
-        if finished:
-            assert trial.score == finished[0].score
-            assert trial.attempts[-1].results == finished[0].attempts[-1].results
+            assert mine.executions <= trial.executions
+            assert other.attempts[-1].executions <= trial.attempts[-1].executions
+            assert trial.judgements == mine.judgements | other.judgements
+            assert trial.durations == mine.durations | other.durations
 
 
-def test_a_trial_that_finished_on_one_machine_counts_and_what_happened_on_the_other_is_kept(machine) -> None:
+def test_a_trial_that_finished_on_one_machine_counts_and_what_happened_here_is_kept(machine) -> None:
     a = machine("a", claimed(10, "node-a"), evaluated(1, 2, digits=1.0), failed)
     b = machine("b", claimed(5, "node-b"), evaluated(1, 2, 3), finished())
     shutil.copytree(a.parent, a.parent.with_name("c"))
     c = a.parent.with_name("c") / "bench.sqlite"
+    alone = seen(b)
     assert merged(a, b) == merged(b, c) == 0
-    for path in (a, b):
-        trial = seen(path)[0]
-        assert (trial.state, trial.score) == ("finished", 9.2)
-        assert [attempt.number for attempt in trial.attempts] == [1, 2]
-        assert [len(attempt.evaluations) for attempt in trial.attempts] == [2, 3]
-        assert [len(attempt.failures) for attempt in trial.attempts] == [1, 0]
-        # Although what came over has higher numbers, the views show where the trial was finished.
-        assert fetched(path, "SELECT hostname, run_id, attempt FROM scores") == [("node-b", "run-b", 2)]
+    # Where it was finished the failed attempt of another machine changes nothing.
+    assert seen(b) == alone
+    trial = seen(a)[0]
+    assert (trial.state, trial.score) == ("finished", 9.2)
+    assert [attempt.number for attempt in trial.attempts] == [1, 2]
+    assert [len(attempt.evaluations) for attempt in trial.attempts] == [2, 3]
+    assert [len(attempt.failures) for attempt in trial.attempts] == [1, 0]
+    for path, attempt in ((a, 2), (b, 1)):
+        assert fetched(path, "SELECT hostname, run_id, attempt FROM scores") == [("node-b", "run-b", attempt)]
         assert fetched(path, "SELECT COUNT(*) FROM claims") == [(0,)]
 
 
@@ -164,40 +167,43 @@ def test_what_was_cut_off_comes_over_with_its_stack_and_can_be_continued(machine
         assert writer.claim(KEY.cell, {1}, 1).seeds == (0, 1)
 
 
-def test_a_trial_planned_again_stays_so_unless_the_other_machine_knows_more(machine, tmp_path: Path) -> None:
+def test_what_was_begun_here_goes_on_here_and_what_was_not_comes_whole(
+    machine, tmp_path: Path, capsys
+) -> None:
     a = machine("a", claimed(0), failed)
     b = shutil.copytree(a.parent, tmp_path / "b") / "bench.sqlite"
     machine("b", lambda writer: writer.retry([KEY]))
-    c = machine("c")  # planned there, and never begun
-    assert merged(a, b) == merged(c, a, b) == 0
-    assert fetched(a, "SELECT state, attempt FROM trials") == [("planned", 2)]
-    assert fetched(c, "SELECT state, attempt FROM trials") == [("planned", 2)]
-    d = machine("d")
     machine("b", claimed(7), lambda writer: writer.record(samples.failure_record(KEY, 900)))
-    assert merged(a, b) == merged(d, b) == merged(c, d) == 0
-    for path in (a, c, d):
+    c = machine("c")  # planned there, and never begun
+    assert merged(a, b) == 0
+    assert "1 not finished there, and begun here too: ours goes on" in capsys.readouterr().out
+    assert merged(b, a) == 0
+    assert "1 there already" in capsys.readouterr().out  # its one attempt is among those here
+    assert merged(c, b, a) == 0
+    assert fetched(a, "SELECT state, attempt FROM trials") == [("failed", 1)]
+    for path in (b, c):
         assert fetched(path, "SELECT state, attempt FROM trials") == [("failed", 2)]
         assert fetched(path, "SELECT attempt, step FROM failures ORDER BY step") == [(1, 700), (2, 900)]
 
 
-def test_what_two_machines_began_differently_is_both_kept_and_ours_goes_on(machine) -> None:
+def test_what_two_machines_began_differently_goes_on_on_each(machine) -> None:
     a = machine("a", claimed(1), evaluated(1, 2), lambda writer: writer.stop([KEY], 2000))
     b = machine("b", claimed(2), evaluated(1, digits=1.0), lambda writer: writer.stop([KEY], 1000))
+    before = seen(a)
     for _ in range(2):
         assert merged(a, b) == 0
-        (trial,) = seen(a).values()
-        assert [len(attempt.evaluations) for attempt in trial.attempts] == [1, 2]
-        assert fetched(a, "SELECT state, attempt, run_id FROM trials") == [("running", 2, "run-a")]
+        assert seen(a) == before
+        assert fetched(a, "SELECT state, attempt, run_id FROM trials") == [("running", 1, "run-a")]
 
 
-def test_attempts_with_different_weights_are_two(machine) -> None:
+def test_weights_of_an_attempt_that_stays_behind_stay_there_too(machine) -> None:
     a = machine("a", evaluated(1), lambda writer: writer.record(samples.weights_record(KEY)))
     b = machine("b", evaluated(1), lambda writer: writer.record(samples.weights_record(KEY, "ef" * 32)))
+    (b.parent / "weights").mkdir()
+    (b.parent / "weights" / "0.safetensors").write_bytes(b"theirs")
     assert merged(a, b) == 0
-    assert fetched(a, "SELECT attempt, sha256 FROM weights ORDER BY attempt") == [
-        (1, "ef" * 32),
-        (2, "cd" * 32),
-    ]
+    assert fetched(a, "SELECT attempt, sha256 FROM weights ORDER BY attempt") == [(1, "cd" * 32)]
+    assert not (a.parent / "weights").exists()
 
 
 def test_judgements_of_two_machines_are_all_kept(machine, tmp_path: Path) -> None:
@@ -258,11 +264,12 @@ def test_a_trial_that_a_driver_works_on_is_left_for_later(machine, held: str, ca
 def test_a_driver_that_began_after_the_comparison_is_respected(machine) -> None:
     a, b = machine("a"), machine("b", evaluated(1), finished())
     with open_store(b, read_only=True) as source, source.connect() as connection:
-        theirs = load(connection, KEY, "b", ours=False)
+        theirs = load_trial(connection, KEY, "b")
     with open_store(a) as store, Writer(store) as writer:
         writer.begin_run(samples.run_record("run-live"))
         writer.claim(KEY.cell, {KEY.seed}, 1)
-        assert writer.merge_trial([theirs]).verdicts == (Verdict.HELD,)
+        with writer.transaction() as here:
+            assert merge_trial(here, [theirs], store).verdicts == (Verdict.HELD,)
     assert seen(a)[0].state == "planned"
 
 
