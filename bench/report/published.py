@@ -130,7 +130,7 @@ class PooledError:
             f"variance of the printed mean from them: {between:.3g} / {self.n} + {within:.3g} /"
             f" {self.n * self.episodes} = {plain:.3g}",
         ]
-        if abs(self.variance - plain) > 1e-9 * np.maximum(plain, 1e-300):
+        if np.greater(np.abs(self.variance - plain), 1e-9 * np.maximum(plain, 1e-300)):
             lines.append(
                 f"taken as {self.variance:.3g}: larger where the printed error says that the paper's rollouts"
                 f" vary more than ours, and kept within [{low:.3g}, {high:.3g}] = [{self.standard_error:g}^2,"

@@ -1,22 +1,15 @@
 """Seeds of nights and baselines; the command that makes a baseline's trials; timings that are stored."""
 
 import itertools
-import json
 from datetime import date, timedelta
 
 import pytest
-import torch
 
-from bench.catalog import load_catalog
 from bench.cli.requests import Options, parse_seeds, request_of
 from bench.execute.grid import plan_cells
-from bench.hardware import usable_cores
-from bench.nightly import pace as pace_module
 from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds, run_command, seeds_text
-from bench.nightly.config import MOST_SEEDS, Canary, SpeedRates, load_nightly
-from bench.nightly.pace import pace_from_json, time_methods
+from bench.nightly.config import MOST_SEEDS, Canary, load_nightly
 from bench.store.baselines import none_yet
-from bench.training.speed import PhaseSpeed
 from tests.nightly.tiny_nights import write_canary
 
 
@@ -99,37 +92,3 @@ def test_what_is_told_about_a_server_has_no_password_in_it():
     grid = Canary(tasks=("hopper-medium-v2",), algorithms=("bc",))
     assert "s3cret" not in run_command(grid, (0,), place)
     assert "s3cret" not in str(none_yet(place).what)
-
-
-def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
-    times = itertools.count(1.0)
-
-    def time_training(task, preset, **_):
-        phases = ("pretrain", "train") if preset.algorithm == "dtql" else ("train",)
-        return [PhaseSpeed(phase, next(times), phase == "train") for phase in phases]
-
-    monkeypatch.setattr(pace_module, "time_training", time_training)
-    monkeypatch.setattr(pace_module, "machine_is_idle", lambda: True)
-    task = load_catalog().task("hopper-medium-v2")
-    timed = time_methods([("bc", "released"), ("dtql", "paper")], task, SpeedRates(repeats=2), device="cpu")
-    training = "training_seconds_per_1k_iterations"
-    # So that a disturbance of a minute does not fall on one method alone.
-    assert [(pace.method, pace.quantity, pace.seconds) for pace in timed] == [
-        ("bc", training, (1.0, 4.0)),
-        ("dtql paper", f"{training}:pretrain", (2.0, 5.0)),
-        ("dtql paper", training, (3.0, 6.0)),
-    ]
-    assert all(pace.exclusive for pace in timed)
-    # Another task or number of iterations is other work, whose seconds say nothing.
-    assert {pace.circumstances.work for pace in timed} == {"hopper-medium-v2, 20 iterations"}
-    assert pace_from_json(json.loads(json.dumps([pace.as_json() for pace in timed]))) == timed
-
-
-def test_a_real_timing_takes_some_time_and_leaves_the_threads_as_they_were():
-    threads = torch.get_num_threads()
-    rates = SpeedRates(repeats=2, iterations=2)
-    (pace,) = time_methods([("bc", "released")], load_catalog().task("hopper-medium-v2"), rates, device="cpu")
-    assert len(pace.seconds) == 2
-    assert min(pace.seconds) > 0
-    assert pace.circumstances.threads == usable_cores()
-    assert torch.get_num_threads() == threads

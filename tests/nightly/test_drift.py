@@ -120,12 +120,15 @@ def test_a_textbook_limit_would_not_hold_it():
     assert replayed(textbook, rng, 300).mean() > 0.5
 
 
-def test_more_baseline_seeds_allow_a_lower_limit_and_more_cells_ask_for_a_higher_one(rule):
-    larger = drift_rule(cells=12, baseline_seeds=60, seeds=2, rate=0.001, nights=100)
-    wider = drift_rule(cells=36, baseline_seeds=20, seeds=2, rate=0.001, nights=100)
+def of_few_nights(cells=12, baseline_seeds=20):
+    return drift_rule(cells=cells, baseline_seeds=baseline_seeds, seeds=2, rate=0.001, nights=20)
+
+
+def test_more_baseline_seeds_allow_a_lower_limit_and_more_cells_ask_for_a_higher_one():
+    rule, larger, wider = of_few_nights(), of_few_nights(baseline_seeds=60), of_few_nights(cells=36)
     assert (larger.slack, larger.limit) < (rule.slack, rule.limit)
     assert wider.limit > rule.limit or wider.slack > rule.slack
 
 
-def test_the_rule_is_the_same_every_night(rule):
-    assert drift_rule(cells=12, baseline_seeds=20, seeds=2, rate=0.001, nights=100) == rule
+def test_the_rule_is_the_same_every_night():
+    assert of_few_nights() == of_few_nights()

@@ -1,4 +1,4 @@
-"""A night without a grid: what is carried from night to night, what is said, where it stops."""
+"""A night without a grid: what is carried from night to night, what is said, where it stops, what turns."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
+import numpy as np
 import pytest
 
+from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
+from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.nightly import night as night_module
 from bench.nightly.alarms import CellScores, compare_night, confirm_night
@@ -16,15 +19,27 @@ from bench.nightly.baseline import compare_with_baseline
 from bench.nightly.config import load_nightly
 from bench.nightly.exact import ExactFinding
 from bench.nightly.findings import FEW, Drift, Findings, as_json, html, junit, summary
-from bench.nightly.night import NightRequest, Work, drift_after, ended, hold_night
+from bench.nightly.night import (
+    NightRequest,
+    Work,
+    drift_after,
+    ended,
+    hold_night,
+    margins_of,
+    turned,
+    verdicts_of,
+)
 from bench.records import BaselineScore
+from bench.report.margins import load_margins
 from bench.store.database import open_store
 from bench.store.nights import nights
 from bench.store.writer import Writer
 from tests.nightly.tiny_nights import few_fingerprints, write_canary
+from tests.report.synthetic import refill, write_store
 from tests.store import samples
 
 DAY = date(2026, 11, 21)
+CATALOG = load_catalog()
 SEEDS = (20261121000, 20261121001)
 BASELINE = (50.0, 52.0, 48.0, 51.0, 49.0, 50.5, 49.5, 50.0)
 CELL = samples.trial_record().key.cell
@@ -194,3 +209,88 @@ def test_without_a_store_or_a_baseline_it_is_told_how_to_freeze_one(request_, tm
             hold_night(replace(request_, store=place), work)
         assert "bench baseline freeze" in refused.value.do_this
     assert not (tmp_path / "none.sqlite").exists()
+
+
+# The papers: a planted fall turns a verdict, and only a turn from reproduced fails the night
+
+
+def night(verdicts, **changes):
+    """A night that ended with these verdicts."""
+    return samples.night_record(verdicts=verdicts, **changes)
+
+
+@pytest.fixture(scope="module")
+def printed_cells():
+    chosen = [cell for cell in study_cells(CATALOG) if cell.key[:2] == ("BDPO", "bdpo")]
+    return tuple(chosen[:3])
+
+
+def drawn(printed_cells, **design):
+    random = np.random.default_rng(3)
+    design = Design(seeds=20, printed_anew=False, **design)
+    return draw_study(printed_cells, design, load_margins(), CATALOG, random)
+
+
+def test_a_fall_in_the_store_turns_its_verdict_and_no_other(tmp_path, printed_cells):
+    file = load_nightly(write_canary(tmp_path))
+    path = write_store(tmp_path / "bench.sqlite", drawn(printed_cells), CATALOG)
+    with open_store(path, read_only=True) as store:
+        before = verdicts_of(store, CATALOG, margins_of(file))
+    assert before == {cell.key: "reproduced" for cell in printed_cells}
+    fallen = printed_cells[1].key
+    refill(path, drawn(printed_cells, planted={fallen: -10.0}), CATALOG)
+    with open_store(path, read_only=True) as store:
+        after = verdicts_of(store, CATALOG, margins_of(file))
+    (change,) = turned([night(before)], after)
+    assert (change.key, change.before, change.after, change.fails) == (fallen, "reproduced", "below", True)
+
+
+def test_margins_are_those_that_the_configuration_names(tmp_path, printed_cells):
+    (tmp_path / "wide.yaml").write_text(
+        "declared: 2025-01-01\ncell: {points: 60, deviations: 2}\nsuite: {points: 60}\n"
+    )
+    study = drawn(printed_cells, planted={printed_cells[1].key: -10.0})
+    path = write_store(tmp_path / "bench.sqlite", study, CATALOG)
+    with open_store(path, read_only=True) as store:
+        assert verdicts_of(store, CATALOG, load_margins())[printed_cells[1].key] == "below"
+        wide = load_nightly(write_canary(tmp_path, margins="wide.yaml"))
+        assert verdicts_of(store, CATALOG, margins_of(wide))[printed_cells[1].key] == "reproduced"
+
+
+A, B = ("dtql", "dtql", "a", "last"), ("dtql", "dtql", "b", "last")
+
+
+@pytest.mark.parametrize(
+    ("history", "now", "fails"),
+    [
+        ([{A: "reproduced"}], {A: "below"}, True),
+        ([{A: "reproduced"}], {A: "above"}, True),
+        ([{A: "reproduced"}, {A: "inconclusive"}], {A: "below"}, True),
+        ([{A: "reproduced"}, {}], {A: "below"}, True),
+        ([{A: "reproduced"}], {A: "inconclusive"}, False),
+        ([{A: "reproduced"}], {A: "not comparable"}, False),
+        ([{A: "reproduced"}, {A: "below"}, {A: "inconclusive"}], {A: "below"}, False),
+        ([{A: "inconclusive"}], {A: "below"}, False),
+        ([{}], {A: "below"}, False),
+    ],
+)
+def test_only_what_was_reproduced_when_last_decided_can_fail(history, now, fails):
+    (change,) = turned([night(verdicts) for verdicts in history], now)
+    assert change.fails == fails
+
+
+def test_on_the_first_night_nothing_has_turned():
+    assert turned([], {A: "below", B: "reproduced"}) == ()
+    stopped = night({}, cells=())
+    assert turned([stopped], {A: "below", B: "reproduced"}) == ()
+
+
+def test_every_change_is_told_and_what_stands_is_not():
+    earlier = [night({A: "reproduced", B: "below"})]
+    assert turned(earlier, {A: "reproduced", B: "below"}) == ()
+    (change,) = turned(earlier, {A: "reproduced"})
+    assert (change.before, change.after, change.sentence) == (
+        "below", None, "dtql/b/last: not reproduced, below -> not compared")  # fmt: skip
+    # A night that stopped at the exact layers says nothing about the papers.
+    stopped = night({}, cells=())
+    assert turned([*earlier, stopped], {A: "reproduced", B: "below"}) == ()

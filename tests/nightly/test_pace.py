@@ -1,11 +1,27 @@
+import itertools
+import json
 from dataclasses import replace
 from math import comb
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from bench.nightly.pace import Circumstances, Pace, compare_pace, repeats_needed, smallest_p
+from bench.catalog import load_catalog
+from bench.hardware import usable_cores
+from bench.nightly import pace as pace_module
+from bench.nightly.config import SpeedRates
+from bench.nightly.pace import (
+    Circumstances,
+    Pace,
+    compare_pace,
+    pace_from_json,
+    repeats_needed,
+    smallest_p,
+    time_methods,
+)
+from bench.training.speed import PhaseSpeed
 
 HERE = Circumstances("vm", "Xeon", "cpu: Xeon", 2, "eager", "float32", "hopper, 20 iterations")
 STEADY = tuple(20 + 0.01 * number for number in range(8))
@@ -137,3 +153,39 @@ def test_false_alarms_stay_within_the_rate_when_nothing_changed():
         fired += any(found.status == "slower" for found in compare(*both, rate=rate, slack=0.0))
     assert fired <= stats.binom(nights, rate).ppf(0.999)
     assert fired >= stats.binom(nights, rate).ppf(0.001)
+
+
+def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
+    times = itertools.count(1.0)
+
+    def time_training(task, preset, **_):
+        phases = ("pretrain", "train") if preset.algorithm == "dtql" else ("train",)
+        return [PhaseSpeed(phase, next(times), phase == "train") for phase in phases]
+
+    monkeypatch.setattr(pace_module, "time_training", time_training)
+    monkeypatch.setattr(pace_module, "machine_is_idle", lambda: True)
+    task = load_catalog().task("hopper-medium-v2")
+    timed = time_methods([("bc", "released"), ("dtql", "paper")], task, SpeedRates(repeats=2), device="cpu")
+    training = "training_seconds_per_1k_iterations"
+    # So that a disturbance of a minute does not fall on one method alone.
+    assert [(one.method, one.quantity, one.seconds) for one in timed] == [
+        ("bc", training, (1.0, 4.0)),
+        ("dtql paper", f"{training}:pretrain", (2.0, 5.0)),
+        ("dtql paper", training, (3.0, 6.0)),
+    ]
+    assert all(one.exclusive for one in timed)
+    # Another task or number of iterations is other work, whose seconds say nothing.
+    assert {one.circumstances.work for one in timed} == {"hopper-medium-v2, 20 iterations"}
+    assert pace_from_json(json.loads(json.dumps([one.as_json() for one in timed]))) == timed
+
+
+def test_a_real_timing_takes_some_time_and_leaves_the_threads_as_they_were():
+    threads = torch.get_num_threads()
+    rates = SpeedRates(repeats=2, iterations=2)
+    (timed,) = time_methods(
+        [("bc", "released")], load_catalog().task("hopper-medium-v2"), rates, device="cpu"
+    )
+    assert len(timed.seconds) == 2
+    assert min(timed.seconds) > 0
+    assert timed.circumstances.threads == usable_cores()
+    assert torch.get_num_threads() == threads

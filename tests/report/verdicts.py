@@ -5,6 +5,8 @@ from dataclasses import replace
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
 from tests.report.builders import AWKWARD, toy_table
 
+COMPARISON = Comparison(-3.25, 1.5, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
+
 
 def comparison(difference, half_width, margin=5.0):
     """A test whose 90 % interval reaches `half_width` to either side."""
@@ -67,3 +69,22 @@ def judged_table():
         for block in table.blocks
     )
     return replace(table, blocks=blocks)
+
+
+def cell(outcome, task="hopper-medium-v2", paper="DTQL", **other):
+    """A verdict; tested unless said otherwise."""
+    facts = {
+        "table": "dtql-1",
+        "method": paper,
+        "printed": "99.6",
+        "measured": 96.3,
+        "deviation": 2.0,
+        "n": 5,
+    }
+    facts |= {"comparison": COMPARISON, "replay": "d4rl"} | other
+    return CellVerdict((paper, paper.lower(), task, "last"), outcome=outcome, **facts)
+
+
+def not_comparable(task, *reasons):
+    """A cell that could not be tested."""
+    return cell("not comparable", task, comparison=None, reasons=reasons)

@@ -1,35 +1,20 @@
-"""The text of a check: what stands in it, and what must not."""
+"""A check in words, as JSON read by a parser that takes no NaN, and a verdict for whoever doubts it."""
 
+import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from bench.report.check import Check, beside, by_reason, of_suites, replay_words, sentence
-from bench.report.formats.check import sections
+import pytest
+
+from bench.report.check import Check, Reason, replay_words
+from bench.report.formats.check import explained, render_json, sections
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
-from bench.report.measured import ReportData
 from tests.report.builders import measured
+from tests.report.judging import TASK, own, trials, verdict_on
+from tests.report.verdicts import COMPARISON, cell, not_comparable
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-COMPARISON = Comparison(-3.25, 1.5, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
-
-
-def cell(outcome, task="hopper-medium-v2", paper="DTQL", **other):
-    """A verdict; tested unless said otherwise."""
-    facts = {
-        "table": "dtql-1",
-        "method": paper,
-        "printed": "99.6",
-        "measured": 96.3,
-        "deviation": 2.0,
-        "n": 5,
-    }
-    facts |= {"comparison": COMPARISON, "replay": "d4rl"} | other
-    return CellVerdict((paper, paper.lower(), task, "last"), outcome=outcome, **facts)
-
-
-def not_comparable(task, *reasons):
-    """A cell that could not be tested."""
-    return cell("not comparable", task, comparison=None, reasons=reasons)
 
 
 def text_of(judgement, *, everything=False, **other):
@@ -130,41 +115,89 @@ def test_lost_seeds_stand_beside_those_that_are_left():
     assert "dtql/hopper-medium-v2/last | not reproduced, below | -3.2 ± 2.8 | 5 | 4/5 | " in lines
 
 
-def test_a_sentence_says_why_an_open_cell_is_open():
-    assert sentence(cell("inconclusive", reasons=("1 of 5 seeds failed",))) == (
-        "inconclusive: d = -3.25, 90 % interval [-6.00, -0.50], margin 5; 1 of 5 seeds failed"
+# As JSON
+
+
+EXACT = Comparison(-0.1 - 0.2, 1 / 3, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
+CELL = CellVerdict(
+    ("DTQL", "dtql", 'a_b&c<"é">', "last"), "dtql-1", "DTQL", "inconclusive", "99.6", 96.3, 2.0, 5,
+    trials=(4, 5), comparison=EXACT, further_seeds=3, arithmetic=("one", "two"),
+)  # fmt: skip
+SUITE = SuiteVerdict("gym", "DTQL", "dtql", "last", "below", 9, 9, 80.0, 88.0, EXACT)
+
+
+def read(*cells, **other):
+    """The document, refused if it holds what JSON cannot."""
+    text = render_json(
+        Check(
+            "s.sqlite",
+            NOW.replace(hour=3),
+            Judgement(cells, (SUITE,), ("Rates.",)),
+            **other,
+        )
     )
-    assert sentence(cell("inconclusive", further_seeds=1)).endswith("; 1 further seed would decide")
-    assert sentence(not_comparable("a-v0", "physics modern")) == "not comparable: physics modern"
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 
 
-def test_reasons_are_gathered_the_most_frequent_first():
-    found = by_reason([("x", "1"), ("y", "2"), ("y", "3")])
-    assert [(reason.text, reason.names) for reason in found] == [("y", ("2", "3")), ("x", ("1",))]
+def test_numbers_come_back_bit_for_bit():
+    (cell,) = read(CELL)["cells"]
+    assert cell["comparison"]["difference"] == -0.1 - 0.2
+    assert cell["comparison"]["standard_error"] == 1 / 3
+    assert (cell["measured"], cell["trials"], cell["arithmetic"]) == (96.3, [4, 5], ["one", "two"])
 
 
-def test_what_stands_for_no_printed_number_is_told_with_the_reason():
-    task = "hopper-medium-v2"
-    judged = measured(task)
-    trials = tuple(trial.trial_id for trial in judged.trials)
-    other = tuple(replace(trial, trial_id=trial.trial_id + 100) for trial in judged.trials)
-    twin = tuple(replace(trial, trial_id=trial.trial_id + 200) for trial in judged.trials)
-    alien = tuple(replace(trial, trial_id=trial.trial_id + 300) for trial in judged.trials)
-    entries = (
-        judged,
-        measured(task, trials=other, config_hash="cd" * 32),
-        measured("collected-hopper-medium", trials=twin, twin_of=task),
-        measured("hopper-random-v2", trials=alien),
-    )
-    found = beside(entries, Judgement((cell("reproduced", trials=trials),)))
-    assert {reason.text: reason.names for reason in found} == {
-        "another configuration of the cell comes closer to the paper's": ("dtql/hopper-medium-v2",),
-        "data collected here, not D4RL's": ("dtql/collected-hopper-medium",),
-        "no paper prints a number of its own for this method on this task": ("dtql/hopper-random-v2",),
-    }
+def test_names_stand_apart_and_together():
+    (cell,) = read(CELL)["cells"]
+    assert (cell["paper"], cell["algorithm"], cell["protocol"]) == ("DTQL", "dtql", "last")
+    assert (cell["task"], cell["id"]) == ('a_b&c<"é">', 'dtql/a_b&c<"é">/last')
+    (suite,) = read()["suites"]
+    assert (suite["id"], suite["words"]) == ("dtql/gym/last", "not reproduced, below")
 
 
-def test_a_suite_keeps_its_own_tasks_alone():
-    data = ReportData((measured("a"), measured("b")), suites={"one": ("a",), "two": ("b",)})
-    kept = of_suites(data, ["two"])
-    assert ([entry.task for entry in kept.measured], dict(kept.suites)) == (["b"], {"two": ("b",)})
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_what_is_not_finite_is_null(number):
+    wide = replace(CELL, measured=None, comparison=replace(EXACT, low=number, high=number))
+    (cell,) = read(wide)["cells"]
+    assert (cell["comparison"]["low"], cell["comparison"]["high"], cell["measured"]) == (None, None, None)
+
+
+def test_the_whole_check_is_told():
+    found = read(CELL, beside=(Reason("twins", ("dtql/x",)),), suites={"gym": ("a",)}, restricted=True)
+    assert (found["schema_version"], found["against"], found["failed"]) == (1, "paper", True)
+    assert found["made_at"] == "2026-11-21T03:00:00Z"
+    assert found["restricted_to"] == ["gym"]
+    assert found["beside"] == [{"text": "twins", "names": ["dtql/x"]}]
+    assert found["statements"] == ["Rates."]
+    assert found["counts"]["inconclusive"] == 1
+    assert found["judged_together"] == {"cells": 1, "suite_means": 1}
+
+
+# One verdict explained
+
+
+def lines_on(cell, entry):
+    return explained(verdict_on(cell, entry), Judgement(), [entry], {})
+
+
+def test_seeds_without_a_number_are_told_in_words():
+    stood = [
+        ("finished", 80.0),
+        ("finished", 81.0),
+        ("finished", math.nan),
+        ("finished", None),
+        ("failed", None),
+    ]
+    lines = lines_on(own(80.0), measured(TASK, trials=trials(*stood)))
+    assert not any("nan" in line for line in lines)
+    (seeds,) = [line for line in lines if line.startswith("  our seeds: ")]
+    assert "seed 0 80.00 (trial 10), seed 1 81.00 (trial 11), seed 2 finished without a score" in seeds
+    assert seeds.endswith("seed 3 finished without a score (trial 13), seed 4 failed (trial 14)")
+
+
+def test_the_protocol_is_the_one_of_the_scores_shown():
+    """Three evaluations make no mean of ten."""
+    curve = (1.0, 2.0, 70.0)
+    entry = measured(TASK, trials=tuple(replace(t, evaluations=curve) for t in trials(("finished", 70.0))))
+    lines = lines_on(own(80.0, protocol="rat"), entry)
+    assert any("protocol last, variant released" in line for line in lines)
+    assert any("seed 0 70.00" in line for line in lines)
