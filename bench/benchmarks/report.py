@@ -18,7 +18,7 @@ from bench.benchmarks.full_store import Size, make_store
 from bench.benchmarks.measuring import Comparison, Figure, compare, write_record
 
 _READS = "import bench.cli, bench.report.measured, bench.report.verdicts"
-_SHOWS = f"{_READS}, bench.report.loading, bench.report.layouts"
+_SHOWS = f"{_READS}, bench.report.loading, bench.report.build"
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Command:
 
 COMMANDS = (
     Command(("check",), f"{_READS}, bench.report.check, bench.report.formats.check", 2.0, (0, 1)),
-    Command(("report",), f"{_SHOWS}, bench.report.renderers.markdown", 10.0),
-    Command(("report", "--format", "html"), f"{_SHOWS}, bench.report.renderers.html", 10.0),
+    Command(("report",), f"{_SHOWS}, bench.report.formats.markdown", 10.0),
+    Command(("report", "--format", "html"), f"{_SHOWS}, bench.report.formats.html", 10.0),
     Command(("report", "--format", "figures"), f"{_SHOWS}, bench.report.figures", 10.0),
 )
 

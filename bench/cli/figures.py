@@ -103,9 +103,9 @@ def _write_2d(names: Sequence[str], data: ReportData, folder: Path, format_: str
 
 
 def _write_captions(charts: Sequence[Chart], folder: Path, format_: str) -> None:
-    from bench.report.renderers import captions
+    from bench.report.formats import latex
 
-    _write(folder / FLOATS, lambda stream: stream.write(captions.render(charts, format_).encode()))
+    _write(folder / FLOATS, lambda stream: stream.write(latex.render_charts(charts, format_).encode()))
     _say(f"Wrote {folder / FLOATS}: LaTeX floats with the captions of these figures.")
 
 

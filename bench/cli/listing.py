@@ -82,14 +82,13 @@ def suites() -> None:
 @app.command()
 def tables() -> None:
     """List the tables that `bench report` makes, with the numbers that a paper prints in them."""
-    from bench.report.combined_table import COMBINED
-    from bench.report.combined_table import TITLE as COMBINED_TITLE
-    from bench.report.paper import load_paper_table, paper_tables
+    from bench.report.paper import load_paper_tables
+    from bench.report.score_tables import COMBINED, COMBINED_TITLE
     from bench.report.table2d import TABLE_2D, TITLE
 
     rows = []
-    for table_id, info in paper_tables().items():
-        printed = sum(cell.mean is not None for cell in load_paper_table(table_id).rows)
-        rows.append((table_id, f"{info.paper}, {info.label}", info.title, str(printed)))
+    for table_id, paper in load_paper_tables().items():
+        printed = sum(cell.mean is not None for cell in paper.rows)
+        rows.append((table_id, f"{paper.info.paper}, {paper.info.label}", paper.info.title, str(printed)))
     rows += [(COMBINED, "", COMBINED_TITLE, ""), (TABLE_2D, "", TITLE, "")]
     print_table(("table", "printed as", "what", "numbers"), rows, right=("numbers",))

@@ -76,16 +76,14 @@ def report(
     if format_ == "figures":
         _write_figures_only(figures, figure_format, out, store)
         return
-    from bench.report.assembly import assembled
-    from bench.report.condensed import condensed
-    from bench.report.layouts import choose_tables
+    from bench.report.build import choose_tables, judged_tables
     from bench.report.margins import load_margins
-    from bench.report.tables import compact
+    from bench.report.tables import compact, condensed
 
     choose_tables(tables)  # a slip of the pen is told before a large store is read
     drawn, declared = chosen_figures(figures), load_margins(margins)
     data = _load(store)
-    built, judgement = assembled(tables, data, declared)
+    built, judgement = judged_tables(tables, data, declared)
     if out is None and format_ != "html":
         short = format_ == "markdown" and not full
         # Tables asked for by name are shown even where nothing was measured.
@@ -140,18 +138,18 @@ def _files(
 ) -> list[tuple[str, str]]:
     """(file name, text) of a format; the first is what a terminal shows."""
     if format_ == "html":
-        from bench.report.renderers import html
+        from bench.report.formats import html
 
         return [("report.html", html.render(tables, data, datetime.now(UTC), judgement))]
     if format_ == "latex":
-        from bench.report.renderers import latex
+        from bench.report.formats import latex
 
         return [("tables.tex", latex.render(tables)), ("report.tex", latex.document(tables))]
     if format_ == "markdown":
-        from bench.report.renderers import markdown
+        from bench.report.formats import markdown
 
         return [("report.md", markdown.render(tables))]
-    from bench.report.renderers.data import render_csv, render_json
+    from bench.report.formats.data import render_csv, render_json
 
     return (
         [("report.csv", render_csv(tables))] if format_ == "csv" else [("report.json", render_json(tables))]

@@ -19,8 +19,8 @@ from bench.nightly.exact import ExactFinding
 from bench.nightly.pace import PaceComparison
 from bench.records import CellComparison, NightOutcome, NoteRecord, Outcome, PrintedNumber
 from bench.report.formats.junit import Case, document
+from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS
-from bench.report.renderers.templates import page_templates
 from bench.visible_text import visible
 
 NONE = "not compared"

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.styles import Dashes, Style
+from bench.report.series import Dashes, Style
 
 # SVG that stands inside a page: no files, no scripts, readable in light and dark
 
@@ -206,9 +206,10 @@ def line_handle(style: Style, label: str, width: float, **marker: Any) -> Line2D
     return Line2D([], [], color=style.colour, linewidth=width, linestyle=stroke(style), label=label, **marker)
 
 
-def stroke(style: Style) -> tuple[float, Dashes | None]:
+def stroke(style: Style) -> tuple[float, Dashes]:
     """Matplotlib's name of a line style."""
-    return (0, style.dashes or None)
+    # None is a solid line with butt ends, of which the type stubs of Matplotlib do not know.
+    return (0, style.dashes or None)  # type: ignore[return-value]
 
 
 def _legend_columns(look: Look, handles: Sequence[Line2D]) -> int:

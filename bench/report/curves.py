@@ -19,8 +19,17 @@ from bench.records import FINISHED
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
 from bench.report.matching import Identity, identity
 from bench.report.measured import LearningCurve, Measured
-from bench.report.series import Series, count_text, doubts, failures, in_order, names_of, series_of, styles_of
-from bench.report.styles import Style
+from bench.report.series import (
+    Series,
+    Style,
+    count_text,
+    doubts,
+    failures,
+    in_order,
+    names_of,
+    series_of,
+    styles_of,
+)
 
 # Means over seeds
 
@@ -70,9 +79,9 @@ def mean_curves(
         chosen, finished = _chosen(entry, by_seed.get(identity(entry), {}))
         if chosen:
             moment = entry.finished_at.timestamp() if entry.finished_at else 0.0
-            curve = _mean(chosen, finished, moment)
-            found.setdefault(entry.task, {})[series_of(entry, with_hash=True)] = curve
-    return {task: {one: of_task[one] for one in in_order(of_task)} for task, of_task in found.items()}
+            of_task = found.setdefault(entry.task, {})
+            of_task[series_of(entry, with_hash=True)] = _mean(chosen, finished, moment)
+    return {task: {one: means[one] for one in in_order(means)} for task, means in found.items()}
 
 
 def newest(curves: Mapping[Series, MeanCurve]) -> dict[Series, MeanCurve]:

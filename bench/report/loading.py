@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 
 import pandas as pd
 from sqlalchemy import select
 
+from algorithms.registry import methods
 from bench.catalog import Catalog
 from bench.errors import BenchError
-from bench.presets import Preset, PresetFiles, preset_of
-from bench.records import FINISHED, TimingRecord
+from bench.presets import PresetFiles, preset_of
+from bench.records import FINISHED, PhaseRecord, TimingRecord
 from bench.report.measured import (
     LATENCY,
     Configuration,
     LearningCurve,
     Origin,
+    Phases,
     ReportData,
-    Schedules,
-    TrainingSchedule,
     TrialDuration,
     gather,
     tasks_of_suites,
@@ -45,13 +45,12 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     """Everything in `store` that reports are made of; each cell with its trials gathered."""
     stored, durations = trials(store), timings_frame(store)
     timings = tuple(_timings(durations))
-    presets = _presets(timings, catalog)
     curves = _curves(learning_curves(store))
     evaluations = {trial_id: curve.scores for trial_id, curve in curves.items()}
     return ReportData(
         measured=tuple(gather(stored, catalog, evaluations)),
         timings=timings,
-        schedules=_schedules(presets),
+        phases=_phases(timings, catalog),
         durations=tuple(trial_durations(stored, durations)),
         curves=tuple(curves.values()),
         runs=tuple(runs(store)),
@@ -59,7 +58,6 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
         illustrations=load_illustrations(store, catalog),
         origins=load_origins(store),
         configurations=load_configurations(store),
-        phase_iterations={key: preset.phase_iterations for key, preset in presets.items()},
         latencies=_latencies(durations),
         final_episodes=final_episodes(store),
         suites=tasks_of_suites(catalog),
@@ -90,26 +88,34 @@ def _latencies(frame: pd.DataFrame) -> dict[int, float]:
     }
 
 
-def _presets(timings: Iterable[TimingRecord], catalog: Catalog) -> dict[tuple[str, str, str], Preset]:
+def _phases(timings: Iterable[TimingRecord], catalog: Catalog) -> Phases:
+    """The stages of the presets of what was timed."""
     files, found = PresetFiles(), {}
     for algorithm, variant, name in {(t.algorithm, t.variant, t.task) for t in timings}:
         if name not in catalog.tasks:
             continue
         try:
-            found[algorithm, variant, name] = preset_of(files[algorithm], catalog.tasks[name], variant)
+            preset = preset_of(files[algorithm], catalog.tasks[name], variant)
         except BenchError:
             # Timed with hand-made settings: there is no preset to compute epochs and hours from.
             continue
+        found[algorithm, variant, name] = declared_phases(algorithm, preset.values)
     return found
 
 
-def _schedules(presets: Mapping[tuple[str, str, str], Preset]) -> Schedules:
-    counts = {key: preset.values for key, preset in presets.items()}
-    return {
-        key: TrainingSchedule(int(values["pretrain_iterations"]), int(values["train_iterations"]))
-        for key, values in counts.items()
-        if {"pretrain_iterations", "train_iterations"} <= values.keys()
-    }
+def declared_phases(algorithm: str, values: Mapping[str, object]) -> tuple[PhaseRecord, ...]:
+    """The stages that a method declares, with these hyper-parameters; none of a method that is not here.
+
+    For what no trial tells its phases of: timings, and trials that were planned before trials did.
+    """
+    declared = methods().get(algorithm)
+    if declared is None:
+        return ()
+    return tuple(
+        PhaseRecord(phase, int(str(values[count])), phase == declared.evaluated)
+        for phase, count in declared.phases.items()
+        if count in values
+    )
 
 
 def _curves(points: pd.DataFrame) -> dict[int, LearningCurve]:
@@ -142,10 +148,6 @@ def load_configurations(store: Store) -> dict[str, Configuration]:
 # Whole trials that were trained alone
 
 
-ITERATIONS = "train_iterations"
-"""Hyper-parameter that counts the iterations of the evaluated phase."""
-
-
 def trial_durations(stored: Iterable[StoredTrial], timings: pd.DataFrame) -> list[TrialDuration]:
     """Those of finished trials at full budget that were trained alone, in the order of `stored`.
 
@@ -168,18 +170,24 @@ def trial_durations(stored: Iterable[StoredTrial], timings: pd.DataFrame) -> lis
     ]
 
 
-def _duration(trial: StoredTrial, row: dict[str, object]) -> TrialDuration:
+def _duration(trial: StoredTrial, row: Mapping[Hashable, object]) -> TrialDuration:
     key = trial.record.key
-    iterations = trial.record.config.get("hyperparameters", {}).get(ITERATIONS)
+    evaluated = [phase.iterations for phase in _phases_of(trial) if phase.evaluated]
     return TrialDuration(
         trial_id=trial.trial_id,
         algorithm=key.algorithm,
         variant=key.variant,
         task=key.task,
         seconds=(trial.training_seconds or 0.0) + (trial.evaluation_seconds or 0.0),
-        training_iterations=None if iterations is None else int(iterations),
+        training_iterations=evaluated[0] if evaluated else None,
         device=str(row["device"]),
         threads=int(str(row["threads"])),
         runner=str(row["runner"]),
         exclusive=bool(row["exclusive"]),
     )
+
+
+def _phases_of(trial: StoredTrial) -> tuple[PhaseRecord, ...]:
+    if trial.record.phases is not None:
+        return trial.record.phases
+    return declared_phases(trial.record.key.algorithm, trial.record.config.get("hyperparameters", {}))

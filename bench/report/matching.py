@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from bench.records import CONTENT_FITS, MISMATCH, VERIFIED, PrintedNumber
 from bench.report.measured import Measured
-from bench.report.methods import ablations, algorithm_of
-from bench.report.paper import AGGREGATES, SCORE, PaperCell, load_paper_table, paper_tables
+from bench.report.paper import AGGREGATES, SCORE, PaperCell, ablations, algorithm_of, load_paper_tables
 
 Printed = Mapping[PrintedNumber, tuple[str, PaperCell]]
 """Numbers that may be judged, each with the id of its table."""
@@ -80,8 +79,8 @@ def own_numbers() -> Printed:
     a number is known by the task that it is of, so that these are one.
     """
     found: dict[PrintedNumber, tuple[str, PaperCell]] = {}
-    for table_id in paper_tables():
-        for cell in load_paper_table(table_id).rows:
+    for table_id, paper in load_paper_tables().items():
+        for cell in paper.rows:
             aggregate = cell.task in AGGREGATES or cell.metric != SCORE
             if aggregate or not cell.accepts_variants or cell.mean is None:
                 continue

@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from bench.catalog import Catalog
 from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.evaluation.protocols import reported_score
-from bench.records import DatasetRecord, FailureRecord, RunRecord, TimingRecord
+from bench.records import DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
 from bench.report.illustrations import Illustrations
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, evaluation_means, final_episodes, trials
@@ -91,7 +92,7 @@ class Measured:
     finished_at: datetime | None = None
     """When the last of its trials finished."""
 
-    @property
+    @cached_property
     def scored(self) -> tuple[SeedScore, ...]:
         """The finished trials with a finite score, in order of seed."""
         return tuple(
@@ -110,12 +111,12 @@ class Measured:
         """Seeds with a score."""
         return len(self.scores)
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Mean score over seeds; None without any."""
         return statistics.mean(self.scores) if self.scores else None
 
-    @property
+    @cached_property
     def standard_deviation(self) -> float | None:
         """Standard deviation over seeds (ddof 1); None with fewer than two."""
         return statistics.stdev(self.scores) if self.n > 1 else None
@@ -162,6 +163,11 @@ class LearningCurve:
     """Mean normalised score of each evaluation."""
 
 
+def alone(timing: TimingRecord) -> bool:
+    """Whether a timing may be held against a paper's: one seed, nothing else running."""
+    return timing.exclusive and timing.stack_size == 1 and timing.concurrent_stacks <= 1
+
+
 Configuration = Mapping[str, object]
 """A trial's configuration as stored: hyper-parameters, their sources, evaluation, reward transform."""
 
@@ -189,19 +195,11 @@ class Origin:
     evaluation_seconds: float | None
 
 
-@dataclass(frozen=True)
-class TrainingSchedule:
-    """Iterations of a method's preset for the task of a timing table."""
-
-    pretraining_iterations: int
-    training_iterations: int
-
-
 FinalEpisodes = Mapping[int, tuple[float, ...]]
 """Normalised scores of the episodes of a finished trial's last evaluation, by its number."""
 
-Schedules = Mapping[tuple[str, str, str], TrainingSchedule]
-"""By algorithm, variant and task."""
+Phases = Mapping[tuple[str, str, str], tuple[PhaseRecord, ...]]
+"""The stages of presets by algorithm, variant and task."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,8 @@ class ReportData:
     measured: tuple[Measured, ...] = ()
     timings: tuple[TimingRecord, ...] = ()
     """Measured while the machine did nothing else of ours."""
-    schedules: Schedules = field(default_factory=dict)
+    phases: Phases = field(default_factory=dict)
+    """Of the presets of what `timings` are of."""
     durations: tuple[TrialDuration, ...] = ()
     """Of whole trials that were trained alone."""
     curves: tuple[LearningCurve, ...] = ()
@@ -223,8 +222,6 @@ class ReportData:
     """Code, data and machine of each trial, by its number."""
     configurations: Mapping[str, Configuration] = field(default_factory=dict)
     """What each configuration hash stands for."""
-    phase_iterations: Mapping[tuple[str, str, str], Mapping[str, int]] = field(default_factory=dict)
-    """Of the presets of what `timings` are of, by algorithm, variant and task, then by phase."""
     latencies: Mapping[int, float] = field(default_factory=dict)
     """Median action latency (s) of trials by their number, measured as they ended, beside other work."""
     final_episodes: FinalEpisodes = field(default_factory=dict)

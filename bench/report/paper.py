@@ -1,18 +1,23 @@
-"""The papers' printed tables as data: every cell with its protocol, the meaning of its spread, and errata."""
+"""The papers' printed tables as data: every cell with its protocol, the meaning of its spread, and errata.
+
+Also how a paper sets them (headings, notes, decimals, bold type), and what methods are called there and here.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from algorithms.registry import methods
 from bench.catalog import shipped_domains
 from bench.errors import BenchError, unknown_name
+from bench.presets import method_on
 from bench.resources import resource
 from bench.visible_text import quoted
 from bench.yaml_lines import load_yaml, validated
@@ -27,6 +32,8 @@ SCORE = "d4rl_normalized_score"
 
 _SPREAD_KINDS = ("std_over_seeds", "se_over_rollouts", "unknown", "")
 _PROTOCOLS = ("last", "rat", "oms", "")
+_SAID = {"rat": "RAT", "oms": "OMS", "last": "last"}
+"""Protocols in the header of a column."""
 _KEY_COLUMNS = ("metric", "domain", "task", "method")
 _CELL_COLUMNS = (
     "paper", "table", *_KEY_COLUMNS, "mean", "spread", "spread_kind", "seeds", "episodes", "protocol",
@@ -35,22 +42,135 @@ _CELL_COLUMNS = (
 _ERRATA_COLUMNS = ("table", *_KEY_COLUMNS, "protocol", "field", "corrected", "reason")
 
 
-class TableInfo(BaseModel):
-    """What a paper's table is called and where its cells stand."""
-
+class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bold(_Entry):
+    """Which numbers of a row are bold: all within a share of the highest one."""
+
+    within: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """0.05: no more than 5 % of its size below the highest; 0: the highest only."""
+    averages: bool = True
+    """Whether averages and sums have bold numbers, too."""
+    stated: str = ""
+    """The paper's own words; empty where it states no rule."""
+
+    def threshold(self, values: Sequence[float]) -> float:
+        """The lowest value that is bold."""
+        highest = max(values)
+        return highest - self.within * abs(highest)
+
+    @property
+    def sentence(self) -> str:
+        """What bold type means, for a table's notes."""
+        near = (
+            f"all within {100 * self.within:g} % of the highest number"
+            if self.within
+            else "the highest number"
+        )
+        where = "row" if self.averages else "task"
+        stated = f'says the paper: "{self.stated}"' if self.stated else "the paper states no rule"
+        return (
+            f"Bold: {near} of a {where}, printed among printed and, where there are two, measured "
+            f"among measured ({stated})."
+        )
+
+
+class Scores(_Entry):
+    """Scores: a row for each task, in blocks by domain."""
+
+    headings: dict[str, tuple[str, str]]
+    """Domain in the CSV -> (heading of its block, name of its average)."""
+
+
+class Averages(_Entry):
+    """Averages over domains, a row for each."""
+
+    of: str
+    """Id of the table that prints what is averaged."""
+    heading: str
+
+
+class SpeedRow(_Entry):
+    """A row: its name, where the printed number stands, and which stored quantity it is."""
+
+    label: str
+    metric: str = ""
+    """Metric in the paper's CSV; empty for a row that the paper does not have."""
+    quantity: str | None = None
+    """Quantity of the timing records; None: only printed."""
+    reading: Literal[
+        "as_stored", "milliseconds", "per_second", "iterations_per_second", "epochs", "hours"
+    ] = "as_stored"
+    """How the stored number (seconds) is shown; epochs and hours follow from the preset's phases."""
+    decimals: int = 2
+    caveat: str = ""
+    """What the measured number holds or leaves out."""
+
+
+class SpeedBlock(_Entry):
+    """Rows under one header, and the places of the paper that print their numbers."""
+
+    title: str
+    printed_in: tuple[str, ...]
+    """Labels in the CSV's column `table`."""
+    rows: tuple[SpeedRow, ...]
+
+
+class Speed(_Entry):
+    """Speeds on one task: a row for each quantity."""
+
+    task: str
+    hardware: str
+    """What the paper measured on."""
+    blocks: tuple[SpeedBlock, ...]
+
+
+class WallTime(_Entry):
+    """Hours and epochs of whole trials: a row for each task."""
+
+    heading: str
+    """Above the tasks."""
+    hardware: str
+
+
+class TableInfo(_Entry):
+    """What a paper's table is called, where its cells stand, and what its CSV file does not say."""
 
     file: Annotated[str, Field(pattern=r"^[\w.]+\.csv$")]
     paper: Literal["DTQL", "SRPO", "EDP", "BDPO"]
     label: str
     """As the paper names it (`Table 1`)."""
     title: str
+    own: dict[str, str] = {}
+    """The paper's own methods -> their headers: they always have a measured column, blank or not."""
+    notes: tuple[str, ...] = ()
+    """What stands below it."""
+    bold: Bold | None = None
     remarks: tuple[str, ...] = ()
     """What is inconsistent in it and cannot be said as the erratum of one cell."""
+    scores: Scores | None = None
+    averages: Averages | None = None
+    speed: Speed | None = None
+    wall_time: WallTime | None = None
+    """What kind of table it is: one of the four is given."""
 
 
-class _Index(RootModel[dict[str, TableInfo]]):
-    model_config = ConfigDict(frozen=True)
+class _Index(_Entry):
+    """The file tables.yaml."""
+
+    notes: dict[str, str]
+    """Sentences that several tables share, by the name that tables use."""
+    tables: dict[str, TableInfo]
+
+    @model_validator(mode="after")
+    def _all_notes_are_known(self) -> _Index:
+        for table_id, info in self.tables.items():
+            for note in info.notes:
+                if " " not in note and note not in self.notes:
+                    raise ValueError(f"{table_id} has the note {quoted(note)}, which is no shared sentence")
+        return self
 
 
 @dataclass(frozen=True)
@@ -127,6 +247,12 @@ class PaperTable:
         return f"{self.info.paper} {self.info.label}: {self.info.title}"
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """All that stands below it: notes, what bold type means, and remarks."""
+        bold = (self.info.bold.sentence,) if self.info.bold else ()
+        return (*self.info.notes, *bold, *self.info.remarks)
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Rows in the paper's order; aggregates appear once however many domains have one."""
         return tuple(dict.fromkeys(cell.task for cell in self.rows))
@@ -137,9 +263,40 @@ class PaperTable:
         return tuple(dict.fromkeys(cell.method for cell in self.rows))
 
 
+@dataclass(frozen=True)
+class Digits:
+    """Decimals of a column's numbers and of what stands after their plus-minus sign."""
+
+    mean: int = 1
+    spread: int = 1
+
+
+DEFAULT_DIGITS = Digits()
+
+
+def digits_of(cells: Iterable[PaperCell]) -> Digits:
+    """The most decimals that are printed among `cells` (`110` stands in a column of `99.6`).
+
+    A column without any printed spread shows measured ones with the decimals of its means.
+    """
+    cells = list(cells)
+    means = [_decimals(cell.printed) for cell in cells if cell.printed]
+    spreads = [_decimals(cell.printed_spread) for cell in cells if cell.printed_spread]
+    mean = max(means, default=Digits.mean)
+    return Digits(mean, max(spreads, default=mean))
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
+
+
 def paper_tables() -> Mapping[str, TableInfo]:
     """All tables by id (`dtql-1`), in the order of paper_tables/tables.yaml."""
-    return validated(_Index, load_yaml(resource("paper_tables") / "tables.yaml")).root
+    index = validated(_Index, load_yaml(resource("paper_tables") / "tables.yaml"))
+    return {
+        table_id: info.model_copy(update={"notes": tuple(index.notes.get(note, note) for note in info.notes)})
+        for table_id, info in index.tables.items()
+    }
 
 
 def load_paper_table(table_id: str) -> PaperTable:
@@ -152,38 +309,53 @@ def load_paper_table(table_id: str) -> PaperTable:
     known = paper_tables()
     if table_id not in known:
         raise unknown_name("table", table_id, known, "bench list tables")
-    info = known[table_id]
-    folder = resource("paper_tables")
-    errata = _errata(folder / "errata.csv", table_id)
-    cells = tuple(
-        _cell(path, line, row, errata) for path, line, row in _rows(folder / info.file, _CELL_COLUMNS)
-    )
-    if errata:
-        raise BenchError(f"errata.csv: {table_id} has no cell {next(iter(errata))}")
-    return PaperTable(table_id, info, cells)
+    return _table(table_id, known[table_id], _errata().get(table_id, {}))
+
+
+def load_paper_tables() -> dict[str, PaperTable]:
+    """All printed tables by id, in the order of paper_tables/tables.yaml.
+
+    Raises
+    ------
+    BenchError : a cell cannot be read (file and line are named).
+    """
+    errata = _errata()
+    return {
+        table_id: _table(table_id, info, errata.get(table_id, {}))
+        for table_id, info in paper_tables().items()
+    }
 
 
 CellKey = tuple[str, str, str, str, str]
 """Metric, domain, task, method, protocol: what tells the cells of a table apart."""
 
 
-def _errata(path: Path, table_id: str) -> dict[CellKey, tuple[Erratum, ...]]:
-    found: dict[CellKey, tuple[Erratum, ...]] = {}
-    for _, line, row in _rows(path, _ERRATA_COLUMNS):
-        if row["table"] != table_id:
-            continue
+def _table(table_id: str, info: TableInfo, errata: dict[CellKey, tuple[Erratum, ...]]) -> PaperTable:
+    path = resource("paper_tables") / info.file
+    cells = tuple(_cell(path, line, row, errata) for line, row in _rows(path, _CELL_COLUMNS))
+    if errata:
+        raise BenchError(f"errata.csv: {table_id} has no cell {next(iter(errata))}")
+    return PaperTable(table_id, info, cells)
+
+
+def _errata() -> dict[str, dict[CellKey, tuple[Erratum, ...]]]:
+    """Corrections by table and cell."""
+    path = resource("paper_tables") / "errata.csv"
+    found: dict[str, dict[CellKey, tuple[Erratum, ...]]] = {}
+    for line, row in _rows(path, _ERRATA_COLUMNS):
         if row["field"] not in ("mean", "spread", "task"):
             raise BenchError(f"{path.name} line {line}: unknown field {quoted(row['field'])}")
         field = cast(Literal["mean", "spread", "task"], row["field"])
-        before = found.get(_key(row), ())
+        of_table = found.setdefault(row["table"], {})
+        before = of_table.get(_key(row), ())
         if any(erratum.field == field for erratum in before):
             raise BenchError(f"{path.name} line {line}: a second erratum for the {field} of the same cell")
-        found[_key(row)] = (*before, Erratum(field, row["corrected"], row["reason"]))
+        of_table[_key(row)] = (*before, Erratum(field, row["corrected"], row["reason"]))
     return found
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Path, int, dict[str, str]]]:
-    """The rows of a CSV file with just these columns.
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with just these columns, each with its line.
 
     Raises
     ------
@@ -199,7 +371,7 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Path, int, dict[
                 line = reader.line_num
                 if None in row or None in row.values():
                     raise BenchError(f"{path.name} line {line}: wrong number of fields")
-                yield path, line, row
+                yield line, row
     except OSError as error:
         why = f"{error.strerror}."
         raise BenchError(f"cannot read {quoted(str(path))}", why, "Install bench again.") from error
@@ -250,3 +422,39 @@ def _count(text: str) -> int | None:
     if text and not re.fullmatch(r"[1-9]\d{0,8}", text):
         raise ValueError(f"{quoted(text)} is no number of seeds or episodes")
     return int(text) if text else None
+
+
+# What methods are called
+
+
+def ablations() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Printed names of methods of ours with other hyper-parameters (`bench run --set NAME=VALUE`).
+
+    Each with the method's name here and what was changed, as a trial's `reduced` says it, sorted.
+    """
+    return {
+        printed: (name, tuple(sorted(f"{key} set to {value}" for key, value in changes.items())))
+        for name, method in methods().items()
+        for printed, changes in method.ablations.items()
+    }
+
+
+def algorithm_of(method: str, domain: str) -> str:
+    """Name in this suite of a method as papers print it: `TD3+BC` -> `td3bc`."""
+    declared = (name for name, own in methods().items() if method in own.printed)
+    name = next(declared, None) or re.sub(r"[^a-z0-9]", "", method.lower())
+    return method_on(name, domain)
+
+
+def column_of(cells: Iterable[PaperCell]) -> dict[PaperCell, str]:
+    """Column that each cell stands in: its method, with the protocol where a method has several."""
+    cells = list(cells)
+    protocols: dict[str, set[str]] = {}
+    for cell in cells:
+        protocols.setdefault(cell.method, set()).add(cell.protocol)
+    return {
+        cell: cell.method
+        if len(protocols[cell.method]) == 1
+        else f"{cell.method} ({_SAID.get(cell.protocol, 'protocol unknown')})"
+        for cell in cells
+    }

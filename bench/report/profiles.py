@@ -174,11 +174,24 @@ def _drawn_profiles(look: Look, series: Cells) -> Figure:
     thresholds = thresholds_of(series)
     for one, by_task in series.items():
         profile = profile_of(list(by_task.values()), thresholds)
-        drawn = {"color": one.style.colour, "linestyle": stroke(styles[one]), "linewidth": _LINE}
-        axes.plot(thresholds, profile.share, drawstyle="steps-post", **drawn)
+        axes.plot(
+            thresholds,
+            profile.share,
+            drawstyle="steps-post",
+            color=one.style.colour,
+            linestyle=stroke(styles[one]),
+            linewidth=_LINE,
+        )
         if np.any(profile.high > profile.low):
-            band = {"color": one.style.colour, "alpha": _BAND_ALPHA, "linewidth": 0}
-            axes.fill_between(thresholds, profile.low, profile.high, step="post", **band)
+            axes.fill_between(
+                thresholds,
+                profile.low,
+                profile.high,
+                step="post",
+                color=one.style.colour,
+                alpha=_BAND_ALPHA,
+                linewidth=0,
+            )
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bench.report.claims import Finding, check_claims
 from bench.report.illustrations import Illustration, Illustrations
-from bench.report.tables import BLANK, Block, Cell, Column, Coverage, Row, Table, finite, number_text
+from bench.report.paper import Digits
+from bench.report.tables import BLANK, Amount, Block, Cell, Column, Coverage, Row, Table, finite
 
 TABLE_2D = "bandit2d"
 TITLE = "The papers' 2D problems in numbers"
@@ -130,20 +131,22 @@ def _cell(seeds: Seeds, quantity: Quantity) -> Cell:
     deviation = statistics.stdev(values) if len(values) > 1 else None
     mean, first = statistics.mean(values), seeds[0]
     decimals = quantity.decimals if abs(mean) < LARGE else 0
-    detail = {
-        "algorithm": first.algorithm,
-        "variant": first.variant,
-        "task": first.task,
-        "quantity": quantity.key,
-        "spread_kind": "std_over_seeds",
-        "seeds": [item.seed for item, _ in found],
-        "scores": values,
-        "trials": [item.trial_id for item, _ in found],
-        "budget": first.budget,
-        "config_hash": first.config_hash,
-    }
-    text = number_text(mean, decimals, "" if deviation is None else f"{deviation:.{decimals}f}")
-    return Cell("measured", text, mean, deviation, len(values), detail=detail)
+    amount = Amount(
+        mean,
+        deviation,
+        len(values),
+        algorithm=first.algorithm,
+        variant=first.variant,
+        task=first.task,
+        quantity=quantity.key,
+        spread_kind="std_over_seeds",
+        seeds=tuple(item.seed for item, _ in found),
+        scores=tuple(values),
+        trials=tuple(item.trial_id for item, _ in found),
+        budget=first.budget,
+        config_hash=first.config_hash,
+    )
+    return Cell("measured", measured=amount, digits=Digits(decimals, decimals))
 
 
 def _expectations(findings: Sequence[Finding]) -> Block:
@@ -160,15 +163,15 @@ def _expectations(findings: Sequence[Finding]) -> Block:
 def _finding_row(finding: Finding) -> Row:
     wanted = finding.expectation
     reduced = (f"reduced ({', '.join(finding.reduced)})",) if finding.reduced else ()
-    detail = {"algorithm": ", ".join(wanted.methods), "task": wanted.task}
+    of = Amount(algorithm=", ".join(wanted.methods), task=wanted.task)
+    seen = replace(of, n=finding.seeds or None)
     answer = "" if finding.answer == "not measured" else finding.answer
-    n = finding.seeds or None
     return Row(
         (
             Cell("label", wanted.statement),
             Cell("label", wanted.source),
             Cell("label", wanted.task),
-            Cell("measured", finding.numbers, n=n, footnotes=reduced, detail=detail),
-            Cell("measured", answer, bold=answer == "no", detail=detail),
+            Cell("measured", finding.numbers, measured=seen, footnotes=reduced),
+            Cell("measured", answer, measured=of, bold=answer == "no"),
         )
     )

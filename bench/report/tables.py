@@ -1,18 +1,24 @@
 """Tables as data: what a report says, apart from how it is printed.
 
-Every renderer reads this model and nothing else, so the formats cannot disagree.
+A cell holds what stands in it (the printed number, what was measured, the verdict), not its text. Every
+format reads this model and nothing else, so that they cannot disagree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, TypeVar
 
-from bench.report.judgement import WORDS
+from bench.report.judgement import WORDS, CellVerdict, SuiteVerdict
+from bench.report.measured import Measured
+from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, PaperCell
 
 CellKind = Literal["label", "printed", "measured", "condition"]
+RowKey = TypeVar("RowKey")
 
 MARKS: Mapping[str, str] = {
     WORDS["reproduced"]: "≈",
@@ -25,34 +31,109 @@ MARKS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
+class Amount:
+    """A number that is no cell's score (an average, a time, a distance) and what is known of it."""
+
+    value: float | None = None
+    spread: float | None = None
+    n: int | None = None
+    algorithm: str | None = None
+    variant: str | None = None
+    task: str | None = None
+    quantity: str | None = None
+    """What was measured; empty where it was computed."""
+    spread_kind: str | None = None
+    seeds: tuple[int, ...] | None = None
+    scores: tuple[float, ...] | None = None
+    """The number of each seed."""
+    trials: tuple[int, ...] | None = None
+    budget: float | None = None
+    config_hash: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    runner: str | None = None
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One place in a table; blank where `text` is empty."""
+    """One place in a table; blank where nothing stands in it."""
 
     kind: CellKind
-    text: str = ""
-    """As shown, without marks: `99.6 ± 0.87`."""
-    value: float | None = None
-    """The number behind the text, in full precision."""
-    spread: float | None = None
-    """What stands after ±; `detail["spread_kind"]` says what it means."""
-    n: int | None = None
-    """Training seeds (scores) or measurements (timings) behind the number."""
-    bold: bool = False
+    words: str = ""
+    """What stands in a cell that is no number: a label, a condition, an answer."""
+    printed: PaperCell | Amount | None = None
+    """The number that the paper prints; of a measured cell: that it is held against."""
+    measured: Measured | Amount | None = None
+    verdict: CellVerdict | SuiteVerdict | None = None
+    """What is said of the measured number held against the printed one."""
     not_comparable: tuple[str, ...] = ()
     """Why a measured number must not be held against the printed one; empty where it may."""
     footnotes: tuple[str, ...] = ()
-    verdict: str = ""
-    """What is said of a measured number held against the printed one, in the words of `judgement.WORDS`."""
-    interval: tuple[float, float] | None = None
-    """90 % interval of the difference, measured minus printed, where it was tested."""
-    detail: Mapping[str, object] = field(default_factory=dict)
-    """What else is known (seeds, scores, protocol, episodes, ...): for CSV, JSON and the page."""
+    digits: Digits = DEFAULT_DIGITS
+    bold: bool = False
+    count_said: bool = True
+    """Whether a score says over how many seeds it is; not where its table says it once for all."""
+
+    @property
+    def number(self) -> PaperCell | Measured | Amount | None:
+        """What the number in it is."""
+        return self.printed if self.kind == "printed" else self.measured
+
+    @cached_property
+    def _parts(self) -> tuple[float | None, float | None, int | None]:
+        number = self.number
+        if isinstance(number, PaperCell):
+            return number.mean, number.spread, number.seeds
+        if isinstance(number, Measured):
+            return number.mean, number.standard_deviation, number.n or None
+        return (number.value, number.spread, number.n) if number is not None else (None, None, None)
+
+    @property
+    def value(self) -> float | None:
+        """The number, in full precision."""
+        return self._parts[0]
+
+    @property
+    def spread(self) -> float | None:
+        """What stands after ±."""
+        return self._parts[1]
+
+    @property
+    def n(self) -> int | None:
+        """Training seeds (scores) or measurements (timings) behind the number."""
+        return self._parts[2]
+
+    @cached_property
+    def text(self) -> str:
+        """As every format shows it, without marks: `99.6 ± 0.87`, `99.5 ± 1.50 (n=3)`; empty where blank."""
+        if self.words:
+            return self.words
+        if self.kind == "printed" and isinstance(self.printed, PaperCell):
+            return as_printed(self.printed)
+        spread = "" if self.spread is None else f"{self.spread:.{self.digits.spread}f}"
+        count = f" (n={self.n})" if self.says_count else ""
+        return number_text(self.value, self.digits.mean, spread) + count
+
+    @property
+    def says_count(self) -> bool:
+        """Whether its text ends with the number of seeds."""
+        return self.count_said and isinstance(self.number, Measured) and self.value is not None
+
+    @property
+    def verdict_words(self) -> str:
+        """The verdict as a reader is told it; empty where there is none."""
+        return "" if self.verdict is None else WORDS[self.verdict.outcome]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """90 % interval of the difference, measured minus printed, where it was tested."""
+        test = None if self.verdict is None else self.verdict.comparison
+        return None if test is None else (test.low, test.high)
 
     @property
     def mark(self) -> str:
         """The sign of its verdict, or of not being comparable; empty where there is nothing to say."""
-        not_comparable = MARKS[WORDS["not comparable"]] if self.not_comparable else ""
-        return not_comparable or MARKS.get(self.verdict, "")
+        return MARKS.get(WORDS["not comparable"] if self.not_comparable else self.verdict_words, "")
 
     def notes(self) -> tuple[str, ...]:
         """Everything that the cell's marks point at, reasons first."""
@@ -72,6 +153,14 @@ class Column:
     kind: CellKind
     method: str = ""
     """The paper's name of the method that a printed or measured column belongs to."""
+
+
+CONDITIONS = (
+    Column("budget", "Budget", "condition"),
+    Column("physics", "Physics", "condition"),
+    Column("task_version", "Task v.", "condition"),
+)
+"""Under which conditions the scores of a row were measured."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +230,72 @@ class Table:
                 yield from row.cells
 
 
+# Making tables
+
+
+def columns_of(name: str, header: str, printed: bool = True, measured: bool = True) -> list[Column]:
+    """The columns of a method: what is printed, and beside it what was measured."""
+    columns = [Column(f"{name} printed", header, "printed", name)] if printed else []
+    beside = f"{header.removesuffix(' (Ours)')} measured"
+    return columns + ([Column(f"{name} measured", beside, "measured", name)] if measured else [])
+
+
+def filled_block(
+    title: str,
+    columns: Sequence[Column],
+    rows: Iterable[RowKey],
+    cell_of: Callable[[RowKey, Column], Cell],
+    *,
+    bold: Bold | None = None,
+    aggregates: Container[RowKey] = (),
+    uncounted: Container[RowKey] = (),
+    of_paper: bool = True,
+) -> Block:
+    """Rows and columns filled by `cell_of`; conditions follow from the scores that stand in a row.
+
+    Parameters
+    ----------
+    columns : the conditions last, where the block has them.
+    aggregates : rows that are averages or sums; these are not counted.
+    uncounted : further rows that are not counted.
+    """
+
+    def row(key: RowKey) -> Row:
+        aggregate = key in aggregates
+        cells = [cell_of(key, column) for column in columns if column.kind != "condition"]
+        conditions = _conditions(cells) if len(cells) < len(columns) else ()
+        cells = emboldened(cells, bold, aggregate)
+        return Row((*cells, *conditions), aggregate, counted=not aggregate and key not in uncounted)
+
+    return Block(title, tuple(columns), tuple(map(row, rows)), of_paper)
+
+
+def _conditions(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Budget, physics and task version of a row; several where its scores differ."""
+    scores = [cell.measured for cell in cells if isinstance(cell.measured, Measured) and cell.measured.n]
+    values = (
+        [f"{score.budget:g}" for score in scores],
+        [score.physics for score in scores],
+        [str(score.task_version) for score in scores],
+    )
+    return tuple(Cell("condition", " / ".join(dict.fromkeys(texts))) for texts in values)
+
+
+def emboldened(cells: Sequence[Cell], rule: Bold | None, aggregate: bool = False) -> list[Cell]:
+    """A row's cells with the bold ones set; a measured number that stands alone is not bold."""
+    if rule is None or (aggregate and not rule.averages):
+        return list(cells)
+    thresholds = {}
+    for kind, at_least in (("printed", 1), ("measured", 2)):
+        values = [cell.value for cell in cells if cell.kind == kind and cell.value is not None]
+        if len(values) >= at_least:
+            thresholds[kind] = rule.threshold(values)
+    return [
+        replace(cell, bold=cell.value is not None and cell.value >= thresholds.get(cell.kind, math.inf))
+        for cell in cells
+    ]
+
+
 def counted_table(
     table_id: str, title: str, blocks: Sequence[Block], notes: tuple[str, ...], rows_are_tasks: bool = True
 ) -> Table:
@@ -161,6 +316,26 @@ def counted_table(
     return Table(table_id, title, tuple(blocks), notes, coverage, rows_are_tasks)
 
 
+# Reading tables
+
+
+def as_printed(cell: PaperCell) -> str:
+    """The paper's own digits: `99.6 ± 0.87`."""
+    return cell.printed + (f" ± {cell.printed_spread}" if cell.printed_spread else "")
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where there is no number to show."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def number_text(value: float | None, decimals: int, spread_text: str = "") -> str:
+    """`12.3 ± 1.2`; empty where there is no finite value."""
+    if finite(value) is None:
+        return ""
+    return f"{value:z.{decimals}f}" + (f" ± {spread_text}" if spread_text else "")
+
+
 def legend(table: Table) -> tuple[str, ...]:
     """What the marks in a table mean, only those that it has."""
     used = {cell.mark for cell in table.cells()}
@@ -179,16 +354,7 @@ def _letters(number: int) -> str:
     return (_letters(prefix - 1) if prefix else "") + chr(ord("a") + letter)
 
 
-def finite(value: float | None) -> float | None:
-    """The value, or None where there is no number to show."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def number_text(value: float | None, decimals: int, spread_text: str = "") -> str:
-    """`12.3 ± 1.2`; empty where there is no finite value."""
-    if finite(value) is None:
-        return ""
-    return f"{value:z.{decimals}f}" + (f" ± {spread_text}" if spread_text else "")
+# Shorter tables
 
 
 def compact(table: Table) -> Table:
@@ -211,13 +377,8 @@ def compact(table: Table) -> Table:
 def _compact_block(block: Block, rows_too: bool) -> Block:
     if rows_too and not any(row.measured() for row in block.rows):
         return replace(block, rows=())
-    keep = _compact_columns(block)
-    rows = [
-        replace(row, cells=tuple(row.cells[place] for place in keep))
-        for row in block.rows
-        if not rows_too or row.aggregate or row.measured()
-    ]
-    return replace(block, columns=tuple(block.columns[place] for place in keep), rows=tuple(rows))
+    rows = [row for row in block.rows if not rows_too or row.aggregate or row.measured()]
+    return _with_columns(replace(block, rows=tuple(rows)), _compact_columns(block))
 
 
 def _compact_columns(block: Block) -> list[int]:
@@ -234,3 +395,51 @@ def _compact_columns(block: Block) -> list[int]:
         for place, column in enumerate(block.columns)
         if column.kind in ("label", "condition") or column.method in shown
     ]
+
+
+def condensed(table: Table) -> Table:
+    """What holds throughout is said once below the table, and takes no room in columns and cells.
+
+    So it is with columns of conditions that are the same in all rows, and with the usual number of seeds.
+    """
+    said = []
+    dropped = set()
+    columns = [column for block in table.blocks for column in block.columns if column.kind == "condition"]
+    for key, header in {column.key: column.header for column in columns}.items():
+        cells = [cell for cell in _cells_under(table, key) if cell.text]
+        texts = {cell.text for cell in cells}
+        if len(texts) <= 1 and not any(cell.notes() for cell in cells):
+            dropped.add(key)
+            said += [f"{header[0].lower()}{header[1:]} {text}" for text in texts]
+    counts = Counter(cell.n for cell in table.cells() if cell.says_count)
+    ((usual, cells_with_it),) = counts.most_common(1) or [(None, 0)]
+    if 2 * cells_with_it > counts.total():
+        said.append(f"n = {usual}" + (" unless said otherwise" if len(counts) > 1 else ""))
+    else:
+        usual = None
+    blocks = tuple(_condensed_block(block, dropped, usual) for block in table.blocks)
+    notes = (f"Throughout: {', '.join(said)}.",) if said else ()
+    return replace(table, blocks=blocks, notes=(*table.notes, *notes))
+
+
+def _cells_under(table: Table, key: str) -> Iterator[Cell]:
+    """The cells of the columns with this key, in all blocks."""
+    for block in table.blocks:
+        for place, column in enumerate(block.columns):
+            if column.key == key:
+                yield from (row.cells[place] for row in block.rows)
+
+
+def _condensed_block(block: Block, dropped: Container[str], usual: int | None) -> Block:
+    def shortened(cell: Cell) -> Cell:
+        return replace(cell, count_said=False) if cell.says_count and cell.n == usual else cell
+
+    rows = [replace(row, cells=tuple(map(shortened, row.cells))) for row in block.rows]
+    keep = [place for place, column in enumerate(block.columns) if column.key not in dropped]
+    return _with_columns(replace(block, rows=tuple(rows)), keep)
+
+
+def _with_columns(block: Block, places: Sequence[int]) -> Block:
+    """Only the columns at these places."""
+    rows = (replace(row, cells=tuple(row.cells[place] for place in places)) for row in block.rows)
+    return replace(block, columns=tuple(block.columns[place] for place in places), rows=tuple(rows))

@@ -15,21 +15,26 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bench.catalog import Task
-from bench.records import FINISHED, TimingRecord
+from bench.records import FINISHED, PhaseRecord, TimingRecord
 from bench.report.charts import Chart, Look, Section, frame, plain_axes
-from bench.report.measured import LATENCY, SECONDS_PER_1K, Measured, ReportData
-from bench.report.methods import algorithm_of
-from bench.report.paper import PaperCell, load_paper_table
-from bench.report.series import Series, by_series, coverage, doubts, failures, labels_of, styles_of
-from bench.report.speed_table import alone
+from bench.report.measured import LATENCY, SECONDS_PER_1K, Measured, ReportData, alone
+from bench.report.paper import AGGREGATES, SCORE, PaperCell, algorithm_of, load_paper_tables
+from bench.report.series import (
+    Series,
+    Style,
+    by_series,
+    coverage,
+    doubts,
+    failures,
+    labels_of,
+    style_of,
+    styles_of,
+)
 from bench.report.statistics import stratified_t_interval
-from bench.report.styles import Style, style_of
 
 # What cells cost here
 
 
-EVALUATED = ("train", "policy")
-"""Phases in which evaluations fall: their pace is stored without a phase's name."""
 _SECONDS_PER_HOUR = 3600.0
 
 
@@ -68,8 +73,8 @@ def training_hours(data: ReportData, tasks: Sequence[str]) -> Costs:
     timings, circumstances = _comparable(data.timings, tasks)
 
     def paced(entry: Measured) -> float | None:
-        phases = data.phase_iterations.get((entry.algorithm, entry.variant, entry.task))
-        return None if entry.reduced or not phases else _hours(phases.items(), _values(timings, entry))
+        phases = data.phases.get((entry.algorithm, entry.variant, entry.task))
+        return None if entry.reduced or not phases else _hours(phases, _values(timings, entry))
 
     def grid(entry: Measured) -> float | None:
         origins = [data.origins.get(trial.trial_id) for trial in entry.trials if trial.state == FINISHED]
@@ -122,14 +127,15 @@ def _values(timings: Iterable[TimingRecord], entry: Measured) -> dict[str, list[
     return found
 
 
-def _hours(phases: Iterable[tuple[str, int]], paces: dict[str, list[float]]) -> float | None:
+def _hours(phases: Iterable[PhaseRecord], paces: dict[str, list[float]]) -> float | None:
     seconds = 0.0
-    for phase, iterations in phases:
-        name = SECONDS_PER_1K if phase in EVALUATED else f"{SECONDS_PER_1K}:{phase}"
-        if iterations and name not in paces:
+    for phase in phases:
+        # The pace of the phase in which evaluations fall is stored without its name.
+        name = SECONDS_PER_1K if phase.evaluated else f"{SECONDS_PER_1K}:{phase.name}"
+        if phase.iterations and name not in paces:
             return None
-        if iterations:
-            seconds += iterations / 1000 * statistics.median(paces[name])
+        if phase.iterations:
+            seconds += phase.iterations / 1000 * statistics.median(paces[name])
     return seconds / _SECONDS_PER_HOUR
 
 
@@ -139,7 +145,7 @@ def _hours(phases: Iterable[tuple[str, int]], paces: dict[str, list[float]]) -> 
 Numbers = Mapping[tuple[str, str], float]
 """Printed numbers by method and task."""
 
-AVERAGE = "average"
+AVERAGE = AGGREGATES[0]
 
 
 @dataclass(frozen=True)
@@ -181,21 +187,20 @@ class CostSource:
 
 def load_cost_sources() -> list[CostSource]:
     """The papers' training times: DTQL's Tables 2 and 7 with the scores of Table 1, EDP's Appendix C.5."""
-    scores = _numbers(load_paper_table("dtql-1").rows)
-    edp = load_paper_table("edp-4").rows
+    papers = load_paper_tables()
+    scores = _numbers(papers["dtql-1"].rows)
+    edp = papers["edp-4"].rows
     locomotion = frozenset(c.task for c in edp if c.domain == "locomotion" and c.task != AVERAGE)
     # EDP names hours once per method; its text (sections 1 and C.5) says that they are those of the
     # locomotion tasks.
-    hours = _numbers(load_paper_table("edp-figure-2").rows, "total_training_time_h")
+    hours = _numbers(papers["edp-figure-2"].rows, "total_training_time_h")
     of_domain = {(method, AVERAGE): value for (method, _), value in hours.items()}
-    best = _numbers(cell for cell in load_paper_table("edp-1").rows if cell.domain == "locomotion")
+    best = _numbers(cell for cell in papers["edp-1"].rows if cell.domain == "locomotion")
     return [
-        CostSource(
-            "DTQL Table 2", _numbers(load_paper_table("dtql-2").rows, "total_training_time_h"), scores
-        ),
+        CostSource("DTQL Table 2", _numbers(papers["dtql-2"].rows, "total_training_time_h"), scores),
         CostSource(
             "DTQL Table 7",
-            _numbers(load_paper_table("dtql-7").rows, "total_wall_time_h"),
+            _numbers(papers["dtql-7"].rows, "total_wall_time_h"),
             scores,
             "evaluations included",
         ),
@@ -212,9 +217,7 @@ def printed_costs(sources: Iterable[CostSource], tasks: Sequence[str]) -> list[P
     return list(found.values())
 
 
-def _numbers(
-    cells: Iterable[PaperCell], metric: str = "d4rl_normalized_score"
-) -> dict[tuple[str, str], float]:
+def _numbers(cells: Iterable[PaperCell], metric: str = SCORE) -> dict[tuple[str, str], float]:
     """Those of a metric; a number that is in doubt is left out."""
     return {
         (cell.method, cell.task): cell.mean

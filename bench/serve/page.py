@@ -8,10 +8,10 @@ from pathlib import Path
 from jinja2 import Template
 
 from bench.catalog import Catalog
-from bench.report.assembly import assembled
+from bench.report.build import judged_tables
+from bench.report.formats import html
 from bench.report.loading import load_report_data
 from bench.report.margins import Margins
-from bench.report.renderers import html
 from bench.resources import resource
 from bench.store.database import Store
 from bench.store.status import RunningStack, running_stacks
@@ -20,7 +20,7 @@ from bench.store.status import RunningStack, running_stacks
 def page_of(store: Store, catalog: Catalog, margins: Margins) -> str:
     """The whole page, as `bench report --format html` writes it."""
     data = load_report_data(store, catalog)
-    tables, judgement = assembled("all", data, margins)
+    tables, judgement = judged_tables("all", data, margins)
     return html.render(tables, data, datetime.now(UTC), judgement)
 
 

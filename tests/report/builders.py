@@ -6,18 +6,19 @@ from pathlib import Path
 
 from bench.records import FailureRecord, RunRecord, TimingRecord, TrialKey
 from bench.report.measured import LearningCurve, Measured, ReportData, SeedScore
-from bench.report.paper import Erratum, PaperCell, PaperTable, TableInfo
-from bench.report.score_table import ScoreLayout, score_table
-from bench.report.typography import Bold
+from bench.report.paper import Bold, Erratum, PaperCell, PaperTable, Scores, TableInfo
+from bench.report.score_tables import score_table
 
 AWKWARD = "a_b&c<script>"
 WHEN = datetime(2025, 3, 4, 5, 6, tzinfo=UTC)
-LAYOUT = ScoreLayout(
-    id="toy-1",
+INFO = TableInfo(
+    file="toy.csv",
+    paper="DTQL",
+    label="Table 1",
+    title="toys",
     own={"DTQL": "DTQL (Ours)"},
-    headings={"toys": ("Toys", "Toy Average")},
     bold=Bold(),
-    further=("dtql",),
+    scores=Scores(headings={"toys": ("Toys", "Toy Average")}),
 )
 
 
@@ -57,8 +58,7 @@ def toy_paper():
         printed("average", "TD3+BC", 30.1, errata=(misprint,)),
         printed("average", "DTQL", 79.9),
     )
-    info = TableInfo(file="toy.csv", paper="DTQL", label="Table 1", title="toys")
-    return PaperTable("toy-1", info, rows)
+    return PaperTable("toy-1", INFO, rows)
 
 
 def measured(task=AWKWARD, scores=(98.0, 101.0, 99.5), **other):
@@ -103,7 +103,8 @@ def toy_measured():
 
 def toy_table(*entries):
     """The toy paper's table, with `toy_measured` beside it unless other entries are given."""
-    return score_table(LAYOUT, toy_paper(), entries or toy_measured())
+    paper = toy_paper()
+    return score_table(paper, paper.info.scores, entries or toy_measured(), further=("dtql",))
 
 
 def timing(quantity, value, **other):

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from functools import cache
 
+from bench.report.build import table_ids
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
-from bench.report.layouts import table_ids
 from bench.report.measured import Measured, ReportData, SeedScore, TrialDuration
-from bench.report.methods import algorithm_of
-from bench.report.paper import load_paper_table, paper_tables
+from bench.report.paper import algorithm_of, load_paper_table, paper_tables
 from tests.report.builders import AWKWARD, measured, timing
 
 AGGREGATES = ("average", "sum")

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from bench.report.aggregates import measured_aggregate
 from bench.report.matching import match_of
+from bench.report.score_tables import aggregate_cell
 from tests.report.builders import measured, printed
 
 
@@ -13,4 +13,4 @@ from tests.report.builders import measured, printed
 def test_an_average_too_large_for_a_number_is_infinite_and_no_defect(score, average):
     cells = [printed(task, "DTQL", 50.0) for task in ("hopper-medium-v2", "walker2d-medium-v2")]
     chosen = {cell: match_of(measured(cell.task, scores=(score,)), cell) for cell in cells}
-    assert measured_aggregate(cells, chosen, "average", 1).value == average
+    assert aggregate_cell(cells, chosen).value == average

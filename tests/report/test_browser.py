@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from bench.report.layouts import LAYOUTS, build_table
+from bench.report.build import build_table
+from bench.report.formats.html import render
 from bench.report.measured import LearningCurve
-from bench.report.renderers.html import render
+from bench.report.paper import paper_tables
 from tests.report.builders import AWKWARD, WHEN, measured, toy_data
 from tests.report.verdicts import judged_table, toy_judgement
 
@@ -73,7 +74,7 @@ def _data():
 def address(tmp_path_factory):
     """The page as a file."""
     data, judgement = _data(), toy_judgement()
-    tables = [judged_table(), *(build_table(name, data, judgement) for name in LAYOUTS)]
+    tables = [judged_table(), *(build_table(name, data, judgement) for name in paper_tables())]
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(tables, data, WHEN, judgement), encoding="utf-8")
     return path.as_uri()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.report.layouts import build_table
+from bench.report.build import build_table
 from bench.report.measured import ReportData
 from tests.report.builders import measured
 from tests.report.filled import filled_data, gym_mean

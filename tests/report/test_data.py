@@ -4,8 +4,8 @@ import csv
 import io
 import json
 
+from bench.report.formats.data import CSV_FIELDS, render_csv, render_json
 from bench.report.measured import SeedScore
-from bench.report.renderers.data import CSV_FIELDS, render_csv, render_json
 from tests.report.builders import AWKWARD, check_golden, measured, toy_table
 
 THIRDS = (100 / 3, 200 / 3)

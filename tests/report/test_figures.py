@@ -10,7 +10,7 @@ import pytest
 from bench.report.charts import Section, save_chart
 from bench.report.figures import page_figures, paper_charts
 from bench.report.measured import LearningCurve, ReportData, SeedScore
-from bench.report.styles import style_of, styles
+from bench.report.series import style_of, styles
 from tests.report.builders import AWKWARD, measured, toy_data
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -8,10 +8,9 @@ import pytest
 
 from bench.data.manifest import load_manifest
 from bench.records import DatasetRecord
+from bench.report.formats.html import headline, render, strip_of, to_decide
 from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
-from bench.report.renderers.html import render
-from bench.report.renderers.page.verdicts import headline, strip_of, to_decide
 from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
 from tests.report.verdicts import cell_verdict, comparison, judged_table, toy_judgement
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from bench.report.build import build_table
+from bench.report.formats import markdown
+from bench.report.formats.data import render_csv, render_json
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
-from bench.report.layouts import build_table
 from bench.report.measured import ReportData, SeedScore
-from bench.report.renderers import markdown
-from bench.report.renderers.data import render_csv, render_json
 from bench.report.tables import legend
 from tests.report.builders import measured
 from tests.report.filled import filled_data, filled_judgement, gym_mean
@@ -38,9 +38,9 @@ def cell(table, entry=ENTRY, row=HOPPER, column="DTQL measured", **changes):
 
 
 def test_the_judged_configuration_carries_the_verdict():
-    assert cell("dtql-1").verdict == "not reproduced, below"
+    assert cell("dtql-1").verdict_words == "not reproduced, below"
     assert cell("dtql-1").mark == "↓"
-    assert cell("combined").verdict == "not reproduced, below"
+    assert cell("combined").verdict_words == "not reproduced, below"
 
 
 def test_the_same_number_in_another_table_has_the_same_verdict():
@@ -58,13 +58,13 @@ def test_the_same_number_in_another_table_has_the_same_verdict():
     ],
 )
 def test_verdicts_on_anything_else_stay_away(change):
-    assert cell("dtql-1", **change).verdict == ""
+    assert cell("dtql-1", **change).verdict is None
 
 
 def test_not_comparable_has_one_mark():
     entry = replace(ENTRY, physics="modern")
     shown = cell("dtql-1", entry, outcome="not comparable")
-    assert (shown.verdict, shown.mark) == ("not comparable", "†")
+    assert (shown.verdict_words, shown.mark) == ("not comparable", "†")
 
 
 def test_a_misprint_in_a_second_table_takes_no_verdict():
@@ -95,8 +95,8 @@ def test_an_average_carries_its_suites_verdict():
             zip((column.key for column in block.columns), aggregate.cells, strict=True)
         )["DTQL measured"]
     assert shown["Gym"].value == pytest.approx(gym_mean())
-    assert (shown["Gym"].verdict, shown["Gym"].interval) == ("reproduced", (-1.05, 2.05))
-    assert shown["Antmaze"].verdict == ""
+    assert (shown["Gym"].verdict_words, shown["Gym"].interval) == ("reproduced", (-1.05, 2.05))
+    assert shown["Antmaze"].verdict is None
 
 
 def averages_verdict(table, title, column, suite, entries, **stated):
@@ -105,7 +105,7 @@ def averages_verdict(table, title, column, suite, entries, **stated):
     built = build_table(table, ReportData(measured=entries), Judgement(suites=(verdict,)))
     block = next(block for block in built.blocks if title in block.title)
     row = next(row for row in block.rows if row.aggregate)
-    return dict(zip((c.key for c in block.columns), row.cells, strict=True))[column].verdict
+    return dict(zip((c.key for c in block.columns), row.cells, strict=True))[column].verdict_words
 
 
 def kitchens():

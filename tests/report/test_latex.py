@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.layouts import build_table
+from bench.report.build import build_table
+from bench.report.formats.latex import document, escape, render
 from bench.report.measured import ReportData
-from bench.report.renderers.latex import document, escape, render
 from tests.report.builders import check_golden, measured, toy_table
 from tests.report.filled import all_ids, filled_data, filled_judgement
 

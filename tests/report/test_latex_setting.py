@@ -1,6 +1,6 @@
 """How LaTeX tables are set: type as large as fits, turned where it must be, and nothing beyond a page."""
 
-from bench.report.renderers.latex_setting import (
+from bench.report.formats.latex import (
     FOOTNOTE,
     LANDSCAPE,
     PORTRAIT,

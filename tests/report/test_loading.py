@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from bench.benchmarks.full_store import Size, make_store
 from bench.catalog import load_catalog
-from bench.records import hash_of
+from bench.records import PhaseRecord, hash_of
 from bench.report.loading import load_configurations, load_origins, load_report_data
 from bench.report.measured import load_judged_data
 from bench.store.database import open_store, transaction
@@ -79,14 +79,12 @@ def test_curves_runs_failures_and_timings(data):
     assert data.timings[0].measured_at == timing_record(None).measured_at
 
 
-def test_the_schedule_of_the_timed_task_is_the_presets(data):
-    schedule = data.schedules["dtql", "released", "antmaze-umaze-v0"]
-    assert (schedule.pretraining_iterations, schedule.training_iterations) == (50_000, 500_000)
+def test_the_phases_of_the_timed_task_are_the_presets(data):
+    phases = data.phases["dtql", "released", "antmaze-umaze-v0"]
+    assert phases == (PhaseRecord("pretrain", 50_000, False), PhaseRecord("train", 500_000, True))
 
 
-def test_phases_of_what_was_timed_and_latencies_of_trials(data):
-    phases = data.phase_iterations["dtql", "released", "antmaze-umaze-v0"]
-    assert phases == {"pretrain": 50_000, "train": 500_000}
+def test_latencies_of_trials(data):
     (trial,) = [trial for cell in data.measured for trial in cell.trials if trial.trial_id in data.latencies]
     assert (trial.seed, data.latencies[trial.trial_id]) == (2, 0.002)
 

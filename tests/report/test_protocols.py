@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.layouts import build_table
+from bench.report.build import build_table
 from bench.report.measured import ReportData, SeedScore
-from bench.report.methods import algorithm_of
-from bench.report.paper import load_paper_table
+from bench.report.paper import algorithm_of, load_paper_table
 from tests.report.builders import measured
 
 HOPPER = "hopper-medium-v2"
@@ -46,7 +45,7 @@ def test_one_trial_fills_the_running_average_and_the_best():
     assert shown["EDP+TD3 (OMS) measured"].value == (9.0 + 31.0) / 2
     assert shown["EDP+TD3 (OMS) measured"].footnotes == ("best evaluation over training, an oracle",)
     assert shown["EDP+TD3 (RAT) measured"].not_comparable == ()
-    assert shown["EDP+TD3 (OMS) measured"].detail["protocol"] == "oms"
+    assert shown["EDP+TD3 (OMS) measured"].measured.protocol == "oms"
 
 
 def test_both_protocols_are_printed_as_the_paper_does():

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from bench.report.layouts import build_table
+from bench.report.build import build_table
 from bench.report.measured import ReportData, SeedScore
 from bench.resources import resource
 from tests.report.builders import AWKWARD, measured, toy_table
@@ -72,7 +72,7 @@ def test_the_comparable_configuration_stands_in_the_papers_cell():
     modern = measured(physics="modern", scores=(1.0,) * 9, config_hash="1" * 64)
     cell = _cells(toy_table(modern, measured()), 0, 0)["DTQL measured"]
     assert cell.n == 3
-    assert cell.detail["physics"] == "d4rl"
+    assert cell.measured.physics == "d4rl"
 
 
 def test_a_configuration_with_scores_goes_before_one_without():

@@ -2,17 +2,19 @@
 
 import pytest
 
-from bench.report.layouts import build_table
-from bench.report.measured import ReportData, TrainingSchedule
+from bench.records import PhaseRecord
+from bench.report.build import build_table
+from bench.report.measured import ReportData
 from tests.report.builders import timing
 
 WALKER = "walker2d-medium-expert-v2"
 PACE = "training_seconds_per_1k_iterations"
-SCHEDULES = {("dtql", "released", "antmaze-umaze-v0"): TrainingSchedule(50_000, 500_000)}
+PHASES = (PhaseRecord("pretrain", 50_000, False), PhaseRecord("train", 500_000, True))
+OF_DTQL = {("dtql", "released", "antmaze-umaze-v0"): PHASES}
 
 
 def _measured(*timings):
-    table = build_table("dtql-2", ReportData(timings=timings, schedules=SCHEDULES))
+    table = build_table("dtql-2", ReportData(timings=timings, phases=OF_DTQL))
     place = [column.header for column in table.blocks[0].columns].index("DTQL measured")
     return table, {row.cells[0].text: row.cells[place] for row in table.blocks[0].rows}
 
@@ -67,8 +69,8 @@ def test_devices_are_never_mixed():
 
 
 def _figure_2(*timings):
-    schedules = {("edp-td3", "released", WALKER): TrainingSchedule(0, 2_000_000)}
-    table = build_table("edp-figure-2", ReportData(timings=timings, schedules=schedules))
+    phases = {("edp-td3", "released", WALKER): (PhaseRecord("train", 2_000_000, True),)}
+    table = build_table("edp-figure-2", ReportData(timings=timings, phases=phases))
     return [
         {
             (row.cells[0].text.split(" (")[0], column.key): cell.text

@@ -8,9 +8,9 @@ import statistics
 import pytest
 
 from bench.report.claims import EXPECTATIONS
+from bench.report.formats import latex, markdown
+from bench.report.formats.data import render_csv, render_json
 from bench.report.illustrations import Illustrations
-from bench.report.renderers import latex, markdown
-from bench.report.renderers.data import render_csv, render_json
 from bench.report.table2d import table_2d
 from bench.report.tables import compact
 from tests.report.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds

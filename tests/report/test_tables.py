@@ -5,16 +5,28 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import BenchError
-from bench.report.layouts import build_table, choose_tables
+from bench.report.build import build_table, choose_tables
+from bench.report.formats.facts import points, signed
 from bench.report.measured import ReportData, SeedScore
-from bench.report.renderers.page.words import points, signed
-from bench.report.tables import Block, Cell, Column, Row, compact, counted_table, note_labels, number_text
+from bench.report.tables import (
+    Amount,
+    Block,
+    Cell,
+    Column,
+    Row,
+    compact,
+    counted_table,
+    note_labels,
+    number_text,
+)
 from tests.report.builders import AWKWARD, measured, timing, toy_table
 from tests.report.filled import filled_data
 
 
 def _table_with_notes(count):
-    cells = tuple(Cell("measured", "1.0", 1.0, footnotes=(f"note {number}",)) for number in range(count))
+    cells = tuple(
+        Cell("measured", measured=Amount(1.0), footnotes=(f"note {number}",)) for number in range(count)
+    )
     columns = tuple(Column(str(number), str(number), "measured") for number in range(count))
     return counted_table("t", "T", [Block("", columns, (Row(cells),))], ())
 

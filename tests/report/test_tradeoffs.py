@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from bench.catalog import load_catalog
+from bench.records import PhaseRecord
 from bench.report.figures import page_figures
 from bench.report.measured import Origin, ReportData, SeedScore
 from bench.report.series import by_series
@@ -22,6 +23,7 @@ from tests.report.builders import measured, timing
 
 TASK = "hopper-medium-v2"
 PACE = "training_seconds_per_1k_iterations"
+PHASES = (PhaseRecord("pretrain", 50_000, False), PhaseRecord("train", 1_000_000, True))
 LOCOMOTION = [task.name for task in load_catalog().suites["d4rl-locomotion"].tasks]
 
 
@@ -45,8 +47,8 @@ def origin(trial_id, seconds, stack):
 
 
 def data_of(*cells, timings=(), **other):
-    phases = {("dtql", "released", TASK): {"pretrain": 50_000, "train": 1_000_000}}
-    return ReportData(measured=cells, timings=tuple(timings), phase_iterations=phases, **other)
+    phases = {("dtql", "released", TASK): PHASES}
+    return ReportData(measured=cells, timings=tuple(timings), phases=phases, **other)
 
 
 def speed(quantity, value, **other):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.report.layouts import build_table
+from bench.report.build import build_table
 from bench.report.measured import ReportData
-from bench.report.tables import Cell
-from bench.report.typography import Bold, Digits, digits_of, emboldened
+from bench.report.paper import Bold, Digits, digits_of
+from bench.report.tables import Amount, Cell, emboldened
 from tests.report.builders import measured, printed
 
 
@@ -48,17 +48,22 @@ def test_bold_printed_numbers(table, task, bold):
 def test_measured_numbers_are_bold_among_themselves_where_there_are_two():
     def row(*values):
         return [
-            Cell("printed", "9", 9.0),
-            *(Cell("measured", str(v), v) if v else Cell("measured") for v in values),
+            Cell("printed", printed=Amount(9.0)),
+            *(Cell("measured", measured=Amount(v)) if v else Cell("measured") for v in values),
         ]
 
-    assert [cell.bold for cell in emboldened(row(5.0, 5.2, 4.0), Bold(0.05))] == [True, True, True, False]
-    assert [cell.bold for cell in emboldened(row(5.0, None), Bold(0.05))] == [True, False, False]
+    assert [cell.bold for cell in emboldened(row(5.0, 5.2, 4.0), Bold(within=0.05))] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert [cell.bold for cell in emboldened(row(5.0, None), Bold(within=0.05))] == [True, False, False]
     assert not any(cell.bold for cell in emboldened(row(5.0, 5.2), None))
 
 
 def test_within_a_share_of_a_negative_maximum():
-    assert Bold(0.05).threshold([-2.0, -1.0]) == pytest.approx(-1.05)
+    assert Bold(within=0.05).threshold([-2.0, -1.0]) == pytest.approx(-1.05)
 
 
 def test_the_rule_is_quoted_from_the_paper():

@@ -54,8 +54,8 @@ def test_of_two_prints_of_a_number_the_one_without_erratum_is_judged():
 
 
 def test_whichever_of_the_tables_comes_first(monkeypatch):
-    backwards = dict(reversed(module.paper_tables().items()))
-    monkeypatch.setattr(module, "paper_tables", lambda: backwards)
+    backwards = dict(reversed(module.load_paper_tables().items()))
+    monkeypatch.setattr(module, "load_paper_tables", lambda: backwards)
     table, cell = own_numbers()["EDP", "edp-td3", "kitchen-complete-v0", "oms"]
     assert (table, cell.mean) == ("edp-4", 97.0)
 

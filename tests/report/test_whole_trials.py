@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bench.records import DatasetRecord, TrialKey, TrialRecord
-from bench.report.layouts import build_table
+from bench.report.build import build_table
 from bench.report.loading import trial_durations
 from bench.report.measured import ReportData, TrialDuration
 from tests.report.filled import filled_data

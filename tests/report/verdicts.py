@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
+from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
+from bench.report.measured import Measured
 from tests.report.builders import AWKWARD, toy_table
 
 COMPARISON = Comparison(-3.25, 1.5, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
@@ -59,10 +60,9 @@ def judged_table():
     table = toy_table()
 
     def judged(cell):
-        of_it = cell.detail.get("task") == AWKWARD and cell.detail.get("config_hash") == "ab" * 32
-        if cell.kind != "measured" or not of_it:
-            return cell
-        return replace(cell, verdict=WORDS["reproduced"], interval=(-2.1, 1.9))
+        entry = cell.measured
+        of_it = isinstance(entry, Measured) and (entry.task, entry.config_hash) == (AWKWARD, "ab" * 32)
+        return replace(cell, verdict=toy_judgement().cells[0]) if of_it else cell
 
     blocks = tuple(
         replace(block, rows=tuple(replace(row, cells=tuple(map(judged, row.cells))) for row in block.rows))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from bench.report.tables import Block, Cell, Column, Row, Table
+from bench.report.judgement import CellVerdict, SuiteVerdict
+from bench.report.measured import Measured
+from bench.report.paper import PaperCell
+from bench.report.tables import Amount, Block, Cell, Column, Row, Table
 from bench.visible_text import csv_text, visible_json
 
 CSV_FIELDS = (
@@ -20,6 +24,10 @@ CSV_FIELDS = (
     "note",
 )  # fmt: skip
 """Columns of the CSV: one line per printed or measured cell, blank ones included."""
+_OF_PRINTED = (
+    "paper", "spread_kind", "protocol", "protocol_as_stated", "episodes", "accepts_variants", "note",
+)  # fmt: skip
+_OF_AMOUNT = tuple(field.name for field in fields(Amount) if field.name not in ("value", "spread", "n"))
 
 
 def render_csv(tables: Sequence[Table]) -> str:
@@ -35,10 +43,15 @@ def _records(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
             for row in block.rows:
                 for column, cell in zip(block.columns, row.cells, strict=True):
                     if cell.kind in ("printed", "measured"):
-                        record = {"table": table.id, "block": block.title, "row": row.cells[0].text}
-                        record |= _cell_record(column, cell)
-                        record["interval_low"], record["interval_high"] = cell.interval or (None, None)
-                        yield record
+                        low, high = cell.interval or (None, None)
+                        yield {
+                            "table": table.id,
+                            "block": block.title,
+                            "row": row.cells[0].text,
+                            **_cell_record(column, cell),
+                            "interval_low": low,
+                            "interval_high": high,
+                        }
 
 
 def render_json(tables: Sequence[Table]) -> str:
@@ -58,11 +71,58 @@ def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:
         "text": cell.text,
         "bold": cell.bold,
         "not_comparable": list(cell.not_comparable),
-        "verdict": cell.verdict,
+        "verdict": cell.verdict_words,
         "interval": None if cell.interval is None else list(cell.interval),
         "footnotes": list(cell.footnotes),
-        **cell.detail,
+        **_about_number(cell.number),
+        **_about_verdict(cell.verdict),
     }
+
+
+def _about_number(number: PaperCell | Measured | Amount | None) -> dict[str, Any]:
+    """What else is known of it (seeds, scores, protocol, episodes, ...)."""
+    if isinstance(number, Measured):
+        return _about_score(number)
+    names = _OF_PRINTED if isinstance(number, PaperCell) else _OF_AMOUNT if number else ()
+    found = {name: getattr(number, name) for name in names}
+    if isinstance(number, Amount):
+        found = {name: value for name, value in found.items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def _about_score(entry: Measured) -> dict[str, Any]:
+    scored = sorted((t for t in entry.trials if t.score is not None), key=lambda trial: trial.seed)
+    return {
+        "algorithm": entry.algorithm,
+        "variant": entry.variant,
+        "task": entry.task,
+        "spread_kind": "std_over_seeds",
+        "seeds": [trial.seed for trial in scored],
+        "scores": [trial.score for trial in scored],
+        "trials": [trial.trial_id for trial in entry.trials],
+        "protocol": entry.protocol,
+        "episodes": entry.episodes,
+        "budget": entry.budget,
+        "physics": entry.physics,
+        "task_version": entry.task_version,
+        "dataset": entry.dataset,
+        "verification": entry.verification,
+        "replay": entry.replay,
+        "config_hash": entry.config_hash,
+    }
+
+
+def _about_verdict(verdict: CellVerdict | SuiteVerdict | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if verdict is None:
+        return found
+    if verdict.comparison is not None:
+        test = verdict.comparison
+        found |= {"difference": test.difference, "margin": test.margin}
+        found |= {"adjusted_p_below": test.adjusted_below, "adjusted_p_above": test.adjusted_above}
+    if isinstance(verdict, CellVerdict):
+        found |= {"verdict_id": verdict.id, "further_seeds": verdict.further_seeds}
+    return found | ({"verdict_reasons": list(verdict.reasons)} if verdict.reasons else {})
 
 
 def _csv_value(value: object) -> str:

@@ -1,0 +1,98 @@
+"""Which tables there are, and how each is made: the papers', ours of all methods, the 2D problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from algorithms.registry import methods
+from bench.errors import BenchError, unknown_name
+from bench.report.judgement import Judgement
+from bench.report.margins import Margins
+from bench.report.measured import ReportData
+from bench.report.paper import PaperTable, load_paper_tables, paper_tables
+from bench.report.score_tables import COMBINED, averages_table, combined_table, score_table
+from bench.report.speed_tables import speed_table, wall_time_table
+from bench.report.table2d import TABLE_2D, table_2d
+from bench.report.tables import Table
+from bench.report.verdicts import judge
+
+
+def table_ids() -> tuple[str, ...]:
+    """Every table that can be reported: the papers' in their order, the combined one, the 2D problems."""
+    return *paper_tables(), COMBINED, TABLE_2D
+
+
+def choose_tables(names: str) -> list[str]:
+    """Ids from a comma-separated list, or all of them for `all`.
+
+    Raises
+    ------
+    BenchError : a name is unknown, or none is given.
+    """
+    reported = list(table_ids())
+    if names.strip() == "all":
+        return reported
+    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not chosen:
+        raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(reported)}, or all.")
+    for name in chosen:
+        if name not in reported:
+            raise unknown_name("table", name, reported, "bench list tables")
+    return chosen
+
+
+def judged_tables(names: str, data: ReportData, margins: Margins) -> tuple[list[Table], Judgement]:
+    """The tables called `names` (ids separated by commas, or `all`), filled, and the judgement they carry.
+
+    All of them leaves out the table of the 2D problems where nothing of these is stored.
+
+    Raises
+    ------
+    BenchError : a name is unknown.
+    """
+    chosen = choose_tables(names)
+    if names.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
+        chosen.remove(TABLE_2D)
+    judgement, papers = judge(data, margins), load_paper_tables()
+    return [build_table(table, data, judgement, papers) for table in chosen], judgement
+
+
+def build_table(
+    table_id: str,
+    data: ReportData,
+    judgement: Judgement | None = None,
+    papers: Mapping[str, PaperTable] | None = None,
+) -> Table:
+    """The table with this id, filled from `data`, with the verdicts of `judgement` in its measured cells.
+
+    Parameters
+    ----------
+    papers : all printed tables, where they have been read already.
+    """
+    table = _built(table_id, data, judgement, load_paper_tables() if papers is None else papers)
+    if judgement is None or not any(cell.verdict for cell in table.cells()):
+        return table
+    return replace(table, statements=judgement.statements)
+
+
+def _built(
+    table_id: str, data: ReportData, judgement: Judgement | None, papers: Mapping[str, PaperTable]
+) -> Table:
+    if table_id == TABLE_2D:
+        return table_2d(data.illustrations)
+    if table_id == COMBINED:
+        elsewhere = [name for name, method in methods().items() if method.further]
+        return combined_table(papers, data.measured, judgement, elsewhere)
+    paper = papers[table_id]
+    info = paper.info
+    if info.scores:
+        further = [name for name, method in methods().items() if method.further == table_id]
+        return score_table(paper, info.scores, data.measured, judgement, further)
+    if info.averages:
+        return averages_table(paper, info.averages, papers[info.averages.of], data.measured, judgement)
+    if info.speed:
+        return speed_table(paper, info.speed, data.timings, data.phases)
+    if info.wall_time:
+        return wall_time_table(paper, info.wall_time, data.durations)
+    raise ValueError(f"tables.yaml says nothing of how {table_id} is laid out")

@@ -1,0 +1,318 @@
+"""One self-contained page: verdicts, tables, figures, failures, and how each number was made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from bench.data.manifest import remarks_on
+from bench.report.charts import Section
+from bench.report.check import further
+from bench.report.figures import PageFigure, page_figures
+from bench.report.figures2d import FilledFigure, fill_figures
+from bench.report.formats import facts
+from bench.report.formats.facts import Making, Number, count, home_of, ids_of, makings, number_of
+from bench.report.formats.templates import page_templates
+from bench.report.illustrations import Illustration, Illustrations
+from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
+from bench.report.measured import Measured, ReportData
+from bench.report.panels2d import page_svg
+from bench.report.tables import Amount, Block, Cell, Row, Table, note_labels
+from bench.report.verdicts import MOST_FURTHER_SEEDS
+from bench.visible_text import visible
+
+ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
+"""What needs attention first."""
+TITLES: dict[Section, str] = {
+    "learning-curves": "Learning curves",
+    "score-time": "Score against training time",
+    "score-latency": "Score against action latency",
+    "profiles": "Performance profiles",
+}
+_WIDTH, _UNIT = 130, 20
+"""Of a strip, and of one margin in it, in its own units."""
+_EDGE = _WIDTH / 2 - 4
+
+
+def render(
+    tables: Sequence[Table], data: ReportData, made_at: datetime, judgement: Judgement | None = None
+) -> str:
+    """The page as one HTML text without any reference to another file."""
+    judgement = judgement or Judgement()
+    environment = _environment()
+    shown = PageTables(tables)
+    made = makings(data, shown.numbers.values())
+    rows = verdict_rows(judgement.cells)
+    page = environment.get_template("report.html.j2").render(
+        made_at=made_at,
+        judgement=judgement,
+        answer=headline(judgement, data),
+        suites=ordered_suites(judgement),
+        judged=[row for row in rows if row.verdict.outcome != "not comparable"],
+        others=[row for row in rows if row.verdict.outcome == "not comparable"],
+        tables=tables,
+        shown=shown,
+        ids=_ids(shown, made),
+        figures=figure_sections(data),
+        figures_2d=_figures_2d(data.illustrations),
+        makings=made,
+        homes={making.id for making in made},
+        trials=_trials(data),
+        remarks=remarks_on(data.datasets),
+        data=data,
+        filters=_filters(data, judgement),
+    )
+    # Names in a store may hold what a browser must not be sent.
+    return visible(page)
+
+
+def _environment() -> Environment:
+    environment = page_templates()
+    for function in (facts.minute, facts.machine, facts.points, facts.signed, facts.hours, facts.seeds_text):
+        environment.filters[function.__name__] = function
+    environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide}
+    environment.globals |= {"WORDS": WORDS, "MARKS": facts.MARKS, "MEANINGS": facts.MEANINGS}
+    environment.globals |= {"interval": facts.interval, "note_labels": note_labels}
+    return environment
+
+
+# Tables
+
+
+Place = tuple[str, int, int, int]
+"""Of a cell: the id of its table, and where its block, its row and it itself stand."""
+
+
+class PageTables:
+    """What the page knows of its tables beyond what stands in them."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._anywhere = _algorithms(block for table in tables for block in table.blocks)
+        self.numbers: dict[Place, Number] = {}
+        """What is known of the numbers in cells, in reading order."""
+        for table in tables:
+            for block_place, block in enumerate(table.blocks):
+                for row_place, row in enumerate(block.rows):
+                    for place, (column, cell) in enumerate(zip(block.columns, row.cells, strict=True)):
+                        number = number_of(cell, column.header, table.id)
+                        if number is not None:
+                            self.numbers[table.id, block_place, row_place, place] = number
+
+    def algorithms(self, block: Block) -> dict[str, str]:
+        """Methods as columns name them -> their names here, known from whichever table measured them."""
+        return {**self._anywhere, **_algorithms([block])}
+
+    @staticmethod
+    def measured(table: Table) -> bool:
+        """Whether any row holds a measured number."""
+        return any(row.measured() for block in table.blocks for row in block.rows)
+
+    @staticmethod
+    def noted(block: Block, place: int) -> bool:
+        """Whether any cell of a column has notes: room for their marks keeps the numbers in line."""
+        return any(row.cells[place].notes() for row in block.rows)
+
+    @staticmethod
+    def task(block: Block, row: Row) -> str:
+        """The task that a row is of; empty where it is of no particular one."""
+        pairs = zip(block.columns, row.cells, strict=True)
+        tasks = [cell.text for column, cell in pairs if column.key == "task"]
+        return "" if row.aggregate or not tasks else tasks[0]
+
+    @staticmethod
+    def methods(block: Block, row: Row) -> str:
+        """The methods that a row is of, where columns are of none."""
+        of_columns = any(column.method for column in block.columns)
+        return "" if of_columns else ", ".join(sorted(set(filter(None, map(_algorithm, row.cells)))))
+
+    @staticmethod
+    def outcome(cell: Cell) -> Outcome | None:
+        """What is said of a measured number."""
+        if cell.kind != "measured":
+            return None
+        return cell.verdict.outcome if cell.verdict else "not comparable" if cell.not_comparable else None
+
+
+def _algorithms(blocks: Iterable[Block]) -> dict[str, str]:
+    """Methods as columns name them, by what was measured under them."""
+    found: dict[str, str] = {}
+    for block in blocks:
+        for row in block.rows:
+            for column, cell in zip(block.columns, row.cells, strict=True):
+                if column.method and (algorithm := _algorithm(cell)):
+                    found.setdefault(column.method, algorithm)
+    return found
+
+
+def _algorithm(cell: Cell) -> str:
+    number = cell.number
+    return number.algorithm or "" if isinstance(number, Measured | Amount) else ""
+
+
+def _ids(shown: PageTables, made: Sequence[Making]) -> dict[Number, str]:
+    """Ids of the numbers that the page tells about: those of its cells and of its tables."""
+    homes = {making.id for making in made} | {f"{place[0]}-numbers" for place in shown.numbers}
+    ids = ids_of(shown.numbers.values())
+    return {number: id_ for number, id_ in ids.items() if number.home in homes}
+
+
+# Verdicts
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A difference with its 90 % interval, drawn in units of its margin: inside ±1 it does not matter."""
+
+    dot: float
+    low: float
+    high: float
+    beyond: int
+    """-1 or 1 where the difference itself lies farther to that side than is drawn."""
+    band: tuple[float, float] = (_WIDTH / 2 - _UNIT, 2 * _UNIT)
+    """Left end and width of the margin."""
+    width: int = _WIDTH
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A judged cell."""
+
+    verdict: CellVerdict
+    strip: Strip | None
+    home: str
+    """Where the page says how the measured number was made."""
+
+
+def strip_of(test: Comparison | None) -> Strip | None:
+    """Where dot and ends lie; what reaches beyond the strip ends at its edge."""
+    if test is None or not test.margin > 0:
+        return None
+    places = (test.difference, test.low, test.high)
+    off = _UNIT * abs(test.difference) / test.margin > _EDGE
+    dot, low, high = (_WIDTH / 2 + max(-_EDGE, min(_EDGE, _UNIT * value / test.margin)) for value in places)
+    return Strip(
+        round(dot, 1), round(low, 1), round(high, 1), (1 if test.difference > 0 else -1) if off else 0
+    )
+
+
+def verdict_rows(verdicts: Iterable[CellVerdict]) -> list[VerdictRow]:
+    """Rows of the list, those first that need attention; within an outcome as they came."""
+    ordered = sorted(verdicts, key=lambda verdict: ORDER.index(verdict.outcome))
+    return [
+        VerdictRow(
+            verdict,
+            strip_of(verdict.comparison),
+            home_of(verdict.key[1], verdict.variant, verdict.key[2], verdict.config_hash),
+        )
+        for verdict in ordered
+    ]
+
+
+def ordered_suites(judgement: Judgement) -> list[SuiteVerdict]:
+    """The suites, those first that could be tested."""
+    return sorted(judgement.suites, key=lambda suite: suite.comparison is None)
+
+
+def to_decide(verdict: CellVerdict) -> str:
+    """What is open about a judged cell, and how many seeds would close it."""
+    if verdict.further_seeds is not None:
+        parts = (*verdict.reasons, f"{count(verdict.further_seeds, 'further seed')} would decide")
+    elif further(verdict):
+        parts = (f"{MOST_FURTHER_SEEDS} further seeds would not decide, if mean and spread stay",)
+    else:
+        parts = verdict.reasons
+    return "; ".join(parts)
+
+
+def headline(judgement: Judgement, data: ReportData) -> str:
+    """The answer in a sentence."""
+    counts = Counter(cell.outcome for cell in judgement.cells if cell.comparison is not None)
+    judged = counts.total()
+    if not data.measured:
+        return "Nothing has been measured yet."
+    if not judgement.cells:
+        cells = count(len(data.measured), "cell")
+        return f"{cells} measured, none of which a paper prints a number for: there is no verdict."
+    if not judged:
+        return (
+            f"No printed number can be judged yet: {count(len(judgement.cells), 'cell')} measured, none "
+            "under the conditions of its paper and with seeds enough."
+        )
+    suites = [suite.outcome for suite in judgement.suites if suite.comparison is not None]
+    of_suites = (
+        f"{suites.count('reproduced')} of {count(len(suites), 'suite mean')} reproduced; " if suites else ""
+    )
+    missed = counts["below"] + counts["above"]
+    return (
+        f"{of_suites}{counts['reproduced']} of {count(judged, 'judged cell')} reproduced, {missed} not "
+        f"reproduced, {counts['inconclusive']} inconclusive."
+    )
+
+
+# Figures
+
+
+@dataclass(frozen=True)
+class FigureSection:
+    """Charts of one kind, each with its drawing."""
+
+    id: Section
+    title: str
+    figures: tuple[tuple[PageFigure, Markup], ...]
+
+
+def figure_sections(data: ReportData) -> list[FigureSection]:
+    """Every section, also where it has no chart yet."""
+    figures = page_figures(data)
+    return [
+        # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
+        FigureSection(id_, TITLES[id_], tuple((f, Markup(f.svg)) for f in figures if f.section == id_))
+        for id_ in get_args(Section)
+    ]
+
+
+def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, list[Illustration], Markup]]:
+    """Each figure with the trials in it and its drawing."""
+    return [
+        # As above: our own SVG.
+        (
+            figure,
+            figure.layout.cells(illustrations.items),
+            Markup(page_svg(figure.sheet, figure.layout.id)),
+        )
+        for figure in fill_figures(illustrations.items)
+    ]
+
+
+# What is stored, and what a reader may choose from
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Counts of what is stored."""
+
+    total: int
+    finished: int
+    failed: int
+    open: int
+
+
+def _trials(data: ReportData) -> Trials:
+    states = [trial.state for entry in data.measured for trial in entry.trials]
+    finished, failed = states.count("finished"), states.count("failed")
+    return Trials(len(states), finished, failed, len(states) - finished - failed)
+
+
+def _filters(data: ReportData, judgement: Judgement) -> Mapping[str, Sequence[str]]:
+    """Methods and tasks."""
+    measured = [(entry.algorithm, entry.task) for entry in data.measured]
+    judged = [(cell.key[1], cell.key[2]) for cell in judgement.cells]
+    timed = {timing.algorithm for timing in data.timings}
+    methods, tasks = {method for method, _ in measured + judged}, {task for _, task in measured + judged}
+    return {"methods": sorted(methods | timed), "tasks": sorted(tasks)}

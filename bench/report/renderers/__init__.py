@@ -1,1 +1,0 @@
-"""Ways to print the same tables; each module is one format."""

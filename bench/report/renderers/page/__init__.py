@@ -1,1 +1,0 @@
-"""What the HTML page shows, as plain data for its templates."""

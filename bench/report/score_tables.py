@@ -1,0 +1,485 @@
+"""Score tables: a paper's rows and columns in its own order, the measured cells beside the printed ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from algorithms.registry import methods
+from bench.catalog import shipped_domains
+from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
+from bench.report.matching import Match, identity, kind_of, match_of, matched
+from bench.report.measured import Measured
+from bench.report.paper import (
+    AGGREGATES,
+    DEFAULT_DIGITS,
+    Averages,
+    Bold,
+    Digits,
+    Erratum,
+    PaperCell,
+    PaperTable,
+    Scores,
+    TableInfo,
+    algorithm_of,
+    column_of,
+    digits_of,
+)
+from bench.report.tables import (
+    BLANK,
+    CONDITIONS,
+    Amount,
+    Block,
+    Cell,
+    Column,
+    Table,
+    columns_of,
+    counted_table,
+    filled_block,
+)
+
+DEFAULT_VARIANT = "released"
+AVERAGE = AGGREGATES[0]
+
+# Cells
+
+
+def printed_cell(cell: PaperCell | None) -> Cell:
+    """A number as the paper prints it; a known misprint carries its correction as a footnote."""
+    if cell is None or cell.mean is None:
+        return Cell("printed")
+    return Cell("printed", printed=cell, footnotes=tuple(_correction(erratum) for erratum in cell.errata))
+
+
+def _correction(erratum: Erratum) -> str:
+    what = "" if erratum.field == "mean" else f"the {erratum.field} "
+    if not erratum.corrected:
+        return f"as printed; {what}in doubt, the right value unknown. {erratum.reason}"
+    return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
+
+
+def score_cell(
+    match: Match | None, digits: Digits = DEFAULT_DIGITS, judgement: Judgement | None = None
+) -> Cell:
+    """Mean ± standard deviation over seeds and n; blank, with a footnote, where no seed has a score.
+
+    With a judgement the cell says what was judged of exactly this configuration against this number.
+    """
+    if match is None:
+        return BLANK
+    entry = match.measured
+    scored = entry.mean is not None
+    variant = () if entry.variant == DEFAULT_VARIANT else (f"variant {entry.variant}",)
+    oracle = ("best evaluation over training, an oracle",) if entry.protocol == "oms" else ()
+    return Cell(
+        "measured",
+        printed=match.printed,
+        measured=entry,
+        verdict=_verdict_on(match, judgement) if scored else None,
+        not_comparable=match.reasons if scored else (),
+        footnotes=variant + oracle + entry.shortfalls(),
+        digits=digits,
+    )
+
+
+def _verdict_on(match: Match, judgement: Judgement | None) -> CellVerdict | None:
+    """The verdict on just this match; None where another number or configuration was judged.
+
+    A paper may print a number twice, once with a misprint: the verdict is about the digits that it quotes.
+    """
+    entry, printed = match.measured, match.printed
+    if judgement is None or printed is None:
+        return None
+    algorithm = algorithm_of(printed.method, printed.domain)
+    verdict = judgement.by_key.get((printed.paper, algorithm, printed.task_meant, printed.protocol))
+    if verdict is None or verdict.printed.partition(" ")[0] != printed.printed:
+        return None
+    same = (verdict.variant, verdict.config_hash) == (entry.variant, entry.config_hash)
+    return verdict if same else None
+
+
+def aggregate_cell(
+    cells: Sequence[PaperCell],
+    chosen: Mapping[PaperCell, Match],
+    judgement: Judgement | None = None,
+    *,
+    total: bool = False,
+    decimals: int = 1,
+    printed: PaperCell | Amount | None = None,
+) -> Cell:
+    """Average, or sum, of what stands for `cells`, the tasks of one column; blank while any is missing.
+
+    Parameters
+    ----------
+    printed : what the paper prints for it.
+    """
+    matches = [chosen[cell] for cell in cells if cell in chosen]
+    means = [match.measured.mean for match in matches if match.measured.mean is not None]
+    if not cells or len(means) < len(cells):
+        return BLANK
+    value = _sum(means)
+    average = value / len(means)
+    doubtful = sum(bool(match.reasons) for match in matches)
+    verdict = _verdict_on_mean(average, cells, matches[0].measured, judgement)
+    if total and verdict is not None:
+        # The verdict is about the mean; the same holds of the sum, in other units.
+        verdict = replace(verdict, comparison=None, reasons=())
+    return Cell(
+        "measured",
+        printed=printed,
+        measured=Amount(value if total else average),
+        verdict=verdict,
+        not_comparable=(f"{doubtful} of {len(cells)} cells are not comparable",) if doubtful else (),
+        digits=Digits(decimals),
+    )
+
+
+def _sum(means: Sequence[float]) -> float:
+    """The exact sum, rounded once; infinite where it is too large for a number."""
+    try:
+        return math.fsum(means)
+    except OverflowError:
+        return sum(means)
+
+
+def _verdict_on_mean(
+    average: float, cells: Sequence[PaperCell], entry: Measured, judgement: Judgement | None
+) -> SuiteVerdict | None:
+    """The verdict on the mean of exactly these cells, where a suite's mean is theirs.
+
+    Not where the column prints other numbers than were judged: EDP misprints a whole block in Table 5.
+    """
+    wanted = (cells[0].paper, entry.algorithm, entry.protocol, len(cells), len(cells))
+    printed = [cell.mean for cell in cells if cell.mean is not None]
+    for verdict in judgement.suites if judgement else ():
+        found = (verdict.paper, verdict.algorithm, verdict.protocol, verdict.tasks, verdict.judged)
+        means = (average, verdict.measured), (math.fsum(printed) / len(cells), verdict.printed)
+        if found == wanted and all(b is not None and math.isclose(a, b, abs_tol=1e-9) for a, b in means):
+            return verdict
+    return None
+
+
+# A paper's scores
+
+
+def score_table(
+    paper: PaperTable,
+    layout: Scores,
+    measured: Sequence[Measured],
+    judgement: Judgement | None = None,
+    further: Container[str] = (),
+) -> Table:
+    """The scores that a paper prints, filled with what was measured on their tasks.
+
+    A paper's cell takes the configuration that comes closest to it (`bench.report.matching`), scored by the
+    cell's protocol where the evaluations allow it.
+
+    Parameters
+    ----------
+    further : algorithms of which everything else that was measured on these tasks or on their twins stands in
+        further blocks, because the table is the main one of theirs.
+    """
+    chosen = matched(paper.rows, measured)
+    domains: dict[str, list[PaperCell]] = {}
+    for cell in paper.rows:
+        domains.setdefault(cell.domain, []).append(cell)
+    blocks = [
+        _domain_block(paper.info, *layout.headings[domain], cells, chosen, judgement)
+        for domain, cells in domains.items()
+    ]
+    tasks = {task for cell in paper.rows for task in (cell.task, cell.task_meant)}
+    own = [entry for entry in measured if entry.algorithm in further]
+    blocks += further_blocks(left_over(own, tasks, chosen.values()), paper.rows)
+    return counted_table(paper.id, paper.full_title, blocks, paper.notes)
+
+
+def row_names(tasks: Iterable[str]) -> dict[str, str]:
+    """Task -> the row that it stands in: a name without version joins the task that has one.
+
+    SRPO quotes AntMaze without saying which version, beside its own numbers on -v2.
+    """
+    tasks = list(dict.fromkeys(tasks))
+    versioned = {task.rpartition("-v")[0]: task for task in tasks if "-v" in task}
+    return {task: versioned.get(task, task) for task in tasks}
+
+
+def _domain_block(
+    info: TableInfo,
+    heading: str,
+    average: str,
+    cells: Sequence[PaperCell],
+    chosen: Mapping[PaperCell, Match],
+    judgement: Judgement | None,
+) -> Block:
+    """One domain of the paper's table: its own columns, tasks and average."""
+    names, rows = column_of(cells), row_names(cell.task for cell in cells)
+    printed = {(rows[cell.task], names[cell]): cell for cell in cells}
+    by_column: dict[str, list[PaperCell]] = {}
+    for (_, name), cell in printed.items():
+        by_column.setdefault(name, []).append(cell)
+    tasks = {name: [cell for cell in own if cell.task not in AGGREGATES] for name, own in by_column.items()}
+    # Averages may have other decimals than single tasks.
+    digits = {name: digits_of(own) for name, own in tasks.items()}
+    aggregates = {name: [cell for cell in own if cell.task in AGGREGATES] for name, own in by_column.items()}
+    columns = [Column("task", heading, "label")]
+    for name, own in by_column.items():
+        method = own[0].method
+        header = name.replace(method, info.own.get(method, method))
+        measured = method in info.own or any(cell in chosen for cell in own)
+        columns += columns_of(name, header, measured=measured)
+
+    def cell_of(row: str, column: Column) -> Cell:
+        if column.kind == "label":
+            return Cell("label", average if row in AGGREGATES else row)
+        cell, name = printed.get((row, column.method)), column.method
+        if column.kind == "printed":
+            return printed_cell(cell)
+        if row in AGGREGATES:
+            decimals = digits_of(aggregates[name]).mean
+            return aggregate_cell(
+                tasks[name], chosen, judgement, total=row != AVERAGE, decimals=decimals, printed=cell
+            )
+        return score_cell(chosen.get(cell) if cell else None, digits[name], judgement)
+
+    ordered = sorted(dict.fromkeys(row for row, _ in printed), key=lambda row: row in AGGREGATES)
+    return filled_block(
+        heading, (*columns, *CONDITIONS), ordered, cell_of, bold=info.bold, aggregates=AGGREGATES
+    )
+
+
+def averages_table(
+    paper: PaperTable,
+    layout: Averages,
+    single_tasks: PaperTable,
+    measured: Sequence[Measured],
+    judgement: Judgement | None = None,
+) -> Table:
+    """One row per domain (EDP's Table 1); an average needs every task that `single_tasks` prints of it."""
+    tasks: dict[tuple[str, str], list[PaperCell]] = {}
+    for cell in single_tasks.rows:
+        if cell.task not in AGGREGATES:
+            tasks.setdefault((cell.domain, cell.method), []).append(cell)
+    chosen = matched((cell for own in tasks.values() for cell in own), measured)
+    printed = {(cell.domain, cell.method): cell for cell in paper.rows}
+    columns, own = [Column("domain", layout.heading, "label")], paper.info.own
+    for method in paper.methods:
+        has_measured = method in own or any(cell.method == method for cell in chosen)
+        columns += columns_of(method, own.get(method, method), measured=has_measured)
+    decimals = digits_of(paper.rows).mean
+
+    def cell_of(domain: str, column: Column) -> Cell:
+        place = domain, column.method
+        if column.kind == "label":
+            return Cell("label", domain)
+        if column.kind == "printed":
+            return printed_cell(printed.get(place))
+        return aggregate_cell(
+            tasks.get(place, []), chosen, judgement, decimals=decimals, printed=printed.get(place)
+        )
+
+    domains = dict.fromkeys(cell.domain for cell in paper.rows)
+    block = filled_block("", columns, domains, cell_of, bold=paper.info.bold)
+    return counted_table(paper.id, paper.full_title, [block], paper.notes, rows_are_tasks=False)
+
+
+# What was measured beside a paper's cells
+
+
+def left_over(
+    measured: Iterable[Measured], tasks: Container[str | None], placed: Iterable[Match]
+) -> list[Measured]:
+    """What was measured on the tasks or on their twins and has no place in the paper's cells."""
+    names = {identity(match.measured) for match in placed}
+    return [
+        entry
+        for entry in measured
+        if (entry.task in tasks or entry.twin_of in tasks) and identity(entry) not in names
+    ]
+
+
+def further_blocks(entries: Sequence[Measured], cells: Sequence[PaperCell]) -> list[Block]:
+    """Blocks of collected twins, then of further configurations of the paper's tasks."""
+    twins = [entry for entry in entries if entry.twin_of]
+    others = [entry for entry in entries if not entry.twin_of]
+    return [
+        *_further("Collected twins, other data than the paper's", "Twin of", twins, cells),
+        *_further("Further configurations", "Variant", others, cells),
+    ]
+
+
+def _further(
+    title: str, beside: str, entries: Sequence[Measured], cells: Sequence[PaperCell]
+) -> Iterator[Block]:
+    """One block per column of the paper (per method, where it prints none of it).
+
+    Rows hold the task, what it stands beside (`beside`), the printed number, the measured one, conditions.
+    """
+    named = dict.fromkeys(task for cell in cells for task in (cell.task, cell.task_meant))
+    order = {task: place for place, task in enumerate(named)}
+    for algorithm in dict.fromkeys(entry.algorithm for entry in entries):
+        own = sorted(
+            (entry for entry in entries if entry.algorithm == algorithm),
+            key=lambda entry: (order[entry.twin_of or entry.task], entry.task, entry.variant, -entry.budget),
+        )
+        for name, printed in _columns_of(algorithm, cells).items():
+            yield _further_block(f"{title}: {name}", beside, name, printed, own)
+
+
+def _further_block(
+    title: str, beside: str, name: str, printed: Mapping[str, PaperCell], entries: Sequence[Measured]
+) -> Block:
+    columns = (
+        Column("task", "Task", "label"),
+        Column("beside", beside, "label"),
+        Column(f"{name} printed", f"{name} printed", "printed", name),
+        Column(f"{name} measured", f"{name} measured", "measured", name),
+        *CONDITIONS,
+    )
+    digits = digits_of(printed.values())
+
+    def cell_of(entry: Measured, column: Column) -> Cell:
+        if column.kind == "label":
+            return Cell("label", entry.task if column.key == "task" else entry.twin_of or entry.variant)
+        cell = printed.get(entry.twin_of or entry.task)
+        return printed_cell(cell) if column.kind == "printed" else score_cell(match_of(entry, cell), digits)
+
+    return filled_block(title, columns, entries, cell_of, of_paper=False)
+
+
+def _columns_of(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[str, PaperCell]]:
+    """The paper's columns of a method, each with its cells by task."""
+    own = [cell for cell in cells if algorithm_of(cell.method, cell.domain) == algorithm]
+    columns: dict[str, dict[str, PaperCell]] = {}
+    for cell, name in column_of(own).items():
+        columns.setdefault(name, {})[cell.task_meant] = cell
+    return columns or {algorithm: {}}
+
+
+# All methods
+
+COMBINED = "combined"
+COMBINED_TITLE = "All methods, measured beside their own papers"
+_NOTES = (
+    "Scores are D4RL-normalised: 0 is a random policy, 100 an expert. Printed: each method's own paper, "
+    "under its protocol (EDP: mean of the last ten evaluations; the others: the last one); measured alike.",
+    "Printed ±: standard error over rollouts (DTQL), standard deviation over seeds (SRPO, BDPO), none (EDP). "
+    "Measured ±: standard deviation over n training seeds.",
+    "Averages are over the tasks that the method's paper prints, those of printed numbers computed here.",
+    "Bold: the highest number of a row, printed among printed and, where there are two, measured among "
+    "measured.",
+)
+
+
+def combined_table(
+    papers: Mapping[str, PaperTable],
+    measured: Sequence[Measured],
+    judgement: Judgement | None = None,
+    elsewhere: Container[str] = (),
+) -> Table:
+    """All methods on all tasks that any of their papers prints.
+
+    What its own paper does not print (baselines, ablations, tasks of another version) has a measured cell
+    where it was measured, and blocks for twins and further configurations.
+
+    Parameters
+    ----------
+    papers : all printed tables, by id.
+    elsewhere : algorithms whose twins and further configurations stand below their own main table.
+    """
+    cells = {
+        method.shown: [
+            cell
+            for table in method.combined
+            for cell in papers[table].rows
+            if cell.method == method.shown and cell.task not in AGGREGATES
+        ]
+        for method in methods().values()
+        if method.combined
+    }
+    chosen = matched((cell for own in cells.values() for cell in own), measured)
+    groups: dict[str, list[str]] = {}
+    domains: dict[str, str] = {}
+    for own in cells.values():
+        for cell in own:
+            heading = _heading(cell)
+            domains[heading] = cell.domain
+            tasks = groups.setdefault(heading, [])
+            if cell.task_meant not in tasks:
+                tasks.append(cell.task_meant)
+    order = sorted(groups, key=lambda heading: list(shipped_domains()).index(domains[heading]))
+    others = _unprinted(cells, {task for tasks in groups.values() for task in tasks}, measured)
+    blocks = [_group_block(name, groups[name], cells, chosen, others, judgement) for name in order]
+    rest = [entry for entry in measured if entry.algorithm not in elsewhere]
+    placed = [*chosen.values(), *others.values()]
+    further = left_over(rest, {task for tasks in groups.values() for task in tasks}, placed)
+    blocks += further_blocks(further, [cell for own in cells.values() for cell in own])
+    return counted_table(COMBINED, COMBINED_TITLE, blocks, _NOTES)
+
+
+def _heading(cell: PaperCell) -> str:
+    """`Gym`, `AntMaze-v0`."""
+    domain = shipped_domains()[cell.domain]
+    return f"{domain.title}-{cell.task_meant.rpartition('-')[2]}" if domain.versions_differ else domain.title
+
+
+def _unprinted(
+    cells: Mapping[str, Sequence[PaperCell]], tasks: Collection[str], measured: Iterable[Measured]
+) -> dict[tuple[str, str], Match]:
+    """What was measured by task and column where the method's own paper prints nothing."""
+    names = {algorithm_of(method, ""): method for method in cells}
+    printed = {(cell.task_meant, method) for method, own in cells.items() for cell in own}
+    found: dict[tuple[str, str], Match] = {}
+    for entry in sorted(measured, key=_rank):
+        place = entry.task, names.get(entry.algorithm, entry.algorithm)
+        if entry.task in tasks and place not in printed and not kind_of(entry)[1]:
+            found[place] = match_of(entry, None)
+    return found
+
+
+def _rank(entry: Measured) -> tuple[object, ...]:
+    """Order in which configurations of an unprinted method may stand in a cell: the last one does."""
+    finished = entry.finished_at.timestamp() if entry.finished_at else 0.0
+    return entry.n > 0, entry.physics == "d4rl", entry.budget, entry.episodes, entry.n, finished
+
+
+def _group_block(
+    heading: str,
+    tasks: Sequence[str],
+    cells: Mapping[str, Sequence[PaperCell]],
+    chosen: Mapping[PaperCell, Match],
+    others: Mapping[tuple[str, str], Match],
+    judgement: Judgement | None,
+) -> Block:
+    """One suite's rows, and the averages over them."""
+    own = {name: [cell for cell in of_it if cell.task_meant in tasks] for name, of_it in cells.items()}
+    printed = {(cell.task_meant, name): cell for name, of_it in own.items() for cell in of_it}
+    digits = {name: digits_of(of_it) for name, of_it in cells.items()}
+    unprinted = {name for task, name in others if task in tasks}
+    columns = [Column("task", heading, "label")]
+    for name in (*cells, *sorted(unprinted - cells.keys())):
+        columns += columns_of(name, name, bool(own.get(name)), bool(own.get(name)) or name in unprinted)
+
+    def cell_of(row: str, column: Column) -> Cell:
+        name = column.method
+        if column.kind == "label":
+            return Cell("label", "Average" if row == AVERAGE else row)
+        if row == AVERAGE:
+            average = _printed_average(own.get(name, ()))
+            if column.kind == "printed":
+                return Cell("printed", printed=average)
+            return aggregate_cell(own.get(name, ()), chosen, judgement, printed=average)
+        cell = printed.get((row, name))
+        if column.kind == "printed":
+            return printed_cell(cell)
+        if cell is not None and cell in chosen:
+            return score_cell(chosen[cell], digits[name], judgement)
+        return score_cell(others.get((row, name)))
+
+    return filled_block(heading, columns, (*tasks, AVERAGE), cell_of, bold=Bold(), aggregates=AGGREGATES)
+
+
+def _printed_average(cells: Sequence[PaperCell]) -> Amount | None:
+    """The average of what a method's paper prints; None where any is missing."""
+    means = [cell.mean for cell in cells if cell.mean is not None]
+    return Amount(math.fsum(means) / len(means)) if means and len(means) == len(cells) else None

@@ -1,0 +1,238 @@
+"""Speed tables: times printed by a paper, beside those of `bench speed` and of whole trials here."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from bench.records import PhaseRecord, TimingRecord
+from bench.report.measured import Phases, TrialDuration, alone
+from bench.report.paper import (
+    Digits,
+    PaperCell,
+    PaperTable,
+    Speed,
+    SpeedBlock,
+    SpeedRow,
+    WallTime,
+    algorithm_of,
+)
+from bench.report.score_tables import DEFAULT_VARIANT, printed_cell
+from bench.report.tables import (
+    BLANK,
+    Amount,
+    Block,
+    Cell,
+    Column,
+    Table,
+    columns_of,
+    counted_table,
+    filled_block,
+    finite,
+)
+
+ITERATIONS_PER_EPOCH = 1000
+_READINGS: Mapping[str, Callable[[float], float]] = {
+    "as_stored": lambda value: value,
+    "milliseconds": lambda seconds: 1000.0 * seconds,
+    "per_second": lambda seconds: 1.0 / seconds,
+    "iterations_per_second": lambda seconds_per_1k: 1000.0 / seconds_per_1k,
+}
+
+
+# Speeds on one task
+
+
+def speed_table(paper: PaperTable, layout: Speed, timings: Sequence[TimingRecord], phases: Phases) -> Table:
+    """What a paper prints of its speed; only exclusive single-seed measurements on its task enter."""
+    here = [timing for timing in timings if alone(timing) and timing.task == layout.task]
+    blocks = [_speed_block(paper, layout, block, here, phases) for block in layout.blocks]
+    return counted_table(paper.id, paper.full_title, blocks, paper.notes, rows_are_tasks=False)
+
+
+def _speed_block(
+    paper: PaperTable, layout: Speed, block: SpeedBlock, timings: Sequence[TimingRecord], phases: Phases
+) -> Block:
+    cells = [cell for cell in paper.rows if cell.table in block.printed_in]
+    usable = {
+        method: _latest([timing for timing in timings if timing.algorithm == name])
+        for method, name in {cell.method: algorithm_of(cell.method, cell.domain) for cell in cells}.items()
+    }
+    columns, own = [Column("quantity", block.title, "label")], paper.info.own
+    for method, found in usable.items():
+        columns += columns_of(method, own.get(method, method), measured=method in own or bool(found))
+    printed = {(cell.metric, cell.method): cell for cell in cells}
+
+    def cell_of(row: SpeedRow, column: Column) -> Cell:
+        if column.kind == "label":
+            return Cell("label", row.label)
+        cell = printed.get((row.metric, column.method))
+        if column.kind == "printed":
+            return printed_cell(cell)
+        return _speed_cell(row, cell, usable[column.method], phases, layout.hardware)
+
+    uncounted = [row for row in block.rows if not row.metric or row.reading == "epochs" or not row.quantity]
+    return filled_block(block.title, columns, block.rows, cell_of, uncounted=uncounted)
+
+
+def _latest(timings: Sequence[TimingRecord]) -> list[TimingRecord]:
+    """The rows that share device, threads, runner and variant with the latest one: never a mixture."""
+
+    def circumstances(timing: TimingRecord) -> tuple[object, ...]:
+        return timing.device, timing.threads, timing.runner, timing.variant
+
+    dated = sorted(timings, key=lambda t: t.measured_at.timestamp() if t.measured_at else 0.0)
+    return [timing for timing in dated if circumstances(timing) == circumstances(dated[-1])]
+
+
+def _speed_cell(
+    row: SpeedRow,
+    printed: PaperCell | None,
+    timings: Sequence[TimingRecord],
+    phases: Phases,
+    hardware: str,
+) -> Cell:
+    values = [t.value for t in timings if t.quantity == row.quantity and (finite(t.value) or 0.0) > 0.0]
+    if not values:
+        return BLANK
+    latest, median, quantity = timings[-1], statistics.median(values), row.quantity
+    footnotes = (row.caveat,) if row.caveat else ()
+    if row.reading in ("epochs", "hours"):
+        stages = phases.get((latest.algorithm, latest.variant, latest.task), ())
+        evaluated = _of_one_pace(stages)
+        if evaluated is None:
+            return BLANK
+        if row.reading == "epochs":
+            epochs = Amount(evaluated.iterations / ITERATIONS_PER_EPOCH)
+            footnotes = ("from the preset, 1,000 iterations each",)
+            return Cell("measured", printed=printed, measured=epochs, footnotes=footnotes, digits=Digits(0))
+        thousands = sum(phase.iterations for phase in stages) / 1000
+        value, quantity = thousands * median / 3600, ""
+        footnotes = (
+            f"computed: {thousands:g} thousand iterations, pretraining included, at the measured pace",
+        )
+    else:
+        value = _READINGS[row.reading](median)
+    circumstances = f"{latest.device}, {latest.threads} threads, runner {latest.runner}"
+    return Cell(
+        "measured",
+        printed=printed,
+        measured=Amount(
+            value,
+            n=len(values),
+            algorithm=latest.algorithm,
+            variant=latest.variant,
+            task=latest.task,
+            quantity=quantity,
+            device=latest.device,
+            threads=latest.threads,
+            runner=latest.runner,
+        ),
+        not_comparable=(f"measured on {circumstances}; printed on {hardware}",) if row.metric else (),
+        footnotes=(() if row.metric else (f"on {circumstances}",)) + footnotes,
+        digits=Digits(row.decimals),
+    )
+
+
+def _of_one_pace(phases: Sequence[PhaseRecord]) -> PhaseRecord | None:
+    """The evaluated phase; None where more than a pretraining comes before it: one pace says too little."""
+    place = next((place for place, phase in enumerate(phases) if phase.evaluated), 2)
+    return phases[place] if place < 2 else None
+
+
+# Whole trials
+
+
+def wall_time_table(paper: PaperTable, layout: WallTime, durations: Sequence[TrialDuration]) -> Table:
+    """DTQL's Table 7: hours and epochs of whole trials per task, the median over seeds trained alone here."""
+    (method,) = paper.methods
+    domains = {cell.task: cell.domain for cell in paper.rows}
+    printed = {(cell.task, cell.metric): cell for cell in paper.rows}
+    measured = {
+        task: _last_circumstances(
+            [one for one in durations if (one.algorithm, one.task) == (algorithm_of(method, domain), task)]
+        )
+        for task, domain in domains.items()
+    }
+    hours, epochs = "total_wall_time_h", "training_epochs"
+    columns = (
+        Column("task", layout.heading, "label"),
+        Column("hours printed", "Overall Training and Inference Time (h)", "printed", method),
+        Column("hours measured", "Time measured (h)", "measured", method),
+        Column("epochs printed", "Training Epochs", "printed", method),
+        Column("epochs measured", "Epochs measured", "measured", method),
+    )
+
+    def cell_of(task: str, column: Column) -> Cell:
+        if column.kind == "label":
+            return Cell("label", task)
+        cell = printed.get((task, hours if column.key.startswith("hours") else epochs))
+        if column.kind == "printed":
+            return printed_cell(cell)
+        if column.key.startswith("hours"):
+            return _hours_cell(cell, measured[task], layout.hardware)
+        return _epochs_cell(cell, measured[task])
+
+    block = filled_block("", columns, domains, cell_of)
+    return counted_table(paper.id, paper.full_title, [block], paper.notes)
+
+
+def _last_circumstances(durations: Sequence[TrialDuration]) -> list[TrialDuration]:
+    """Those that share variant, device, threads, runner and epochs with the last one: never a mixture."""
+
+    def circumstances(duration: TrialDuration) -> tuple[object, ...]:
+        machine = duration.device, duration.threads, duration.runner, duration.exclusive
+        return duration.variant, duration.training_iterations, *machine
+
+    return [one for one in durations if circumstances(one) == circumstances(durations[-1])]
+
+
+def _hours_cell(printed: PaperCell | None, durations: Sequence[TrialDuration], hardware: str) -> Cell:
+    if not durations:
+        return BLANK
+    first = durations[0]
+    machine = f"{first.device}, {first.threads} threads, runner {first.runner}"
+    reasons = [f"measured on {machine}; printed on {hardware}"]
+    if not first.exclusive:
+        reasons.append("whether the machine did nothing else is not known")
+    hours = statistics.median(duration.hours for duration in durations)
+    return Cell(
+        "measured",
+        printed=printed,
+        measured=_amount(hours, "training and evaluation, hours", durations),
+        not_comparable=tuple(reasons),
+        footnotes=_variant(first),
+    )
+
+
+def _epochs_cell(printed: PaperCell | None, durations: Sequence[TrialDuration]) -> Cell:
+    if not durations or durations[0].training_iterations is None:
+        return BLANK
+    epochs = durations[0].training_iterations / ITERATIONS_PER_EPOCH
+    return Cell(
+        "measured",
+        f"{epochs:g}",
+        printed=printed,
+        measured=_amount(epochs, "training epochs", durations),
+        footnotes=_variant(durations[0]),
+    )
+
+
+def _amount(value: float, quantity: str, durations: Sequence[TrialDuration]) -> Amount:
+    first = durations[0]
+    return Amount(
+        value,
+        n=len(durations),
+        algorithm=first.algorithm,
+        variant=first.variant,
+        task=first.task,
+        quantity=quantity,
+        trials=tuple(duration.trial_id for duration in durations),
+        device=first.device,
+        threads=first.threads,
+        runner=first.runner,
+    )
+
+
+def _variant(duration: TrialDuration) -> tuple[str, ...]:
+    return () if duration.variant == DEFAULT_VARIANT else (f"variant {duration.variant}",)
