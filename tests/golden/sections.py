@@ -6,6 +6,7 @@ of strings are texts, line by line.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sqlite3
@@ -249,10 +250,106 @@ def _columns(connection: sqlite3.Connection, table: str) -> dict[str, list[str]]
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
+def drawings(place: Place) -> Record:
+    """The page's drawings and the figures as SVG, from both stores: their words and the hash of all of it."""
+    found: Record = {}
+    for name in STORES:
+        store = place.store(name)
+        found |= place.bench(
+            [
+                f"report --store {store} --format html --out {name}-html",
+                f"report --store {store} --figures all --figure-format svg --format figures --out {name}-svg",
+            ]
+        )
+        texts = {key: "\n".join(value) for key, value in place.files(f"{name}-svg/**/*.svg").items()}
+        whole = "\n".join(next(iter(place.files(f"{name}-html/*.html").values())))
+        inside = re.findall(r"<svg.*?</svg>", whole, flags=re.S)
+        texts |= {f"{name} page drawing {number}": svg for number, svg in enumerate(inside)}
+        found |= {key: _drawing(svg) for key, svg in texts.items()}
+    return found
+
+
+def _drawing(svg: str) -> Record:
+    words = re.findall(r"<!-- (.*?) -->", svg) + re.findall(r"<text[^>]*>([^<]+)<", svg)
+    bare = re.sub(r"<dc:date>.*?</dc:date>", "", svg)
+    return {"words": words, "sha256": hashlib.sha256(bare.encode()).hexdigest()}
+
+
+def looks(place: Place) -> Record:
+    """What `status`, `explain`, `query`, `db`, `baseline` and dry runs say of the stores."""
+    found: Record = {}
+    for name in STORES:
+        at = f"--store {place.store(name)}"
+        found |= place.bench(
+            [
+                f"status {at}",
+                f"status --format json {at}",
+                f"explain 1 {at}",
+                f"explain 2 --format json {at}",
+                f"db info {at}",
+                f"db info --check {at}",
+                f"baseline list {at}",
+                [
+                    "query",
+                    "select algorithm, task, count(*), avg(score) from scores group by 1, 2",
+                    *at.split(),
+                ],
+                ["query", "--format", "csv", "select * from timings", *at.split()],
+                f"run --suite d4rl-locomotion --algos dtql,edp --seeds 0-4 --dry-run --executor local {at}",
+            ]
+        )
+    found |= place.bench(
+        ["db merge study.sqlite rough.sqlite --dry-run", "db merge study.sqlite rough.sqlite"]
+    )
+    found |= place.bench(["status --store study.sqlite"])
+    return found
+
+
+def losses(place: Place) -> Record:
+    """Every method, variant and domain: programs, losses, weights and actions of a tiny training."""
+    return json.loads(place.script("losses")) | {"machine": json.loads(place.script("machine"))}
+
+
+SIZES = """
+    batch_size=16 dtql.hidden_width=16 dtql.diffusion_width=16 dtql.candidates=4 srpo.hidden_width=16
+    srpo.behaviour_batch_size=16 srpo.behaviour_width=16 edp.hidden_width=16 edp.solver_calls=3
+    edp.candidates=2 bdpo.ensemble=2 bdpo.samples=2 bdpo.diffusion_steps=2 bdpo.candidates=2
+    bdpo.actor_width=16 bdpo.critic_width=16
+"""
+ALONE = "--executor local --device cpu --store run.sqlite --evals 2"
+RUNS = (
+    "data collect collected-hopper-medium --transitions 2000",
+    "data collect bandit-25gaussians-far --transitions 2000",
+    f"run --tasks collected-hopper-medium --algos dtql,srpo,edp,bdpo --budget 0.00002 --seeds 0-1 {ALONE} "
+    f"--seeds-per-stack 2 --episodes 2 {' '.join(f'--set {size}' for size in SIZES.split())}",
+    f"run --tasks collected-hopper-medium --algos dtql --variant paper --budget 0.00002 --seeds 0 {ALONE} "
+    "--episodes 2 --set hidden_width=16 --set diffusion_width=16 --set candidates=4 --set batch_size=16",
+    f"run --tasks bandit-25gaussians-far --algos dtql --budget 0.002 --seeds 0 {ALONE} --episodes 20 "
+    "--set batch_size=16",
+)
+STORED = (
+    "SELECT algorithm, variant, task, seed, state, config_hash, score, protocol, episodes, reduced, config "
+    "FROM trials",
+    "SELECT trial_id, number, step, physics, metrics FROM evaluations",
+    "SELECT evaluation_id, number, return_, score, length FROM episodes",
+    "SELECT trial_id, role, sha256, size_bytes FROM weights",
+)
+
+
+def run(place: Place) -> Record:
+    """A small grid as typed: data collected, trained, evaluated, stored; settings, numbers, hashes."""
+    said = place.bench(RUNS)
+    found: Record = {name: {"code": answer["code"]} for name, answer in said.items()}
+    with closing(sqlite3.connect(place.folder / "run.sqlite")) as connection:
+        found |= {sql: _rows(connection, sql) for sql in STORED}
+    return found | {"machine": json.loads(place.script("machine"))}
+
+
 CHEAP = (presets, show, helps, tables, views)
 """The same on every machine, and quick: together less than 40 CPU seconds."""
 SECTIONS: dict[str, Callable[[Place], Record]] = {
-    section.__name__: section for section in (*CHEAP, errors, page, verdicts, released)
+    section.__name__: section
+    for section in (*CHEAP, errors, page, drawings, verdicts, looks, released, losses, run)
 }
 
 
