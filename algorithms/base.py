@@ -1,4 +1,4 @@
-"""What every method is: phases with programs, declared draws, stacked seeds.
+"""What every method is: checked hyper-parameters, phases with programs, declared draws, stacked seeds.
 
 All tensors carry a leading axis S of training seeds. Nothing in a method mixes seeds, and nothing in it draws
 random numbers while it trains: every draw is declared, made elsewhere and passed in.
@@ -11,15 +11,122 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_type_hints
 
 import torch
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as validated_dataclass
+from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
 from algorithms.optim import Adam, move_towards
 
 Tensors = Mapping[str, Tensor]
 Sampling = Literal["index", "shuffled"]
+
+
+Count = Annotated[int, Field(ge=1)]
+"""A number of things, at least one."""
+NonNegativeCount = Annotated[int, Field(ge=0)]
+SineFeatures = Annotated[int, Field(multiple_of=2, ge=4)]
+"""Sines and cosines together, as many of each; between two frequencies at least."""
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""From 0 to 1, both possible: a discount, a polyak rate."""
+InnerFraction = Annotated[float, Field(gt=0, lt=1)]
+"""Strictly between 0 and 1: an expectile."""
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Annotates a hyper-parameter that costs time and changes no rule with its size in a tiny test run."""
+
+    size: int
+
+
+BatchSize = Annotated[Count, Tiny(16)]
+Width = Annotated[Count, Tiny(16)]
+"""Units of a layer."""
+
+Configured = TypeVar("Configured")
+
+
+@dataclass_transform(frozen_default=True)
+def hyperparameters(configuration: type[Configured]) -> type[Configured]:
+    """Make a class of annotated fields a method's configuration: a frozen dataclass that checks its values.
+
+    The docstring below a field says unit and meaning. Whole numbers serve as fractions; nothing else is taken
+    for another type. Making one raises pydantic's ValidationError; `checked` says it in a sentence.
+    """
+    strict = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    return cast(type[Configured], validated_dataclass(frozen=True, config=strict)(configuration))
+
+
+def checked(configuration: type[Configured], values: Mapping[str, object]) -> Configured:
+    """A configuration with these values.
+
+    Raises
+    ------
+    TypeError : a hyper-parameter that the configuration does not have.
+    ValueError : a value of another type than its field, or outside what the field's annotation allows; the
+    message starts with the field's name.
+    """
+    try:
+        return configuration(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "unexpected_keyword_argument":
+            raise TypeError(f"{configuration.__name__} has no {first['loc'][0]}") from error
+        if first["type"] == "value_error":  # of a check of the class's own, which says it all
+            raise ValueError(str(first["ctx"]["error"])) from error
+        name = str(first["loc"][0])
+        wanted = _wanted(configuration, name, first)
+        raise ValueError(f"{name} is {first['input']!r}; it must be {wanted}") from error
+
+
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+}
+
+
+def _wanted(configuration: type, name: str, error: ErrorDetails) -> str:
+    """What the value of a field should have been."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _WANTED:
+        return _WANTED[kind]
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", "")
+    if kind == "multiple_of":
+        return f"a multiple of {context['multiple_of']}"
+    fields = configuration.__pydantic_fields__ if is_pydantic_dataclass(configuration) else {}
+    bounds = {
+        bound: f"{getattr(limit, bound):g}"
+        for limit in (fields[name].metadata if name in fields else ())
+        for bound in ("ge", "gt", "le", "lt")
+        if hasattr(limit, bound)
+    }
+    if bounds.keys() == {"ge", "le"}:
+        return f"between {bounds['ge']} and {bounds['le']} (inclusive)"
+    if bounds.keys() == {"gt", "lt"}:
+        return f"between {bounds['gt']} and {bounds['lt']} (exclusive)"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    return " and ".join(f"{words[bound]} {limit}" for bound, limit in bounds.items()) or error["msg"]
+
+
+def tiny(configuration: type) -> dict[str, int]:
+    """Hyper-parameters of a tiny test run of a method: the sizes that its configuration declares."""
+    return {
+        name: mark.size
+        for name, hint in get_type_hints(configuration, include_extras=True).items()
+        for mark in getattr(hint, "__metadata__", ())
+        if isinstance(mark, Tiny)
+    }
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.base import Algorithm, Dimensions, Phase, Tensors
-from algorithms.hyperparameters import Count, Hyperparameters, NonNegative, Positive
+from algorithms.base import (
+    Algorithm,
+    BatchSize,
+    Count,
+    Dimensions,
+    NonNegative,
+    Phase,
+    Positive,
+    Tensors,
+    Width,
+    hyperparameters,
+)
 from algorithms.networks import MLP, Initialiser
 from algorithms.optim import Adam
 
@@ -20,17 +29,17 @@ def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
     return (predicted - actions).square().mean(dim=(-2, -1))
 
 
-@dataclass(frozen=True)
-class BCConfig(Hyperparameters):
+@hyperparameters
+class BCConfig:
     """Hyper-parameters of BC; values with their sources are in presets/bc.yaml."""
 
     train_iterations: Count = 1_000_000
     """iterations"""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """transitions"""
     learning_rate: Positive = 3e-4
     """per step"""
-    hidden_width: Count = 256
+    hidden_width: Width = 256
     """units per hidden layer"""
     deviation_margin: NonNegative = 1e-3
     """observation units; added to the standard deviations that observations are divided by"""

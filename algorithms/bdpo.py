@@ -11,12 +11,27 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Algorithm, Draw, Phase, Tensors
+from algorithms.base import (
+    Algorithm,
+    BatchSize,
+    Count,
+    Draw,
+    Fraction,
+    NonNegative,
+    NonNegativeCount,
+    Phase,
+    Positive,
+    SineFeatures,
+    Tensors,
+    Tiny,
+    Width,
+    hyperparameters,
+)
 from algorithms.diffusion import (
     NoiseNetwork,
     Schedule,
@@ -25,15 +40,6 @@ from algorithms.diffusion import (
     posterior_mean,
     random_steps,
     vp_schedule,
-)
-from algorithms.hyperparameters import (
-    Count,
-    Fraction,
-    Hyperparameters,
-    NonNegative,
-    NonNegativeCount,
-    Positive,
-    SineFeatures,
 )
 from algorithms.losses import ensemble_loss, take_best, temporal_difference_targets
 from algorithms.networks import ActionValues, BroadcastNoiseNetwork, DiffusionValues, Initialiser
@@ -213,8 +219,8 @@ def single_step_objective(
     return values - divergence_weight * step_divergence(schedule, taken.step, taken.predicted, other)
 
 
-@dataclass(frozen=True)
-class RegularisedConfig(Hyperparameters):
+@hyperparameters
+class RegularisedConfig:
     """Hyper-parameters that BDPO and its ablations share; values per task are in presets/bdpo*.yaml."""
 
     pretrain_iterations: Count = 2_000_000
@@ -227,7 +233,7 @@ class RegularisedConfig(Hyperparameters):
     """iterations; of the critics per update of actor and behaviour model"""
     behaviour_in_training: bool = True
     """whether the behaviour model goes on learning with the actor"""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """transitions"""
     discount: Fraction = 0.99
     """per environment step"""
@@ -239,9 +245,9 @@ class RegularisedConfig(Hyperparameters):
     """of the next state's penalty in Q's target: inside or outside gamma (1 - terminal)"""
     all_terminal: bool = False
     """every row is terminal: with the penalty inside, next states then count for nothing; not sampled"""
-    ensemble: Count = 10
+    ensemble: Annotated[Count, Tiny(3)] = 10
     """members of every kind of critic (K)"""
-    critic_width: Count = 256
+    critic_width: Width = 256
     """units per hidden layer"""
     critic_layers: Count = 3
     """hidden layers"""
@@ -249,7 +255,7 @@ class RegularisedConfig(Hyperparameters):
     """LayerNorm in Q; V_n always has it"""
     layer_norm_epsilon: Positive = 1e-6
     """added to the variance in every LayerNorm of the critics"""
-    actor_width: Count = 256
+    actor_width: Width = 256
     """units per hidden layer; actor and behaviour model"""
     actor_layers: Count = 4
     """hidden layers; actor and behaviour model"""
@@ -267,19 +273,19 @@ class RegularisedConfig(Hyperparameters):
     """action units; dataset actions are kept this far within the action bound"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class SampledConfig(RegularisedConfig):
     """Hyper-parameters of those whose policies are random."""
 
-    samples: Count = 10
+    samples: Annotated[Count, Tiny(2)] = 10
     """actions per state in targets and in the actor's objective (N)"""
     max_q_backup: bool = False
     """Q's target takes the best of the samples, per member, instead of their mean"""
-    candidates: Count = 10
+    candidates: Annotated[Count, Tiny(4)] = 10
     """actions sampled per state at evaluation; the one of highest mean target Q is taken"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class BDPOConfig(SampledConfig):
     """Hyper-parameters of BDPO; values per task, with their sources, are in presets/bdpo.yaml."""
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Dimensions, Draw, Tensors
+from algorithms.base import Dimensions, Draw, Tensors, hyperparameters
 from algorithms.bdpo import (
     BehaviourRegularised,
     RegularisedConfig,
@@ -43,12 +42,12 @@ def negative_log_likelihood(policy: Policy, actions: Tensor) -> Tensor:
     return -gaussian_log_likelihood(actions, *policy).mean(dim=-1)
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DiracConfig(RegularisedConfig):
     """Hyper-parameters of `bdpo-dirac`; values per task are in presets/bdpo-dirac.yaml."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class GaussianConfig(SampledConfig):
     """Hyper-parameters of `bdpo-gaussian`; values per task are in presets/bdpo-gaussian.yaml."""
 

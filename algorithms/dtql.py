@@ -7,24 +7,30 @@ Defaults follow the authors' code; where the paper's text says otherwise, the pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Algorithm, Draw, Phase, Sampling, Tensors
-from algorithms.diffusion import NoiseNetwork, denoising_loss, log_logistic
-from algorithms.hyperparameters import (
+from algorithms.base import (
+    Algorithm,
+    BatchSize,
     Count,
+    Draw,
     Fraction,
-    Hyperparameters,
     InnerFraction,
     NonNegative,
     NonNegativeCount,
+    Phase,
     Positive,
+    Sampling,
     SineFeatures,
+    Tensors,
+    Tiny,
+    Width,
+    hyperparameters,
 )
+from algorithms.diffusion import NoiseNetwork, denoising_loss, log_logistic
 from algorithms.losses import (
     draw_by_softmax,
     expectile_loss,
@@ -106,15 +112,15 @@ def actor_losses(
     return trust_region, -action_value, -likelihood
 
 
-@dataclass(frozen=True)
-class DTQLSharedConfig(Hyperparameters):
+@hyperparameters
+class DTQLSharedConfig:
     """Hyper-parameters that the KL-regularised variant has as well; values are in presets/dtql*.yaml."""
 
     pretrain_iterations: NonNegativeCount = 50_000
     """iterations; critic and diffusion model together, before the actor starts"""
     train_iterations: Count = 1_000_000
     """iterations; epochs of 1000 in the paper"""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """transitions"""
     shuffled_minibatches: bool = False
     """draw minibatches without replacement; as large as the dataset, each is the whole of it"""
@@ -134,9 +140,9 @@ class DTQLSharedConfig(Hyperparameters):
     """half a cosine to zero over the training iterations, on all optimisers"""
     target_update_rate: Fraction = 0.005
     """per training iteration; the target critics only rank candidates at evaluation"""
-    hidden_width: Count = 256
+    hidden_width: Width = 256
     """units per hidden layer of Q, V and a Gaussian actor"""
-    diffusion_width: Count = 256
+    diffusion_width: Width = 256
     """units per hidden layer of the diffusion model, and of whatever is built like it"""
     time_embedding_width: SineFeatures = 16
     """features of the noise level"""
@@ -160,13 +166,13 @@ class DTQLSharedConfig(Hyperparameters):
     """added to the variance in that LayerNorm"""
     embedding_activation: bool = False
     """activation after the diffusion network's first layer; missing in the released code"""
-    candidates: Count = 1024
+    candidates: Annotated[Count, Tiny(4)] = 1024
     """actions sampled per state at evaluation"""
     selection_temperature: Positive = 1.0
     """of the softmax over the candidates' values"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DTQLConfig(DTQLSharedConfig):
     """Hyper-parameters of DTQL, L_actor = alpha L_TR + eta L_Q + g L_likelihood."""
 

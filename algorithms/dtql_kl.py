@@ -7,16 +7,19 @@ divergence between actor and data (distribution matching distillation). Source: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from algorithms.base import Draw, Tensors
+from algorithms.base import (
+    Draw,
+    Positive,
+    Tensors,
+    hyperparameters,
+)
 from algorithms.diffusion import denoise
 from algorithms.dtql import DTQL, DTQLSharedConfig
-from algorithms.hyperparameters import Positive
 
 
 def kl_loss(actions: Tensor, real: Tensor, fake: Tensor) -> Tensor:
@@ -31,7 +34,7 @@ def kl_loss(actions: Tensor, real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (actions - target).square().mean(dim=(-2, -1))
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DTQLKLConfig(DTQLSharedConfig):
     """Hyper-parameters of the KL-regularised variant, L_actor = alpha L_KL + eta L_Q."""
 

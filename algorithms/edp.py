@@ -9,14 +9,30 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors
+from algorithms.base import (
+    Algorithm,
+    BatchSize,
+    Count,
+    Dimensions,
+    Draw,
+    Fraction,
+    InnerFraction,
+    NonNegative,
+    NonNegativeCount,
+    Phase,
+    Positive,
+    Tensors,
+    Tiny,
+    Width,
+    hyperparameters,
+)
 from algorithms.diffusion import (
     NoiseNetwork,
     Schedule,
@@ -26,15 +42,6 @@ from algorithms.diffusion import (
     vp_schedule,
 )
 from algorithms.dpm_solver import AncestralSampler, Prediction, Sampler, SolverSampler
-from algorithms.hyperparameters import (
-    Count,
-    Fraction,
-    Hyperparameters,
-    InnerFraction,
-    NonNegative,
-    NonNegativeCount,
-    Positive,
-)
 from algorithms.losses import (
     draw_by_softmax,
     expectile_loss,
@@ -187,13 +194,13 @@ class EDPNoiseNetwork(nn.Module):
         return self.embed(sinusoidal_embedding(labels, width, divisor=width // 2, cosine_first=True))
 
 
-@dataclass(frozen=True)
-class EDPConfig(Hyperparameters):
+@hyperparameters
+class EDPConfig:
     """Hyper-parameters that EDP has under every method."""
 
     train_iterations: Count = 2_000_000
     """iterations; epochs of 1000 in the paper"""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """transitions"""
     discount: Fraction = 0.99
     """per step"""
@@ -217,15 +224,15 @@ class EDPConfig(Hyperparameters):
     """dpm: DPM-Solver; ddpm: all K ancestral steps"""
     solver_calls: Count = 15
     """passes of the network in one run of DPM-Solver"""
-    candidates: Count = 50
+    candidates: Annotated[Count, Tiny(4)] = 50
     """actions sampled per state at evaluation, one drawn by the softmax of its value; 1: a plain sample"""
-    hidden_width: Count = 256
+    hidden_width: Width = 256
     """units per hidden layer"""
     time_embedding_width: Count = 16
     """features of the diffusion step"""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _feasible(self) -> Self:
         if self.noise_schedule == "linear" and self.diffusion_steps <= LARGEST_LINEAR_BETA:
             raise ValueError(
                 f"diffusion_steps is {self.diffusion_steps}; it must be above {LARGEST_LINEAR_BETA} with "
@@ -233,9 +240,10 @@ class EDPConfig(Hyperparameters):
             )
         if self.sampler == "dpm" and self.diffusion_steps < 2:
             raise ValueError("diffusion_steps is 1; it must be at least 2 with sampler dpm")
+        return self
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class TargetPolicyConfig(EDPConfig):
     """Hyper-parameters of the methods whose critics learn from samples of a target policy."""
 
@@ -247,7 +255,7 @@ class TargetPolicyConfig(EDPConfig):
     """next actions sampled for a target; more than one: max-Q backup over them"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class EDPTD3Config(TargetPolicyConfig):
     """Hyper-parameters of EDP with TD3."""
 
@@ -257,7 +265,7 @@ class EDPTD3Config(TargetPolicyConfig):
     """improve the one-step denoised dataset action instead of a sample of the policy"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class EDPCRRConfig(TargetPolicyConfig):
     """Hyper-parameters of EDP with critic-regularised regression."""
 
@@ -269,7 +277,7 @@ class EDPCRRConfig(TargetPolicyConfig):
     """upper limit of the regression weight"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class EDPIQLConfig(EDPConfig):
     """Hyper-parameters of EDP with IQL."""
 

@@ -246,8 +246,8 @@ def build(
     TypeError : a hyper-parameter that the method does not have.
     ValueError : a value that a hyper-parameter cannot take.
     """
-    implementation, configured = method(name).load()
-    return implementation(dimensions, configured(**hyperparameters), seeds, device)
+    implementation, _ = method(name).load()
+    return implementation(dimensions, configuration(name, hyperparameters), seeds, device)
 
 
 def configuration(name: str, hyperparameters: Mapping[str, object]) -> object:
@@ -260,7 +260,9 @@ def configuration(name: str, hyperparameters: Mapping[str, object]) -> object:
     TypeError : a hyper-parameter that the method does not have.
     ValueError : a value that a hyper-parameter cannot take; the message names it.
     """
-    return method(name).load()[1](**hyperparameters)
+    from algorithms.base import checked
+
+    return checked(method(name).load()[1], hyperparameters)
 
 
 @cache

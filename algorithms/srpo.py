@@ -8,25 +8,29 @@ diffusion. Defaults follow the authors' code; where the paper's text says otherw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algorithms.base import Algorithm, Draw, Phase, Sampling, Tensors
-from algorithms.diffusion import NoiseNetwork, noise_prediction_loss, perturb, scales, time_between
-from algorithms.hyperparameters import (
+from algorithms.base import (
+    Algorithm,
+    BatchSize,
     Count,
+    Draw,
     Fraction,
-    Hyperparameters,
     InnerFraction,
-    Interval,
-    Multiple,
     NonNegative,
+    Phase,
     Positive,
+    Sampling,
+    Tensors,
+    Width,
+    hyperparameters,
 )
+from algorithms.diffusion import NoiseNetwork, noise_prediction_loss, perturb, scales, time_between
 from algorithms.losses import ensemble_loss, expectile_loss, temporal_difference_targets
 from algorithms.networks import MLP, CriticEnsemble, Initialiser, ResidualNoiseNetwork, dropout_masks
 from algorithms.optim import Adam, cosine_to_zero
@@ -125,27 +129,27 @@ def surrogate_loss(gradient: Tensor, actions: Tensor) -> Tensor:
     return (gradient.detach() * actions).sum(dim=-1).mean(dim=-1)
 
 
-@dataclass(frozen=True)
-class VPBehaviourConfig(Hyperparameters):
+@hyperparameters
+class VPBehaviourConfig:
     """Hyper-parameters of the behaviour model and its training."""
 
     behaviour_iterations: Count = 2_000_000
     """iterations of the phase `behaviour`"""
-    behaviour_batch_size: Count = 2048
+    behaviour_batch_size: BatchSize = 2048
     """transitions, drawn without replacement; phase `behaviour`"""
     behaviour_learning_rate: Positive = 3e-4
     """per step, constant; AdamW on the behaviour model"""
     behaviour_weight_decay: NonNegative = 0.01
     """per step and learning rate, decoupled (AdamW); on the behaviour model"""
-    behaviour_width: Count = 256
+    behaviour_width: Width = 256
     """units between residual blocks; four times as many within"""
     behaviour_blocks: Count = 3
     """residual blocks of the behaviour model"""
     layer_norm_epsilon: Positive = 1e-5
     """added to the variance in the LayerNorm of each residual block"""
-    dropout: Annotated[float, Interval(0, 1, open_high=True)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """probability; at the entry of each residual block, only while the behaviour model is trained"""
-    time_features: Annotated[int, Multiple(2), Interval(2)] = 64
+    time_features: Annotated[int, Field(multiple_of=2, ge=2)] = 64
     """sines and cosines of time together"""
     fourier_scale: Positive = 30.0
     """cycles per unit of time; standard deviation of the frozen frequencies"""
@@ -153,7 +157,7 @@ class VPBehaviourConfig(Hyperparameters):
     """diffusion time from 0 (clean) to 1 (noise); earliest that the behaviour model is trained on"""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class SRPOConfig(VPBehaviourConfig):
     """Hyper-parameters of SRPO; values per task, with their sources, are in presets/srpo.yaml."""
 
@@ -161,7 +165,7 @@ class SRPOConfig(VPBehaviourConfig):
     """iterations of the phase `critic`"""
     policy_iterations: Count = 1_000_000
     """iterations of the phase `policy`; also the length of its learning rate's cosine"""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """transitions, drawn without replacement; phases `critic` and `policy`"""
     discount: Fraction = 0.99
     """per step"""
@@ -173,7 +177,7 @@ class SRPOConfig(VPBehaviourConfig):
     """per critic iteration; the target critics guide the policy"""
     policy_learning_rate: Positive = 3e-4
     """per step; falls to zero by half a cosine"""
-    hidden_width: Count = 256
+    hidden_width: Width = 256
     """units per hidden layer of critics, value and policy"""
     policy_hidden_layers: Count = 2
     """hidden layers of the policy"""

@@ -6,15 +6,22 @@ starts at its target and follows SRPO's gradient; as beta falls it leaves the ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.base import Draw, Phase, Tensors
+from algorithms.base import (
+    Count,
+    Draw,
+    InnerFraction,
+    Phase,
+    Positive,
+    Tensors,
+    Tiny,
+    hyperparameters,
+)
 from algorithms.diffusion import time_between
-from algorithms.hyperparameters import Count, InnerFraction, Positive
 from algorithms.optim import Adam, cosine_to_zero
 from algorithms.srpo import (
     ScoreWeighting,
@@ -36,7 +43,7 @@ def beta_ladder(highest: float, lowest: float, count: int) -> Tensor:
     return torch.logspace(0, 1, count, base=lowest / highest) * highest
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class SRPOPointsConfig(VPBehaviourConfig):
     """Hyper-parameters of SRPO's illustration; values with their sources are in presets/srpo-points.yaml."""
 
@@ -44,7 +51,7 @@ class SRPOPointsConfig(VPBehaviourConfig):
     """iterations of the phase `policy`; also the length of its learning rate's cosine"""
     policy_learning_rate: Positive = 0.03
     """action units per step; falls to zero by half a cosine"""
-    grid_side: Count = 8
+    grid_side: Annotated[Count, Tiny(3)] = 8
     """targets along each side of the square grid"""
     grid_extent: Positive = 1.0
     """of the action bound; the grid reaches from minus to plus this"""

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from algorithms import registry
-from algorithms.base import Algorithm, Dimensions
+from algorithms.base import Algorithm, Dimensions, tiny
 from bench.catalog import Catalog, Physics, Task, load_catalog
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
@@ -57,20 +57,6 @@ KEPT = (1, 10, 20, 50, 200)
 SEEDS = (0, 1)
 DIMENSIONS = Dimensions(observation=4, action=2)
 ROWS = 500
-TINY = {
-    "actor_width": 16,
-    "behaviour_batch_size": 16,
-    "behaviour_width": 16,
-    "batch_size": 16,
-    "candidates": 4,
-    "critic_width": 16,
-    "diffusion_width": 16,
-    "ensemble": 3,
-    "grid_side": 3,
-    "hidden_width": 16,
-    "samples": 2,
-}
-"""Sizes that cost time and change no rule, instead of the preset's."""
 
 PREFERRED_TASK = "hopper-medium-v2"
 ENVIRONMENTS = 4
@@ -284,9 +270,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _tiny(preset: Preset) -> Algorithm:
+    _, configuration = registry.method(preset.algorithm).load()
+    sizes = tiny(configuration)
+
     def sized(values: Mapping[str, object]) -> Algorithm:
-        small = {name: size for name, size in TINY.items() if name in values}
-        return registry.build(preset.algorithm, DIMENSIONS, {**values, **small}, SEEDS)
+        return registry.build(preset.algorithm, DIMENSIONS, {**values, **sizes}, SEEDS)
 
     total = sum(phase.iterations for phase in sized(preset.values).phases)
     return sized(preset.scaled(ITERATIONS / total).values)

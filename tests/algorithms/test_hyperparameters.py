@@ -1,19 +1,31 @@
 """Impossible values of hyper-parameters are refused by name."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Annotated, Literal
 
 import pytest
 import torch
+from pydantic import Field, model_validator
 
-from algorithms.base import Dimensions
+from algorithms.base import (
+    Count,
+    Dimensions,
+    Fraction,
+    InnerFraction,
+    Positive,
+    Tiny,
+    checked,
+    hyperparameters,
+    tiny,
+)
+from algorithms.bdpo import BDPOConfig
 from algorithms.dtql import DTQL, DTQLConfig
-from algorithms.hyperparameters import Count, Fraction, Hyperparameters, InnerFraction, Interval, Positive
+from algorithms.registry import methods
 from algorithms.srpo import SRPO, SRPOConfig
 
 
-@dataclass(frozen=True)
-class Example(Hyperparameters):
+@hyperparameters
+class Example:
     batch: Count = 1
     expectile: InnerFraction = 0.5
     discount: Fraction = 1.0
@@ -21,6 +33,8 @@ class Example(Hyperparameters):
     kind: Literal["a", "b"] = "a"
     flag: bool = False
     shift: float = 0.0
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    size: Annotated[Count, Tiny(7)] = 99
 
 
 @pytest.mark.parametrize(
@@ -38,12 +52,22 @@ class Example(Hyperparameters):
         ("kind", "c", "a or b"),
         ("flag", 1, "true or false"),
         ("shift", float("inf"), "a finite number"),
+        ("share", 1.0, "at least 0 and below 1"),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(name, value, wanted):
     with pytest.raises(ValueError) as caught:
-        Example(**{name: value})
+        checked(Example, {name: value})
     assert str(caught.value) == f"{name} is {value!r}; it must be {wanted}"
+
+
+@pytest.mark.parametrize("method", methods())
+def test_every_methods_configuration_checks_its_values(method):
+    """What a class inherits is checked too, if the class itself is made by `hyperparameters`."""
+    _, configuration = methods()[method].load()
+    for field in fields(configuration):
+        with pytest.raises(ValueError, match=f"^{field.name} is None; it must be "):
+            checked(configuration, {field.name: None})
 
 
 def test_bounds_that_are_possible_are_taken():
@@ -52,7 +76,9 @@ def test_bounds_that_are_possible_are_taken():
 
 
 def test_a_misspelt_name_is_refused():
-    with pytest.raises(TypeError, match="expectil"):
+    with pytest.raises(TypeError, match="DTQLConfig has no expectil"):
+        checked(DTQLConfig, {"expectil": 0.7})
+    with pytest.raises(ValueError, match="expectil"):
         DTQLConfig(expectil=0.7)
 
 
@@ -65,10 +91,41 @@ def test_dtql_refuses(name, value):
         DTQLConfig(**{name: value})
 
 
-def test_half_open_intervals_hold_what_they_say():
-    assert 0.0 not in Interval(0, open_low=True)
-    assert 1.0 in Interval(0, 1)
-    assert 1.0 not in Interval(0, 1, open_high=True)
+def test_whole_numbers_serve_as_fractions():
+    assert repr(Example(rate=1).rate) == "1.0"
+
+
+def test_a_configuration_stays_as_it_was_made():
+    with pytest.raises(FrozenInstanceError):
+        Example().batch = 2
+    assert replace(Example(), batch=2) == Example(batch=2)
+    with pytest.raises(ValueError, match="batch"):
+        replace(Example(), batch=0)
+
+
+def test_a_check_of_the_class_itself_speaks_for_itself():
+    @hyperparameters
+    class Ordered(Example):
+        @model_validator(mode="after")
+        def _in_order(self):
+            if self.batch > self.size:
+                raise ValueError("batch is above size")
+            return self
+
+    with pytest.raises(ValueError, match=r"^batch is above size$"):
+        checked(Ordered, {"batch": 100})
+    with pytest.raises(ValueError, match=r"^batch is 0; it must be at least 1$"):
+        checked(Ordered, {"batch": 0})
+
+
+def test_tiny_sizes_are_those_that_the_fields_declare():
+    assert tiny(Example) == {"size": 7}
+    assert tiny(BDPOConfig) == {
+        "batch_size": 16, "ensemble": 3, "critic_width": 16, "actor_width": 16, "samples": 2, "candidates": 4,
+    }  # fmt: skip
+    assert tiny(SRPOConfig) == {
+        "behaviour_batch_size": 16, "behaviour_width": 16, "batch_size": 16, "hidden_width": 16,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -82,7 +139,7 @@ def test_half_open_intervals_hold_what_they_say():
 )
 def test_features_that_are_no_pairs_of_sine_and_cosine_are_refused(configuration, name, value, wanted):
     with pytest.raises(ValueError, match=f"{name} is {value}; it must be {wanted}"):
-        configuration(**{name: value})
+        checked(configuration, {name: value})
 
 
 @pytest.mark.parametrize(("configuration", "smallest"), [(DTQLConfig, 4), (SRPOConfig, 2)])
