@@ -5,10 +5,10 @@ import csv
 import pytest
 
 from bench.catalog import load_catalog
-from bench.presets import load_preset, tasks_of
+from bench.presets import PresetFiles, preset_of, tasks_of
 from bench.resources import resource
 
-CATALOG = load_catalog()
+CATALOG, FILES = load_catalog(), PresetFiles()
 
 
 def table(name):
@@ -22,7 +22,7 @@ ENERGIES = [task for task in tasks_of("bdpo") if task.startswith("bandit-energy"
 
 
 def preset(task, variant="released", algorithm="bdpo"):
-    return load_preset(algorithm, CATALOG.task(task), variant)
+    return preset_of(FILES[algorithm], CATALOG.task(task), variant)
 
 
 @pytest.mark.parametrize("task", TABLE_3)

@@ -7,10 +7,10 @@ import pytest
 
 from algorithms.registry import configuration
 from bench.catalog import load_catalog
-from bench.presets import hyperparameter_docs, load_preset, tasks_of, variants_of
+from bench.presets import PresetFiles, hyperparameter_docs, preset_of, tasks_of, variants_of
 from bench.resources import resource
 
-CATALOG = load_catalog()
+CATALOG, FILES = load_catalog(), PresetFiles()
 METHODS = ("edp-td3", "edp-crr", "edp-iql")
 
 with (resource("paper_tables") / "hparams_edp_table3.csv").open(encoding="utf-8") as file:
@@ -18,7 +18,7 @@ with (resource("paper_tables") / "hparams_edp_table3.csv").open(encoding="utf-8"
 
 
 def preset(method, task, variant="released"):
-    return load_preset(method, CATALOG.task(task), variant)
+    return preset_of(FILES[method], CATALOG.task(task), variant)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -92,11 +92,12 @@ def test_what_only_one_method_has():
 @pytest.mark.parametrize("method", METHODS)
 def test_every_task_and_variant_is_a_whole_configuration(method):
     assert set(TABLE_3) | {"pen-human-v0", "pen-cloned-v0"} <= set(tasks_of(method))
-    assert variants_of(method) == ("released", "paper")
+    variants = variants_of(method)
+    assert variants == ("released", "paper")
     docs = hyperparameter_docs(method)
     assert all(docs.values())
     for task in tasks_of(method):
-        for variant in variants_of(method):
+        for variant in variants:
             loaded = preset(method, task, variant)
             config = configuration(method, loaded.values)
             for field in dataclasses.fields(config):

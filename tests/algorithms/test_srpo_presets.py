@@ -10,10 +10,10 @@ from algorithms.srpo import SRPOConfig
 from algorithms.srpo_points import SRPOPointsConfig
 from bench.catalog import load_catalog
 from bench.errors import BenchError
-from bench.presets import hyperparameter_docs, load_preset, tasks_of
+from bench.presets import PresetFiles, hyperparameter_docs, preset_of, tasks_of
 from bench.resources import resource
 
-CATALOG = load_catalog()
+CATALOG, FILES = load_catalog(), PresetFiles()
 ANTMAZE = [task for task in tasks_of("srpo") if task.startswith("antmaze")]
 
 with (resource("paper_tables") / "hparams_srpo_table2.csv").open(encoding="utf-8") as file:
@@ -21,7 +21,7 @@ with (resource("paper_tables") / "hparams_srpo_table2.csv").open(encoding="utf-8
 
 
 def preset(task, variant="released", algorithm="srpo"):
-    return load_preset(algorithm, CATALOG.task(task), variant)
+    return preset_of(FILES[algorithm], CATALOG.task(task), variant)
 
 
 @pytest.mark.parametrize("task", TABLE_2)
