@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import integrate, special, stats
+from scipy import stats
 
 from bench.records import CellComparison, CellKey, CellStatus
 from bench.report.statistics import holm
@@ -115,47 +115,6 @@ def confirm_night(
     if sorted(names) != sorted(first.alarms):
         raise ValueError(f"fresh seeds of {names}, alarms of {list(first.alarms)}")
     return compare_night(fresh, confirmation_rate)
-
-
-def confirmed_rate(
-    *,
-    cells: int,
-    baseline_seeds: int,
-    seeds: int,
-    fresh_seeds: int,
-    family_rate: float,
-    confirmation_rate: float,
-) -> float:
-    """Probability that a night without any change fails in both stages.
-
-    Both stages use one baseline, so a baseline that is too high by chance misleads both: the rate is above
-    the product of the two. Exact to the order of `family_rate` squared (two cells that alarm at once).
-    """
-    stages = ((seeds, family_rate / cells), (fresh_seeds, confirmation_rate))
-    return cells * probability_below(stages, baseline_seeds)
-
-
-def probability_below(stages: Sequence[tuple[int, float]], baseline_seeds: int, drop: float = 0.0) -> float:
-    """Probability that one cell is below its interval in every stage.
-
-    Given the error of the baseline's mean and its deviation, the stages are independent; their product is
-    integrated over both.
-
-    Parameters
-    ----------
-    stages : number of new seeds and one-sided level of each.
-    drop : by how many standard deviations of a seed the cell has truly become worse.
-    """
-    degrees = baseline_seeds - 1
-    error = np.linspace(-9, 9, 601)[:, None]
-    spread = np.linspace(0, math.sqrt(stats.chi2.isf(1e-15, degrees) / degrees), 601)
-    density = stats.norm.pdf(error) * stats.chi.pdf(spread * math.sqrt(degrees), degrees) * math.sqrt(degrees)
-    for seeds, level in stages:
-        reach = stats.t.isf(level, degrees) * math.sqrt(1 / seeds + 1 / baseline_seeds) * spread
-        density = density * special.ndtr(
-            math.sqrt(seeds) * (drop + error / math.sqrt(baseline_seeds) - reach)
-        )
-    return float(integrate.simpson(integrate.simpson(density, spread), error[:, 0]))
 
 
 def _compared(scores: CellScores, level: float) -> CellComparison:

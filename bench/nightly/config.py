@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -127,11 +127,6 @@ class NightlyFile:
         """Methods of the canary, aliases resolved (`edp-td3`), in the order of the file."""
         return tuple(dict.fromkeys(cell.algorithm for cell in self.cells))
 
-    def requests(self, seeds: Sequence[int], catalog: Catalog | None = None) -> list[Request]:
-        """What to run for the given training seeds, one request per grid of the canary."""
-        catalog = catalog or load_catalog()
-        return [_request(grid, seeds, catalog) for grid in self.settings.canary]
-
 
 def load_nightly(path: Path | None = None) -> NightlyFile:
     """Read and check `path`, by default the nightly.yaml of this installation.
@@ -146,7 +141,7 @@ def load_nightly(path: Path | None = None) -> NightlyFile:
     _check_names(settings, document, catalog)
     cells: dict[tuple[str, str, str], Cell] = {}
     for index, grid in enumerate(settings.canary):
-        for cell in _planned(document, index, _request(grid, (0,), catalog)):
+        for cell in _planned(document, index, _request(grid, catalog)):
             key = (cell.algorithm, cell.variant, cell.task.name)
             if key in cells:
                 raise document.error(("canary", index), f"{cell.name} is in the canary twice")
@@ -165,13 +160,13 @@ def _planned(document: LinedYaml, index: int, request: Request) -> list[Cell]:
         raise document.error(("canary", index), problem, error.do_this) from error
 
 
-def _request(grid: Canary, seeds: Sequence[int], catalog: Catalog) -> Request:
+def _request(grid: Canary, catalog: Catalog) -> Request:
     names = grid.tasks or ()
     tasks = catalog.suite(grid.suite).tasks if grid.suite else tuple(map(catalog.task, names))
     return Request(
         tasks=tasks,
         algorithms=grid.algorithms,
-        seeds=tuple(seeds),
+        seeds=(0,),  # Cells are the same for all; a night has its own.
         variant=grid.variant,
         budget=grid.budget,
         evaluations=grid.evaluations,

@@ -112,11 +112,6 @@ class Findings:
         return bool(self.changed_cells) or any(finding.fails for finding in self.exact)
 
     @property
-    def confirmed(self) -> tuple[str, ...]:
-        """Names of cells that fired twice."""
-        return () if self.confirmation is None else self.confirmation.alarms
-
-    @property
     def fresh(self) -> dict[str, CellComparison]:
         """The cells that were run again with fresh seeds, by name."""
         return {cell.name: cell for cell in cells_of(self.confirmation)}

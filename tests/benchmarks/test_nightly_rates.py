@@ -1,5 +1,7 @@
 """The stated rates hold where nothing changed, and drops are found: the whole procedure, simulated."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -7,12 +9,14 @@ from scipy import stats
 from bench.benchmarks.nightly_rates import (
     Baselines,
     Procedure,
+    confirmed_rate,
     detection,
     false_alarms,
     first_nights,
+    probability_below,
     simulate,
 )
-from bench.nightly.alarms import CellScores, compare_night, confirmed_rate, probability_below
+from bench.nightly.alarms import CellScores, compare_night
 from bench.nightly.config import load_nightly
 from bench.records import CellKey
 from bench.report.statistics import holm
@@ -128,3 +132,56 @@ def test_baselines_of_chance_have_the_spread_that_they_should():
 def test_a_night_without_an_event_counts_as_never():
     events = np.array([[False, False], [False, True], [True, False]])
     assert first_nights(events).tolist() == [np.inf, 2.0, 1.0]
+
+
+# The same rates by integration
+
+
+@pytest.mark.parametrize(
+    ("baseline_seeds", "seeds", "level"), [(20, 2, 0.01 / 12), (3, 1, 0.01), (30, 5, 0.2)]
+)
+def test_without_a_drop_one_stage_is_below_as_often_as_its_level_says(baseline_seeds, seeds, level):
+    assert probability_below([(seeds, level)], baseline_seeds) == pytest.approx(level, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("baseline_seeds", "seeds", "cells", "rate", "three", "four"),
+    # Simulated independently beforehand.
+    [(20, 1, 36, 0.01, 0.17, 0.44), (20, 2, 36, 0.01, 0.49, 0.86), (30, 2, 12, 0.01, 0.73, 0.97)],
+)
+def test_power_of_one_stage(baseline_seeds, seeds, cells, rate, three, four):
+    stage = [(seeds, rate / cells)]
+    assert probability_below(stage, baseline_seeds, drop=3.0) == pytest.approx(three, abs=0.01)
+    assert probability_below(stage, baseline_seeds, drop=4.0) == pytest.approx(four, abs=0.01)
+
+
+def test_power_is_that_of_the_noncentral_t():
+    limit = stats.t(19).ppf(0.001)
+    centre = -2.5 / math.sqrt(1 / 3 + 1 / 20)
+    expected = stats.nct(19, centre).cdf(limit)
+    assert probability_below([(3, 0.001)], 20, drop=2.5) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_shared_baseline_makes_confirmed_false_alarms_likelier_than_the_product():
+    rng = np.random.default_rng(0)
+    repeats, seeds, fresh, level = 400_000, 2, 6, 0.05
+    baseline = rng.standard_normal((repeats, 8))
+    centre, deviation = baseline.mean(axis=1), baseline.std(axis=1, ddof=1)
+    fired = np.ones(repeats, dtype=bool)
+    for n in (seeds, fresh):
+        new = rng.standard_normal((repeats, n)).mean(axis=1)
+        fired &= new < centre - stats.t(7).isf(level) * deviation * math.sqrt(1 / n + 1 / 8)
+    # Binomial bounds at 1 in 1,000.
+    low, high = stats.binom(repeats, probability_below([(seeds, level), (fresh, level)], 8)).ppf(
+        [5e-4, 0.9995]
+    )
+    assert low <= fired.sum() <= high
+    assert fired.mean() > 2 * level**2
+
+
+def test_the_rate_of_a_whole_night_is_stated():
+    rate = confirmed_rate(
+        cells=12, baseline_seeds=20, seeds=2, fresh_seeds=6, family_rate=0.01, confirmation_rate=0.05
+    )
+    assert 0.01 * 0.05 < rate < 0.01
+    assert rate == pytest.approx(0.0020, abs=0.0001)

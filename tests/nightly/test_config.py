@@ -33,11 +33,8 @@ def test_the_shipped_file_is_a_small_canary_whose_every_cell_gives_a_score():
     assert shipped.settings.seeds.per_night == 2
 
 
-def test_a_grid_becomes_a_request_with_the_seeds_of_the_night(load):
+def test_a_grid_becomes_cells_with_their_methods_own_settings(load):
     file = load(GRID)
-    (request,) = file.requests((7, 9))
-    assert request.seeds == (7, 9)
-    assert request.changes == {"dtql.candidates": 8}
     assert [cell.name for cell in file.cells] == [
         "dtql collected-hopper-medium",
         "edp-td3 collected-hopper-medium",
