@@ -101,7 +101,7 @@ def _wanted(configuration: type, name: str, error: ErrorDetails) -> str:
     if kind in _WANTED:
         return _WANTED[kind]
     if kind == "literal_error":
-        return str(context["expected"]).replace("'", "")
+        return str(context["expected"]).replace("'", "").replace(", ", " or ")
     if kind == "multiple_of":
         return f"a multiple of {context['multiple_of']}"
     fields = configuration.__pydantic_fields__ if is_pydantic_dataclass(configuration) else {}

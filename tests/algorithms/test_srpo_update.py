@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from algorithms.base import Dimensions
+from algorithms.base import Dimensions, checked
 from algorithms.srpo import SRPO, SRPOConfig
 from bench.training.trainer import Trainer
 from tests.algorithms import checks
@@ -219,7 +219,7 @@ def test_acts_by_the_policy_alone(bound):
 )
 def test_impossible_values_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
-        SRPOConfig(**values)
+        checked(SRPOConfig, values)
 
 
 # What every method must satisfy.
