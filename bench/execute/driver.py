@@ -14,11 +14,11 @@ from bench.data.manifest import load_manifest, remarks_on, verification_of
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
 from bench.execute.grid import Cell
-from bench.execute.keeper import Watcher
+from bench.execute.keeper import Keeper, Watcher, beating
 from bench.execute.local import run_locally
 from bench.execute.messages import Notice, StackPlan
-from bench.execute.queue import CellOfGrid, StackQueue, beating
-from bench.provenance import describe_run
+from bench.execute.queue import CellOfGrid, StackQueue
+from bench.provenance import code_fingerprint, describe_run
 from bench.records import (
     FAILED,
     FINISHED,
@@ -116,8 +116,12 @@ def run_grid(
     BenchError : the settings are wrong, the store cannot be written, a dataset cannot be had, or one is not
         the task's and the cell is not reduced.
     """
+
+    def notify(text: str) -> None:
+        watcher.watch(Notice(text))
+
     # What is there is looked at before anything is written; what is obtained later is checked as it comes.
-    there = datasets.there((cell.task for cell in cells), lambda text: watcher.watch(Notice(text)))
+    there = datasets.there((cell.task for cell in cells), notify)
     _tell(cells, there, settings, watcher)
     if settings.address is not None:
         from bench.execute.ray_start import check_listening
@@ -134,33 +138,36 @@ def run_grid(
             stop = threading.Event()
             with saving_at_signals(stop.set):
                 queue = StackQueue(
-                    grid.cells,
+                    grid.cells, writer, notify, stop.is_set, seeds_per_stack=stack_size(settings, device)
+                )
+                keeper = Keeper(
+                    queue,
                     writer,
                     store.folder,
                     watcher,
-                    stop.is_set,
-                    seeds_per_stack=stack_size(settings, device),
+                    stop,
+                    code_sha256=code_fingerprint(),
                     max_retries=settings.max_retries,
                 )
                 if grid.cells:
-                    with beating(queue, writer, stop):
-                        _execute(queue, settings, gpus, stop)
+                    with beating(keeper):
+                        _execute(keeper, settings, gpus)
         finally:
             writer.end_run(run.run_id)
         states = trial_states(store, [trial.key for trial in grid.trials])
-    return _summary(grid, states, queue)
+    return _summary(grid, states, keeper)
 
 
-def _summary(grid: Grid, states: dict[TrialKey, str], queue: StackQueue) -> Summary:
+def _summary(grid: Grid, states: dict[TrialKey, str], keeper: Keeper) -> Summary:
     finished = sum(state == FINISHED for state in states.values()) - grid.count(FINISHED)
     failed = sum(state == FAILED for state in states.values()) - grid.count(FAILED)
     return Summary(
         trials=len(grid.trials),
         finished_before=grid.count(FINISHED),
-        finished=queue.finished,
+        finished=keeper.finished,
         # A cut-off stack may have brought seeds along that were not asked for.
-        finished_elsewhere=max(0, finished - queue.finished),
-        failed=max(failed, queue.failed),
+        finished_elsewhere=max(0, finished - keeper.finished),
+        failed=max(failed, keeper.failed),
         failed_before=grid.count(FAILED),
         left=sum(state not in (FINISHED, FAILED) for state in states.values()),
     )
@@ -274,19 +281,19 @@ def stack_size(settings: Settings, device: str) -> int:
     return settings.seeds_per_stack or (1 if device == "cpu" else SEEDS_PER_STACK_ON_GPU)
 
 
-def _execute(queue: StackQueue, settings: Settings, gpus: float, stop: threading.Event) -> None:
+def _execute(keeper: Keeper, settings: Settings, gpus: float) -> None:
     if settings.executor == "local":
-        run_locally(queue, stop)
+        run_locally(keeper)
         return
     from bench.execute.ray_start import running_ray
 
     with running_ray(settings.address) as scratch:
-        if stop.is_set():
+        if keeper.stop.is_set():
             return
         # Imported here: only now Ray may be imported, and all else works where it is not installed.
         from bench.execute.ray_tune import Shares, run_with_ray
 
-        run_with_ray(queue, stop, shares=Shares(settings.cpus_per_stack, gpus), scratch=scratch)
+        run_with_ray(keeper, shares=Shares(settings.cpus_per_stack, gpus), scratch=scratch)
 
 
 # Datasets

@@ -1,18 +1,29 @@
-"""The driver's end of one stack: what its worker sends is stored, its checkpoints are kept."""
+"""The driver's side of a run: hands out stacks, stores what workers send, keeps checkpoints and claims.
+
+All of it lives in the driver's process, wherever the workers are: the store is written with the driver's
+rights, environment and folder, by one writer, and nothing of it is lost with a process of Ray's.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bench.errors import WorkFailedError
+from bench.errors import BenchError, WorkFailedError
 from bench.execute.messages import (
     FINAL,
+    ChannelError,
     Completed,
+    Ended,
     Event,
     Notice,
     Progress,
@@ -23,8 +34,10 @@ from bench.execute.messages import (
     Stopped,
     TrialFinished,
     Weights,
+    Worker,
     failures_of,
 )
+from bench.execute.queue import StackQueue
 from bench.files import written_whole
 from bench.records import (
     EvaluationRecord,
@@ -33,12 +46,17 @@ from bench.records import (
     TrialKey,
     WeightsRecord,
 )
-from bench.store.claims import ClaimLostError
+from bench.store.claims import HEARTBEAT_SECONDS, ClaimLostError
+from bench.store.faults import StoreUnavailableError
 from bench.store.recording import ConflictError
 from bench.store.retry import retry_while_unavailable
 from bench.store.weight_files import require_no_links, weights_name
 from bench.store.writer import Writer
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
+
+PIECE_BYTES = 8 * 2**20
+"""A dataset travels in pieces of this size."""
+NOT_BEGUN = "it ended before it had begun"
 
 _T = TypeVar("_T")
 
@@ -55,7 +73,7 @@ class WorkerDiedError(Exception):
 
 
 class StackResults:
-    """One claimed stack.
+    """What is kept of one claimed stack.
 
     Parameters
     ----------
@@ -217,6 +235,266 @@ class StackResults:
         with written_whole(self._folder / name) as temporary:
             temporary.write_bytes(content)
         return WeightsRecord(key, role, name, digest, len(content))
+
+
+class Keeper:
+    """Hands out the stacks of a run and takes in what their workers send.
+
+    Used in the driver's main thread alone, but for the heartbeat. A worker is known by its name; once its
+    process is lost, only another process of that name is listened to. So one that was given up for lost, and
+    comes back, is refused and ends.
+
+    Parameters
+    ----------
+    folder : the store's.
+    stop : set when a person wants the run to end; set here when it cannot go on.
+    code_sha256 : of the source files that this driver runs.
+    max_retries : how often a stack is taken up again whose worker's process was lost.
+    """
+
+    def __init__(
+        self,
+        queue: StackQueue,
+        writer: Writer,
+        folder: Path,
+        watcher: Watcher,
+        stop: threading.Event,
+        *,
+        code_sha256: str,
+        max_retries: int,
+    ) -> None:
+        self.stop = stop
+        self.code_sha256 = code_sha256
+        self.concurrent_stacks = 1
+        """How many stacks run at once; stands in their plans."""
+        self.error: Exception | None = None
+        """What ended the run: a result that could not be stored, a worker with other code."""
+        self.finished = 0
+        self.failed = 0
+        self._queue = queue
+        self._writer = writer
+        self._folder = folder
+        self._watcher = watcher
+        self._max_retries = max_retries
+        self._running: dict[str, tuple[Worker, StackResults]] = {}
+        """By the worker's name."""
+        self._waiting: list[StackResults] = []
+        """Claimed, without a worker: its process was lost, or none has come yet."""
+        self._never_begun: Counter[str] = Counter()
+        """Worker's name -> processes of it that were lost before they asked for a stack."""
+        self._waiting_told = False
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no stack will be handed out any more."""
+        return self.stop.is_set() or (not self._waiting and self._queue.exhausted)
+
+    @property
+    def stacks_left(self) -> int:
+        """How many stacks may still be handed out, as far as one can tell."""
+        return len(self._waiting) + self._queue.stacks_left
+
+    def is_over(self) -> bool:
+        """Whether the run is to end, and no worker works on a stack any more."""
+        return self.stop.is_set() and not self._running
+
+    # Stacks
+
+    def reserve(self) -> bool:
+        """Claim a stack for a worker that is still to come; False where there is none at the moment."""
+        if not self._waiting and (results := self._claimed()) is not None:
+            self._waiting.append(results)
+        return bool(self._waiting)
+
+    def next_stack(self, worker: Worker) -> StackPlan | None:
+        """The next stack's plan; None where no stack is free at the moment, or none is left.
+
+        The same to a worker that asks twice, as a message may come twice.
+
+        Raises
+        ------
+        ChannelError : another process has taken this worker's place.
+        BenchError : it runs other code than this driver.
+        """
+        if worker.name in self._running:
+            return self._results_of(worker).plan
+        self._require_same_code(worker)
+        self._never_begun.pop(worker.name, None)
+        if self.stop.is_set():
+            return None
+        results = self._waiting.pop(0) if self._waiting else self._claimed()
+        if results is None:
+            return None
+        self._running[worker.name] = worker, results
+        return results.plan
+
+    def returned(self, name: str) -> None:
+        """A worker's process has ended after telling all that it had to tell."""
+        if name in self._running:
+            _, results = self._running.pop(name)
+            self._end(results)
+
+    def lost(self, name: str, reason: str) -> None:
+        """A worker's process was lost: its stack is taken up again, or failed, as it is after so many times.
+
+        Raises
+        ------
+        BenchError : the failure cannot be stored; a worker was lost again and again before it had begun.
+        """
+        if name not in self._running:
+            self._begin_again(name)
+            return
+        _, results = self._running[name]
+        again = results.open and not results.released and results.lost_processes < self._max_retries
+        if again and not self.stop.is_set():
+            results.lost_processes += 1
+            self._waiting.append(results)
+            del self._running[name]
+            self._watcher.watch(Ended(results.plan.title))
+            self._notify_of_loss(results.plan.title, reason, results.lost_processes)
+            return
+        del self._running[name]
+        if not self.stop.is_set():
+            results.fail(reason)
+        self._end(results)
+
+    def fail(self, error: Exception) -> None:
+        """End the run for this reason; what the workers still hand over may get through."""
+        self.error = self.error or error
+        self.stop.set()
+
+    # What a worker asks for and hands over
+
+    def receive(self, worker: Worker, event: Event) -> bool:
+        """Deal with an event of a worker; returning acknowledges it, and says whether to save and end.
+
+        Raises
+        ------
+        ChannelError : no process of that kind is known, or it was given up for lost.
+        BenchError : the event cannot be stored, and waiting would not help.
+        """
+        results = self._results_of(worker)
+        results.receive(event)
+        return results.should_stop
+
+    def should_stop(self, worker: Worker) -> bool:
+        """Whether a worker is to save its stack's state and end."""
+        return self._results_of(worker).should_stop
+
+    def checkpoint(self, worker: Worker) -> tuple[Checkpoint | None, list[str]]:
+        """The last intact checkpoint of its stack, and a sentence for each that had to be passed over."""
+        return self._results_of(worker).checkpoint()
+
+    def dataset_piece(self, worker: Worker, offset: int) -> bytes:
+        """`PIECE_BYTES` of the dataset of its stack, from `offset` on; empty behind the end."""
+        with self._results_of(worker).plan.data_path.open("rb") as file:
+            file.seek(offset)
+            return file.read(PIECE_BYTES)
+
+    # Claims
+
+    def heartbeat(self) -> None:
+        """Keep the claims of this run alive, and notice what another driver has taken over."""
+        running = [results for _, results in list(self._running.values())]
+        stacks = [results for results in (*running, *self._waiting) if not results.released]
+        progress = {key: results.progress for results in stacks for key in list(results.open)}
+        try:
+            lost = self._writer.heartbeat(progress)
+        except StoreUnavailableError:
+            # Whoever stores a result meets the same trouble and tells a person; the next beat may get
+            # through.
+            return
+        for results in stacks:
+            if lost & results.open:
+                results.abandon(ClaimLostError("", "Another driver has taken it over.", "Its results count."))
+
+    def _claimed(self) -> StackResults | None:
+        found = self._queue.next()
+        if found is None:
+            self._tell_waiting()
+            return None
+        plan, claim = found
+        plan = replace(plan, concurrent_stacks=self.concurrent_stacks)
+        results = StackResults(
+            plan, claim.claimed, self._writer, self._folder, self._watcher, self.stop.is_set
+        )
+        for _, other in self._running.values():
+            # Taken over while this driver slept, by one that has died since.
+            if not other.open.isdisjoint(results.open):
+                other.abandon(ClaimLostError("", "It was silent for too long.", "It is taken up again."))
+        if claim.is_fresh:
+            results.remove_checkpoints()
+        return results
+
+    def _results_of(self, worker: Worker) -> StackResults:
+        process, results = self._running.get(worker.name, (None, None))
+        if results is None or process != worker:
+            reason = "Its stack was taken up again elsewhere, or the run has ended."
+            raise ChannelError("the driver refuses this worker", reason)
+        return results
+
+    def _end(self, results: StackResults) -> None:
+        self.finished += results.finished
+        self.failed += results.failed
+        self._queue.look_again()
+        self._watcher.watch(Ended(results.plan.title))
+
+    def _begin_again(self, name: str) -> None:
+        self._never_begun[name] += 1
+        times = self._never_begun[name]
+        if times > self._max_retries:
+            advice = "Look at the memory and the log of the machines, then give the same command again."
+            raise WorkFailedError("no worker gets as far as its first question", f"{NOT_BEGUN}.", advice)
+        if not self.stop.is_set():
+            self._notify_of_loss("a worker", NOT_BEGUN, times)
+
+    def _notify_of_loss(self, whose: str, reason: str, times: int) -> None:
+        retry = f"retry {times} of {self._max_retries}"
+        self._watcher.watch(Notice(f"{whose}: its process was lost ({reason}); {retry}"))
+
+    def _tell_waiting(self) -> None:
+        if not (self._queue.exhausted or self._running or self._waiting_told):
+            self._waiting_told = True
+            self._watcher.watch(Notice("Other drivers work on all that is left; waiting for them."))
+
+    def _require_same_code(self, worker: Worker) -> None:
+        if worker.code_sha256 == self.code_sha256:
+            return
+        hashes = f"Source files: SHA-256 {worker.code_sha256[:12]} there, {self.code_sha256[:12]} here."
+        if worker.hostname == socket.gethostname():
+            what = "the code of bench has changed since this run began"
+            advice = (
+                "Give the same command again to go on with the code as it is now. If that does not help, the"
+                " workers find another bench than this driver: install the same for both."
+            )
+            raise BenchError(what, hashes, advice)
+        raise BenchError(
+            f"the worker on {worker.hostname} runs other code than this driver",
+            hashes,
+            "Install the same version of bench on every machine of the cluster.",
+        )
+
+
+@contextmanager
+def beating(keeper: Keeper, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
+    """Keep the claims alive in the background, every so many seconds, until the end of the block.
+
+    A heart that fails stops the run, so that the stacks save their states, and raises at the end.
+    """
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            keeper.heartbeat()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="heartbeat") as thread:
+        heart = thread.submit(beat)
+        heart.add_done_callback(lambda done: keeper.stop.set() if done.exception() else None)
+        try:
+            yield
+        finally:
+            over.set()
+    heart.result()
 
 
 def _failure_of(key: TrialKey, step: int, error: ConflictError) -> FailureRecord:

@@ -75,6 +75,19 @@ class StackPlan:
 
 
 @dataclass(frozen=True)
+class Worker:
+    """Who asks the driver for a stack, and sends what becomes of it."""
+
+    name: str
+    """Stays with the process that replaces a lost one."""
+    process: str
+    """Of this process alone."""
+    hostname: str
+    code_sha256: str
+    """Of the source files that run there."""
+
+
+@dataclass(frozen=True)
 class Started:
     """A stack has begun or continues; `notes` say from where, and what was passed over."""
 

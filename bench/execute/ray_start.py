@@ -109,8 +109,8 @@ def _sweep(base: Path) -> None:
 def _set_environment(address: str | None, scratch: Path) -> None:
     # Results go to our store; Tune's own files would only be a second, partial truth.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    # Ctrl-C is ours: workers are asked to save and end.
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    # One more than fits: Tune's usual 200 would make an autoscaled cluster grow for one run.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     try:
         Path.home()
@@ -149,7 +149,7 @@ def _start(address: str | None, scratch: Path) -> None:
             logging_level=logging.ERROR,
             # Its `_client_job` keeps the folder that one stands in out of the workers' path.
             job_config=JobConfig(_client_job=True, _py_driver_sys_path=_own_path()),
-            **({} if address else {"_temp_dir": str(scratch)}),
+            _temp_dir=None if address else str(scratch),
         )
     except ConnectionError as error:
         if address is None:

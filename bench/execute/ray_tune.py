@@ -1,39 +1,42 @@
 """Works off stacks through Ray Tune: one process per stack, on this machine or on a cluster.
 
-Tune schedules and nothing more: which stack comes next is claimed in the store, results and checkpoints
-travel through the office, and Tune's checkpoints, restore and loggers are not used.
+Tune schedules and nothing more: its trials are all alike, and each asks the keeper for a stack. Results and
+checkpoints travel through the mailbox; Tune's checkpoints, restore and loggers are not used.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.errors import BenchError, WorkFailedError
-from bench.execute.desk import Desk, told_reason
-from bench.execute.keeper import StackResults
-from bench.execute.office import Office, RayChannel
-from bench.execute.queue import StackQueue
+from bench.execute.keeper import Keeper
+from bench.execute.messages import ChannelError, Worker
+from bench.execute.ray_mailbox import Mailbox, RayChannel, Request, ask_keeper
 from bench.execute.worker import run_plan
 from bench.provenance import code_fingerprint
+from bench.visible_text import shortened
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-STACK = "stack"
-MANY = 10**9
-OFFICE_RESTARTS = 5
+MAILBOX_RESTARTS = 5
+WAIT_SECONDS = 0.5
+LONGEST_REASON = 300
 LOST = "it was killed, by somebody or for want of memory, or its machine was lost"
-NOT_BEGUN = "it ended before it had begun"
 IMPORT_FAILED = "failed to import on the worker"
 """What Ray says where a worker cannot import this module."""
 
@@ -46,29 +49,28 @@ class Shares:
     gpus: float
 
 
-def run_with_ray(queue: StackQueue, stop: threading.Event, *, shares: Shares, scratch: Path) -> None:
-    """Run the stacks of the queue as Tune trials, as many at once as their shares allow.
+def run_with_ray(keeper: Keeper, *, shares: Shares, scratch: Path) -> None:
+    """Run the stacks that are left as Tune trials, as many at once as their shares allow.
 
-    Parameters
-    ----------
-    stop : set when a person wants the run to end; set here when it cannot go on.
+    Tune is given as many trials as stacks seem to be left. Others on the same store may leave more behind;
+    these are run by another round of Tune.
 
     Raises
     ------
     BenchError : Ray can never give the shares; a result cannot be stored; workers cannot import bench.
     """
     _check_shares(shares)
-    desk = Desk(_office(), stop)
-    with desk.answering():
-        dispatch = _Dispatch(queue, desk, shares)
-        try:
-            _tuner(dispatch, shares, scratch).fit()
-        except tune.TuneError:
-            # Tune wraps what its callbacks raise.
-            if desk.error is None and dispatch.error is None:
-                raise
-    if error := desk.error or dispatch.error:
-        raise error
+    keeper.concurrent_stacks = concurrency(shares, _nodes(), keeper.stacks_left)
+    mailbox = _mailbox()
+    rounds = 0
+    while not keeper.exhausted:
+        if not keeper.reserve():
+            keeper.stop.wait(WAIT_SECONDS)
+            continue
+        rounds += 1
+        _serve(keeper, mailbox, _tuner(mailbox, keeper.stacks_left, shares, scratch, f"stacks-{rounds}"))
+    if keeper.error is not None:
+        raise keeper.error
 
 
 def concurrency(shares: Shares, nodes: Sequence[Mapping[str, float]], stacks: int) -> int:
@@ -109,122 +111,86 @@ def _check_shares(shares: Shares) -> None:
     )
 
 
-def _office() -> Any:  # noqa: ANN401 (an actor's handle)
+def _mailbox() -> Any:  # noqa: ANN401 (an actor's handle)
     """On this node, so that what is stored does not depend on another."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"num_cpus": 0, "scheduling_strategy": here}
-    options |= {"max_restarts": OFFICE_RESTARTS, "max_task_retries": OFFICE_RESTARTS}
-    return ray.remote(**options)(Office).remote()
+    actor = ray.remote(Mailbox).options(
+        num_cpus=0,
+        scheduling_strategy=here,
+        max_restarts=MAILBOX_RESTARTS,
+        max_task_retries=MAILBOX_RESTARTS,
+    )
+    return actor.remote()
 
 
-def _tuner(dispatch: _Dispatch, shares: Shares, scratch: Path) -> tune.Tuner:
-    trainable = tune.with_parameters(_train, office=dispatch.desk.office)
+def _tuner(mailbox: Any, stacks: int, shares: Shares, scratch: Path, name: str) -> tune.Tuner:  # noqa: ANN401
+    trainable = tune.with_parameters(_train, mailbox=mailbox)
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
-        tune_config=tune.TuneConfig(search_alg=_Suggestions(dispatch), num_samples=-1, reuse_actors=False),
+        tune_config=tune.TuneConfig(num_samples=stacks, reuse_actors=False),
         run_config=tune.RunConfig(
             storage_path=str(scratch),
-            name="stacks",
+            name=name,
             verbose=0,
-            callbacks=[_Endings(dispatch)],
-            stop=_End(dispatch),
+            callbacks=[_Endings(mailbox)],
+            stop=_End(mailbox),
+            # How often a stack is taken up again is for the keeper to say.
+            failure_config=tune.FailureConfig(max_failures=-1),
         ),
     )
 
 
-def _train(config: dict[str, int], office: Any) -> None:  # noqa: ANN401 (an actor's handle)
-    """In the worker: run one stack."""
-    channel = RayChannel(office, config[STACK])
-    run_plan(channel.plan(code_fingerprint()), channel)
+def _train(config: dict[str, Any], mailbox: Any) -> None:  # noqa: ANN401 (an actor's handle)
+    """In the worker: run one stack, if there is one."""
+    name = tune.get_context().get_trial_id()
+    worker = Worker(name, secrets.token_hex(8), socket.gethostname(), code_fingerprint())
+    # Whoever is refused, or has lost its driver, has nothing to say to Tune either.
+    with suppress(ChannelError):
+        plan = ask_keeper(mailbox, "next_stack", worker)
+        if plan is not None:
+            run_plan(plan, RayChannel(mailbox, worker, plan))
 
 
-class _Dispatch:
-    """Which Tune trial works on which stack; used in the driver's main thread alone."""
-
-    def __init__(self, queue: StackQueue, desk: Desk, shares: Shares) -> None:
-        self.desk = desk
-        self.error: BenchError | None = None
-        """Why the driver could not go on."""
-        self._queue = queue
-        self._shares = shares
-        self._at_once = concurrency(shares, _nodes(), queue.stacks_left)
-
-    def next(self) -> int | str | None:
-        """Number of the next stack, None where there is none at the moment, or Tune's word for the end."""
-        if self._queue.exhausted:
-            return Searcher.FINISHED
-        # Tune asks for one trial more than fits; claimed early, another driver could not have it.
-        if len(self._queue.running) >= concurrency(self._shares, _nodes(), MANY):
-            return None
-        stack = self._queue.next()
-        if stack is None:
-            return None
-        stack.plan = replace(stack.plan, concurrent_stacks=self._at_once)
-        return self.desk.open(stack)
-
-    def ended(self, number: int) -> None:
-        """A worker has ended after telling all that it had to tell."""
-        self._leave(number, lambda stack: self._queue.ended(stack))
-
-    def died(self, number: int, error: str) -> None:
-        """A worker's process was lost, or could not begin; `error` is what Tune has of it."""
-        if self.desk.has_begun(number):
-            self._leave(number, lambda stack: self._queue.died(stack, LOST))
-        elif IMPORT_FAILED in error:
-            reason = told_reason(error)
-            # Another attempt would end as this one did.
-            self._leave(number, lambda stack: self._queue.died(stack, reason, again=False))
-            advice = (
-                "Install the same version of bench, whole, wherever workers run; or add --executor local."
-            )
-            self.desk.fail(WorkFailedError("a worker cannot import bench", reason, advice))
-        else:
-            self._leave(number, lambda stack: self._queue.died(stack, NOT_BEGUN))
-
-    def _leave(self, number: int, act: Callable[[StackResults], None]) -> None:
+def _serve(keeper: Keeper, mailbox: Any, tuner: tune.Tuner) -> None:  # noqa: ANN401 (an actor's handle)
+    """Run Tune in a thread of its own, and answer here what its workers ask, until all have ended."""
+    with ThreadPoolExecutor(1, thread_name_prefix="tune") as thread:
+        tuning = thread.submit(tuner.fit)
         try:
-            act(self.desk.close(number))
-        except BenchError as error:
-            self.error = error
+            while not tuning.done():
+                for request in ray.get(mailbox.requests.remote(WAIT_SECONDS)):
+                    ray.get(mailbox.reply.remote(request.number, answer(keeper, request)))
+        except RayActorError as error:
+            keeper.fail(
+                WorkFailedError(
+                    "no worker can reach this driver any more",
+                    f"The process that passes on what they say has ended: {told_reason(str(error))}",
+                    "The same command continues; without Ray: add --executor local.",
+                )
+            )
+        except BaseException:
+            # Without an answer workers, and Tune with them, would wait for ever.
+            ray.kill(mailbox)
             raise
+    if keeper.error is None:
+        tuning.result()
 
 
-class _Suggestions(Searcher):
-    """In the driver: gives Tune the next stack whenever it has room."""
-
-    def __init__(self, dispatch: _Dispatch) -> None:
-        super().__init__()
-        self._dispatch = dispatch
-
-    def __getstate__(self) -> dict[str, object]:
-        # Tune saves its searchers and callbacks. What is left stands in our store, which cannot be saved so.
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: see above."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see above."""
-
-    def suggest(self, trial_id: str) -> dict[str, int] | str | None:
-        """Tune's question."""
-        number = self._dispatch.next()
-        return {STACK: number} if isinstance(number, int) else number
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, object] | None = None, error: bool = False
-    ) -> None:
-        """Nothing: the callbacks tell why."""
+def answer(keeper: Keeper, request: Request) -> object:
+    """What the keeper answers; where it cannot, the run ends for that reason, and the worker is refused."""
+    try:
+        return getattr(keeper, request.method)(*request.arguments)
+    except ChannelError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 (raised again at the end of the run)
+        keeper.fail(error)
+        return ChannelError("the driver refuses this worker", str(error))
 
 
 class _End(tune.Stopper):
-    """In the driver: ends Tune although it has a stack for which no machine has room; its claim is let go."""
+    """Ends Tune although it has a trial left for which no machine has room."""
 
-    def __init__(self, dispatch: _Dispatch) -> None:
-        self._dispatch = dispatch
-
-    def __getstate__(self) -> dict[str, object]:
-        return {}
+    def __init__(self, mailbox: Any) -> None:  # noqa: ANN401 (an actor's handle)
+        self._mailbox = mailbox
 
     def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
         """Whether to stop one worker: they stop by themselves."""
@@ -232,38 +198,50 @@ class _End(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Asked several times a second."""
-        return self._dispatch.desk.is_over
+        try:
+            return bool(ask_keeper(self._mailbox, "is_over"))
+        except ChannelError:
+            return True
 
 
 class _Endings(TrialProgressCallback):
-    """In the driver: told of workers that ended, and of those that died.
+    """Tells the keeper of workers that ended, and of those that died.
 
     It stands in for Tune's own callback of this class, which would print the results that we do not report.
     """
 
-    def __init__(self, dispatch: _Dispatch) -> None:
+    def __init__(self, mailbox: Any) -> None:  # noqa: ANN401 (an actor's handle)
         super().__init__()
-        self._dispatch = dispatch
-
-    def __getstate__(self) -> dict[str, object]:
-        return {}
-
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Several times a second: without the desk's answers workers would wait for ever."""
-        self._dispatch.desk.check()
+        self._mailbox = mailbox
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, object], **info: object
     ) -> None:
-        """Nothing: results travel through the office."""
+        """Nothing: results travel through the mailbox."""
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker returned."""
-        self._dispatch.ended(trial.config[STACK])
+        self._tell("returned", trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        """A worker process is gone, and Tune starts another."""
+        self.on_trial_error(iteration, trials, trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        """A worker process is gone, or could not reach the driver."""
-        self._dispatch.died(trial.config[STACK], _error_of(trial))
+        """A worker process is gone, or could not begin."""
+        error = _error_of(trial)
+        if IMPORT_FAILED in error:
+            advice = (
+                "Install the same version of bench, whole, wherever workers run; or add --executor local."
+            )
+            # Another attempt would end as this one did.
+            self._tell("fail", WorkFailedError("a worker cannot import bench", told_reason(error), advice))
+        self._tell("lost", trial.trial_id, LOST)
+
+    def _tell(self, method: str, *arguments: object) -> None:
+        # What the keeper cannot do ends the run by itself.
+        with suppress(ChannelError):
+            ask_keeper(self._mailbox, method, *arguments)
 
 
 def _error_of(trial: Trial) -> str:
@@ -272,3 +250,10 @@ def _error_of(trial: Trial) -> str:
         return Path(trial.error_file).read_text(errors="replace")
     except (OSError, TypeError):
         return ""
+
+
+def told_reason(text: str) -> str:
+    """The last exception that a traceback of Ray's names, without the traceback."""
+    found = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception|Exit)\b.*)$", text, re.MULTILINE)
+    lines = found or [line.strip() for line in text.splitlines() if line.strip()] or ["it does not say why"]
+    return shortened(lines[-1], LONGEST_REASON)

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from algorithms.base import Algorithm
-from bench.catalog import Physics, Task, load_catalog
+from bench.catalog import Physics, load_catalog
 from bench.envs import physics_under, simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
@@ -55,7 +55,7 @@ def reevaluate(
         physics=chosen,
         returns=tuple(returns.tolist()),
         lengths=tuple(rollouts.lengths[0].tolist()),
-        scores=tuple(_scores(task, returns)),
+        scores=tuple(task.normalised(returns).tolist()),
         seconds=rollouts.seconds,
         evaluated_at=datetime.now(UTC),
     )
@@ -95,7 +95,3 @@ def _useless(trial_id: int, why: str) -> BenchError:
 
 def _trained_iterations(record: TrialRecord) -> int:
     return int(record.config["evaluation"]["steps"][-1])
-
-
-def _scores(task: Task, returns: object) -> list[float]:
-    return task.normalised(returns).tolist()

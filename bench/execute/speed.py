@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import torch
 
 from bench.catalog import Task
-from bench.envs import simulator_for
+from bench.envs import make_simulator
 from bench.evaluation.latency import action_latency, trajectory_seconds
 from bench.hardware import device_name, machine_is_idle, usable_cores
 from bench.presets import load_preset
@@ -46,8 +46,8 @@ def measure(
     latency = action_latency(method_for(task, algorithm, preset.values, (0,), device))
     quantities["action_latency_median_seconds"] = (latency.median_seconds, 1)
     quantities["action_latency_p95_seconds"] = (latency.p95_seconds, 1)
-    if not task.generated:
-        with simulator_for(task, task.physics, 1) as simulator:
+    if (physics := task.physics) != "none":
+        with make_simulator(task.environment, physics, 1) as simulator:
             seconds = trajectory_seconds(method_for(task, algorithm, preset.values, (0,), device), simulator)
         quantities["trajectory_seconds"] = (seconds, 1)
     # Whoever came in the meantime may still be there.

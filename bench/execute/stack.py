@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
-from algorithms.base import Algorithm
+from algorithms.base import Algorithm, Phase
 from bench.data.dataset import RawDataset, transitions_of
 from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
@@ -147,8 +148,8 @@ class Stack:
         due = self._evaluation_due()
         if due is not None:
             self._evaluate(simulator, due)
-        elif self.trainer.phase is not None:
-            self._train()
+        elif (phase := self.trainer.phase) is not None:
+            self._train(phase)
         else:
             return False
         return True
@@ -168,8 +169,8 @@ class Stack:
         # The driver may not have stored everything before the cut; storing the same twice changes nothing.
         for slot in range(len(self.plan.seeds)):
             self._send_evaluations(slot, self.history.evaluations)
-        for slot, failure in self.history.failed.items():
-            self._channel.send(self._failure(int(slot), failure))
+        for failed, failure in self.history.failed.items():
+            self._channel.send(self._failure(int(failed), failure))
 
     def _restore(self, checkpoint: Checkpoint) -> str:
         """Take up a checkpoint's state, or begin anew where it does not fit; says which."""
@@ -199,10 +200,9 @@ class Stack:
         if steps and steps[-1] > self._evaluated_iterations():
             raise ValueError("it was evaluated at a step that it has not come to")
         for entry in history.evaluations:
-            per_seed = (*entry["returns"], *entry["lengths"])
-            if [len(entry[name]) for name in ("returns", "lengths", "metrics")] != [seeds] * 3 or any(
-                len(values) != episodes for values in per_seed
-            ):
+            per_seed: tuple[Sequence[float], ...] = (*entry["returns"], *entry["lengths"])
+            counts = {len(entry["returns"]), len(entry["lengths"]), len(entry["metrics"])}
+            if counts != {seeds} or any(len(values) != episodes for values in per_seed):
                 raise ValueError(
                     f"evaluation {entry['number']} is not of {seeds} seeds x {episodes} episodes"
                 )
@@ -228,11 +228,10 @@ class Stack:
 
     # Training
 
-    def _train(self) -> None:
+    def _train(self, phase: Phase) -> None:
         if self._channel.should_stop():
             raise StopRequestedError
-        phase = self.trainer.phase
-        iterations = min(self._iterations_to_next_stop(), max(1, int(self._rate * CHUNK_SECONDS)))
+        iterations = min(self._iterations_to_next_stop(phase), max(1, int(self._rate * CHUNK_SECONDS)))
         started = time.perf_counter()
         self.trainer.advance(iterations)
         diverged = self.trainer.retire_diverged()
@@ -251,9 +250,9 @@ class Stack:
         else:
             self._save_where_due()
 
-    def _iterations_to_next_stop(self) -> int:
+    def _iterations_to_next_stop(self, phase: Phase) -> int:
         """To the end of the phase, or to the next evaluation within it."""
-        phase, step = self.trainer.phase, self.trainer.position.step
+        step = self.trainer.position.step
         if not phase.evaluated:
             return phase.iterations - step
         return min(place for place in (*self._evaluation["steps"], phase.iterations) if place > step) - step
@@ -366,8 +365,13 @@ class Stack:
     def _fail(self, slot: int, step: int, message: str, metrics: dict[str, float]) -> None:
         if str(slot) in self.history.failed:
             return
-        failure = {"step": step, "message": message, "last_metrics": metrics}
-        failure |= {"iterations": self._evaluated_iterations(), "failed_at": datetime.now(UTC).isoformat()}
+        failure: StoredFailure = {
+            "step": step,
+            "message": message,
+            "last_metrics": metrics,
+            "iterations": self._evaluated_iterations(),
+            "failed_at": datetime.now(UTC).isoformat(),
+        }
         self.history.failed[str(slot)] = failure
         self._channel.send(self._failure(slot, failure))
 

@@ -9,7 +9,7 @@ import pytest
 from bench.execute.ray_tune import Shares, concurrency
 from bench.hardware import usable_cores
 from tests.cli.test_run import results, rows
-from tests.execute.processes import workers
+from tests.execute.processes import titled, workers
 from tests.execute.tiny import completed, started, typed
 
 STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
@@ -90,6 +90,29 @@ def test_a_killed_worker_is_taken_up_again_with_the_same_numbers(tiny_data, tmp_
     assert results(cut) == results(whole)
     outcomes = rows(cut, "SELECT outcome FROM executions ORDER BY id")
     assert sorted(outcomes, key=str) == [("finished",), ("finished",), (None,)]
+
+
+@pytest.mark.slow
+def test_a_killed_mailbox_is_started_anew_and_nothing_is_lost(tiny_data, tmp_path):
+    """The process that passes on what workers say; what they were saying is said again."""
+    whole, store = tmp_path / "whole" / "bench.sqlite", tmp_path / "cut" / "bench.sqlite"
+    assert completed(typed("--executor", "local", "--store", whole, *STACKS, **LONG), tiny_data)[0] == 0
+    process = started(
+        typed("--executor", "ray", "--store", store, "--checkpoint-seconds", "0", *STACKS, **LONG), tiny_data
+    )
+    for _ in range(3):
+        before = len(rows(store, "SELECT * FROM evaluations")) if store.exists() else 0
+        while not any(store.parent.glob("checkpoints/*/checkpoint.json")):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        for mailbox in titled(process.pid, "mailbox"):
+            os.kill(mailbox, signal.SIGKILL)
+        while process.poll() is None and len(rows(store, "SELECT * FROM evaluations")) == before:
+            time.sleep(0.1)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "lost" not in output
+    assert results(store) == results(whole)
 
 
 @pytest.mark.slow

@@ -18,12 +18,15 @@ def descendants(pid: int) -> list[int]:
 
 def workers(pid: int) -> list[int]:
     """Ray's worker processes that train a stack."""
+    return titled(pid, "train")
+
+
+def titled(pid: int, word: str) -> list[int]:
+    """Ray's worker processes below `pid` whose titles hold a word."""
     titles = {}
     for child in descendants(pid):
         try:
             titles[child] = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
-    return [
-        child for child, title in titles.items() if title.startswith("ray::") and "train" in title.lower()
-    ]
+    return [child for child, title in titles.items() if title.startswith("ray::") and word in title.lower()]

@@ -1,16 +1,29 @@
-"""The driver's end of a stack, and its queue: what is stored and kept when two drivers get at one stack."""
+"""The driver's keeper: what is stored and kept when two drivers get at one stack, and whom it refuses."""
 
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 import torch
 
-from bench.errors import WorkFailedError
-from bench.execute.messages import Completed, Notice, Progress, Saved, Stopped, TrialFinished
-from bench.execute.queue import LOOK_AGAIN_SECONDS, CellOfGrid, StackQueue, beating
+from bench.errors import BenchError, WorkFailedError
+from bench.execute.keeper import PIECE_BYTES, Keeper, beating
+from bench.execute.messages import (
+    ChannelError,
+    Completed,
+    Notice,
+    Progress,
+    Saved,
+    Stopped,
+    TrialFinished,
+    Worker,
+)
+from bench.execute.queue import CellOfGrid, StackQueue
+from bench.execute.ray_mailbox import Request
+from bench.execute.ray_tune import answer
 from bench.records import FinishedRecord, StackProgress
 from bench.store.database import open_store
 from bench.store.writer import Writer
@@ -21,7 +34,8 @@ from tests.store.clocks import Clock, send_drivers_away
 from tests.store.samples import run_record
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
-STAND = StackProgress("train", 10, 60, 5.0, 10.0)
+PROGRESS = StackProgress("train", 10, 60, 5.0, 10.0)
+HERE = "a" * 64
 
 
 class Notes:
@@ -35,10 +49,28 @@ class Notes:
             self.texts.append(event.text)
 
 
-class Driver:
-    """A driver with its queue on the store at `path`; nothing trains."""
+class Work:
+    """A stack that a worker has been given; nothing trains."""
 
-    def __init__(self, path, run_id, plan, seeds_per_stack=2):
+    def __init__(self, keeper, worker):
+        self.worker = worker
+        self._keeper = keeper
+
+    def receive(self, event):
+        return self._keeper.receive(self.worker, event)
+
+    def checkpoint(self):
+        return self._keeper.checkpoint(self.worker)
+
+    @property
+    def should_stop(self):
+        return self._keeper.should_stop(self.worker)
+
+
+class Driver:
+    """A driver with its keeper on the store at `path`."""
+
+    def __init__(self, path, run_id, plan, seeds_per_stack=2, max_retries=3):
         self._held = ExitStack()
         self.store = self._held.enter_context(open_store(path))
         self.clock = Clock()
@@ -46,14 +78,28 @@ class Driver:
         self.writer.begin_run(run_record(run_id))
         self.writer.plan(plan.trials)
         self.notes = Notes()
-        cell = CellOfGrid(plan.trials[0].key.cell, frozenset(plan.seeds), lambda seeds: plan)
-        self.queue = StackQueue([cell], self.writer, self.store.folder, self.notes, lambda: False,
-                                seeds_per_stack=seeds_per_stack, max_retries=3)  # fmt: skip
+        self.plan = plan
+        cell = CellOfGrid(plan.trials[0].key.cell, frozenset(plan.seeds), lambda seeds: self.plan)
+        self.queue = StackQueue([cell], self.writer, self.notes.texts.append, lambda: False,
+                                seeds_per_stack=seeds_per_stack)  # fmt: skip
+        self.keeper = Keeper(self.queue, self.writer, self.store.folder, self.notes, threading.Event(),
+                             code_sha256=HERE, max_retries=max_retries)  # fmt: skip
+        self._processes = 0
+
+    def process(self, name="worker"):
+        """Another process of a worker."""
+        self._processes += 1
+        return Worker(name, str(self._processes), "here", HERE)
+
+    def next(self, name=None):
+        """What a new worker, or a new process of one, is given to work on."""
+        worker = self.process(name or f"worker {self._processes}")
+        return None if self.keeper.next_stack(worker) is None else Work(self.keeper, worker)
 
     def looks_again(self):
-        """Its next stack, without the wait between two looks."""
-        self.queue._looked_at -= LOOK_AGAIN_SECONDS
-        return self.queue.next()
+        """What the next worker is given, without the wait between two looks."""
+        self.queue.look_again()
+        return self.next()
 
     def close(self):
         self._held.close()
@@ -80,7 +126,7 @@ def drivers(store, plan):
 def taken_over_by(driver):
     """The stack that a driver takes up of others, on other machines, that are silent for a minute."""
     send_drivers_away(driver.store.folder)
-    assert driver.queue.next() is None
+    assert driver.next() is None
     driver.clock.seconds += 61
     return driver.looks_again()
 
@@ -101,7 +147,7 @@ def kept(stack):
 
 def test_a_driver_that_slept_leaves_its_successor_s_checkpoints_alone(store, plan, drivers):
     sleeper, successor = drivers
-    first = sleeper.queue.next()
+    first = sleeper.next()
     first.receive(saved(1, plan))
     second = taken_over_by(successor)
     assert kept(second) == 1
@@ -117,11 +163,11 @@ def test_a_driver_that_slept_leaves_its_successor_s_checkpoints_alone(store, pla
 
 def test_a_stack_that_was_stopped_is_not_said_to_be_taken_over(store, plan, drivers):
     driver, _ = drivers
-    stack = driver.queue.next()
+    stack = driver.next()
     stack.receive(saved(1, plan))
     for _ in range(2):  # messages may come twice
         stack.receive(Stopped(plan.title, 10))
-    with beating(driver.queue, driver.writer, threading.Event(), seconds=0.01):
+    with beating(driver.keeper, seconds=0.01):
         time.sleep(0.1)
     assert driver.notes.texts == []
     assert kept(stack) == 1
@@ -130,7 +176,7 @@ def test_a_stack_that_was_stopped_is_not_said_to_be_taken_over(store, plan, driv
 
 def test_what_a_driver_takes_up_after_its_successor_died_it_works_on_once(store, plan, drivers):
     sleeper, successor = drivers
-    first = sleeper.queue.next()
+    first = sleeper.next()
     assert taken_over_by(successor) is not None
     second = taken_over_by(sleeper)
     assert second is not first
@@ -138,21 +184,22 @@ def test_what_a_driver_takes_up_after_its_successor_died_it_works_on_once(store,
     assert not second.should_stop
     for event in (*map(outcome, plan.trials), Completed(plan.title)):
         first.receive(event)
-    assert second.open == {trial.key for trial in plan.trials}
+    assert rows(store, "SELECT state FROM trials") == [("running",)] * 2
+    assert not second.should_stop
 
 
 def test_a_stack_that_waits_for_its_next_process_stays_claimed(store, plan, drivers):
     driver, other = drivers
-    stack = driver.queue.next()
-    stack.receive(Progress(plan.title, STAND))
-    driver.queue.died(stack, "killed")
+    stack = driver.next()
+    stack.receive(Progress(plan.title, PROGRESS))
+    driver.keeper.lost(stack.worker.name, "killed")
     send_drivers_away(store.parent)
-    assert other.queue.next() is None
-    with beating(driver.queue, driver.writer, threading.Event(), seconds=0.01):
+    assert other.next() is None
+    with beating(driver.keeper, seconds=0.01):
         time.sleep(0.1)
     other.clock.seconds += 61
     assert other.looks_again() is None
-    assert driver.queue.next() is stack
+    assert driver.keeper.next_stack(driver.process()) == plan
 
 
 def test_a_stack_that_begins_anew_takes_up_no_checkpoint(store, plan, drivers):
@@ -160,7 +207,7 @@ def test_a_stack_that_begins_anew_takes_up_no_checkpoint(store, plan, drivers):
     driver, _ = drivers
     folder = CheckpointFolder(store.parent / "checkpoints" / plan.name, plan.identity)
     folder.save(saved(1, plan).checkpoint)
-    stack = driver.queue.next()
+    stack = driver.next()
     assert kept(stack) is None
     stack.receive(saved(2, plan))
     driver.close()
@@ -171,7 +218,7 @@ def test_a_stack_that_begins_anew_takes_up_no_checkpoint(store, plan, drivers):
 
 def test_what_cannot_be_written_for_another_reason_than_room_is_told(store, plan, drivers):
     driver, _ = drivers
-    stack = driver.queue.next()
+    stack = driver.next()
     (store.parent / "checkpoints").write_text("no folder")
     with pytest.raises(WorkFailedError, match=r"cannot write .*checkpoints"):
         stack.receive(saved(1, plan))
@@ -179,3 +226,112 @@ def test_what_cannot_be_written_for_another_reason_than_room_is_told(store, plan
     with pytest.raises(WorkFailedError, match=r"cannot write .*weights"):
         stack.receive(outcome(plan.trials[0]))
     assert rows(store, "SELECT DISTINCT state FROM trials") == [("running",)]
+
+
+# Whom it answers, and whom it refuses
+
+
+@pytest.fixture
+def driver(drivers):
+    return drivers[0]
+
+
+def asked(driver, method, *arguments):
+    """As a worker far away asks."""
+    return answer(driver.keeper, Request("a", method, arguments))
+
+
+def test_an_event_is_answered_with_whether_to_stop(driver, plan):
+    work = driver.next()
+    assert work.receive(Progress(plan.title, PROGRESS)) is False
+    driver.keeper.stop.set()
+    assert work.receive(Progress(plan.title, PROGRESS)) is True
+    assert driver.next() is None
+
+
+def test_a_worker_that_asks_twice_is_given_the_same_stack(driver, plan):
+    worker = driver.process()
+    assert driver.keeper.next_stack(worker) == driver.keeper.next_stack(worker) == plan
+
+
+def test_a_worker_that_was_given_up_for_lost_is_refused_when_it_comes_back(driver, plan):
+    first = driver.next("worker")
+    driver.keeper.lost("worker", "killed")
+    for _ in range(2):
+        with pytest.raises(ChannelError):
+            first.receive(Stopped(plan.title, 3))
+        second = driver.process()
+        assert driver.keeper.next_stack(second) == plan
+        driver.keeper.lost("worker", "killed")
+    assert rows(driver.store.location.path, "SELECT DISTINCT state FROM trials") == [("running",)]
+    assert "retry 3 of 3" in driver.notes.texts[-1]
+
+
+def test_a_process_that_was_replaced_is_refused_although_its_worker_is_at_work(driver, plan):
+    first = driver.next("worker")
+    driver.keeper.lost("worker", "killed")
+    driver.keeper.next_stack(driver.process())
+    assert isinstance(asked(driver, "receive", first.worker, Stopped(plan.title, 3)), ChannelError)
+    assert isinstance(asked(driver, "next_stack", first.worker), ChannelError)
+    assert driver.keeper.error is None
+
+
+def test_a_worker_lost_too_often_fails_its_trials(driver, store, plan):
+    for _ in range(4):
+        assert driver.next("worker") is not None
+        driver.keeper.lost("worker", "killed")
+    assert rows(store, "SELECT state FROM trials") == [("failed",)] * 2
+    assert rows(store, "SELECT DISTINCT error, message FROM failures") == [("WorkerDiedError", "killed")]
+    assert driver.keeper.failed == 2
+    assert driver.looks_again() is None
+    assert driver.keeper.exhausted
+
+
+def test_a_worker_that_is_lost_again_and_again_before_it_begins_ends_the_run(driver, store):
+    assert driver.keeper.reserve()
+    for _ in range(4):
+        assert driver.keeper.error is None
+        asked(driver, "lost", "worker", "killed")
+    assert driver.keeper.stop.is_set()
+    assert "before it had begun" in driver.keeper.error.why
+    assert driver.keeper.is_over()
+    assert rows(store, "SELECT COUNT(*) FROM failures") == [(0,)]
+
+
+def test_a_reserved_stack_is_the_next_worker_s(driver, drivers, plan):
+    assert driver.keeper.stacks_left == 1
+    assert driver.keeper.reserve()
+    assert driver.keeper.reserve()
+    assert driver.keeper.stacks_left == 1
+    assert not drivers[1].keeper.reserve()
+    assert driver.keeper.next_stack(driver.process()) == plan
+    assert driver.keeper.stacks_left == 0
+
+
+def test_other_code_ends_the_run_and_names_the_machine(driver):
+    worker = replace(driver.process(), hostname="far-away", code_sha256="0" * 64)
+    assert isinstance(asked(driver, "next_stack", worker), ChannelError)
+    assert driver.keeper.stop.is_set()
+    assert isinstance(driver.keeper.error, BenchError)
+    assert "far-away" in driver.keeper.error.what
+    assert "Install the same version" in driver.keeper.error.do_this
+
+
+def test_a_result_that_cannot_be_stored_ends_the_run(driver, store, plan):
+    work = driver.next()
+    (store.parent / "checkpoints").write_text("no folder")
+    assert isinstance(asked(driver, "receive", work.worker, saved(1, plan)), ChannelError)
+    assert driver.keeper.stop.is_set()
+    assert "checkpoints" in driver.keeper.error.what
+
+
+def test_a_dataset_travels_in_pieces(driver, plan, tmp_path):
+    content = bytes(range(256)) * (PIECE_BYTES // 256) + b"the end"
+    path = tmp_path / "data.hdf5"
+    path.write_bytes(content)
+    driver.plan = replace(plan, data_path=path)
+    work, pieces = driver.next(), []
+    while piece := asked(driver, "dataset_piece", work.worker, sum(map(len, pieces))):
+        pieces.append(piece)
+    assert [len(piece) for piece in pieces] == [PIECE_BYTES, 7]
+    assert b"".join(pieces) == content
