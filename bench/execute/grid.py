@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from algorithms.registry import configuration
+from algorithms.registry import MethodError, configuration
 from bench.catalog import GoalRule, Physics, Task, settings_error
 from bench.envs import physics_under
 from bench.errors import BenchError, unknown_name
@@ -344,10 +344,13 @@ def _check_values(preset: Preset, changes: Mapping[str, Change]) -> None:
     """Refuse what the method's configuration refuses, saying where the value comes from."""
     try:
         configuration(preset.algorithm, preset.values)
+    except MethodError as error:
+        raise BenchError(str(error)) from error
     except ValueError as error:
         # The message starts with the name of the hyper-parameter.
         name = str(error).partition(" ")[0]
         if name in changes:
             raise changes[name].error(f"{error}.") from error
-        where = preset.hyperparameters[name].place
+        given = preset.hyperparameters.get(name)
+        where = given.place if given is not None else f"{preset.algorithm}.yaml"
         raise BenchError(f"{where}: {preset.algorithm} on {preset.task}: {error}") from error

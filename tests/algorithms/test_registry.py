@@ -1,6 +1,7 @@
 """Methods by name: this package's, and those that installed distributions bring, whole or at fault."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from algorithms.registry import MethodError, build, field_docs, installed, metho
 from bench.catalog import load_catalog
 from bench.cli import app
 from bench.errors import BenchError
+from bench.execute.grid import Request, plan_cells
 from bench.presets import ALIASES, load_preset, tasks_of
 
 CATALOG = load_catalog()
@@ -101,9 +103,11 @@ class Acme(BC):
     name = "acme"
 """
 SETTINGS = """
+from dataclasses import dataclass
 from algorithms.bc import BCConfig
+@dataclass(frozen=True)
 class Config(BCConfig):
-    extra: int
+    extra: int = 3
     "pieces"
 """
 FILES = {
@@ -216,3 +220,28 @@ def test_a_method_that_is_left_out_is_told_on_the_command_line(install):
     assert "Not listed: method 'acme' of acme-rl 1.2 is left out: there is no module nowhere." in told
     with pytest.raises(BenchError, match=r"method 'acme' of acme-rl 1\.2 is left out"):
         load_preset("acme", CATALOG.task("hopper-medium-v2"))
+
+
+def test_a_method_of_a_distribution_is_shown_and_planned_as_any_other(install):
+    preset = HEAD + 'extends: bc\nrules:\n  - {set: {extra: 3}, source: "ours"}\n'
+    files = FILES | {"acme/__init__.py": "", "acme/methods/presets/acme.yaml": preset}
+    install("acme-rl", "[bench.methods]\nacme = acme.methods.cloning:Acme\n", files)
+    shown = CliRunner().invoke(app, ["show", "acme", "hopper-medium-v2"]).output
+    assert re.search(r"extra +3 +pieces", shown)
+    request = Request((CATALOG.task("hopper-medium-v2"),), ("acme", "bc"), (0,), changes={"acme.extra": 4})
+    own, cloning = plan_cells(request)
+    assert own.preset.values == cloning.preset.values | {"extra": 4}
+    assert own.reduced == ("extra set to 4",)
+
+
+def test_a_method_that_cannot_be_imported_is_told_before_anything_runs(install):
+    preset = HEAD + 'extends: bc\nrules:\n  - {set: {extra: 3}, source: "ours"}\n'
+    install(
+        "acme-rl",
+        "[bench.methods]\nacme = acme.methods.cloning:Acme\n",
+        FILES | {"acme/methods/presets/acme.yaml": preset},
+    )
+    with pytest.raises(
+        BenchError, match=r"method 'acme' of acme-rl 1\.2 cannot be used: RuntimeError: imported"
+    ):
+        plan_cells(Request((CATALOG.task("hopper-medium-v2"),), ("acme",), (0,)))
