@@ -293,18 +293,22 @@ def field_docs(module: str, name: str) -> dict[str, str]:
     source = _source(module)
     if source is None:
         return {}
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    return _docs_in(ast.parse(source.read_text(encoding="utf-8")), package, name)
+
+
+def _docs_in(tree: ast.Module, package: str, name: str) -> dict[str, str]:
+    """As `field_docs`, in a module of `package` that is parsed; what it imports is looked up there."""
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id != name]
-            inherited = [field_docs(module, base) for base in bases]
+            inherited = [_docs_in(tree, package, base) for base in bases]
             return {key: doc for docs in (*inherited, _field_docs(node)) for key, doc in docs.items()}
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
-                    return field_docs(
-                        resolve_name("." * node.level + (node.module or ""), package), alias.name
-                    )
+                    defining = resolve_name("." * node.level + (node.module or ""), package)
+                    return field_docs(defining, alias.name)
     return {}
 
 

@@ -150,12 +150,12 @@ def explanations(names: Iterable[str]) -> list[str]:
 
 def title_of(algorithm: str) -> str:
     """The method's name in full."""
-    return load_presets(algorithm).file.title
+    return _method(algorithm).title
 
 
 def variants_of(algorithm: str) -> tuple[str, ...]:
     """Variants that the method's preset file describes, `released` first."""
-    return load_presets(algorithm).variants
+    return (RELEASED, *_method(algorithm).variants)
 
 
 def tasks_of(algorithm: str) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ from algorithms.registry import build, configuration
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.presets import (
+    PresetFiles,
     algorithms_with_presets,
     hyperparameter_docs,
     load_preset,
+    preset_of,
     scaled_count,
     tasks_of,
     variants_of,
@@ -28,8 +30,12 @@ with (resource("paper_tables") / "hparams_dtql_table4.csv").open(encoding="utf-8
     TABLE_4 = {row["task"]: row for row in csv.DictReader(file)}
 
 
+FILES = PresetFiles()
+"""Each read once."""
+
+
 def preset(task, variant="released"):
-    return load_preset("dtql", CATALOG.task(task), variant)
+    return preset_of(FILES["dtql"], CATALOG.task(task), variant)
 
 
 @pytest.mark.parametrize("task", TABLE_4)
@@ -96,7 +102,7 @@ LONGER_IN_PAPER = {
 def test_a_collected_task_uses_its_twins_preset():
     for task in CATALOG.tasks.values():
         if task.collected:
-            assert load_preset("dtql", task) == preset(task.twin_of)
+            assert preset(task.name) == preset(task.twin_of)
 
 
 def test_a_budget_scales_step_counts_and_interval_and_nothing_else():
@@ -156,7 +162,7 @@ def test_every_algorithm_documents_every_hyper_parameter():
     for algorithm in algorithms_with_presets():
         docs = hyperparameter_docs(algorithm)
         for task in tasks_of(algorithm):
-            names = load_preset(algorithm, CATALOG.task(task)).hyperparameters
+            names = preset_of(FILES[algorithm], CATALOG.task(task)).hyperparameters
             assert all(docs[name] for name in names)
 
 
