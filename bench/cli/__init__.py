@@ -17,8 +17,6 @@ from bench import __version__
 from bench.cli import (
     check,
     data,
-    data_collect,
-    data_verify,
     db,
     evaluate,
     explain,
@@ -81,8 +79,6 @@ app.command()(evaluate.evaluate)
 app.command()(speed.speed)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
-data.app.command()(data_collect.collect)
-data.app.command()(data_verify.verify)
 app.command()(show.show)
 app.command()(status.status)
 app.command()(explain.explain)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bench.cli.tables import print_lines, print_table
+from bench.records import method_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, secon
     there = dataset_path(cell.task).is_file()
     missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate"}
     evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
-    name = cell.algorithm if cell.variant == "released" else f"{cell.algorithm} ({cell.variant})"
+    name = method_label(cell.algorithm, cell.variant)
     data = "there" if there else missing[cell.task.dataset.source]
     duration = _duration(seconds) if stacks else "-"
     numbers = (str(number) for number in (trials, finished, failed, stacks))

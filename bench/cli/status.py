@@ -16,7 +16,7 @@ from bench.cli.words import count, roughly, short
 from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from bench.records import CellKey, DatasetRecord, TrialKey
+    from bench.records import DatasetRecord
     from bench.store.queries import StoredFailure
     from bench.store.status import CellCounts, RunningStack, TimeLeft
 
@@ -140,7 +140,7 @@ def _show_at_work(stacks: Sequence[RunningStack]) -> None:
         seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {', '.join(str(seed) for seed in stack.seeds)}"
         doing = "starting" if stack.progress is None else place(stack.progress)
         where = stack.hostname if stack.device is None else f"{stack.hostname}, {stack.device}"
-        typer.echo(f"  {_named(stack.cell)} {seeds}: {doing}")
+        typer.echo(f"  {stack.cell} {seeds}: {doing}")
         typer.echo(f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago")
 
 
@@ -150,21 +150,15 @@ def _show_failures(failures: Sequence[StoredFailure]) -> None:
     typer.echo(f"\nFailed ({count(len(failures), 'trial')}; `bench explain TRIAL` tells all of one):")
     for failure in failures:
         record = failure.record
-        which = f"{_named(record.trial)} seed {record.trial.seed}"
         place = f"attempt {failure.attempt}, step {record.step:,}"
         why = f"{record.error}: {record.message}".partition("\n")[0]
-        typer.echo(f"  trial {failure.trial_id}: {which}, {place}: {why}")
+        typer.echo(f"  trial {failure.trial_id}: {record.trial}, {place}: {why}")
         metrics = ", ".join(f"{name} {value:.3g}" for name, value in record.last_metrics.items())
         if metrics:
             typer.echo(f"    last metrics: {short(metrics, _METRICS_LENGTH)}")
     typer.echo("\nTo try just those again:")
     for command in dict.fromkeys(failure.command for failure in failures):
         typer.echo(f"  {_with_retry(offered(command))}")
-
-
-def _named(cell: CellKey | TrialKey) -> str:
-    variant = "" if cell.variant == "released" else f" ({cell.variant})"
-    return f"{cell.algorithm}{variant} {cell.task}"
 
 
 def _show_left(status: Status) -> None:
