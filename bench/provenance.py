@@ -87,12 +87,13 @@ def precision_settings() -> dict[str, str | bool]:
     """
     import torch
 
-    # Of torch's two interfaces only this one answers whatever has been set through either.
+    # Of torch's two interfaces only this one answers whatever has been set through either; torch's types do
+    # not know all of it.
     return {
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "cuda.matmul.fp32_precision": torch.backends.cuda.matmul.fp32_precision,
-        "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,
-        "mkldnn.matmul.fp32_precision": torch.backends.mkldnn.matmul.fp32_precision,
+        "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        "mkldnn.matmul.fp32_precision": torch.backends.mkldnn.matmul.fp32_precision,  # type: ignore[attr-defined]
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -23,6 +23,9 @@ def hash_of(value: object) -> str:
     """SHA-256 (hexadecimal) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
+
+Progress = Callable[[int, int], None]
+"""Called with how much of some work is done, and how much there is in all."""
 
 SOURCES = "sources"
 """Part of a configuration that says where its values come from; it changes no number and so no hash."""
@@ -98,6 +101,10 @@ class TrialKey:
         """What it has in common with the other seeds."""
         return CellKey(self.algorithm, self.variant, self.task, self.config_hash)
 
+    def __str__(self) -> str:
+        """For people: `dtql hopper-medium-v2 seed 3`, with the variant where it is not the default."""
+        return f"{self.cell} seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class CellKey:
@@ -114,8 +121,12 @@ class CellKey:
 
     def __str__(self) -> str:
         """For people: `dtql hopper-medium-v2`, with the variant where it is not the default."""
-        variant = "" if self.variant == "released" else f" ({self.variant})"
-        return f"{self.algorithm}{variant} {self.task}"
+        return f"{method_label(self.algorithm, self.variant)} {self.task}"
+
+
+def method_label(algorithm: str, variant: str) -> str:
+    """For people: `dtql`, with the variant where it is not the default: `dtql (paper)`."""
+    return algorithm if variant == "released" else f"{algorithm} ({variant})"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,12 @@ class Signals:
         self._at = 0.0
         self._save: Callable[[], None] | None = None
 
+    @property
+    def exit_code(self) -> int:
+        """128 and the number of the signal that came first."""
+        assert self.first is not None, "no signal has come"
+        return 128 + self.first
+
     def install(self) -> None:
         """Put it in place of the handlers that are there."""
         for number in HANDLED:
@@ -79,7 +85,7 @@ class Signals:
             raise Interrupted
         elif time.monotonic() - self._at > IMPORT_SECONDS:
             _say("Interrupted. The same command continues.\n")
-            os._exit(128 + self.first)
+            os._exit(self.exit_code)
         else:
             # Modules written in C swallow an exception that meets them while they are imported, or tell it as
             # an ImportError.
@@ -98,10 +104,10 @@ def handled_signals() -> Iterator[None]:
         yield
     except Interrupted:
         _say("Interrupted. The same command continues.\n")
-        sys.exit(128 + signals.first)
+        sys.exit(signals.exit_code)
     except SystemExit as ending:
         if ending.code == INTERRUPTED and signals.first is not None:
-            sys.exit(128 + signals.first)
+            sys.exit(signals.exit_code)
         raise
     finally:
         # The exit code is decided. Python, as it ends, puts back what ends a process by the signal itself.

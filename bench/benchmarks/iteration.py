@@ -24,9 +24,8 @@ from bench.catalog import Task, load_catalog
 from bench.hardware import synchronise
 from bench.presets import Preset, load_preset
 from bench.training.draws import DrawStream
-from bench.training.methods import method_for
 from bench.training.speed import synthetic_data
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, method_for
 
 TASK = "hopper-medium-v2"
 STACK = 5

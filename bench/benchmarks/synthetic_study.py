@@ -21,7 +21,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.catalog import Catalog
 from bench.evaluation.protocols import RUNNING_AVERAGE
@@ -32,8 +31,8 @@ from bench.report.margins import Margins
 from bench.report.matching import Printed, own_numbers
 from bench.report.measured import Measured, ReportData, SeedScore
 from bench.report.paper import PaperCell
+from bench.report.statistics import Array
 
-Array = NDArray[np.float64]
 Spread = Literal["std over seeds", "pooled SE", "none"]
 
 METHODS = ("dtql", "srpo", "edp", "bdpo")

@@ -161,7 +161,8 @@ def layers_of(tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, 
 
 def all_policies() -> list[tuple[str, str]]:
     """(environment, role) of every policy, sorted."""
-    return sorted(tuple(path.stem.split("-", 1)) for path in policy_folder().glob("*.safetensors"))
+    parts = (path.stem.partition("-") for path in policy_folder().glob("*.safetensors"))
+    return sorted((environment, role) for environment, _, role in parts)
 
 
 def policy_folder() -> Path:

@@ -37,6 +37,7 @@ from bench.envs.rules import Rules
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
 from bench.hardware import usable_cores
+from bench.records import Progress
 
 ENVIRONMENTS = 64
 """Environments stepped together at most. The bytes depend on it, so it does not follow the machine."""
@@ -46,8 +47,6 @@ BLOCK = 16_384
 DIGEST = "sha256_"
 """What the name of a column's digest in `metadata/` begins with; the column's name follows."""
 
-Progress = Callable[[int, int], None]
-"""Called with the rows done and the rows asked for."""
 
 GOAL_STREAM = 1_000
 """Of the seed of a collection; no policy's number comes so high."""
@@ -59,12 +58,13 @@ def collect(
     transitions: int | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
-    physics: Physics | None = None,
+    physics: str | None = None,
     threads: int | None = None,
 ) -> str:
     """Roll out the behaviour policies of a collected task into `path`; return the file's SHA-256.
 
     `transitions`, `seed` and `physics` default to the task's, `threads` to the cores this process may use.
+    `progress` is called with the rows done and the rows asked for.
     Equal task, transitions, seed and physics give equal bytes on one machine, on any number of threads.
 
     Raises
@@ -79,16 +79,16 @@ def collect(
     transitions = recipe.transitions if transitions is None else transitions
     sizes = shares(recipe, transitions)
     seed = recipe.seed if seed is None else seed
-    physics = physics_under(task, physics)
+    under = cast(Physics, physics_under(task, physics))  # what is collected has one
     made = recipe_of(task, seed)
     try:
         with written_whole(path) as temporary:
             with h5py.File(temporary, "w") as file:
-                _describe(file, _origin(task, physics, seed, sizes) | made.notes)
+                _describe(file, _origin(task, recipe, under, seed, sizes) | made.notes)
                 writer = _Writer(file, transitions, progress)
                 for part, (policy, (_, rows)) in enumerate(zip(recipe.policies, sizes, strict=True)):
                     seeds = np.random.SeedSequence(seed, spawn_key=(part,))
-                    for block in _blocks(_episodes(made, policy, physics, seeds, rows, threads)):
+                    for block in _blocks(_episodes(made, policy, under, seeds, rows, threads)):
                         writer.append(block)
                 _describe(file, writer.digests())
             return sha256_of(temporary)
@@ -185,17 +185,19 @@ def digest_of(column: np.ndarray) -> str:
     return hashlib.sha256(_plain(column)).hexdigest()
 
 
-def _plain(values: np.ndarray) -> np.ndarray:
+def _plain(values: np.ndarray) -> memoryview:
     # Other tools store the same numbers big-endian, in double precision or flags as integers.
-    return np.ascontiguousarray(values, dtype="<f8")
+    return np.ascontiguousarray(values, dtype="<f8").data
 
 
-def _origin(task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]]) -> dict[str, str | int]:
+def _origin(
+    task: Task, recipe: CollectedDataset, physics: Physics, seed: int, sizes: list[tuple[str, int]]
+) -> dict[str, str | int]:
     """What the data came from. No time or host, for the same request must give the same bytes."""
     return {
         "algorithm": "behaviour policies, stochastic",
         "environment": task.environment,
-        "recipe": task.dataset.recipe,
+        "recipe": recipe.recipe,
         "policies": ", ".join(f"{name}: {rows} rows" for name, rows in sizes),
         "physics": physics,
         "seed": seed,
@@ -207,8 +209,8 @@ def _origin(task: Task, physics: Physics, seed: int, sizes: list[tuple[str, int]
 def _describe(file: h5py.File, metadata: Mapping[str, str | int]) -> None:
     for name, value in metadata.items():
         # Fixed-length text, as D4RL's files hold it; variable-length text would go through HDF5's heap.
-        value = np.bytes_(value) if isinstance(value, str) else value
-        file.create_dataset(f"metadata/{name}", data=value, track_times=False)
+        stored = np.bytes_(value) if isinstance(value, str) else value
+        file.create_dataset(f"metadata/{name}", data=stored, track_times=False)
 
 
 STANDARD_COLUMNS = (

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -19,13 +20,14 @@ import pooch
 import requests
 
 from bench.catalog import D4RLDataset, Task
-from bench.data.collect import Progress, collect
+from bench.data.collect import collect
 from bench.data.folder import Ledger, data_folder, dataset_path
 from bench.data.generate import write_generated
 from bench.data.manifest import KnownFile, known_file
 from bench.data.reader import read_file
 from bench.errors import BenchError, WorkFailedError
 from bench.files import sha256_of, written_whole
+from bench.records import Progress
 from bench.store.location import without_password
 from bench.visible_text import quoted
 
@@ -141,7 +143,7 @@ class _Attempt:
     def _from_addresses(self, urls: list[str]) -> str | None:
         for url in urls:
             try:
-                self._take(lambda file, url=url: _download(url, file))
+                self._take(partial(_download, url))
             except requests.RequestException as error:
                 self.reasons.append(f"{url}: {_reason(error)}")
                 if isinstance(error, requests.ConnectionError | requests.Timeout):

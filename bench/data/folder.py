@@ -177,9 +177,14 @@ class Ledger:
             raise WorkFailedError(
                 f"{path} changed while it was being checked", "", "Give the same command again."
             )
-        found = {"rows": rows, "verification": verification, "facts": facts, "replay": replay}
-        known = {key: value for key, value in found.items() if value is not None}
-        return self._store(path, replace(entry, **known))
+        found = replace(
+            entry,
+            rows=entry.rows if rows is None else rows,
+            verification=entry.verification if verification is None else verification,
+            facts=entry.facts if facts is None else facts,
+            replay=entry.replay if replay is None else replay,
+        )
+        return self._store(path, found)
 
     def _store(self, path: Path, entry: Entry) -> Entry:
         # Data folders shared by many people are often read-only; then nothing is remembered, only found anew.
@@ -244,6 +249,8 @@ def _seen(entry: Entry, identity: Identity) -> Entry:
     )
 
 
+Obtain = Callable[[Task], Path]
+"""Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 Fetch = Callable[[], Iterable[bytes]]
 """Yields the content of the file from the machine that has it, piece by piece."""
 

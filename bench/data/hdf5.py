@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeGuard
 
 import h5py
 import numpy as np
@@ -66,13 +67,13 @@ class _Held:
     """A file held open, equal to another one with the same identity."""
 
     identity: Identity
-    stream: BinaryIO = field(compare=False)
+    stream: BufferedReader = field(compare=False)
 
 
 class HeldFile:
     """A regular file, held open."""
 
-    def __init__(self, path: Path, stream: BinaryIO, remedy: str) -> None:
+    def __init__(self, path: Path, stream: BufferedReader, remedy: str) -> None:
         self.path = path
         self.remedy = remedy
         self.stream = stream
@@ -112,7 +113,7 @@ class HeldFile:
 class DatasetFile(HeldFile):
     """An HDF5 file, held open; members are found by a path such as `infos/qpos`."""
 
-    def __init__(self, path: Path, stream: BinaryIO, remedy: str) -> None:
+    def __init__(self, path: Path, stream: BufferedReader, remedy: str) -> None:
         super().__init__(path, stream, remedy)
         with damage_told(self):
             self._content = h5py.File(stream, "r")
@@ -175,8 +176,10 @@ class DatasetFile(HeldFile):
     def read(self, name: str) -> np.ndarray:
         """A member's numbers, as stored; raises as `shape`."""
         self.shape(name)
+        dataset = self._dataset(name)
+        assert dataset is not None  # `shape` has found it
         with damage_told(self):
-            return self._dataset(name)[()]
+            return dataset[()]
 
     def texts(self, group: str) -> dict[str, str]:
         """The short texts of a group, by name; empty where there is no such group."""
@@ -304,7 +307,7 @@ def _damaged(file: HeldFile, error: Exception) -> BenchError:
 
 
 @contextmanager
-def _stream(path: Path, remedy: str, absent: str) -> Iterator[BinaryIO]:
+def _stream(path: Path, remedy: str, absent: str) -> Iterator[BufferedReader]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise BenchError(f"{path} is no file", "It is a folder, a pipe or a device.", remedy)
@@ -332,7 +335,7 @@ def _hash_of(held: _Held) -> str:
     return hashlib.file_digest(held.stream, "sha256").hexdigest()
 
 
-def _is_short_text(member: h5py.Dataset | h5py.Group | None) -> bool:
+def _is_short_text(member: h5py.Dataset | h5py.Group | None) -> TypeGuard[h5py.Dataset]:
     if not isinstance(member, h5py.Dataset) or member.shape != ():
         return False
     return h5py.check_string_dtype(member.dtype) is not None and member.dtype.itemsize <= LONGEST_TEXT

@@ -41,7 +41,7 @@ from bench.data.behaviours import (
 from bench.envs import rules_of
 from bench.envs.antmaze import MAZES, AntMaze
 from bench.envs.batch import BatchedSimulator
-from bench.envs.rules import Rules, States, Step
+from bench.envs.rules import Robot, Rules, States, Step
 from bench.files import written_whole
 from bench.hardware import usable_cores
 
@@ -70,7 +70,7 @@ class Setting:
 
     part: str
     """Stands in the names of its entries after the physics: `_umaze`, or nothing."""
-    rules: Rules
+    rules: Robot
     task: Task
     """Whose reference scores apply."""
     behaviour: Callable[[BehaviourPolicy], Behaviour]
@@ -311,7 +311,9 @@ def squared_error(student: Targets, teacher: Targets) -> torch.Tensor:
     Not the divergence of the distributions: while the means are still wrong, that is least where the student
     makes its deviations large, and so loses the teacher's precision.
     """
-    return sum(((ours - theirs).square().mean() for ours, theirs in zip(student, teacher, strict=True)))
+    mean, log_std = student
+    teacher_mean, teacher_log_std = teacher
+    return (mean - teacher_mean).square().mean() + (log_std - teacher_log_std).square().mean()
 
 
 def quantile_distance(student: Targets, teacher: Targets) -> torch.Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.catalog import GeneratedDataset
-from bench.data.energies2d import ENERGY_SETS, swiss_roll
+from bench.data.energies2d import ENERGY_SETS, EnergySet, swiss_roll
 from bench.errors import unknown_name
 
 Points = NDArray[np.float64]
@@ -123,6 +123,10 @@ def _radial(
     return Problem(draw, lambda data: radial_reward(kind, data), False, centres, deviation)
 
 
+def _of_energies(energies: EnergySet) -> Problem:
+    return Problem(energies.draw, lambda data: energies.energy, True)
+
+
 def _dtql_swiss_roll(generator: np.random.Generator, rows: int) -> Points:
     return swiss_roll(generator, rows, SWISS_ROLL_NOISE)
 
@@ -134,8 +138,5 @@ PROBLEMS: dict[str, Problem] = {
     "25gaussians-same": _radial(gaussian_grid, "same", grid_centres(), GRID_STD),
     "swissroll-far": _radial(_dtql_swiss_roll, "far"),
     "swissroll-near": _radial(_dtql_swiss_roll, "near"),
-    **{
-        f"energy-{name}": Problem(energies.draw, lambda data, energy=energies.energy: energy, True)
-        for name, energies in ENERGY_SETS.items()
-    },
+    **{f"energy-{name}": _of_energies(energies) for name, energies in ENERGY_SETS.items()},
 }

@@ -11,9 +11,10 @@ right physics leaves a median of 1e-6 (1e-15 where states are float64), the wron
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from bench.data.dataset import RawDataset, cut_rows
 from bench.data.hdf5 import DatasetFile
 from bench.data.reader import opened_dataset, read_rows
 from bench.envs import load_model, make_simulator, rules_of
-from bench.envs.rules import Rules
+from bench.envs.rules import Robot
 from bench.errors import BenchError
 
 LARGEST_SHARE = 0.002
@@ -115,7 +116,7 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     )
 
 
-def decide(medians: dict[str, float], motion: float) -> str:
+def decide(medians: Mapping[Physics, float], motion: float) -> str:
     """The physics that a file came from, by `ReplayReport.rule`, from the median error of each."""
     best, *others = sorted(medians, key=medians.__getitem__)
     small = medians[best] < LARGEST_SHARE * motion
@@ -139,7 +140,7 @@ class FileStates:
     precision: str
     """Type in which the file holds them (`float32`, `float64`)."""
 
-    def observations_off(self, raw: RawDataset, rules: Rules) -> np.ndarray:
+    def observations_off(self, raw: RawDataset, rules: Robot) -> np.ndarray:
         """(R,) bool: rows whose observation is not that of their state."""
         least, greatest = rules.observed_between(self.qpos, self.qvel)
         return _outside(raw.observations, least, greatest)
@@ -212,7 +213,7 @@ def worked_out(states: FileStates, raw: RawDataset, task: Task) -> Dynamics:
     inside = steps_inside(raw)
     # The state after the last row of an episode is not in the file.
     last = np.setdiff1d(np.arange(raw.rows), inside)
-    physics: Physics = task.physics  # of a task with states never `none`
+    physics = cast(Physics, task.physics)  # of a task with states never `none`
     ends = step_once(task.environment, physics, states, raw, last)
     chosen = evenly_spaced(inside, STEPPED_ROWS)
     errors, motion = step_errors(task.environment, physics, states, raw, chosen)
@@ -278,7 +279,7 @@ def _stepped(
             simulator.reset([0] * count)
             simulator.stop(range(len(part), count))
             observations = raw.observations[part].astype(np.float64)
-            memory = simulator.rules.seen_memory(observations)
+            memory = rules_of(environment).seen_memory(observations)
             simulator.set_state(states.qpos[part], states.qvel[part], slots, memory, observations)
             actions = np.zeros((count, simulator.action_dim))
             actions[: len(part)] = raw.actions[part]
@@ -290,7 +291,7 @@ def _stepped(
 def _outcomes(
     states: FileStates,
     raw: RawDataset,
-    rules: Rules,
+    rules: Robot,
     inside: np.ndarray,
     last: np.ndarray,
     ends: Stepped,

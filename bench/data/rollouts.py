@@ -117,7 +117,7 @@ class _Batch:
             self._number[slot] = self._started
             self._length[slot] = 0
             self._started += 1
-        self._simulator.reset(resets, free)
+        self._simulator.reset(resets, free.tolist())
 
     def stop_what_is_enough(self, wanted: dict[int, int]) -> dict[int, Rows]:
         """Stop episodes that are as long as wanted, and return what they hold."""

@@ -6,7 +6,7 @@ A domain is a module of this package, whose robots stand in `RULES`, and its ent
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.catalog import NO_PHYSICS, GeneratedDataset, Physics, Task
 from bench.envs.antmaze import ANTMAZES
@@ -38,7 +38,7 @@ def rules_of(environment: str) -> Robot:
     return RULES[environment]
 
 
-def load_model(environment: str, physics: Physics) -> mujoco.MjModel:
+def load_model(environment: str, physics: str) -> mujoco.MjModel:
     """The compiled model of `environment` under `physics`."""
     return rules_of(environment).load_model(_known(environment, physics))
 
@@ -52,14 +52,14 @@ def simulator_for(task: Task, physics: str, count: int, threads: int = 1) -> Sim
     return make_simulator(task.environment, physics, count, threads)
 
 
-def make_simulator(environment: str, physics: Physics, count: int, threads: int = 1) -> BatchedSimulator:
+def make_simulator(environment: str, physics: str, count: int, threads: int = 1) -> BatchedSimulator:
     """A simulator of `count` environments of `environment`."""
     from bench.envs.batch import BatchedSimulator
 
     return BatchedSimulator(rules_of(environment), _known(environment, physics), count, threads)
 
 
-def physics_under(task: Task, asked: Physics | None) -> str:
+def physics_under(task: Task, asked: str | None) -> Physics | Literal["none"]:
     """The physics that applies to a task when `asked` is asked for; None leaves the task's own.
 
     Raises BenchError where there is nothing to simulate and something was asked for, and for a physics that

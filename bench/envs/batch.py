@@ -100,7 +100,9 @@ class BatchedSimulator:
         """
         slots = self._slots(slots, len(seeds), "seeds")
         # A stream of its own: a goal drawn from the episode's would repeat the numbers of its start.
-        goals = [(int(seed), 1) for seed in seeds] if goal_seeds is None else list(map(int, goal_seeds))
+        goals: list[int | tuple[int, ...]] = (
+            [(int(seed), 1) for seed in seeds] if goal_seeds is None else [int(seed) for seed in goal_seeds]
+        )
         self._slots(slots, len(goals), "seeds of goals")
         for slot, seed, goal in zip(slots, seeds, goals, strict=True):
             mujoco.mj_resetData(self.model, self.data[slot])

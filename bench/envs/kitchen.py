@@ -195,7 +195,7 @@ class Kitchen(Robot):
         done = states.memory["done"]
         new = self.complete(states.observations) & ~done
         done |= new
-        return new.sum(axis=1, dtype=np.float64), done.all(axis=1)
+        return new.sum(axis=1, dtype=np.float64), np.all(done, axis=1)
 
     def misfit(self, observations: np.ndarray) -> str:
         """By the goal entries, which tell the choices of elements apart."""

@@ -174,7 +174,9 @@ def _model() -> mujoco.MjModel:
     tree = model_tree(MODEL_FILES)
     # D4RL turns the target in the model, which all environments of a simulator share: each has its own as
     # the pose of a mocap body. It collides as before.
-    tree.find(".//body[@name='target']").set("mocap", "true")
+    target = tree.find(".//body[@name='target']")
+    assert target is not None, "a file of another hash was read"
+    target.set("mocap", "true")
     model = mujoco.MjModel.from_xml_string(ElementTree.tostring(tree, encoding="unicode"))
     switch_off_native_collision(model)
     return model

@@ -46,7 +46,8 @@ def restore_capsule_inertia(
             continue
         if not all(capsules):
             raise ValueError(f"body {model.body(body).name!r} holds capsules and other shapes")
-        volume = sum(capsule_mass(*model.geom_size[geom, :2], 1.0, "exact") for geom in geoms)
+        sizes = model.geom_size[first : first + count]
+        volume = sum(capsule_mass(size[0], size[1], 1.0, "exact") for size in sizes)
         _set_body_inertia(model, body, geoms, model.body_mass[body] / volume, formula)
     if total_mass is not None:
         scale = total_mass / model.body_mass.sum()
@@ -91,8 +92,8 @@ def _set_body_inertia(
         shift = model.geom_pos[geom] - centre
         inertia += axes @ np.diag(capsule_inertia(r, h, density, formula)) @ axes.T
         inertia += mass * (shift @ shift * np.eye(3) - np.outer(shift, shift))
-    moments, axes, quaternion = np.empty(3), np.empty(9), np.empty(4)
-    mujoco.mju_eig3(moments, axes, quaternion, inertia.ravel())
+    moments, principal_axes, quaternion = np.empty(3), np.empty(9), np.empty(4)
+    mujoco.mju_eig3(moments, principal_axes, quaternion, inertia.ravel())
     model.body_mass[body] = masses.sum()
     model.body_ipos[body] = centre
     model.body_inertia[body] = moments

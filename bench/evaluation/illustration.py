@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from algorithms.base import Algorithm, Draw, derived_seed
 from bench.bandit2d.illustrate import shown_by
 from bench.catalog import GeneratedDataset, Task
-from bench.data.dataset import RawDataset
+from bench.data.dataset import FloatArray, RawDataset
 from bench.data.problems2d import Problem, problem_named
 from bench.evaluation.point_clouds import (
     Mask,
@@ -43,8 +42,6 @@ MARGIN = 1.1
 DEFAULT_TEMPERATURE = 0.05
 """eta of the truth for methods without one: BDPO's released value on the energy sets."""
 
-Array = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Illustration:
@@ -62,9 +59,9 @@ class Plane:
     """A 2D problem's data as its illustrations use them."""
 
     problem: Problem
-    actions: Array
+    actions: FloatArray
     """(N, 2) all points."""
-    rewards: Array
+    rewards: FloatArray
     """(N,)"""
 
     @classmethod
@@ -78,7 +75,7 @@ class Plane:
         """Its first `count` points, a fair sample, as the data is in random order."""
         return replace(self, actions=self.actions[:count], rewards=self.rewards[:count])
 
-    def on_best_modes(self, points: Array) -> Mask:
+    def on_best_modes(self, points: FloatArray) -> Mask:
         """(N,) whether points lie on the modes of highest reward, by centres where the data has centres."""
         problem = self.problem
         if problem.centres is not None:

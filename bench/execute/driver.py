@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.catalog import Task
-from bench.data.folder import dataset_path
+from bench.data.folder import Obtain, dataset_path
 from bench.data.manifest import load_manifest, remarks_on, verification_of
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
@@ -33,14 +33,12 @@ from bench.signals import saving_at_signals
 from bench.store.database import open_store
 from bench.store.queries import trial_states
 from bench.store.writer import Writer
-from bench.training.methods import phases_for
+from bench.training.trainer import phases_for
 
 SEEDS_PER_STACK_ON_GPU = 5
 CHECKPOINT_SECONDS = 60.0
 CLUSTER_CHECKPOINT_SECONDS = 600.0
 
-Obtain = Callable[[Task], Path]
-"""Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 
 MUCH = 500_000_000
 """Bytes that take seconds to read, and minutes over a network."""

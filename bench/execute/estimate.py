@@ -10,8 +10,8 @@ import torch
 from algorithms.base import Algorithm
 from bench.execute.grid import Cell
 from bench.training.draws import DrawStream
-from bench.training.methods import method_for
 from bench.training.speed import time_training
+from bench.training.trainer import method_for
 
 TIMED_ITERATIONS = 20
 TIMED_STEPS = 3

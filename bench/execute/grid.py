@@ -25,7 +25,7 @@ from bench.presets import (
     methods_on,
     preset_of,
 )
-from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash
+from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash, method_label
 from bench.visible_text import shortened
 
 MOST_EVALUATIONS = 100_000
@@ -76,8 +76,7 @@ class Cell:
     @property
     def name(self) -> str:
         """For people: `dtql hopper-medium-v2`, with the variant where it is not the default."""
-        variant = "" if self.variant == "released" else f" ({self.variant})"
-        return f"{self.algorithm}{variant} {self.task.name}"
+        return f"{method_label(self.algorithm, self.variant)} {self.task.name}"
 
     def trial(self, seed: int, dataset: DatasetRecord) -> TrialRecord:
         """The trial of one training seed on a dataset."""

@@ -63,10 +63,8 @@ class StackPlan:
     @property
     def title(self) -> str:
         """For people: `dtql hopper-medium-v2 seeds 0, 1`."""
-        key = self.trials[0].key
-        variant = "" if key.variant == "released" else f" ({key.variant})"
         seeds = ", ".join(str(seed) for seed in self.seeds)
-        return f"{key.algorithm}{variant} {key.task} seed{'s' if len(self.seeds) > 1 else ''} {seeds}"
+        return f"{self.trials[0].key.cell} seed{'s' if len(self.seeds) > 1 else ''} {seeds}"
 
     @property
     def identity(self) -> str:

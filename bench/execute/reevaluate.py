@@ -18,7 +18,7 @@ from bench.records import EvaluationRecord, TrialRecord
 from bench.store.database import Store
 from bench.store.queries import find_trial, next_reevaluation, weights_of
 from bench.store.weight_files import read_verified
-from bench.training.methods import method_for
+from bench.training.trainer import method_for
 
 
 def reevaluate(

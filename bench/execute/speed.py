@@ -12,9 +12,9 @@ from bench.evaluation.latency import action_latency, trajectory_seconds
 from bench.hardware import device_name, machine_is_idle, usable_cores
 from bench.presets import load_preset
 from bench.records import TimingRecord
-from bench.training.methods import method_for
 from bench.training.runners import chosen_runner
 from bench.training.speed import time_training
+from bench.training.trainer import method_for
 
 TRAINING = "training_seconds_per_1k_iterations"
 

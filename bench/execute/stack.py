@@ -38,8 +38,7 @@ from bench.provenance import describe_execution
 from bench.records import DIVERGED, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint
-from bench.training.methods import method_for
-from bench.training.trainer import Divergence, Position, Trainer
+from bench.training.trainer import Divergence, Position, Trainer, method_for
 from bench.visible_text import shortened
 
 if TYPE_CHECKING:

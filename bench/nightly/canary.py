@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from bench.catalog import RunDefaults, Task, load_catalog
+from bench.catalog import RunDefaults, load_catalog
+from bench.data.folder import Obtain
 from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
 from bench.nightly.config import MOST_SEEDS, Canary, NightlyFile
@@ -20,9 +20,6 @@ from bench.records import FAILED, FINISHED, BaselineScore, CellKey, DatasetRecor
 from bench.store.database import Store
 from bench.store.location import without_password
 from bench.store.queries import codes_of, stored_scores
-
-Obtain = Callable[[Task], Path]
-"""Gives the path of a task's dataset, fetching or collecting it first where it is missing."""
 
 
 @dataclass(frozen=True)

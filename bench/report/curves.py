@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from bench.records import FINISHED
@@ -30,6 +29,7 @@ from bench.report.series import (
     series_of,
     styles_of,
 )
+from bench.report.statistics import Array
 
 # Means over seeds
 
@@ -38,8 +38,6 @@ LEVEL = 0.95
 """Of the band: Student's interval of the mean over seeds, at each evaluation by itself."""
 LEAST_SEEDS = 3
 """For a band. That of two seeds is nine standard deviations wide to either side and hides all others."""
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

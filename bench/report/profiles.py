@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import NDArray
 
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, stroke
 from bench.report.measured import Measured, ReportData
 from bench.report.series import Series, by_series, coverage, doubts, failures, labels_of, styles_of
 from bench.report.statistics import (
+    Array,
     Interval,
     bootstrap_caveat,
     interquartile_mean,
@@ -26,8 +26,6 @@ from bench.report.statistics import (
 
 # Numbers
 
-
-Array = NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 2000

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from bench.records import method_label
 from bench.report.claims import Finding, check_claims
 from bench.report.illustrations import Illustration, Illustrations
 from bench.report.paper import Digits
@@ -109,12 +110,11 @@ def _numbers(groups: Sequence[Seeds]) -> Block:
 
 def _row(seeds: Seeds) -> Row:
     first = seeds[0]
-    variant = "" if first.variant == "released" else f" ({first.variant})"
     reduced = (f"reduced ({', '.join(first.reduced)})",) if first.reduced else ()
     return Row(
         (
             Cell("label", first.task),
-            Cell("label", first.algorithm + variant),
+            Cell("label", method_label(first.algorithm, first.variant)),
             Cell("condition", str(len(seeds))),
             Cell("condition", f"{first.budget:g}", footnotes=reduced),
             *(_cell(seeds, quantity) for quantity in QUANTITIES),

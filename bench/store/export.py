@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 from bench.errors import BenchError
 from bench.files import written_whole
+from bench.records import Progress
 from bench.store import sqlite
 from bench.store.columns import IS_NAN, Flag, Json, Number, UtcDateTime, Whole, number_from
 from bench.store.database import Store, require_relations, transaction, upgrade
@@ -22,9 +23,6 @@ from bench.store.faults import explained
 from bench.store.models import Base, Claim, Episode, Evaluation, Trial, Weights
 from bench.store.views import PROVENANCE, SCORES, TIMINGS
 from bench.store.weight_files import copy_verified, require_no_links, require_weights_names
-
-Show = Callable[[int, int], None]
-"""Is told how many rows are written, and of how many."""
 
 ROWS_AT_A_TIME = 20_000
 ROWS_OF_A_GROUP = 50_000
@@ -62,7 +60,7 @@ def check_target(target: Path, store: Store, *, force: bool) -> None:
             )
 
 
-def export_sqlite(store: Store, target: Path, show: Show) -> dict[str, int]:
+def export_sqlite(store: Store, target: Path, show: Progress) -> dict[str, int]:
     """Write everything, as it is at one moment, into a store at `target`; return the rows of each table.
 
     Rows keep their numbers. Who works on a trial at present is left out: nobody does in the copy.
@@ -112,7 +110,7 @@ def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
     return len(faults) - len(wrong), wrong
 
 
-def export_parquet(store: Store, what: str, target: Path, show: Show) -> int:
+def export_parquet(store: Store, what: str, target: Path, show: Progress) -> int:
     """Write one of `frames`, as it is at one moment; return its rows.
 
     JSON is text, times are UTC with their zone, a missing number is null and a NaN is NaN. Pandas reads both

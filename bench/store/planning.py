@@ -138,7 +138,7 @@ def _check_hashes(trials: Iterable[TrialRecord]) -> None:
     distinct = {(id(trial.config), trial.key.config_hash): trial for trial in trials}
     for trial in distinct.values():
         if config_hash(trial.config) != trial.key.config_hash:
-            raise ValueError(f"config_hash of {trial.key} is not the hash of its config")
+            raise ValueError(f"config_hash of {trial.key!r} is not the hash of its config")
 
 
 def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def trial_row(
     """
     row = connection.execute(chosen, vars(key) | more).first()
     if row is None:
-        raise WorkFailedError(f"trial {key} is not in the store", "Trials are planned before they run.")
+        raise WorkFailedError(f"trial {key!r} is not in the store", "Trials are planned before they run.")
     # Anyone may judge stored weights again (numbers 0 and below).
     if more.get("number", 1) > 0:
         check_holder(row, run_id)
@@ -273,7 +273,7 @@ def _let_go(
 
 def _episodes(record: EvaluationRecord) -> list[dict[str, Any]]:
     if not record.returns:
-        raise ValueError(f"evaluation {record.number} of {record.trial} holds no episodes")
+        raise ValueError(f"evaluation {record.number} of {record.trial!r} holds no episodes")
     episodes = zip(record.returns, record.lengths, record.scores, strict=True)
     return [
         {

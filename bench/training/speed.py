@@ -9,10 +9,9 @@ import numpy as np
 
 from bench.catalog import Task
 from bench.hardware import synchronise
-from bench.presets import Preset
+from bench.presets import Preset, Setting
 from bench.training.batches import PackedDataset
-from bench.training.methods import method_for
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, method_for
 
 SYNTHETIC_ROWS = 10_000
 WARM_UP_ITERATIONS = 20
@@ -67,7 +66,7 @@ def synthetic_data(task: Task, device: str, rows: int = SYNTHETIC_ROWS) -> Packe
     )
 
 
-def _shortened(preset: Preset, iterations: int) -> dict[str, object]:
+def _shortened(preset: Preset, iterations: int) -> dict[str, Setting]:
     # A count of 0 is a stage that is left out, so it is not timed either.
     counts = {
         name: replace(preset.hyperparameters[name], value=iterations)

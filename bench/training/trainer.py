@@ -1,14 +1,20 @@
-"""Drives a method through its phases without ever waiting for the device, except where it is told to look."""
+"""Makes a method for a task and drives it through its phases.
+
+It never waits for the device, except where it is told to look.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from algorithms.base import Algorithm, Draw, Phase
+from algorithms.base import Algorithm, Dimensions, Draw, Phase
+from algorithms.registry import build
+from bench.catalog import Task
+from bench.records import PhaseRecord
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
 from bench.training.runners import make_runner
@@ -203,3 +209,19 @@ class Trainer:
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def method_for(
+    task: Task, name: str, hyperparameters: Mapping[str, object], seeds: Sequence[int], device: str = "cpu"
+) -> Algorithm:
+    """The named method, untrained, over a stack of seeds."""
+    dimensions = Dimensions(task.observation_dim, task.action_dim, task.action_bound)
+    return build(name, dimensions, hyperparameters, seeds, device)
+
+
+def phases_for(task: Task, name: str, hyperparameters: Mapping[str, object]) -> tuple[PhaseRecord, ...]:
+    """The phases of the named method, in order."""
+    # A width changes none of them, and making wide networks for every cell of a grid would take minutes.
+    narrow = {key: 16 if key.endswith("_width") else value for key, value in hyperparameters.items()}
+    phases = method_for(task, name, narrow, (0,)).phases
+    return tuple(PhaseRecord(phase.name, phase.iterations, phase.evaluated) for phase in phases)

@@ -16,8 +16,7 @@ from bench.evaluation.illustration import Illustration, illustrate
 from bench.presets import Value, load_preset
 from bench.report.modes import Mode, modes_reached
 from bench.training.batches import PackedDataset
-from bench.training.methods import method_for
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, method_for
 
 ROWS = 2000
 Numbers = dict[str, float]

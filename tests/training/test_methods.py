@@ -6,7 +6,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.presets import PresetFiles, preset_of
-from bench.training.methods import phases_for
+from bench.training.trainer import phases_for
 
 EXPECTED = {
     "bc": ["train"],
