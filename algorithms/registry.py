@@ -83,6 +83,8 @@ ALIASES: Mapping[str, Alias] = {
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:\s*([A-Za-z_]\w*)")
 _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ODD_YAML = (AttributeError, KeyError, RecursionError)
+"""What PyYAML raises at a wrong date or truth value that bears a tag, and at endless nesting."""
 
 
 class MethodError(Exception):
@@ -399,7 +401,7 @@ def _method(entry: _Entry, rivals: Sequence[_Entry]) -> Method:
         head = {key: content[key] for key in Declaration.model_fields if key in content}
         facts = {"name": entry.name, "implementation": ":".join(reference.groups()), "preset": preset}
         return Method.model_validate({**head, **facts, "distribution": entry.distribution})
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, *_ODD_YAML) as error:
         raise entry.left_out(f"{preset.name}: {_one_line(error)}", preset) from error
 
 

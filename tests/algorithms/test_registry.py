@@ -161,6 +161,7 @@ def test_a_method_of_a_distribution_is_loaded(install):
             "evaluated names no phase: x",
         ),
         ("acme = acme.methods.cloning:Acme", {"[train_iterations]": "[train"}, "acme.yaml: while parsing"),
+        ("acme = acme.methods.cloning:Acme", {"ACME": "!!bool x"}, "acme.yaml: "),
         ("acme = acme.methods.cloning:Acme", {HEAD: "- 1"}, "acme.yaml: it is no mapping"),
     ],
 )
