@@ -15,11 +15,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from bench.errors import WorkFailedError
 from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
-from bench.store.models import Claim, Trial
+from bench.store.models import AnyRow, Claim, Trial
 from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
 from bench.store.process_lock import is_alive, is_dead
 
@@ -65,7 +65,7 @@ def claim_next(
     seeds: Collection[int],
     size: int,
     run_id: str,
-    is_held: Callable[[Row[Any]], bool],
+    is_held: Callable[[AnyRow], bool],
 ) -> ClaimedStack | Nothing:
     """Claim the next stack of a cell: one that was cut off, whole, else up to `size` fresh trials.
 
@@ -114,7 +114,7 @@ def release(connection: Connection, run_id: str) -> None:
     connection.execute(delete(Claim).where(Claim.run_id == run_id))
 
 
-def check_holder(trial: Row[Any], run_id: str) -> None:
+def check_holder(trial: AnyRow, run_id: str) -> None:
     """Refuse a result of a trial that another driver works on, or has ended.
 
     `trial` has `id`, `state`, `run_id` and `claimed_by`.
@@ -148,7 +148,7 @@ class HeartbeatWatch:
         self._seen: dict[int, tuple[tuple[str, datetime], float]] = {}
         """By trial: the last claim and heartbeat, and when that was first seen."""
 
-    def is_held(self, claim: Row[Any]) -> bool:
+    def is_held(self, claim: AnyRow) -> bool:
         """Whether a claim is its driver's; where no process lock tells, until it is seen to stand still."""
         # That this driver lives says nothing of a claim of its own that it never got to know of.
         if claim.run_id != self._run_id:
@@ -164,7 +164,7 @@ class HeartbeatWatch:
         return now - since <= EXPIRY.total_seconds()
 
 
-def seems_held(claim: Row[Any], folder: Path, now: datetime) -> bool:
+def seems_held(claim: AnyRow, folder: Path, now: datetime) -> bool:
     """Whether a claim is its driver's, as far as one look can tell, at this time of the database's clock.
 
     A heartbeat from the future was made before the clock was set back, and would otherwise count for as long.
@@ -177,12 +177,12 @@ def seems_held(claim: Row[Any], folder: Path, now: datetime) -> bool:
 def database_now(connection: Connection) -> datetime:
     """The database's clock (UTC): on a server one for all drivers, on SQLite that of this machine."""
     if connection.dialect.name == "sqlite":
-        text = connection.scalar(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now")))
+        text = connection.scalars(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now"))).one()
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    return connection.scalar(select(func.clock_timestamp())).astimezone(UTC)
+    return connection.scalars(select(func.clock_timestamp())).one().astimezone(UTC)
 
 
-def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKey, Row[Any]]:
+def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKey, AnyRow]:
     """`id`, `state`, `run_id` and `claimed_by` of each trial."""
     if not keys:
         return {}
@@ -195,14 +195,14 @@ def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKe
     return {key: rows[key] for key in keys}
 
 
-def _is_lost(trial: Row[Any], run_id: str) -> bool:
+def _is_lost(trial: AnyRow, run_id: str) -> bool:
     if trial.claimed_by is not None or trial.state == RUNNING:
         return trial.claimed_by != run_id
     # Without a claim it has ended, or is planned: by another run, for a further attempt that is not ours.
     return trial.run_id != run_id
 
 
-def _open_trials(connection: Connection, cell: CellKey, is_held: Callable[[Row[Any]], bool]) -> list[_Open]:
+def _open_trials(connection: Connection, cell: CellKey, is_held: Callable[[AnyRow], bool]) -> list[_Open]:
     chosen = (
         select(Trial.id.label("trial_id"), Trial.seed, Trial.stack, Claim.run_id, Claim.heartbeat_at)
         .outerjoin(Claim, Claim.trial_id == Trial.id)
@@ -240,6 +240,6 @@ def _take(connection: Connection, trial_ids: list[int], stack: tuple[int, ...], 
     connection.execute(delete(Claim).where(Claim.trial_id.in_(trial_ids)))
     times = {"run_id": run_id, "claimed_at": now, "heartbeat_at": now}
     connection.execute(insert(Claim), [{"trial_id": trial_id, **times} for trial_id in trial_ids])
-    values = {"state": RUNNING, "run_id": run_id, "stack": list(stack)}
+    values: dict[str, Any] = {"state": RUNNING, "run_id": run_id, "stack": list(stack)}
     values["started_at"] = func.coalesce(Trial.started_at, datetime.now(UTC))
     connection.execute(update(Trial).where(Trial.id.in_(trial_ids)).values(values))

@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, overload
 
 from sqlalchemy import (
     JSON,
@@ -250,8 +250,9 @@ def is_list_of_mappings(value: object) -> bool:
 def is_phases(value: object) -> bool:
     """What `bench.store.planning` makes of the phases of a method."""
     kinds = {"name": str, "iterations": int, "evaluated": bool}
-    return is_list_of_mappings(value) and all(
-        {name: type(item) for name, item in phase.items()} == kinds for phase in value
+    return isinstance(value, list) and all(
+        isinstance(phase, dict) and {name: type(item) for name, item in phase.items()} == kinds
+        for phase in value
     )
 
 
@@ -262,8 +263,9 @@ def is_texts(value: object) -> bool:
 
 def is_seeds(value: object) -> bool:
     """A list of different whole numbers."""
-    whole = isinstance(value, list) and all(type(item) is int for item in value)
-    return whole and len(set(value)) == len(value)
+    if not isinstance(value, list) or not all(type(item) is int for item in value):
+        return False
+    return len(set(value)) == len(value)
 
 
 def is_settings(value: object) -> bool:
@@ -308,6 +310,14 @@ def number_columns(name: str, value: float | None) -> dict[str, Any]:
     """The two columns in which a number is kept; None stays NULL."""
     is_nan = value is not None and math.isnan(value)
     return {name: -math.inf if is_nan else value, name.rstrip("_") + IS_NAN: is_nan}
+
+
+@overload
+def number_from(value: float, is_nan: bool) -> float: ...
+
+
+@overload
+def number_from(value: float | None, is_nan: bool) -> float | None: ...
 
 
 def number_from(value: float | None, is_nan: bool) -> float | None:

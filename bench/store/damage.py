@@ -103,7 +103,7 @@ def require_configuration(row: Mapping[Any, Any]) -> None:
     _require_hash(row["configuration"], row["configuration_hash"], hash_of)
 
 
-_OF_ROWS: dict[Table, Callable[[Mapping[str, Any]], None]] = {
+_OF_ROWS: dict[Table, Callable[[Mapping[Any, Any]], None]] = {
     Trial.__table__: require_consistent,
     Baseline.__table__: require_configuration,
 }
@@ -148,7 +148,8 @@ def _damaged(connection: Connection, table: Table) -> Iterator[tuple[str, Damage
         values = {}
         for column, process in read:
             try:
-                values[column.name] = process(cells[column.name])
+                cell = cells[column.name]
+                values[column.name] = cell if process is None else process(cell)
             except DamagedCellError as error:
                 yield _named(column, cells), error
         if len(values) == len(columns):
@@ -197,7 +198,7 @@ def _key(table: Table, cells: Mapping[str, object]) -> str:
 @contextmanager
 def _any_text(connection: Connection) -> Iterator[None]:
     """Let SQLite give text that is not UTF-8 too, so that it can be told where it stands."""
-    driver = connection.connection.driver_connection
+    driver: Any = connection.connection.driver_connection
     if connection.dialect.name != "sqlite":
         yield
         return

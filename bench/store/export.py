@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Column, Connection, Row, Select, Table, func, insert, select
+from sqlalchemy import Column, Connection, Select, Table, func, insert, select
 from sqlalchemy.types import TypeEngine
 
 from bench.errors import BenchError
@@ -20,7 +20,7 @@ from bench.store import sqlite
 from bench.store.columns import IS_NAN, Flag, Json, Number, UtcDateTime, Whole, number_from
 from bench.store.database import Store, require_relations, transaction, upgrade
 from bench.store.faults import explained
-from bench.store.models import Base, Claim, Episode, Evaluation, Trial, Weights
+from bench.store.models import AnyRow, Base, Claim, Episode, Evaluation, Trial, Weights
 from bench.store.views import PROVENANCE, SCORES, TIMINGS
 from bench.store.weight_files import copy_verified, require_no_links, require_weights_names
 
@@ -117,7 +117,7 @@ def export_parquet(store: Store, what: str, target: Path, show: Progress) -> int
     as NaN; the columns `*_is_nan` tell them apart.
     """
     chosen = frames()[what]
-    columns = list(chosen.selected_columns)
+    columns: list[Any] = list(chosen.selected_columns)
     fields = [(column.name.rstrip("_"), _type(column.type)) for column in columns]
     done = 0
     with written_whole(target) as temporary, store.connect() as connection:
@@ -156,7 +156,8 @@ def frames() -> dict[str, Select[Any]]:
 def _weights(store: Store) -> list[tuple[str, str]]:
     """Name and hash of every file of weights."""
     with store.connect() as connection:
-        return [tuple(row) for row in connection.execute(select(Weights.path, Weights.sha256).distinct())]
+        rows = connection.execute(select(Weights.path, Weights.sha256).distinct())
+        return [(row.path, row.sha256) for row in rows]
 
 
 def _read(table: Table, source: Connection, place: str) -> Iterator[list[dict[str, Any]]]:
@@ -169,7 +170,7 @@ def _read(table: Table, source: Connection, place: str) -> Iterator[list[dict[st
             yield [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _batch(rows: Sequence[Row[Any]], columns: Sequence[Column[Any]], arrow: pa.Schema) -> pa.RecordBatch:
+def _batch(rows: Sequence[AnyRow], columns: Sequence[Column[Any]], arrow: pa.Schema) -> pa.RecordBatch:
     values = dict(zip([column.name for column in columns], zip(*rows, strict=True), strict=True))
     arrays = [
         pa.array(_values(column, values), field.type) for column, field in zip(columns, arrow, strict=True)
@@ -177,7 +178,7 @@ def _batch(rows: Sequence[Row[Any]], columns: Sequence[Column[Any]], arrow: pa.S
     return pa.RecordBatch.from_arrays(arrays, schema=arrow)
 
 
-def _values(column: Column[Any], values: dict[str, Sequence[Any]]) -> Sequence[Any]:
+def _values(column: Column[Any], values: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
     found = values[column.name]
     if isinstance(column.type, Json):
         return [None if value is None else json.dumps(value, sort_keys=True) for value in found]

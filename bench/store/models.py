@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from datetime import date as Day
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
     MetaData,
+    Row,
+    Table,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -21,6 +23,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from bench.records import CONTENT_FITS, FAILED, FINISHED, MISMATCH, PLANNED, RUNNING, UNVERIFIED, VERIFIED
 from bench.store import columns
 from bench.store.columns import Flag, Json, LargeWhole, Number, Text, UtcDateTime, Whole
+
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
+"""A row of whatever columns were asked for."""
 
 STATES = (PLANNED, RUNNING, FINISHED, FAILED)
 VERIFICATIONS = (VERIFIED, CONTENT_FITS, UNVERIFIED, MISMATCH)
@@ -51,6 +56,7 @@ Mappings = Json(columns.is_list_of_mappings, "a list of objects as JSON")
 class Base(DeclarativeBase):
     """Common types and constraint names, the same on every database."""
 
+    __table__: ClassVar[Table]
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",

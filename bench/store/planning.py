@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
 
 from bench.errors import WorkFailedError
 from bench.records import (
@@ -19,7 +19,7 @@ from bench.records import (
     TrialRecord,
     config_hash,
 )
-from bench.store.models import Dataset, Failure, Trial
+from bench.store.models import AnyRow, Dataset, Failure, Trial
 
 KEY_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.config_hash)
 CELL_COLUMNS = (Trial.algorithm, Trial.variant, Trial.task, Trial.config_hash)
@@ -78,8 +78,8 @@ def stored_states(connection: Connection, keys: Sequence[TrialKey]) -> dict[Tria
         # Said for the index, which begins with them.
         for column in (Trial.algorithm, Trial.variant, Trial.task):
             chosen = chosen.where(column.in_({getattr(key, column.key) for key in keys}))
-        for *key, state in connection.execute(chosen):
-            states[TrialKey(*key)] = state
+        for row in connection.execute(chosen):
+            states[TrialKey(*row[:-1])] = row.state
     return {key: state for key, state in states.items() if key in wanted}
 
 
@@ -96,7 +96,7 @@ def dataset_id(connection: Connection, dataset: DatasetRecord) -> int:
         )
     ).first()
     if found is None:
-        return connection.scalar(insert(Dataset).values(vars(dataset)).returning(Dataset.id))
+        return connection.scalars(insert(Dataset).values(vars(dataset)).returning(Dataset.id)).one()
     if found.rows != dataset.rows:
         raise WorkFailedError(
             f"dataset {dataset.name!r} has {dataset.rows} rows, but {found.rows} in the store",
@@ -121,12 +121,12 @@ def is_trial(key: TrialKey) -> Any:  # noqa: ANN401 (an SQL condition)
     return tuple_(*KEY_COLUMNS) == (key.algorithm, key.variant, key.task, key.seed, key.config_hash)
 
 
-def _begins_anew(connection: Connection, trial: Row[Any]) -> bool:
+def _begins_anew(connection: Connection, trial: AnyRow) -> bool:
     of_attempt = (Failure.trial_id == trial.id, Failure.attempt == trial.attempt)
     return bool(set(connection.scalars(select(Failure.error).where(*of_attempt))) & BEGUN_ANEW)
 
 
-def _plan_again(connection: Connection, trial: Row[Any], run_id: str, *, anew: bool) -> None:
+def _plan_again(connection: Connection, trial: AnyRow, run_id: str, *, anew: bool) -> None:
     values = {"state": PLANNED, "run_id": run_id, "attempt": trial.attempt + 1, "started_at": None}
     if anew:
         values["stack"] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -150,7 +151,8 @@ def select_rows(
         _become_reader(connection, powerful)
     # The simple protocol runs whatever a string holds, such as "COMMIT; DELETE ..."; what is prepared is one
     # statement, and only what gives rows and changes nothing can be declared as a cursor.
-    connection.connection.driver_connection.prepare_threshold = 0
+    driver: Any = connection.connection.driver_connection
+    driver.prepare_threshold = 0
     literally = connection.execution_options(no_parameters=True)  # percent signs stand for themselves
     literally.exec_driver_sql(f"DECLARE answer NO SCROLL CURSOR FOR {sql}")
     count = 0 if powerful is not None else "ALL" if limit is None else limit
@@ -158,7 +160,7 @@ def select_rows(
     columns = tuple(result.keys()) if result.returns_rows else ()
     if powerful is None or not columns:
         return columns, [tuple(row) for row in result] if columns else []
-    types = [column.type_code for column in result.cursor.description]
+    types: list[Any] = [type_code for _, type_code, *_ in result.cursor.description]
     literally.exec_driver_sql("CLOSE answer")
     return columns, _read_rows(connection, sql, limit, types)
 

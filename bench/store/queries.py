@@ -194,13 +194,14 @@ def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
         .order_by(Episode.evaluation_id, Episode.number)
     )
     with store.connect() as connection:
-        key = connection.execute(select(*KEY_COLUMNS).where(Trial.id == trial_id)).mappings().first()
+        trial = connection.execute(select(*KEY_COLUMNS).where(Trial.id == trial_id)).mappings().first()
+        if trial is None:
+            return []
         latest = {row["number"]: row for row in connection.execute(stored).mappings()}
         rows = connection.execute(played).mappings().all()
         episodes = {id_: list(of) for id_, of in groupby(rows, key=lambda row: row["evaluation_id"])}
-        return [
-            _evaluation(key_of(key), row, episodes.get(row["id"], ())) for _, row in sorted(latest.items())
-        ]
+        key = key_of(trial)
+        return [_evaluation(key, row, episodes.get(row["id"], ())) for _, row in sorted(latest.items())]
 
 
 def weights_of(store: Store, trial_id: int) -> dict[str, WeightsRecord]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, func, insert, select, update
 
 from bench.errors import WorkFailedError
 from bench.records import (
@@ -27,6 +27,7 @@ from bench.records import (
 from bench.store.claims import check_holder
 from bench.store.columns import metrics_to_json, number_columns, storable
 from bench.store.models import (
+    AnyRow,
     Base,
     Claim,
     Duration,
@@ -95,8 +96,8 @@ class ConflictError(WorkFailedError):
 
 
 def trial_row(
-    connection: Connection, key: TrialKey, run_id: str, chosen: Select[Any] = _TRIAL, **more: object
-) -> Row[Any]:
+    connection: Connection, key: TrialKey, run_id: str, chosen: Select[Any] = _TRIAL, **more: str | int
+) -> AnyRow:
     """The trial's row: id, state, attempt, run_id, score, score_is_nan, claimed_by; `chosen` may add to it.
 
     Raises
@@ -108,7 +109,7 @@ def trial_row(
     if row is None:
         raise WorkFailedError(f"trial {key!r} is not in the store", "Trials are planned before they run.")
     # Anyone may judge stored weights again (numbers 0 and below).
-    if more.get("number", 1) > 0:
+    if "number" not in more or int(more["number"]) > 0:
         check_holder(row, run_id)
     return row
 
@@ -204,7 +205,7 @@ def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str)
         _let_go(connection, trial.id, run_id, STOPPED, iterations)
 
 
-def _weights(connection: Connection, trial: Row[Any], record: WeightsRecord, run_id: str) -> None:
+def _weights(connection: Connection, trial: AnyRow, record: WeightsRecord, run_id: str) -> None:
     facts = {"path": record.path, "sha256": record.sha256, "size_bytes": record.bytes}
     if trial.path is None:
         owner = {"trial_id": trial.id, "attempt": trial.attempt, "role": record.role, "run_id": run_id}
@@ -236,7 +237,7 @@ def _timings(
         connection.execute(_INSERTS[Duration], rows)
 
 
-def _finished(connection: Connection, trial: Row[Any], record: FinishedRecord, run_id: str) -> None:
+def _finished(connection: Connection, trial: AnyRow, record: FinishedRecord, run_id: str) -> None:
     score = number_columns("score", record.score)
     if trial.state == FINISHED:
         if {"score": trial.score, "score_is_nan": trial.score_is_nan} != score:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -52,7 +53,8 @@ def run_query(store: Store, sql: str, limit: int | None = None) -> Answer:
             columns, rows = postgresql.select_rows(connection, sql, limit, powerful)
         else:
             # SQLite does not look for signals itself: a query without end would not be ended by Ctrl-C.
-            connection.connection.driver_connection.set_progress_handler(_go_on, _STEPS)
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(_go_on, _STEPS)
             # A statement without parameters may hold percent signs, as in LIKE 'hopper%'.
             result = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
             columns = tuple(result.keys()) if result.returns_rows else ()

@@ -104,7 +104,8 @@ def allow_readers_while_writing(engine: Engine) -> None:
                 return
             except OperationalError as error:
                 # SQLite does not wait for others that are about to write, as drivers are that start together.
-                if error.orig.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
+                is_held = getattr(error.orig, "sqlite_errorname", "") == "SQLITE_BUSY"
+                if not is_held or time.monotonic() > until:
                     raise
             time.sleep(_LOOK_SECONDS)
 

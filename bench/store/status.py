@@ -10,7 +10,7 @@ from itertools import groupby
 from statistics import mean
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, case, func, not_, select
+from sqlalchemy import Select, and_, case, func, not_, select
 
 from bench.records import (
     FAILED,
@@ -23,7 +23,7 @@ from bench.records import (
 )
 from bench.store.claims import database_now, seems_held
 from bench.store.database import Store
-from bench.store.models import Claim, Execution, Run, Trial
+from bench.store.models import AnyRow, Claim, Execution, Run, Trial
 from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
 
 
@@ -153,13 +153,13 @@ def time_left(store: Store, stacks: Sequence[RunningStack]) -> TimeLeft:
     A trial takes as long as those of its cell did, else as those of its method on other tasks.
     """
     trials = {trial.key: trial for trial in _trials(store)}
-    running = [stack for stack in stacks if stack.progress is not None]
-    under_way = {key for stack in running for key in stack.trials}
+    running = [(stack, stack.progress.seconds_left) for stack in stacks if stack.progress is not None]
+    under_way = {key for stack, _ in running for key in stack.trials}
     waiting = [trial for trial in trials.values() if trial.state != FINISHED and trial.key not in under_way]
     means = _means(trials, running)
     shares = [means.get(trial.key.cell, means.get(trial.kind)) for trial in waiting]
     known = [share for share in shares if share is not None]
-    rest = [stack.progress.seconds_left for stack in running]
+    rest = [seconds_left for _, seconds_left in running]
     # However many work side by side, the last of the stacks at work must end.
     seconds = max((sum(rest) + sum(known)) / max(1, len(stacks)), *rest, 0.0)
     kinds = {trial.kind for trial in waiting}
@@ -195,12 +195,12 @@ def _select_claims() -> Select[Any]:
     )
 
 
-def _stack_of(row: Row[Any]) -> tuple[object, ...]:
+def _stack_of(row: AnyRow) -> tuple[object, ...]:
     """Equal for the trials of one stack; in the order of the rows."""
     return row.claimed_at, row.run_id, *(getattr(row, column.key) for column in CELL_COLUMNS)
 
 
-def _stack(rows: Sequence[Row[Any]], now: datetime) -> RunningStack:
+def _stack(rows: Sequence[AnyRow], now: datetime) -> RunningStack:
     first = rows[0]
     return RunningStack(
         cell=CellKey(first.algorithm, first.variant, first.task, first.config_hash),
@@ -216,7 +216,7 @@ def _stack(rows: Sequence[Row[Any]], now: datetime) -> RunningStack:
     )
 
 
-def _progress(rows: Iterable[Row[Any]]) -> StackProgress | None:
+def _progress(rows: Iterable[AnyRow]) -> StackProgress | None:
     for row in rows:
         if row.activity is not None:
             return StackProgress(**{name: getattr(row, name) for name in StackProgress.__dataclass_fields__})
@@ -248,16 +248,19 @@ def _trials(store: Store) -> Iterator[_Trial]:
         yield _Trial(key_of(row), kind, row["state"], spent)
 
 
-def _means(trials: Mapping[TrialKey, _Trial], running: Sequence[RunningStack]) -> dict[object, float]:
+def _means(
+    trials: Mapping[TrialKey, _Trial], running: Sequence[tuple[RunningStack, float]]
+) -> dict[CellKey | _Kind, float]:
     """Mean seconds of a trial, by cell and by kind."""
-    measured, expected = defaultdict(list), defaultdict(list)
+    measured: dict[CellKey | _Kind, list[float]] = defaultdict(list)
+    expected: dict[CellKey | _Kind, list[float]] = defaultdict(list)
     for trial in trials.values():
         if trial.seconds is not None:
             measured[trial.key.cell].append(trial.seconds)
             measured[trial.kind].append(trial.seconds)
-    for stack in running:
+    for stack, seconds_left in running:
         if stack.from_iteration == 0:
-            share = (stack.seconds_since_claim + stack.progress.seconds_left) / len(stack.trials)
+            share = (stack.seconds_since_claim + seconds_left) / len(stack.trials)
             for name in (stack.cell, trials[stack.trials[0]].kind):
                 expected[name].append(share)
     # What has been measured goes before what is expected.

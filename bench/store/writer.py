@@ -122,7 +122,9 @@ class Writer:
     def claim(self, cell: CellKey, seeds: Collection[int], size: int) -> ClaimedStack | Nothing:
         """Claim the next stack of a cell that holds one of `seeds`; fresh ones have at most `size` seeds."""
         with self.transaction() as connection:
-            return claims.claim_next(connection, cell, seeds, size, self._run, self._watch.is_held)
+            run_id = self._run
+            assert self._watch is not None, "it is made with the run"
+            return claims.claim_next(connection, cell, seeds, size, run_id, self._watch.is_held)
 
     def heartbeat(self, progress: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
         """Keep this run's claims alive, note how far its stacks are; return the trials it has lost."""
