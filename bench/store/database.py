@@ -24,7 +24,7 @@ from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
 from bench.store.models import Base, Claim, Episode
 from bench.store.process_lock import WAIT_SECONDS, LockHeldError, upgrading
-from bench.store.views import VIEWS
+from bench.store.views import VIEWS, drop_views, make_views
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _OURS = {"runs", "datasets", "trials", "evaluations", "episodes"}
@@ -294,7 +294,9 @@ def upgrade(connection: Connection, place: str) -> None:
     config.attributes["connection"] = connection
     try:
         with explained(place):
+            drop_views(connection)
             command.upgrade(config, "head")
+            make_views(connection)
     except DBAPIError as error:
         # No trouble of a disk or a server: a table that is there already, or is not.
         raise not_whole(place, f"Its upgrade fails: {error.orig}") from error

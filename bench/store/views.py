@@ -1,172 +1,126 @@
-"""The views that people's SQL may rely on, with their types. Columns may be added, never renamed.
+"""The views that people's SQL may rely on. Columns may be added, never renamed.
 
-Migrations make them; a test compares the columns.
+Each is one select, from which both the view and the types of its columns follow. They are made anew with
+every upgrade, so that migrations know only tables; a test compares the columns.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, MetaData, Table
+from typing import Any
 
-from bench.store.columns import Day, Flag, Number, Text, UtcDateTime, Whole
-from bench.store.models import (
-    AnyNumber,
-    Configuration,
-    Count,
-    LargeCount,
-    Ordinal,
-    Replay,
-    Seconds,
-    Seed,
-    Seeds,
-    Settings,
-    State,
-    Texts,
-    Verification,
-)
+from sqlalchemy import Column, Connection, MetaData, Select, Table, func, select, type_coerce
+from sqlalchemy.orm import aliased
+
+from bench.store.models import Baseline, Count, Dataset, Duration, Execution, Night, NightCell, Run, Trial
 
 _metadata = MetaData()
+_SELECTS: dict[Table, Select[Any]] = {}
 
-SCORES = Table(
+_CODE = (Run.code_version, Run.code_commit, Run.code_dirty)
+_DATASET = (Dataset.name.label("dataset"), Dataset.sha256.label("dataset_sha256"))
+_TIMES = (Trial.training_seconds, Trial.evaluation_seconds, Trial.peak_memory_bytes)
+
+
+def _view(name: str, chosen: Select[*tuple[Any, ...]]) -> Table:
+    # Labelled all, because SQL leaves open what a column of a view is called that has no name of its own.
+    labelled = chosen.with_only_columns(*(column.label(column.name) for column in chosen.selected_columns))
+    view = Table(name, _metadata, *(Column(column.name, column.type) for column in labelled.selected_columns))
+    _SELECTS[view] = labelled
+    return view
+
+
+def _of_trials(*columns: Any) -> Select[Any]:  # noqa: ANN401 (mapped columns and labels)
+    """Columns of trials with what belongs to each.
+
+    Of several stretches of work on a trial that is the last one of the run and the attempt that count: rows
+    that were merged in from another store are younger.
+    """
+    latest = aliased(Execution, name="latest")
+    last = (
+        select(func.max(latest.id))
+        .where(latest.trial_id == Trial.id, latest.attempt == Trial.attempt, latest.run_id == Trial.run_id)
+        .correlate(Trial)
+        .scalar_subquery()
+    )
+    return (
+        select(*columns)
+        .select_from(Trial)
+        .join(Dataset, Dataset.id == Trial.dataset_id)
+        .join(Run, Run.run_id == Trial.run_id)
+        .outerjoin(Execution, Execution.id == last)
+    )
+
+
+def _executions() -> Any:  # noqa: ANN401 (an SQL expression)
+    each = aliased(Execution, name="each_execution")
+    count = select(func.count()).select_from(each).where(each.trial_id == Trial.id).correlate(Trial)
+    return type_coerce(count.scalar_subquery(), Count)
+
+
+SCORES = _view(
     "scores",
-    _metadata,
-    Column("trial_id", Whole),
-    Column("algorithm", Text),
-    Column("variant", Text),
-    Column("task", Text),
-    Column("task_version", Count),
-    Column("physics", Text),
-    Column("seed", Seed),
-    Column("state", State),
-    Column("protocol", Text),
-    Column("score", AnyNumber),
-    Column("score_is_nan", Flag),
-    Column("budget", Number(0)),
-    Column("episodes", Ordinal),
-    Column("reduced", Texts),
-    Column("dataset", Text),
-    Column("dataset_sha256", Text),
-    Column("verification", Verification),
-    Column("replay", Replay),
-    Column("config_hash", Text),
-    Column("attempt", Ordinal),
-    Column("training_seconds", Seconds),
-    Column("evaluation_seconds", Seconds),
-    Column("peak_memory_bytes", LargeCount),
-    Column("started_at", UtcDateTime),
-    Column("finished_at", UtcDateTime),
-    Column("run_id", Text),
-    Column("code_version", Text),
-    Column("code_commit", Text),
-    Column("code_dirty", Flag),
-    Column("hostname", Text),
-    Column("device", Text),
-    Column("threads", Ordinal),
-    Column("stack", Seeds),
-)
+    _of_trials(
+        Trial.id.label("trial_id"), Trial.algorithm, Trial.variant, Trial.task, Trial.task_version,
+        Trial.physics, Trial.seed, Trial.state, Trial.protocol, Trial.score, Trial.score_is_nan, Trial.budget,
+        Trial.episodes, Trial.reduced, *_DATASET, Dataset.verification, Dataset.replay, Trial.config_hash,
+        Trial.attempt, *_TIMES, Trial.started_at, Trial.finished_at, Trial.run_id, *_CODE, Execution.hostname,
+        Execution.device, Execution.threads, Trial.stack,
+    ),
+)  # fmt: skip
 """One row per trial, whatever its state; `score` is NULL until it has one."""
 
-PROVENANCE = Table(
+PROVENANCE = _view(
     "provenance",
-    _metadata,
-    Column("trial_id", Whole),
-    Column("algorithm", Text),
-    Column("variant", Text),
-    Column("task", Text),
-    Column("seed", Seed),
-    Column("state", State),
-    Column("attempt", Ordinal),
-    Column("config_hash", Text),
-    Column("config", Configuration),
-    Column("dataset", Text),
-    Column("dataset_sha256", Text),
-    Column("dataset_rows", LargeCount),
-    Column("verification", Verification),
-    Column("replay", Replay),
-    Column("task_version", Count),
-    Column("physics", Text),
-    Column("simulator", Text),
-    Column("run_id", Text),
-    Column("command", Text),
-    Column("code_version", Text),
-    Column("code_commit", Text),
-    Column("code_dirty", Flag),
-    Column("code_diff_sha256", Text),
-    Column("code_sha256", Text),
-    Column("packages", Settings),
-    Column("hostname", Text),
-    Column("cpu", Text),
-    Column("device", Text),
-    Column("gpu_driver", Text),
-    Column("threads", Ordinal),
-    Column("runner", Text),
-    Column("precision", Settings),
-    Column("stack", Seeds),
-    Column("executions", Count),
-    Column("started_at", UtcDateTime),
-    Column("finished_at", UtcDateTime),
-    Column("training_seconds", Seconds),
-    Column("evaluation_seconds", Seconds),
-    Column("peak_memory_bytes", LargeCount),
-)
+    _of_trials(
+        Trial.id.label("trial_id"), Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.state,
+        Trial.attempt, Trial.config_hash, Trial.config, *_DATASET, Dataset.rows.label("dataset_rows"),
+        Dataset.verification, Dataset.replay, Trial.task_version, Trial.physics, Execution.simulator,
+        Trial.run_id, Run.command, *_CODE, Run.code_diff_sha256, Execution.code_sha256,
+        func.coalesce(Execution.packages, Run.packages).label("packages"), Execution.hostname, Execution.cpu,
+        Execution.device, Execution.gpu_driver, Execution.threads, Execution.runner, Execution.precision,
+        Trial.stack, _executions().label("executions"), Trial.started_at, Trial.finished_at, *_TIMES,
+    ),
+)  # fmt: skip
 """One row per trial: all that its numbers depend on, as its last stretch of work found it."""
 
-TIMINGS = Table(
+TIMINGS = _view(
     "timings",
-    _metadata,
-    Column("trial_id", Whole),
-    Column("algorithm", Text),
-    Column("variant", Text),
-    Column("task", Text),
-    Column("seed", Seed),
-    Column("quantity", Text),
-    Column("value", Number),
-    Column("stack_size", Ordinal),
-    Column("concurrent_stacks", Count),
-    Column("device", Text),
-    Column("threads", Ordinal),
-    Column("runner", Text),
-    Column("exclusive", Flag),
-    Column("measured_at", UtcDateTime),
-    Column("run_id", Text),
-    Column("code_version", Text),
-    Column("code_commit", Text),
-    Column("code_dirty", Flag),
-)
+    select(
+        Duration.trial_id, Duration.algorithm, Duration.variant, Duration.task, Trial.seed, Duration.quantity,
+        Duration.value, Duration.stack_size, Duration.concurrent_stacks, Duration.device, Duration.threads,
+        Duration.runner, Duration.exclusive, Duration.measured_at, Duration.run_id, *_CODE,
+    )
+    .select_from(Duration)
+    .outerjoin(Trial, Trial.id == Duration.trial_id)
+    .join(Run, Run.run_id == Duration.run_id),
+)  # fmt: skip
 """One row per measured duration; `trial_id` and `seed` are NULL for `bench speed`."""
 
-NIGHTLY = Table(
+NIGHTLY = _view(
     "nightly",
-    _metadata,
-    Column("night_id", Whole),
-    Column("date", Day),
-    Column("baseline", Text),
-    Column("outcome", Text),
-    Column("algorithm", Text),
-    Column("variant", Text),
-    Column("task", Text),
-    Column("config_hash", Text),
-    Column("status", Text),
-    Column("n", Count),
-    Column("lost", Count),
-    Column("mean", AnyNumber),
-    Column("baseline_n", Count),
-    Column("baseline_mean", AnyNumber),
-    Column("baseline_deviation", Number(0)),
-    Column("alarm_below", AnyNumber),
-    Column("p_below", Number(0)),
-    Column("confirmation_n", Count),
-    Column("confirmation_mean", AnyNumber),
-    Column("confirmed", Flag),
-    Column("drift", AnyNumber),
-    Column("drifting", Flag),
-    Column("remark", Text),
-    Column("started_at", UtcDateTime),
-    Column("ended_at", UtcDateTime),
-    Column("run_id", Text),
-    Column("code_version", Text),
-    Column("code_commit", Text),
-    Column("code_dirty", Flag),
-)
+    select(
+        Night.id.label("night_id"), Night.date, Baseline.name.label("baseline"), Night.outcome,
+        *(column for column in NightCell.__table__.columns if column.name != "night_id"),
+        Night.started_at, Night.ended_at, Night.run_id, *_CODE,
+    )
+    .select_from(NightCell)
+    .join(Night, Night.id == NightCell.night_id)
+    .join(Baseline, Baseline.id == Night.baseline_id)
+    .join(Run, Run.run_id == Night.run_id),
+)  # fmt: skip
 """One row per canary cell of every night, with what it was held against."""
 
 VIEWS = (SCORES, PROVENANCE, TIMINGS, NIGHTLY)
+
+
+def drop_views(connection: Connection) -> None:
+    """Remove them, so that tables can be changed."""
+    for view in VIEWS:
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
+
+
+def make_views(connection: Connection) -> None:
+    """Make them anew."""
+    for view in VIEWS:
+        text = _SELECTS[view].compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {text}")

@@ -11,32 +11,9 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_SCORES = """
-CREATE VIEW scores AS
-SELECT trials.id AS trial_id, algorithm, variant, task, task_version, physics, seed, state, protocol,
-       score, score_is_nan, budget, episodes, reduced,
-       datasets.name AS dataset, datasets.sha256 AS dataset_sha256, verification, replay,
-       config_hash, attempt, training_seconds, evaluation_seconds, peak_memory_bytes,
-       trials.started_at AS started_at, finished_at,
-       trials.run_id AS run_id, code_version, code_commit, code_dirty
-FROM trials
-JOIN datasets ON datasets.id = trials.dataset_id
-JOIN runs ON runs.run_id = trials.run_id
-"""
-
-_TIMINGS = """
-CREATE VIEW timings AS
-SELECT trial_id, durations.algorithm AS algorithm, durations.variant AS variant, durations.task AS task, seed,
-       quantity, value, stack_size, concurrent_stacks, device, threads, runner, exclusive, measured_at,
-       durations.run_id AS run_id, code_version, code_commit, code_dirty
-FROM durations
-LEFT JOIN trials ON trials.id = durations.trial_id
-JOIN runs ON runs.run_id = durations.run_id
-"""
-
 
 def upgrade() -> None:
-    """Make all tables and the two views."""
+    """Make all tables."""
     _runs()
     _datasets()
     _trials()
@@ -44,8 +21,6 @@ def upgrade() -> None:
     _durations()
     _failures()
     _weights()
-    op.execute(_SCORES)
-    op.execute(_TIMINGS)
 
 
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:

@@ -11,30 +11,15 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-_NIGHTLY = """
-CREATE VIEW nightly AS
-SELECT nights.id AS night_id, date, baselines.name AS baseline, outcome,
-       night_cells.algorithm AS algorithm, night_cells.variant AS variant, night_cells.task AS task,
-       config_hash, status, n, lost, mean, baseline_n, baseline_mean, baseline_deviation, alarm_below,
-       p_below, confirmation_n, confirmation_mean, confirmed, drift, drifting, remark,
-       nights.started_at AS started_at, nights.ended_at AS ended_at,
-       nights.run_id AS run_id, code_version, code_commit, code_dirty
-FROM night_cells
-JOIN nights ON nights.id = night_cells.night_id
-JOIN baselines ON baselines.id = nights.baseline_id
-JOIN runs ON runs.run_id = nights.run_id
-"""
-
 
 def upgrade() -> None:
-    """Make six tables and a view."""
+    """Make six tables."""
     _baselines()
     _baseline_scores()
     _notes()
     _nights()
     _night_cells()
     _night_verdicts()
-    op.execute(_NIGHTLY)
 
 
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
