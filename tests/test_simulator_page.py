@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from bench.catalog import GoalRule
-from bench.envs import RULES
+from bench.envs import ROBOTS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "simulators.md").read_text(encoding="utf-8")
 
@@ -16,8 +16,8 @@ def table(heading):
 
 def test_the_table_of_errors_is_that_of_the_proofs():
     told = {name: (int(steps), float(default), float(here)) for name, steps, default, here in table("robot")}
-    proofs = {name: rules.proof for name, rules in RULES.items() if name != "kitchen-mixed"}
-    assert RULES["kitchen-mixed"].proof == RULES["kitchen"].proof
+    proofs = {name: rules.proof for name, rules in ROBOTS.items() if name != "kitchen-mixed"}
+    assert ROBOTS["kitchen-mixed"].proof == ROBOTS["kitchen"].proof
     assert told == {
         name: (proof.steps, proof.largest_by_default, proof.largest) for name, proof in proofs.items()
     }

@@ -22,7 +22,7 @@ from bench.benchmarks.measuring import Comparison, argument_parser, compare, wri
 from bench.catalog import Task, load_catalog
 from bench.data.behaviours import BehaviourPolicy, load_policy
 from bench.data.collect import collect
-from bench.envs import load_model, make_simulator, rules_of
+from bench.envs import load_model, make_simulator, robot_of
 
 TASKS = ("collected-hopper-medium", "collected-walker2d-medium", "collected-halfcheetah-medium")
 TARGET = 0.7
@@ -65,7 +65,7 @@ def record(task: Task, policy: BehaviourPolicy, steps: int, count: int) -> Recor
 def bare_physics(task: Task, policy: BehaviourPolicy, recording: Recording, threads: int) -> float:
     """Environment steps per second of the recording's policy calls and physics alone."""
     model = load_model(task.environment, task.physics)
-    frame_skip = rules_of(task.environment).frame_skip
+    frame_skip = robot_of(task.environment).frame_skip
     steps, count, _ = recording.actions.shape
     environments = [mujoco.MjData(model) for _ in range(count)]
     chunks = np.array_split(np.arange(count), threads)

@@ -60,11 +60,11 @@ def tasks(
 
 
 def _proof(environment: str) -> str:
-    from bench.envs import RULES
+    from bench.envs import ROBOTS
 
-    if environment not in RULES:
+    if environment not in ROBOTS:
         return "a formula"
-    proof = RULES[environment].proof
+    proof = ROBOTS[environment].proof
     return f"{proof.largest:.0e} in {proof.steps} steps"
 
 

@@ -70,11 +70,11 @@ def _heading(title: str, task: Task) -> list[str]:
 
 def _proof(task: Task) -> list[str]:
     """What shows that the simulator is the one that made the data."""
-    from bench.envs import RULES
+    from bench.envs import ROBOTS
 
-    if task.environment not in RULES:
+    if task.environment not in ROBOTS:
         return []
-    proof = RULES[task.environment].proof
+    proof = ROBOTS[task.environment].proof
     here, default = f"{proof.largest:.0e}", f"{proof.largest_by_default:.2g}"
     return [
         f"Held against {proof.steps} steps of the MuJoCo 2.1.0 that made D4RL's data,",

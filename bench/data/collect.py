@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from bench.catalog import CollectedDataset, Physics, PolicyShare, Task
 from bench.data.behaviours import Behaviour, KitchenBehaviour, Noisy, WayPoints, load_policy
 from bench.data.rollouts import Rows, roll_out
-from bench.envs import physics_under, rules_of
+from bench.envs import physics_under, robot_of
 from bench.envs.antmaze import AntMaze, at_goal
 from bench.envs.batch import BatchedSimulator
 from bench.envs.kitchen import Kitchen
@@ -245,7 +245,7 @@ class Recipe:
 
 def recipe_of(task: Task, seed: int) -> Recipe:
     """The recipe of a collected task; `seed` is that of the collection."""
-    rules = rules_of(task.environment)
+    rules = robot_of(task.environment)
     dataset = cast(CollectedDataset, task.dataset)
     if dataset.recipe == "antmaze":
         return _antmaze(cast(AntMaze, rules), dataset, seed)

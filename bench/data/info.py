@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.catalog import Task
 from bench.data.dataset import cut_rows, episodes, transitions_of
 from bench.data.reader import opened_dataset, read_rows
-from bench.envs import rules_of
+from bench.envs import robot_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def summarise(path: Path, task: Task) -> Summary:
     """
     with opened_dataset(path, task) as file:
         raw, physics = read_rows(file, task), file.texts("metadata").get("physics")
-    robot = None if task.generated else rules_of(task.environment)
+    robot = None if task.generated else robot_of(task.environment)
     found = episodes(raw, terminals_end=robot is None or robot.terminals_end)
     whole = slice(None) if found.last_is_whole or len(found.returns) == 1 else slice(-1)
     transitions = transitions_of(raw, task)

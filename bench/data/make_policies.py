@@ -38,7 +38,7 @@ from bench.data.behaviours import (
     policy_folder,
     policy_path,
 )
-from bench.envs import rules_of
+from bench.envs import robot_of
 from bench.envs.antmaze import MAZES, AntMaze
 from bench.envs.batch import BatchedSimulator
 from bench.envs.rules import Robot, Rules, States, Step
@@ -80,11 +80,11 @@ class Setting:
 def settings_of(environment: str, catalog: Catalog) -> list[Setting]:
     """Where a policy of `environment` is measured: there, or, of the ant that is led, in every maze."""
     if environment != "antmaze":
-        return [Setting("", rules_of(environment), _task_of(catalog, environment), lambda policy: policy)]
+        return [Setting("", robot_of(environment), _task_of(catalog, environment), lambda policy: policy)]
     return [
         Setting(
             f"_{name}",
-            rules_of(f"antmaze-{name}"),
+            robot_of(f"antmaze-{name}"),
             _task_of(catalog, f"antmaze-{name}"),
             partial(WayPoints, maze=maze),
         )

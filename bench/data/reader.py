@@ -27,7 +27,7 @@ from bench.catalog import D4RLDataset, Task
 from bench.data.dataset import RawDataset
 from bench.data.hdf5 import DatasetFile, opened
 from bench.data.manifest import known_file
-from bench.envs import rules_of
+from bench.envs import robot_of
 from bench.errors import BenchError, WorkFailedError
 from bench.visible_text import quoted
 
@@ -279,7 +279,7 @@ def check_robot(raw: RawDataset, file: DatasetFile, task: Task) -> None:
     ------
     BenchError : they are another one's.
     """
-    reason = "" if task.generated else rules_of(task.environment).misfit(raw.observations)
+    reason = "" if task.generated else robot_of(task.environment).misfit(raw.observations)
     if reason:
         raise BenchError(
             f"{file.path} is not data of {task.environment}",

@@ -22,7 +22,7 @@ from bench.catalog import Physics, Task
 from bench.data.dataset import RawDataset, cut_rows
 from bench.data.hdf5 import DatasetFile
 from bench.data.reader import opened_dataset, read_rows
-from bench.envs import load_model, make_simulator, rules_of
+from bench.envs import load_model, make_simulator, robot_of
 from bench.envs.rules import Robot
 from bench.errors import BenchError
 
@@ -104,7 +104,7 @@ def replay(path: Path, task: Task, rows: int = 2000) -> ReplayReport:
     if not len(chosen):
         raise BenchError(f"{path} cannot be replayed", "No row of it is followed by the next one.", "")
     errors = {}
-    for physics in rules_of(task.environment).physics:
+    for physics in robot_of(task.environment).physics:
         errors[physics], motion = step_errors(task.environment, physics, states, raw, chosen)
     medians = {physics: float(np.median(error)) for physics, error in errors.items()}
     return ReplayReport(
@@ -193,7 +193,7 @@ def states_of(file: DatasetFile, raw: RawDataset, task: Task) -> FileStates | st
         return reason
     if "infos/qpos" not in file or "infos/qvel" not in file:
         return "It holds no infos/qpos and infos/qvel."
-    rules, model = rules_of(task.environment), load_model(task.environment, "d4rl")
+    rules, model = robot_of(task.environment), load_model(task.environment, "d4rl")
     shapes = file.shape("infos/qpos"), file.shape("infos/qvel")
     if shapes != ((raw.rows, model.nq), (raw.rows, model.nv)):
         return f"It has states of shape {shapes[0]} and {shapes[1]} for {raw.rows:,} rows."
@@ -209,7 +209,7 @@ def states_of(file: DatasetFile, raw: RawDataset, task: Task) -> FileStates | st
 
 def worked_out(states: FileStates, raw: RawDataset, task: Task) -> Dynamics:
     """Hold the columns of a file against its states, under the task's physics."""
-    rules = rules_of(task.environment)
+    rules = robot_of(task.environment)
     inside = steps_inside(raw)
     # The state after the last row of an episode is not in the file.
     last = np.setdiff1d(np.arange(raw.rows), inside)
@@ -258,7 +258,7 @@ def step_errors(
     environment: str, physics: Physics, states: FileStates, raw: RawDataset, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest error (K,) of each step from `rows` to the next row, and largest change (K,) in it."""
-    travelled = rules_of(environment).travelled
+    travelled = robot_of(environment).travelled
     stepped = step_once(environment, physics, states, raw, rows)
     next_qpos, next_qvel = states.qpos[rows + 1], states.qvel[rows + 1]
     errors = _largest_change(stepped.qpos - next_qpos, stepped.qvel - next_qvel, travelled)
@@ -279,7 +279,7 @@ def _stepped(
             simulator.reset([0] * count)
             simulator.stop(range(len(part), count))
             observations = raw.observations[part].astype(np.float64)
-            memory = rules_of(environment).seen_memory(observations)
+            memory = robot_of(environment).seen_memory(observations)
             simulator.set_state(states.qpos[part], states.qvel[part], slots, memory, observations)
             actions = np.zeros((count, simulator.action_dim))
             actions[: len(part)] = raw.actions[part]

@@ -27,7 +27,7 @@ from bench.data.replay import LARGEST_SHARE_OFF, Dynamics, states_of, worked_out
 from bench.errors import WorkFailedError
 from bench.records import CONTENT_FITS, MISMATCH, UNVERIFIED, VERIFIED, DatasetRecord, hash_of
 
-RULES = 3
+CHECKS_VERSION = 3
 """Raised when the checks change, so that files are checked again."""
 
 TERMINALS_TOLERANCE = 1
@@ -113,7 +113,7 @@ def status_of(checks: tuple[Check, ...]) -> str:
 def _facts_hash(task: Task, manifest: Manifest) -> str:
     file, facts = manifest.files.get(task.name), manifest.datasets.get(task.name)
     known = [entry.model_dump(mode="json") for entry in (file, facts, task.dataset) if entry is not None]
-    return hash_of([RULES, known, manifest.state_tolerance, task.physics])
+    return hash_of([CHECKS_VERSION, known, manifest.state_tolerance, task.physics])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Batched simulators of the tasks' robots, and the 2D problems beside them.
 
-A domain is a module of this package, whose robots stand in `RULES`, and its entries in tasks.yaml.
+A domain is a module of this package, whose robots stand in `ROBOTS`, and its entries in tasks.yaml.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from bench.catalog import NO_PHYSICS, GeneratedDataset, Physics, Task
 from bench.envs.antmaze import ANTMAZES
 from bench.envs.kitchen import KITCHENS
-from bench.envs.locomotion import ROBOTS
+from bench.envs.locomotion import WALKERS
 from bench.envs.pen import PEN
 from bench.envs.rules import Robot
 from bench.errors import BenchError, unknown_name
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 PHYSICS: tuple[Physics, ...] = get_args(Physics)
 
-RULES: Mapping[str, Robot] = {**ROBOTS, **ANTMAZES, "pen": PEN, **KITCHENS}
-"""Of every robot, by the environment's name in tasks.yaml."""
+ROBOTS: Mapping[str, Robot] = {**WALKERS, **ANTMAZES, "pen": PEN, **KITCHENS}
+"""Every robot, by the environment's name in tasks.yaml."""
 
 
-def rules_of(environment: str) -> Robot:
-    """The rules of `environment` (`hopper`); a BenchError names the known ones."""
-    if environment not in RULES:
-        raise unknown_name("simulator", environment, RULES, "bench list tasks")
-    return RULES[environment]
+def robot_of(environment: str) -> Robot:
+    """The robot of `environment` (`hopper`); a BenchError names the known ones."""
+    if environment not in ROBOTS:
+        raise unknown_name("simulator", environment, ROBOTS, "bench list tasks")
+    return ROBOTS[environment]
 
 
 def load_model(environment: str, physics: str) -> mujoco.MjModel:
     """The compiled model of `environment` under `physics`."""
-    return rules_of(environment).load_model(_known(environment, physics))
+    return robot_of(environment).load_model(_known(environment, physics))
 
 
 def simulator_for(task: Task, physics: str, count: int, threads: int = 1) -> Simulator:
@@ -56,7 +56,7 @@ def make_simulator(environment: str, physics: str, count: int, threads: int = 1)
     """A simulator of `count` environments of `environment`."""
     from bench.envs.batch import BatchedSimulator
 
-    return BatchedSimulator(rules_of(environment), _known(environment, physics), count, threads)
+    return BatchedSimulator(robot_of(environment), _known(environment, physics), count, threads)
 
 
 def physics_under(task: Task, asked: str | None) -> Physics | Literal["none"]:
@@ -78,7 +78,7 @@ def _known(environment: str, physics: str) -> Physics:
     """Refuse a physics that there is not, or not for this robot."""
     if physics not in PHYSICS:
         raise BenchError(f"unknown physics {physics!r}", "", f"Type {' or '.join(PHYSICS)}.")
-    if physics not in rules_of(environment).physics:
+    if physics not in robot_of(environment).physics:
         raise BenchError(
             f"physics {physics} for {environment}",
             "It differs from d4rl in the inertia of capsules, by which this robot's step is not judged.",

@@ -157,7 +157,7 @@ def _within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     return (limits[0] < values) & (values < limits[1])
 
 
-ROBOTS = {
+WALKERS = {
     "hopper": Locomotion(
         asset="hopper.xml",
         sha256="3ce93a055ffdcd83c0c701d2400768e40d2cbb9532f3c4ae33377c27f8b39f9e",

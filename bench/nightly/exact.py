@@ -22,7 +22,7 @@ from algorithms.base import Algorithm, Dimensions, tiny
 from bench.catalog import Catalog, Physics, Task, load_catalog
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
-from bench.envs import RULES, make_simulator
+from bench.envs import ROBOTS, make_simulator
 from bench.files import sha256_of
 from bench.hardware import cpu_model
 from bench.presets import Preset, PresetFiles, preset_of, variants_of
@@ -121,8 +121,8 @@ def fingerprints(
     for training in short_trainings(registry.methods() if methods is None else methods, catalog):
         on_step(training.name)
         losses[training.name] = record_losses(training)
-    for environment, rules in RULES.items():
-        for physics in rules.physics:
+    for environment, robot in ROBOTS.items():
+        for physics in robot.physics:
             on_step(f"{environment} {physics}")
             simulators[f"{environment} {physics}"] = record_simulator(environment, physics)
     return Fingerprints(machine(), losses, dataset_hashes(tasks), simulators)

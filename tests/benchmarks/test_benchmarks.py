@@ -9,8 +9,8 @@ from bench.benchmarks import collection, robots, simulator
 from bench.benchmarks.measuring import Comparison, compare
 from bench.catalog import load_catalog
 from bench.data.behaviours import load_policy
-from bench.envs import RULES
-from bench.envs.locomotion import ROBOTS
+from bench.envs import ROBOTS
+from bench.envs.locomotion import WALKERS
 
 SMALL = ["--repeats", "1", "--steps", "20", "--environments", "4", "--threads", "2"]
 
@@ -49,7 +49,7 @@ def test_every_robot_of_the_other_domains_is_measured_with_its_share_of_physics(
     robots.main([*small, "--json", str(tmp_path / "record.json")])
     record = json.loads((tmp_path / "record.json").read_text())
     measured = set(record["cpu_microseconds_per_step"])
-    assert measured == {name for name in RULES if name not in (*ROBOTS, "kitchen-mixed")}
+    assert measured == {name for name in ROBOTS if name not in (*WALKERS, "kitchen-mixed")}
     assert [comparison["name"] for comparison in record["comparisons"]] == list(robots.TARGETS)
     for figures in record["cpu_microseconds_per_step"].values():
         assert len(figures["batched"]) == len(figures["bare physics"]) == 1

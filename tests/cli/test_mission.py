@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from bench.catalog import load_catalog
-from bench.envs import rules_of
+from bench.envs import robot_of
 from bench.presets import tasks_of
 from tests.data.files import HOPPER_HEIGHT, columns, write
 from tests.execute.tiny import completed
@@ -73,7 +73,7 @@ def stand_in(task, number):
     elif task.domain == "adroit":
         observations[:, 39:42] = observations[:, 24:27] - np.float32([0, -0.2, 0.25])
     elif task.domain == "kitchen":
-        observations[:, 30:] = rules_of(task.environment).goal
+        observations[:, 30:] = robot_of(task.environment).goal
     return content
 
 

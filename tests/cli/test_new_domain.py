@@ -6,7 +6,7 @@ import pytest
 
 from bench.catalog import shipped_domains
 from bench.data.folder import dataset_path
-from bench.envs import RULES
+from bench.envs import ROBOTS
 from bench.envs.rules import Proof, Robot
 from bench.report.paper import load_paper_table, paper_tables
 from bench.report.score_tables import combined_table
@@ -59,7 +59,7 @@ def toys(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.catalog.resource", lambda name: path)
     proof = Proof(("toy",), steps=123, largest=1e-9, largest_by_default=1.0)
     robot = Toy(horizon=20, frame_skip=1, proof=proof, physics=("d4rl",), terminals_end=False)
-    monkeypatch.setitem(RULES, "toy", robot)
+    monkeypatch.setitem(ROBOTS, "toy", robot)
     monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "data"))
     shipped_domains.cache_clear()
     yield
@@ -106,7 +106,7 @@ def test_a_table_has_its_heading_after_the_others(toys):
 
 
 def test_without_a_robot_its_tasks_cannot_be_simulated(bench, toys, monkeypatch):
-    monkeypatch.delitem(RULES, "toy")
+    monkeypatch.delitem(ROBOTS, "toy")
     write(dataset_path(replace(hopper(), dataset=replace_url())), columns())
     code, _, err = bench("data", "info", "toy-medium-v7")
     assert code == 2

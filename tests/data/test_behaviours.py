@@ -25,7 +25,7 @@ from bench.data.behaviours import (
 )
 from bench.data.collect import relabelled
 from bench.data.make_policies import Measurement, measure, measured, play, settings_of
-from bench.envs import RULES, make_simulator, rules_of
+from bench.envs import ROBOTS, make_simulator, robot_of
 from bench.envs.antmaze import MAZES
 from bench.envs.kitchen import BOUNDS
 from bench.envs.rules import States
@@ -102,7 +102,7 @@ def test_what_was_measured_stands_in_the_metadata(environment, role):
     )
     for part, place in places.items():
         task = next(task for task in load_catalog().tasks.values() if task.environment == place)
-        for physics in RULES[place].physics:
+        for physics in ROBOTS[place].physics:
             prefix = f"{physics}{part}"
             assert int(metadata[f"{prefix}_episodes"]) >= 64
             assert float(metadata[f"{prefix}_standard_error"]) > 0
@@ -114,7 +114,7 @@ def test_what_was_measured_stands_in_the_metadata(environment, role):
 @pytest.mark.parametrize("physics", ["d4rl", "modern"])
 def test_a_fresh_measurement_agrees_with_the_metadata(physics):
     policy = load_policy("hopper", "early")
-    found = measure(policy, rules_of("hopper"), physics, 48, seed=1)
+    found = measure(policy, robot_of("hopper"), physics, 48, seed=1)
     error = found.returns.std(ddof=1) / np.sqrt(48)
     expected = float(policy.metadata[f"{physics}_mean_return"])
     assert abs(found.returns.mean() - expected) < 4 * np.hypot(
@@ -185,15 +185,15 @@ class Still:
 
 def test_episodes_are_played_to_their_ends():
     policy = load_policy("hopper", "initial")
-    steps = list(play(policy, rules_of("hopper"), "d4rl", 3, seed=5))
+    steps = list(play(policy, robot_of("hopper"), "d4rl", 3, seed=5))
     ends = np.array([step.terminated | step.truncated for _, step in steps])
     under_way = np.array([flags for flags, _ in steps])
     assert ends.sum(axis=0).tolist() == [1, 1, 1]
     np.testing.assert_array_equal(under_way.sum(axis=0), ends.argmax(axis=0) + 1)
     assert ends.argmax(axis=0).max() == len(steps) - 1
-    (first, *_) = play(Still(), rules_of("hopper"), "d4rl", 3, seed=5)
+    (first, *_) = play(Still(), robot_of("hopper"), "d4rl", 3, seed=5)
     assert len(np.unique(first[1].observations, axis=0)) == 3  # each begins in its own way
-    found = measure(policy, rules_of("hopper"), "d4rl", 3, seed=5)
+    found = measure(policy, robot_of("hopper"), "d4rl", 3, seed=5)
     assert found.lengths.tolist() == (ends.argmax(axis=0) + 1).tolist()
     assert len(set(found.lengths)) > 1
     np.testing.assert_allclose(found.returns, sum(step.rewards for _, step in steps))
@@ -413,7 +413,7 @@ def states(elapsed, observed=None, seed=0):
 
 
 def test_does_all_of_the_complete_task_with_little_noise():
-    elements = RULES["kitchen"].elements
+    elements = ROBOTS["kitchen"].elements
     returns, done, actions = play_kitchen("kitchen", KitchenBehaviour(0.02, elements, shuffled=False), [0, 1])
     assert returns.tolist() == [4, 4]
     assert done.all()
@@ -430,7 +430,7 @@ def test_does_some_of_the_mixed_task_with_noise_and_differs_between_episodes():
 
 def test_four_elements_fit_the_horizon():
     longest_four = sorted(STEPS.values())[-4:]
-    assert sum(longest_four) <= RULES["kitchen"].horizon
+    assert sum(longest_four) <= ROBOTS["kitchen"].horizon
 
 
 def test_the_paths_are_within_the_controllers_bounds():
@@ -498,7 +498,7 @@ def test_every_episode_stands_on_its_own():
 
 def test_every_order_of_the_elements_is_equally_likely():
     """1,200 episodes over the 24 orders of four: 50 each, with a deviation of 7."""
-    behaviour = KitchenBehaviour(0.1, RULES["kitchen"].elements)
+    behaviour = KitchenBehaviour(0.1, ROBOTS["kitchen"].elements)
     seen = [tuple(order) for order in behaviour.order(states([0] * 1200)).tolist()]
     counts = [seen.count(order) for order in permutations(range(4))]
     assert sum(counts) == 1200

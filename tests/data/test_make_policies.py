@@ -22,7 +22,7 @@ from bench.data.make_policies import (
     settings_of,
     squared_error,
 )
-from bench.envs import rules_of
+from bench.envs import robot_of
 from bench.envs.rules import States
 
 TEACHERS = {
@@ -136,7 +136,7 @@ def test_without_noise_everything_is_the_median():
 def test_the_teachers_are_read_rightly():
     """The pen's expert earns what was measured before, 3551 +- 110 without noise; hardly any other would."""
     expert = WithoutNoise(Recorded(teacher_of("pen")))
-    found = measure(expert, rules_of("pen"), "d4rl", 32, seed=3)
+    found = measure(expert, robot_of("pen"), "d4rl", 32, seed=3)
     assert abs(found.returns.mean() - 3551) < 4 * np.hypot(110, found.standard_error)
     ant = teacher_of("ant")
     assert ant.action_dim == 8

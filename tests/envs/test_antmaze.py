@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from bench.envs import load_model, make_simulator, model_files, rules_of
+from bench.envs import load_model, make_simulator, model_files, robot_of
 from bench.envs.batch import BatchedSimulator
 from bench.envs.rules import States
 from bench.errors import BenchError
@@ -175,7 +175,7 @@ def test_a_wrong_setting_is_found(maze, change):
 
 @pytest.mark.parametrize("maze", MAZES)
 def test_modern_inertia_is_found(maze):
-    rules = rules_of(f"antmaze-{maze}")
+    rules = robot_of(f"antmaze-{maze}")
     errors = one_step_errors(f"antmaze-{maze}", f"antmaze_{maze}", "modern")
     assert np.median(errors) > 1e-3
     assert errors.max() == pytest.approx(rules.proof.largest_by_default, rel=0.05)
@@ -186,7 +186,7 @@ def test_modern_inertia_is_found(maze):
 
 @pytest.mark.parametrize("maze", MAZES)
 def test_goals_lie_in_the_goal_cell(maze):
-    offsets = [one.memory["goal"] for one in beginnings(rules_of(f"antmaze-{maze}"), 800)] - np.array(
+    offsets = [one.memory["goal"] for one in beginnings(robot_of(f"antmaze-{maze}"), 800)] - np.array(
         GOALS[maze]
     )
     assert offsets.shape == (800, 2)
@@ -211,7 +211,7 @@ def test_equal_goal_seeds_share_a_goal():
 
 
 def test_reset_noise():
-    begun = beginnings(rules_of("antmaze-umaze"), 600)
+    begun = beginnings(robot_of("antmaze-umaze"), 600)
     positions, velocities = (np.array([getattr(one, name) for one in begun]) for name in ("qpos", "qvel"))
     noise = positions - [0, 0, 0.75, 1, *[0] * 11]
     assert np.abs(noise).max() <= 0.1
@@ -238,7 +238,7 @@ def test_the_first_observation_is_the_state_with_a_unit_quaternion():
 
 
 def test_the_goal_is_reached_at_half_a_metre_and_not_beyond():
-    rules = rules_of("antmaze-umaze")
+    rules = robot_of("antmaze-umaze")
     beyond = np.nextafter(0.5, 1)
     positions = [(0, 8), (0.5, 8), (0, 7.5), (beyond, 8), (0.3, 8.3), (0.4, 8.4), (0, 0), (np.nan, 8)]
     rewards, ended = rules.outcome(np.zeros((8, 15)), states_at(positions, [(0, 8)] * 8), np.zeros((8, 8)))
@@ -283,7 +283,7 @@ def test_only_the_horizon_ends_an_episode_of_an_ant_on_its_back(maze):
 
 
 def test_actions_are_torques_of_up_to_30_newton_metres():
-    rules = rules_of("antmaze-umaze")
+    rules = robot_of("antmaze-umaze")
     actions = np.array([[0.5, -1, 1, 1.01, -7, 0, 0.25, 100]], dtype=np.float32)
     before = actions.copy()
     np.testing.assert_array_equal(
@@ -333,7 +333,7 @@ def test_another_ant_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("maze", MAZES)
 def test_multistart_begins_in_every_free_cell_but_goal_cells(maze):
-    rules = rules_of(f"antmaze-{maze}").collecting(multistart=True, multigoal=False)
+    rules = robot_of(f"antmaze-{maze}").collecting(multistart=True, multigoal=False)
     places = np.array([one.qpos[:2] for one in beginnings(rules, 1200)])
     corners = np.floor(places / 4) * 4
     assert ((places - corners) <= 1).all()
@@ -356,7 +356,7 @@ def test_multistart_begins_in_every_free_cell_but_goal_cells(maze):
 
 @pytest.mark.parametrize("maze", MAZES)
 def test_multigoal_draws_from_the_cells_of_the_generation_map(maze):
-    rules = rules_of(f"antmaze-{maze}").collecting(multistart=False, multigoal=True)
+    rules = robot_of(f"antmaze-{maze}").collecting(multistart=False, multigoal=True)
     begun = beginnings(rules, 600)
     goals = np.array([one.memory["goal"] for one in begun])
     corners, counts = np.unique(np.floor(goals / 4) * 4, axis=0, return_counts=True)
@@ -367,7 +367,7 @@ def test_multigoal_draws_from_the_cells_of_the_generation_map(maze):
 
 
 def test_data_are_collected_past_success_and_a_step_longer():
-    rules = rules_of("antmaze-umaze").collecting(multistart=True, multigoal=True)
+    rules = robot_of("antmaze-umaze").collecting(multistart=True, multigoal=True)
     with BatchedSimulator(rules, "d4rl", 2) as simulator:
         observations = simulator.reset([3, 4])
         assert np.abs(observations[:, :2]).max(axis=1).min() > 1
@@ -383,7 +383,7 @@ def test_data_are_collected_past_success_and_a_step_longer():
 
 
 def test_an_episode_of_the_generator_has_one_more_step():
-    assert [rules_of(f"antmaze-{maze}").collecting(True, True).horizon for maze in MAZES] == [701, 1001, 1001]
+    assert [robot_of(f"antmaze-{maze}").collecting(True, True).horizon for maze in MAZES] == [701, 1001, 1001]
 
 
 # Data of other mazes.
@@ -392,7 +392,7 @@ def test_an_episode_of_the_generator_has_one_more_step():
 def test_positions_inside_walls_are_another_maze_s():
     # Of the umaze the cell at (4, 4) is wall and those at (0, 0), (8, 0), (8, 8), (0, 8) are free; of the
     # medium maze those at (8, 0) and (0, 8) are wall.
-    umaze, medium = rules_of("antmaze-umaze"), rules_of("antmaze-medium")
+    umaze, medium = robot_of("antmaze-umaze"), robot_of("antmaze-medium")
     observations = np.zeros((100, 29))
     observations[:, :2] = np.tile([[0, 0], [8, 0], [8, 8], [0, 8], [1.9, -1.9]], (20, 1))
     assert umaze.misfit(observations) == ""

@@ -11,11 +11,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from bench.envs import RULES, make_simulator
+from bench.envs import ROBOTS, make_simulator
 from tests.envs.old_inertia import restore_in_the_kitchen
 
 FIXTURES = Path(__file__).parent / "mujoco210"
-CASES = [(environment, name) for environment, rules in RULES.items() for name in rules.proof.fixtures]
+CASES = [(environment, name) for environment, robot in ROBOTS.items() for name in robot.proof.fixtures]
 
 # Acceptance of any robot. Of 400 steps of the kitchen's contacts between boxes, a few repeat less closely.
 MEDIAN, PERCENTILE_99, LARGEST = 1e-9, 1e-6, 1e-4
@@ -28,7 +28,7 @@ def one_step_errors(environment: str, name: str, physics: str = "d4rl", model_ch
     Of what the robot's own proof speaks of: not velocities where it holds positions only, and with the old
     inertia where the simulator is meant to have another than the recordings.
     """
-    proof = RULES[environment].proof
+    proof = ROBOTS[environment].proof
     recorded = np.load(FIXTURES / f"{name}.npz")
     count = len(recorded["qpos"])
     with make_simulator(environment, physics, count) as simulator:
@@ -62,9 +62,9 @@ def test_takes_the_step_of_mujoco_2_1_0(environment, name):
     assert len(errors) >= 300
 
 
-@pytest.mark.parametrize("environment", RULES)
+@pytest.mark.parametrize("environment", ROBOTS)
 def test_states_its_own_proof_rightly(environment):
-    proof = RULES[environment].proof
+    proof = ROBOTS[environment].proof
     errors = np.concatenate([one_step_errors(environment, name) for name in proof.fixtures])
     assert len(errors) == proof.steps
     assert errors.max() <= proof.largest
@@ -72,7 +72,7 @@ def test_states_its_own_proof_rightly(environment):
 
 @pytest.mark.parametrize("environment", ["hopper", "walker2d", "halfcheetah"])
 def test_modern_capsule_inertia_would_be_found(environment):
-    proof = RULES[environment].proof
+    proof = ROBOTS[environment].proof
     errors = one_step_errors(environment, proof.fixtures[0], physics="modern")
     assert np.median(errors) > 1e-3
     assert errors.max() == pytest.approx(proof.largest_by_default, rel=0.05)
@@ -82,5 +82,5 @@ def test_native_collision_is_switched_off_in_every_d4rl_model():
     bit = getattr(mujoco.mjtDisableBit, "mjDSBL_NATIVECCD", None)
     if bit is None:
         pytest.skip("MuJoCo before 3.3.0 has no such bit: its old collision code is the default")
-    for environment, rules in RULES.items():
-        assert rules.load_model("d4rl").opt.disableflags & bit, environment
+    for environment, robot in ROBOTS.items():
+        assert robot.load_model("d4rl").opt.disableflags & bit, environment

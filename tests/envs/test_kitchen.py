@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from bench.envs import RULES, load_model, make_simulator
+from bench.envs import ROBOTS, load_model, make_simulator
 from bench.errors import BenchError
 from tests.envs.old_inertia import CAPSULES, restore_in_the_kitchen
 from tests.envs.test_fidelity import FIXTURES, one_step_errors, step_controls
@@ -189,7 +189,7 @@ def test_the_old_inertia_has_the_known_factors(body):
 
 @needs_native_collision
 def test_states_rightly_what_todays_mujoco_would_do():
-    proof = RULES["kitchen"].proof
+    proof = ROBOTS["kitchen"].proof
     errors = kitchen_errors(restored=False, change=native_collision)
     assert errors.max() == pytest.approx(proof.largest_by_default, rel=0.05)
 
@@ -301,7 +301,7 @@ def test_noise_is_uniform_within_its_amplitude():
     Of uniform draws the largest would fall short of 0.998 of the amplitude with probability
     0.999^28100 = 6e-13, and the mean of their squares is a third; 5 % are 9 standard errors of it.
     """
-    rules, model = RULES["kitchen"], load_model("kitchen", "d4rl")
+    rules, model = ROBOTS["kitchen"], load_model("kitchen", "d4rl")
     episodes = [
         rules.begin(model, np.random.default_rng(seed), np.random.default_rng()) for seed in range(100)
     ]
@@ -404,7 +404,7 @@ def test_two_elements_of_one_step_pay_two_and_the_fourth_ends_the_episode():
 
 def test_an_element_counts_by_what_is_seen_within_0_3():
     """The cabinet stands still 0.3 m short of its goal; noise decides, on either side of the line."""
-    rules = RULES["kitchen"]
+    rules = ROBOTS["kitchen"]
     with make_simulator("kitchen", "d4rl", 4) as simulator:
         simulator.reset(range(4))
         positions = simulator.qpos

@@ -7,7 +7,7 @@ import torch
 
 from algorithms.base import Dimensions, Draw, derived_seed
 from algorithms.dtql import DTQL, DTQLConfig
-from bench.envs import make_simulator, rules_of
+from bench.envs import make_simulator, robot_of
 from bench.envs.physics import restore_capsule_inertia
 from bench.evaluation.rollout import roll_out
 from bench.training.draws import DrawStream
@@ -44,7 +44,7 @@ def plain_episode(environment, physics, seed, evaluation, episode):
     """Return and length of one episode, played by gymnasium alone."""
     env = gymnasium.make(NAMES[environment])
     if physics == "d4rl":
-        restore_capsule_inertia(env.unwrapped.model, "old", total_mass=rules_of(environment).total_mass)
+        restore_capsule_inertia(env.unwrapped.model, "old", total_mass=robot_of(environment).total_mass)
     policy, key = NoisyPolicy(environment, [seed]), f"{seed}/{evaluation}/{episode}"
     stream = DrawStream([key], "evaluation", policy.act_draws)
     observation, _ = env.reset(seed=derived_seed(key, "initial state"))

@@ -13,7 +13,7 @@ import bench.envs.physics
 from algorithms import bc, bdpo, diffusion, edp, losses, optim, srpo
 from algorithms.registry import methods
 from bench.catalog import load_catalog
-from bench.envs import RULES
+from bench.envs import ROBOTS
 from bench.nightly import exact
 from bench.nightly.exact import (
     Fingerprints,
@@ -220,5 +220,5 @@ def test_all_fingerprints_are_the_same_in_two_runs():
     first = fingerprints([], on_step=parts.append)
     assert {name.split()[0] for name in first.losses} == set(methods())
     assert len(parts) == len(first.losses) + len(first.simulators)
-    assert len(first.simulators) == sum(len(rules.physics) for rules in RULES.values())
+    assert len(first.simulators) == sum(len(rules.physics) for rules in ROBOTS.values())
     assert differences(first, fingerprints([])) == []
