@@ -234,10 +234,10 @@ def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
         what = f"--explain with --format {format_}"
         raise BenchError(what, "It explains to people.", f"--format {format_} alone has it all.")
     from bench.report.check import find_verdict
-    from bench.report.formats.check import explained
+    from bench.report.formats.check import explain_verdict
 
     verdict = find_verdict(name, found.judgement)
-    _print_folded(explained(verdict, found.judgement, data.measured, found.suites))
+    _print_folded(explain_verdict(verdict, found.judgement, data.measured, found.suites))
 
 
 def _failed(found: Check) -> str:

@@ -97,7 +97,7 @@ def nightly(
     Exit code 0: green. 1: red, and the summary says why and what to do. Interrupted, the same command goes
     on; the seeds follow from the date.
     """
-    from bench.nightly.night import NightRequest, hold_night
+    from bench.nightly.night import NightRequest, run_night
 
     if retry not in (None, "failed"):
         raise BenchError(f"--retry {retry}", "", "The only choice is: --retry failed")
@@ -112,7 +112,7 @@ def nightly(
     if dry_run:
         _show_plan(file, request.seeds, settings, place, baseline)
         return
-    found = hold_night(request, _work_of(settings, place, retry=retry is not None))
+    found = run_night(request, _work_of(settings, place, retry=retry is not None))
     if found is None:
         print(f"Interrupted; the state is saved. To go on: bench nightly --date {day}{request.options}")
         raise typer.Exit(130)

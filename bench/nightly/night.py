@@ -64,8 +64,8 @@ class Work:
     obtain: Obtain
     device: str
     """That training is timed on."""
-    say: Callable[[str], None] = lambda text: None
-    """Told what is begun."""
+    log: Callable[[str], None] = lambda text: None
+    """Takes a line on what is begun."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class NightRequest:
         return confirmation_seeds(self.date, self.file.settings.seeds.confirmation)
 
 
-def hold_night(request: NightRequest, work: Work) -> Findings | None:
-    """Hold a night and store what it found; None where it was interrupted, and can be gone on with.
+def run_night(request: NightRequest, work: Work) -> Findings | None:
+    """Run a night and store what it found; None where it was interrupted, and can be gone on with.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def hold_night(request: NightRequest, work: Work) -> Findings | None:
         )
         writer.begin_night(begun)
         try:
-            found = _hold(request, work, store, baseline, margins)
+            found = _run(request, work, store, baseline, margins)
             if found is not None:
                 writer.end_night(ended(begun, found))
         finally:
@@ -156,7 +156,7 @@ def take_fingerprints(file: NightlyFile, work: Work) -> Fingerprints:
     tasks = canary_tasks(file)
     for task in tasks:
         work.obtain(task)
-    work.say("Exact layers: short trainings of every method, hashes of data, replays of simulators")
+    work.log("Exact layers: short trainings of every method, hashes of data, replays of simulators")
     return fingerprints(tasks)
 
 
@@ -166,7 +166,7 @@ def take_pace(file: NightlyFile, work: Work, catalog: Catalog) -> tuple[Pace, ..
     if rates is None:
         return ()
     methods = dict.fromkeys((cell.algorithm, cell.variant) for cell in file.cells)
-    work.say(f"Speed of {len(methods)} methods, {rates.repeats} times")
+    work.log(f"Speed of {len(methods)} methods, {rates.repeats} times")
     return time_methods(tuple(methods), catalog.task(rates.task), rates, device=work.device)
 
 
@@ -175,7 +175,7 @@ def canary_tasks(file: NightlyFile) -> tuple[Task, ...]:
     return tuple({cell.task.name: cell.task for cell in file.cells}.values())
 
 
-def _hold(
+def _run(
     request: NightRequest, work: Work, store: Store, baseline: BaselineRecord, margins: Margins
 ) -> Findings | None:
     found = _exact(request, work, store, baseline)
@@ -190,7 +190,7 @@ def _hold(
         return found
     catalog = load_catalog()
     found = replace(found, pace=_pace(request.file, work, baseline, catalog))
-    work.say(f"The canary: {len(cells)} cells with seeds {', '.join(map(str, request.seeds))}")
+    work.log(f"The canary: {len(cells)} cells with seeds {', '.join(map(str, request.seeds))}")
     if work.run(request.file.cells, request.seeds).left:
         return None
     rates = request.file.settings.scores
@@ -200,7 +200,7 @@ def _hold(
         confirmation = _confirmed(request, work, store, baseline, cells, comparison)
         if confirmation is None:
             return None
-    work.say("Drift over the nights, and the papers")
+    work.log("Drift over the nights, and the papers")
     verdicts = verdicts_of(store, catalog, margins)
     earlier = [night for night in nights(store) if night.date < request.date]
     since = [night for night in earlier if night.baseline == baseline.name]
@@ -211,7 +211,7 @@ def _hold(
         other_code=of_other_code(store, baseline.cells, (*request.seeds, *request.fresh_seeds)),
         drift=drift_after(since, comparison, request.file.settings),
         verdicts=verdicts,
-        changes=turned(earlier, verdicts),
+        changes=verdict_changes(earlier, verdicts),
         margins=margins.model_dump(mode="json"),
         margins_before=margins_before(earlier),
     )
@@ -273,7 +273,7 @@ def _confirmed(
     """The cells that alarmed, with fresh seeds; None where that was interrupted."""
     seeds = request.fresh_seeds
     fired = [cell for cell in cells if cell.name in comparison.alarms]
-    work.say(f"{', '.join(comparison.alarms)} below the baseline: once more, with {len(seeds)} fresh seeds")
+    work.log(f"{', '.join(comparison.alarms)} below the baseline: once more, with {len(seeds)} fresh seeds")
     if work.run([cell.cell for cell in fired], seeds).left:
         return None
     scores = scores_of_seeds(store, [cell.key for cell in fired], seeds)
@@ -299,7 +299,7 @@ def drift_after(earlier: Sequence[NightRecord], comparison: NightComparison, set
     return Drift(sums, rule.limit, drifting(sums, rule))
 
 
-def turned(
+def verdict_changes(
     earlier: Sequence[NightRecord], verdicts: Mapping[PrintedNumber, Outcome]
 ) -> tuple[VerdictChange, ...]:
     """Verdicts that differ from those of the last night that was compared with the papers; failures first.

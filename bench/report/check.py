@@ -38,7 +38,7 @@ class Check:
     """As a person would name it."""
     made_at: datetime
     judgement: Judgement
-    beside: tuple[Reason, ...] = ()
+    unmatched: tuple[Reason, ...] = ()
     """What was measured but stands for no printed number (`dtql/collected-hopper-medium`), by reason."""
     suites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tasks of the suites that were looked at."""
@@ -71,7 +71,9 @@ def check(
     """
     chosen = of_suites(data, suites) if suites else data
     judgement = judge(chosen, margins)
-    return Check(store, made_at, judgement, beside(chosen.measured, judgement), chosen.suites, bool(suites))
+    return Check(
+        store, made_at, judgement, unmatched(chosen.measured, judgement), chosen.suites, bool(suites)
+    )
 
 
 def of_suites(data: ReportData, suites: Sequence[str]) -> ReportData:
@@ -81,12 +83,12 @@ def of_suites(data: ReportData, suites: Sequence[str]) -> ReportData:
     return replace(data, measured=tuple(entry for entry in data.measured if entry.task in tasks), suites=kept)
 
 
-def beside(measured: Iterable[Measured], judgement: Judgement) -> tuple[Reason, ...]:
+def unmatched(measured: Iterable[Measured], judgement: Judgement) -> tuple[Reason, ...]:
     """What was measured but stands for no printed number, by reason."""
     used = {trial for cell in judgement.cells for trial in cell.trials}
     printed = {(algorithm, task) for _, algorithm, task, _ in own_numbers()}
     return by_reason(
-        (_why_beside(entry, printed), f"{entry.algorithm}/{entry.task}")
+        (_why_unmatched(entry, printed), f"{entry.algorithm}/{entry.task}")
         for entry in measured
         if used.isdisjoint(trial.trial_id for trial in entry.trials)
     )
@@ -101,7 +103,7 @@ def by_reason(pairs: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
     return tuple(Reason(text, tuple(names)) for text, names in ordered)
 
 
-def _why_beside(entry: Measured, printed: set[tuple[str, str]]) -> str:
+def _why_unmatched(entry: Measured, printed: set[tuple[str, str]]) -> str:
     if entry.twin_of is not None:
         return "data collected here, not D4RL's"
     if (entry.algorithm, entry.task) in printed:

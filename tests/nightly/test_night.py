@@ -24,9 +24,9 @@ from bench.nightly.night import (
     Work,
     drift_after,
     ended,
-    hold_night,
     margins_of,
-    turned,
+    run_night,
+    verdict_changes,
     verdicts_of,
 )
 from bench.records import BaselineScore
@@ -186,7 +186,7 @@ def test_a_note_does_not_accept_what_was_not_there_when_it_was_written(request_,
     monkeypatch.setattr(night_module, "fingerprints", lambda *_: replace(now, simulators=moved))
     with open_store(request_.store) as store, Writer(store) as writer:
         writer.annotate(samples.note_record(fingerprints=gone.as_json()))
-    found = hold_night(request_, Work(lambda cells, seeds: None, lambda task: None, "cpu"))
+    found = run_night(request_, Work(lambda cells, seeds: None, lambda task: None, "cpu"))
     assert (found.stopped, found.excused) == (True, ())
 
 
@@ -194,7 +194,7 @@ def test_a_night_whose_grid_was_stopped_has_no_outcome(request_):
     class Stopped:
         left = 3
 
-    assert hold_night(request_, Work(lambda cells, seeds: Stopped(), lambda task: None, "cpu")) is None
+    assert run_night(request_, Work(lambda cells, seeds: Stopped(), lambda task: None, "cpu")) is None
     with open_store(request_.store, read_only=True) as store:
         assert nights(store) == []
 
@@ -206,7 +206,7 @@ def test_without_a_store_or_a_baseline_it_is_told_how_to_freeze_one(request_, tm
         if store == "empty.sqlite":
             open_store(place).close()
         with pytest.raises(BenchError) as refused:
-            hold_night(replace(request_, store=place), work)
+            run_night(replace(request_, store=place), work)
         assert "bench baseline freeze" in refused.value.do_this
     assert not (tmp_path / "none.sqlite").exists()
 
@@ -241,7 +241,7 @@ def test_a_fall_in_the_store_turns_its_verdict_and_no_other(tmp_path, printed_ce
     refill(path, drawn(printed_cells, planted={fallen: -10.0}), CATALOG)
     with open_store(path, read_only=True) as store:
         after = verdicts_of(store, CATALOG, margins_of(file))
-    (change,) = turned([night(before)], after)
+    (change,) = verdict_changes([night(before)], after)
     assert (change.key, change.before, change.after, change.fails) == (fallen, "reproduced", "below", True)
 
 
@@ -275,22 +275,22 @@ A, B = ("dtql", "dtql", "a", "last"), ("dtql", "dtql", "b", "last")
     ],
 )
 def test_only_what_was_reproduced_when_last_decided_can_fail(history, now, fails):
-    (change,) = turned([night(verdicts) for verdicts in history], now)
+    (change,) = verdict_changes([night(verdicts) for verdicts in history], now)
     assert change.fails == fails
 
 
 def test_on_the_first_night_nothing_has_turned():
-    assert turned([], {A: "below", B: "reproduced"}) == ()
+    assert verdict_changes([], {A: "below", B: "reproduced"}) == ()
     stopped = night({}, cells=())
-    assert turned([stopped], {A: "below", B: "reproduced"}) == ()
+    assert verdict_changes([stopped], {A: "below", B: "reproduced"}) == ()
 
 
 def test_every_change_is_told_and_what_stands_is_not():
     earlier = [night({A: "reproduced", B: "below"})]
-    assert turned(earlier, {A: "reproduced", B: "below"}) == ()
-    (change,) = turned(earlier, {A: "reproduced"})
+    assert verdict_changes(earlier, {A: "reproduced", B: "below"}) == ()
+    (change,) = verdict_changes(earlier, {A: "reproduced"})
     assert (change.before, change.after, change.sentence) == (
         "below", None, "dtql/b/last: not reproduced, below -> not compared")  # fmt: skip
     # A night that stopped at the exact layers says nothing about the papers.
     stopped = night({}, cells=())
-    assert turned([*earlier, stopped], {A: "reproduced", B: "below"}) == ()
+    assert verdict_changes([*earlier, stopped], {A: "reproduced", B: "below"}) == ()

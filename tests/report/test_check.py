@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench.report.check import beside, by_reason, of_suites, sentence
+from bench.report.check import by_reason, of_suites, sentence, unmatched
 from bench.report.judgement import Judgement
 from bench.report.measured import ReportData
 from tests.report.builders import measured
@@ -35,7 +35,7 @@ def test_what_stands_for_no_printed_number_is_told_with_the_reason():
         measured("collected-hopper-medium", trials=twin, twin_of=task),
         measured("hopper-random-v2", trials=alien),
     )
-    found = beside(entries, Judgement((cell("reproduced", trials=trials),)))
+    found = unmatched(entries, Judgement((cell("reproduced", trials=trials),)))
     assert {reason.text: reason.names for reason in found} == {
         "another configuration of the cell comes closer to the paper's": ("dtql/hopper-medium-v2",),
         "data collected here, not D4RL's": ("dtql/collected-hopper-medium",),

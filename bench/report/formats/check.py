@@ -65,7 +65,7 @@ def sections(check: Check, *, everything: bool = False, whole_names: bool = True
 
 def _nothing(check: Check) -> Section:
     where = f"the suites {', '.join(check.suites)} in {check.store}" if check.restricted else check.store
-    measured = len(check.judgement.cells) + sum(len(reason.names) for reason in check.beside)
+    measured = len(check.judgement.cells) + sum(len(reason.names) for reason in check.unmatched)
     if not measured:
         return Section(f"Nothing to judge: nothing of {where} is measured.")
     return Section(
@@ -172,7 +172,7 @@ def _without_verdict(check: Check, everything: bool) -> Iterator[Section]:
             f"Not comparable with the printed number, {count(len(cells), 'cell')} (some for several reasons)",
             by_reason((text, verdict.id) for verdict in cells for text in verdict.reasons),
         ),
-        ("Measured beside the printed numbers", check.beside),
+        ("Measured beside the printed numbers", check.unmatched),
     ):
         if reasons:
             rows = [(str(len(reason.names)), reason.text) for reason in reasons]
@@ -196,7 +196,7 @@ def _meaning(check: Check) -> list[str]:
     return [f"{_LEGEND}.", *check.judgement.statements, *assumed]
 
 
-def explained(
+def explain_verdict(
     verdict: CellVerdict | SuiteVerdict,
     judgement: Judgement,
     measured: Iterable[Measured],
@@ -261,7 +261,7 @@ def render_json(check: Check) -> str:
         "statements": judgement.statements,
         "suites": [_record(verdict) for verdict in judgement.suites],
         "cells": [_record(verdict) for verdict in judgement.cells],
-        "beside": [asdict(reason) for reason in check.beside],
+        "beside": [asdict(reason) for reason in check.unmatched],
     }
     return to_json(content)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
+from bench.json_text import to_json
 from bench.report.judgement import CellVerdict, SuiteVerdict
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell
 from bench.report.tables import Amount, Block, Cell, Column, Row, Table
-from bench.visible_text import csv_text, visible_json
+from bench.visible_text import csv_text
 
 CSV_FIELDS = (
     "table", "block", "row", "column", "kind", "method", "value", "spread", "n", "text", "bold",
@@ -57,7 +57,7 @@ def _records(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
 def render_json(tables: Sequence[Table]) -> str:
     """The whole model as one object; numbers that are not finite become null."""
     content = {"tables": [_table_record(table) for table in tables]}
-    return visible_json(json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)) + "\n"
+    return to_json(content)
 
 
 def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:
@@ -166,13 +166,3 @@ def _row_record(block: Block, row: Row) -> dict[str, Any]:
         column.key: _cell_record(column, cell) for column, cell in zip(block.columns, row.cells, strict=True)
     }
     return {"label": row.cells[0].text, "aggregate": row.aggregate, "cells": cells}
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return value

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.report.check import Check, Reason, replay_words
-from bench.report.formats.check import explained, render_json, sections
+from bench.report.formats.check import explain_verdict, render_json, sections
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
 from tests.report.builders import measured
 from tests.report.judging import TASK, own, trials, verdict_on
@@ -162,7 +162,7 @@ def test_what_is_not_finite_is_null(number):
 
 
 def test_the_whole_check_is_told():
-    found = read(CELL, beside=(Reason("twins", ("dtql/x",)),), suites={"gym": ("a",)}, restricted=True)
+    found = read(CELL, unmatched=(Reason("twins", ("dtql/x",)),), suites={"gym": ("a",)}, restricted=True)
     assert (found["schema_version"], found["against"], found["failed"]) == (1, "paper", True)
     assert found["made_at"] == "2026-11-21T03:00:00Z"
     assert found["restricted_to"] == ["gym"]
@@ -176,7 +176,7 @@ def test_the_whole_check_is_told():
 
 
 def lines_on(cell, entry):
-    return explained(verdict_on(cell, entry), Judgement(), [entry], {})
+    return explain_verdict(verdict_on(cell, entry), Judgement(), [entry], {})
 
 
 def test_seeds_without_a_number_are_told_in_words():
