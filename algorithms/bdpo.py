@@ -44,7 +44,6 @@ from algorithms.diffusion import (
 from algorithms.losses import ensemble_loss, take_best, temporal_difference_targets
 from algorithms.networks import ActionValues, BroadcastNoiseNetwork, DiffusionValues, Initialiser
 from algorithms.optim import Adam, constant, cosine_to_zero
-from algorithms.optim import Schedule as RateSchedule
 
 PRETRAIN, CRITIC = "pretrain", "critic"
 
@@ -305,22 +304,20 @@ class BehaviourRegularised(Algorithm):
     config: RegularisedConfig
 
     def build(self) -> None:
-        """Every network with its target, and the optimisers."""
+        """Every network with its target and its optimiser, which clips an ensemble as one network."""
         config = self.config
+        to_zero = cosine_to_zero(config.train_iterations)
+        of_policies = {
+            "behaviour": (config.behaviour_learning_rate, constant),
+            "actor": (config.actor_learning_rate, to_zero),
+        }
         for name, network in self._learned().items():
             self.add(name, network)
             self.add_target(name)
-        to_zero = cosine_to_zero(config.train_iterations)
-        self.optimisers = {
-            "behaviour": self._adam("behaviour", config.behaviour_learning_rate, constant),
-            "actor": self._adam("actor", config.actor_learning_rate, to_zero),
-            **{name: self._adam(name, config.critic_learning_rate, to_zero) for name in self._critics},
-        }
-
-    @property
-    def _critics(self) -> list[str]:
-        policies = ("behaviour", "actor")
-        return [n for n in self.networks if n not in policies and not n.startswith("target_")]
+            rate, schedule = of_policies.get(name, (config.critic_learning_rate, to_zero))
+            self.optimisers[name] = Adam(
+                network.parameters(), rate, schedule=schedule, largest_norm=config.gradient_norm
+            )
 
     def _learned(self) -> dict[str, nn.Module]:
         """The networks that have an optimiser and a target, by name."""
@@ -334,11 +331,6 @@ class BehaviourRegularised(Algorithm):
         )
         policies = {name: self._policy(Initialiser(self.seeds, name)) for name in ("behaviour", "actor")}
         return {**policies, "critics": critics}
-
-    def _adam(self, name: str, learning_rate: float, schedule: RateSchedule) -> Adam:
-        """An ensemble is clipped as one network."""
-        parameters, largest_norm = self.networks[name].parameters(), self.config.gradient_norm
-        return Adam(parameters, learning_rate, schedule=schedule, largest_norm=largest_norm)
 
     @property
     def _bootstraps(self) -> bool:
@@ -375,7 +367,7 @@ class BehaviourRegularised(Algorithm):
         """Critics, then actor, then behaviour model, each followed by its target, on one minibatch."""
         batch = self._within_bounds(batch)
         if program == PRETRAIN:
-            return self._update_behaviour(batch, draws)
+            return self._learn("behaviour", self.behaviour_loss(batch, draws))
         losses, metrics = self.critic_losses(batch, draws)
         for name, loss in losses.items():
             self.minimise(name, loss)
@@ -384,19 +376,16 @@ class BehaviourRegularised(Algorithm):
         metrics = metrics | {f"{name}_loss": loss.detach() for name, loss in losses.items()}
         parts = program.split("+")
         if "actor" in parts:
-            loss = self.actor_loss(batch, draws)
-            self.minimise("actor", loss)
-            self.follow("actor", self.config.target_update_rate)
-            metrics["actor_loss"] = loss.detach()
+            metrics |= self._learn("actor", self.actor_loss(batch, draws))
         if "behaviour" in parts:
-            metrics |= self._update_behaviour(batch, draws)
+            metrics |= self._learn("behaviour", self.behaviour_loss(batch, draws))
         return metrics
 
-    def _update_behaviour(self, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
-        loss = self.behaviour_loss(batch, draws)
-        self.minimise("behaviour", loss)
-        self.follow("behaviour", self.config.target_update_rate)
-        return {"behaviour_loss": loss.detach()}
+    def _learn(self, name: str, loss: Tensor) -> dict[str, Tensor]:
+        """A step of the named network, which its target then follows."""
+        self.minimise(name, loss)
+        self.follow(name, self.config.target_update_rate)
+        return {f"{name}_loss": loss.detach()}
 
     def _within_bounds(self, batch: Tensors) -> dict[str, Tensor]:
         limit = self.dimensions.action_bound - self.config.action_margin

@@ -51,6 +51,11 @@ def transitions(observation: int = 4, action: int = 2, rows: int = 200, bound: f
     )
 
 
+def normal(*shape, seed=0):
+    """Standard normal numbers in float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def random_batch(seeds, size, observation, action, *, generator, bound=1.0):
     """A stacked batch in float64, some actions on the bound, some transitions terminal."""
 

@@ -12,17 +12,12 @@ from algorithms import bdpo
 from algorithms.base import Dimensions
 from algorithms.bdpo import BDPO
 from algorithms.bdpo_unimodal import gaussian_divergence, negative_log_likelihood
-from algorithms.diffusion import random_steps, vp_schedule
-from algorithms.networks import BROADCAST_INITIALISATION, MLP, BroadcastMLP, Initialiser, mish
-from tests.algorithms.checks import draws_of, of_seed, random_batch, snapshot
+from algorithms.diffusion import vp_schedule
+from tests.algorithms.checks import draws_of, normal, of_seed, random_batch, snapshot
 from tests.algorithms.plain_bdpo import kl_step, plain_networks, reverse_mean, vp_tables
 from tests.algorithms.test_bdpo_update import CONFIG, SEEDS, built
 
 FIVE = vp_schedule(5, torch.float64)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_weights_of_the_divergence():
@@ -89,12 +84,6 @@ def test_placement_of_the_penalty(placement, expected):
     assert targets[0].tolist() == pytest.approx(expected)
 
 
-def test_steps_are_uniform_from_one():
-    uniform = torch.tensor([0.0, 0.1999, 0.2, 0.55, 0.9999, 1 - 2**-53], dtype=torch.float64)
-    assert random_steps(uniform, 5).tolist() == [1, 1, 2, 3, 5, 5]
-    assert random_steps(1 - torch.full((1,), 2.0**-53, dtype=torch.float64), 50).item() == 50
-
-
 def exact_noise(deviation):
     """The best prediction of the noise for data N(0, deviation^2): linear in a^n."""
 
@@ -133,35 +122,6 @@ def test_chains_end_within_the_bound_and_meet_no_noise_in_the_last_step():
     last = chain.noisy[:, :, -1]
     clean = (last - (1 - FIVE.abar[1]).sqrt() * chain.predicted[:, :, -1]) / FIVE.abar[1].sqrt()
     torch.testing.assert_close(chain.actions, clean.clamp(-0.7, 0.7))
-
-
-@pytest.mark.parametrize(("members", "epsilon"), [(None, None), (3, 1e-6)])
-def test_parts_are_as_their_concatenation(members, epsilon):
-    """The same network as an MLP on inputs side by side, values and gradients; init of gain sqrt(2)."""
-    arguments = {
-        "members": members,
-        "layer_norm_epsilon": epsilon,
-        "initialisation": BROADCAST_INITIALISATION,
-    }
-    parts_first, whole = (
-        kind(Initialiser((0, 1), "n"), (7, 9, 8, 2), mish, **arguments).double()
-        for kind in (BroadcastMLP, MLP)
-    )
-    one = () if members is None else (1,)
-    each = () if members is None else (members,)
-    shared, many = normal(2, *one, 4, 1, 5), normal(2, *one, 4, 3, 2, seed=1)
-    together = torch.cat((shared.expand(2, *one, 4, 3, 5), many), dim=-1).flatten(-3, -2)
-    expected = whole(together.expand(2, *each, 12, 7))
-    actual = parts_first(shared, many)
-    assert actual.shape == (2, *each, 4, 3, 2)
-    torch.testing.assert_close(actual.flatten(-3, -2), expected, rtol=1e-10, atol=1e-12)
-    weights = torch.autograd.grad(actual.square().sum(), list(parts_first.parameters()))
-    others = torch.autograd.grad(expected.square().sum(), list(whole.parameters()))
-    for mine, theirs in zip(weights, others, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
-    weight = whole.layers[1].weight[(0, 0) if members else 0]  # (9, 8): orthonormal columns times sqrt(2)
-    torch.testing.assert_close(weight.T @ weight, 2 * torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-5)
-    assert all(not layer.bias.any() for layer in whole.layers)
 
 
 def gradients_of(algorithm, name, loss, seed):

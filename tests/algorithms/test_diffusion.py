@@ -1,5 +1,6 @@
-"""EDM's scalings, the denoising loss and the noise levels, against formulas written anew."""
+"""EDM, discrete steps and the variance-preserving SDE, by formulas written anew and printed constants."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from algorithms.base import Dimensions
-from algorithms.diffusion import denoise, denoising_loss, log_logistic, precondition
+from algorithms.diffusion import (
+    add_noise,
+    clean_action,
+    denoise,
+    denoising_loss,
+    linear_schedule,
+    log_logistic,
+    noise_prediction_loss,
+    perturb,
+    posterior_mean,
+    precondition,
+    probability_flow,
+    random_steps,
+    scales,
+    time_between,
+    vp_schedule,
+)
 from algorithms.dtql import DTQL, DTQLConfig
 from tests.algorithms.checks import doubled
 from tests.algorithms.plain_dtql import PlainNetworks, den_loss
@@ -253,3 +270,219 @@ def test_levels_rise_with_the_uniform_and_stay_within(uniforms):
     assert (levels.diff() >= 0).all()
     assert (levels >= 0.002 * (1 - 1e-9)).all()
     assert (levels <= 80 * (1 + 1e-9)).all()
+
+
+# Discrete steps.
+
+VP_5_BETAS = (0.19588, 0.45882, 0.63578, 0.75488, 0.83503)
+VP_5_ABAR = (0.80413, 0.43518, 0.15850, 0.03885, 0.00641)
+
+
+def test_five_vp_steps_are_the_printed_ones():
+    schedule = vp_schedule(5, torch.float64)
+    assert schedule.steps == 5
+    np.testing.assert_allclose(schedule.betas[1:], VP_5_BETAS, atol=1e-5)
+    np.testing.assert_allclose(schedule.abar[1:], VP_5_ABAR, atol=5e-6)
+    assert (schedule.betas[0], schedule.abar[0]) == (0, 1)
+
+
+def test_fifty_vp_steps_end_where_printed():
+    """The exponents add up to -0.1 - 9.9/2 whatever the number of steps."""
+    assert vp_schedule(50, torch.float64).abar[-1] == pytest.approx(0.00641, abs=5e-6)
+    assert vp_schedule(50, torch.float64).abar[-1] == pytest.approx(math.exp(-0.1 - 9.9 / 2))
+
+
+@pytest.mark.parametrize(("steps", "first", "last"), [(1000, 1e-4, 0.02), (100, 1e-3, 0.2)])
+def test_linear_betas_are_scaled_to_the_number_of_steps(steps, first, last):
+    schedule = linear_schedule(steps, torch.float64)
+    betas = schedule.betas[1:].numpy()
+    np.testing.assert_allclose(betas, np.linspace(first, last, steps), rtol=1e-6)
+    np.testing.assert_allclose(schedule.abar[1:], np.cumprod(1 - np.linspace(first, last, steps)), rtol=1e-4)
+    assert (schedule.betas[0], schedule.abar[0]) == (0, 1)
+
+
+def test_linear_tables_are_of_single_precision():
+    """As the released code multiplies them; DDPM's well-known end at a thousand steps."""
+    schedule = linear_schedule(1000, torch.float64)
+    assert torch.equal(schedule.abar, schedule.abar.float().double())
+    assert schedule.abar[-1] == pytest.approx(4.0358e-5, rel=1e-4)
+
+
+@pytest.mark.parametrize("schedule", [vp_schedule(5, torch.float64), vp_schedule(50, torch.float64)])
+def test_posterior_by_bayes_rule(schedule):
+    """q(a^{n-1} | a^n, a^0) is q(a^n | a^{n-1}) q(a^{n-1} | a^0), normalised: two Gaussians."""
+    noisy, clean = 0.3, -0.8
+    for n in range(2, schedule.steps + 1):
+        beta, before = float(schedule.betas[n]), float(schedule.abar[n - 1])
+        precision = (1 - beta) / beta + 1 / (1 - before)
+        mean = (math.sqrt(1 - beta) * noisy / beta + math.sqrt(before) * clean / (1 - before)) / precision
+        tensors = (torch.full((1, 1), value, dtype=torch.float64) for value in (noisy, clean))
+        a_n, a_0 = tensors
+        found = posterior_mean(schedule, a_n, torch.tensor([n]), a_0)
+        assert float(found) == pytest.approx(mean, rel=1e-10)
+        assert float(schedule.posterior_variance[n]) == pytest.approx(1 / precision, rel=1e-10)
+
+
+def test_the_last_reverse_step_is_the_clean_action():
+    schedule = vp_schedule(5, torch.float64)
+    noisy, clean = torch.randn(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mean = posterior_mean(schedule, noisy, torch.ones(4, dtype=torch.int64), clean)
+    torch.testing.assert_close(mean, clean, rtol=1e-12, atol=1e-12)
+    assert schedule.posterior_variance[1] == 0
+    assert schedule.posterior_variance.isfinite().all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(steps=st.integers(1, 60), seed=st.integers(0, 99))
+def test_a_clean_action_comes_back(steps, seed):
+    """Noise and its removal with the same noise, at a step for every row."""
+    generator = torch.Generator().manual_seed(seed)
+    schedule = vp_schedule(steps, torch.float64)
+    actions, noise = torch.randn(2, 2, 5, 3, dtype=torch.float64, generator=generator)
+    step = torch.randint(1, steps + 1, (2, 5), generator=generator)
+    noisy = add_noise(schedule, actions, step, noise)
+    torch.testing.assert_close(
+        clean_action(schedule, noisy, step, noise, None), actions, rtol=1e-9, atol=1e-9
+    )
+    clipped = clean_action(schedule, noisy, step, noise, 0.5)
+    torch.testing.assert_close(clipped, actions.clamp(-0.5, 0.5), rtol=1e-9, atol=1e-9)
+
+
+def test_noising_one_step_after_another_is_noising_at_once():
+    """Means multiply and variances add: a^n has mean sqrt(abar_n) a and variance 1 - abar_n."""
+    schedule = vp_schedule(7, torch.float64)
+    mean, variance = 1.0, 0.0
+    for n in range(1, 8):
+        beta = float(schedule.betas[n])
+        mean, variance = math.sqrt(1 - beta) * mean, (1 - beta) * variance + beta
+        one = torch.ones(1, 1, dtype=torch.float64)
+        step = torch.tensor([n])
+        assert float(add_noise(schedule, one, step, 0 * one)) == pytest.approx(mean)
+        assert float(add_noise(schedule, 0 * one, step, one)) == pytest.approx(math.sqrt(variance))
+
+
+def test_steps_are_uniform_from_one():
+    uniform = torch.tensor([0.0, 0.1999, 0.2, 0.55, 0.9999, 1 - 2**-53], dtype=torch.float64)
+    assert random_steps(uniform, 5).tolist() == [1, 1, 2, 3, 5, 5]
+    assert random_steps(1 - torch.full((1,), 2.0**-53, dtype=torch.float64), 50).item() == 50
+
+
+# The variance-preserving SDE.
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("time", "alpha", "sigma"),
+    [
+        (0.001, 0.99995, 0.0105),
+        (0.02, 0.9970, 0.0772),
+        (0.5, 0.2812, 0.9597),
+        (0.98, 0.0080, 0.99997),
+        (1.0, 0.0066, 0.99998),
+    ],
+)
+def test_listed_constants(time, alpha, sigma):
+    """Rounded as they are listed; and by the formula."""
+    got = [scale.item() for scale in scales(tensor(time))]
+    digits = [len(str(value).split(".")[1]) for value in (alpha, sigma)]
+    assert [round(value, places) for value, places in zip(got, digits, strict=True)] == [alpha, sigma]
+    exact = math.exp(-(time**2) * 19.9 / 4 - time * 0.1 / 2)
+    assert got == pytest.approx([exact, math.sqrt(1 - exact**2)], rel=1e-10)
+
+
+@given(st.floats(1e-6, 1.0))
+def test_the_variance_is_preserved(time):
+    for dtype in (torch.float32, torch.float64):
+        alpha, sigma = scales(torch.tensor(time, dtype=dtype))
+        assert (alpha**2 + sigma**2).item() == pytest.approx(1, abs=4 * torch.finfo(dtype).eps)
+
+
+def test_little_noise_keeps_its_digits_in_single_precision():
+    """1 - alpha^2 in single precision would be off by 1e-3 here."""
+    assert scales(torch.tensor(1e-3))[1].item() == pytest.approx(scales(tensor(1e-3))[1].item(), rel=1e-6)
+
+
+def test_times():
+    uniform = tensor(0.0, 0.25, 1 - 2**-53)
+    assert time_between(uniform, 0.02, 0.98).tolist() == pytest.approx([0.02, 0.26, 0.98])
+    assert time_between(uniform, 0.001, 1.0).tolist() == pytest.approx([0.001, 0.25075, 1.0])
+
+
+def test_perturbed_actions():
+    """Times in double serve actions in single precision."""
+    actions, noise = torch.tensor([[[2.0, -1.0]]]), torch.tensor([[[1.0, 3.0]]])
+    noisy = perturb(actions, tensor(0.5).view(1, 1), noise)
+    assert noisy.dtype == torch.float32
+    alpha = math.exp(-0.25 * 19.9 / 4 - 0.025)
+    sigma = math.sqrt(1 - alpha**2)
+    assert noisy.flatten().tolist() == pytest.approx([2 * alpha + sigma, -alpha + 3 * sigma], rel=1e-6)
+
+
+def test_loss_by_hand():
+    """Sum over the action, mean over the batch; the network sees a_t, the observation and t."""
+    seen = {}
+
+    def network(noisy, observations, time):
+        seen.update(noisy=noisy, observations=observations, time=time)
+        return torch.ones_like(noisy)
+
+    actions, noise = torch.zeros(2, 3, 2), torch.zeros(2, 3, 2)
+    noise[0, 0] = torch.tensor([3.0, 0.0])
+    time = torch.full((2, 3), 0.5, dtype=torch.float64)
+    observations = torch.full((2, 3, 4), 7.0)
+    losses = noise_prediction_loss(network, actions, observations, time, noise)
+    assert losses.tolist() == pytest.approx([(2**2 + 1 + 2 + 2) / 3, 2.0])
+    assert seen["time"].dtype == torch.float32
+    assert torch.equal(seen["observations"], observations)
+    torch.testing.assert_close(seen["noisy"], perturb(actions, time, noise))
+
+
+MEAN, DEVIATION, END = 1.5, 0.3, 1e-3
+
+
+def of_gaussian(noisy, observations, time):
+    """The exact noise prediction for data N(1.5, 0.3^2): sigma (a_t - alpha m) / (alpha^2 s^2 + sigma^2)."""
+    alpha = torch.exp(-(time**2) * 19.9 / 4 - time * 0.05).unsqueeze(-1)
+    sigma = torch.sqrt(1 - alpha**2)
+    return sigma * (noisy - alpha * MEAN) / (alpha**2 * DEVIATION**2 + sigma**2)
+
+
+def exact_end(noise):
+    """The ODE keeps (a_t - mean_t) / deviation_t."""
+    alphas = [math.exp(-(t**2) * 19.9 / 4 - t * 0.05) for t in (1.0, END)]
+    start, end = (math.sqrt((a * DEVIATION) ** 2 + 1 - a**2) for a in alphas)
+    return alphas[1] * MEAN + end * (noise - alphas[0] * MEAN) / start
+
+
+def errors(steps):
+    noise = torch.linspace(-2, 2, 9, dtype=torch.float64).view(1, 9, 1)
+    ends = probability_flow(of_gaussian, torch.zeros(1, 9, 1), noise, steps=steps, end=END)
+    return (ends - exact_end(noise)).abs().max().item()
+
+
+def test_sampler_reaches_the_data_at_first_order():
+    coarse, fine, finer = errors(50), errors(100), errors(200)
+    assert coarse < 0.05
+    assert coarse / fine == pytest.approx(2, abs=0.25)
+    assert fine / finer == pytest.approx(2, abs=0.15)
+
+
+def test_sampler_calls_the_network_once_per_step():
+    times = []
+
+    def network(noisy, observations, time):
+        times.append(time)
+        return torch.zeros_like(noisy)
+
+    start = torch.ones(2, 3, 1)
+    ends = probability_flow(network, torch.zeros(2, 3, 1), start, steps=7, end=0.01)
+    assert len(times) == 7
+    assert times[0].eq(1).all()
+    assert all(time.shape == (2, 3) for time in times)
+    assert all((later < earlier).all() for earlier, later in itertools.pairwise(times))
+    # Without predicted noise only the scale changes, exactly.
+    ratio = (scales(tensor(0.01))[0] / scales(tensor(1.0))[0]).item()
+    assert ends.flatten().tolist() == pytest.approx([ratio] * 6, rel=1e-5)

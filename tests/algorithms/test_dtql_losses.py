@@ -18,7 +18,6 @@ from algorithms.dtql import (
     log_likelihood,
     squash,
 )
-from algorithms.losses import expectile_loss
 from tests.algorithms.checks import doubled, of_seed, random_batch
 from tests.algorithms.plain_dtql import PlainNetworks, actor_terms, q_loss, value_loss
 
@@ -150,12 +149,6 @@ def test_critic_losses_by_hand():
     assert v_loss.tolist() == pytest.approx([0.7 * (3 - 2) ** 2])  # the minimum, and u > 0
     # targets: 1 + 0.5 * 2 = 2 and -1; squared errors of Q1: 1, 16; of Q2: 9, 36
     assert q_loss_.tolist() == pytest.approx([(1 + 16) / 2 + (9 + 36) / 2])
-
-
-@given(st.floats(-50, 50), st.floats(0.01, 0.99))
-def test_expectile_loss(u, tau):
-    expected = (tau if u > 0 else 1 - tau) * u * u
-    assert expectile_loss(torch.tensor(u, dtype=torch.float64), tau).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("clamp", [1.0, None])

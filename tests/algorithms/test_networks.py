@@ -1,4 +1,4 @@
-"""Shapes, order of layers, initial weights and forward passes of DTQL's networks."""
+"""Shapes, order of layers, initial weights and forward passes of networks, most of them DTQL's; and Mish."""
 
 import math
 
@@ -13,8 +13,17 @@ from torch.nn import functional
 from algorithms.base import Dimensions
 from algorithms.bdpo import BDPOConfig
 from algorithms.dtql import DTQL, DTQLConfig
-from algorithms.networks import MLP, CriticEnsemble, Initialiser, LayerNorm, sinusoidal_embedding
-from tests.algorithms.checks import doubled
+from algorithms.networks import (
+    BROADCAST_INITIALISATION,
+    MLP,
+    BroadcastMLP,
+    CriticEnsemble,
+    Initialiser,
+    LayerNorm,
+    mish,
+    sinusoidal_embedding,
+)
+from tests.algorithms.checks import doubled, normal
 from tests.algorithms.plain_dtql import PlainNetworks
 
 HOPPER, ANTMAZE = Dimensions(11, 3), Dimensions(29, 8)
@@ -213,3 +222,64 @@ def test_critics_map_any_stack(seeds, members, batch, width):
     )
     norm = LayerNorm(seeds, width, epsilon=1e-5, members=members)
     assert norm(torch.zeros(seeds, members, batch, width)).shape == (seeds, members, batch, width)
+
+
+@pytest.mark.parametrize(("members", "epsilon"), [(None, None), (3, 1e-6)])
+def test_parts_are_as_their_concatenation(members, epsilon):
+    """The same network as an MLP on inputs side by side, values and gradients; init of gain sqrt(2)."""
+    arguments = {
+        "members": members,
+        "layer_norm_epsilon": epsilon,
+        "initialisation": BROADCAST_INITIALISATION,
+    }
+    parts_first, whole = (
+        kind(Initialiser((0, 1), "n"), (7, 9, 8, 2), mish, **arguments).double()
+        for kind in (BroadcastMLP, MLP)
+    )
+    one = () if members is None else (1,)
+    each = () if members is None else (members,)
+    shared, many = normal(2, *one, 4, 1, 5), normal(2, *one, 4, 3, 2, seed=1)
+    together = torch.cat((shared.expand(2, *one, 4, 3, 5), many), dim=-1).flatten(-3, -2)
+    expected = whole(together.expand(2, *each, 12, 7))
+    actual = parts_first(shared, many)
+    assert actual.shape == (2, *each, 4, 3, 2)
+    torch.testing.assert_close(actual.flatten(-3, -2), expected, rtol=1e-10, atol=1e-12)
+    weights = torch.autograd.grad(actual.square().sum(), list(parts_first.parameters()))
+    others = torch.autograd.grad(expected.square().sum(), list(whole.parameters()))
+    for mine, theirs in zip(weights, others, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
+    weight = whole.layers[1].weight[(0, 0) if members else 0]  # (9, 8): orthonormal columns times sqrt(2)
+    torch.testing.assert_close(weight.T @ weight, 2 * torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-5)
+    assert all(not layer.bias.any() for layer in whole.layers)
+
+
+MISH_POINTS = (-800.0, -90.0, -20.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 19.9, 20.1, 44.0, 90.0, 800.0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+def test_mish_and_its_derivative_are_torchs(dtype, tolerance):
+    points = torch.cat((torch.tensor(MISH_POINTS, dtype=dtype), torch.linspace(-30, 30, 2001, dtype=dtype)))
+    ours, theirs = points.clone().requires_grad_(), points.clone().requires_grad_()
+    value, expected = mish(ours), functional.mish(theirs)
+    torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
+    with torch.no_grad():
+        torch.testing.assert_close(mish(points), expected, rtol=tolerance, atol=tolerance)
+    (slope,) = torch.autograd.grad(value.sum(), ours)
+    (expected_slope,) = torch.autograd.grad(expected.sum(), theirs)
+    torch.testing.assert_close(slope, expected_slope, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+def test_mish_of_many_numbers_without_a_gradient():
+    """More than one piece, the last one incomplete, and not contiguous."""
+    points = torch.randn(3, 70_001, dtype=torch.float64).T
+    torch.testing.assert_close(mish(points), functional.mish(points))
+
+
+def test_the_derivative_of_mish_is_that_of_finite_differences():
+    points = torch.linspace(-6, 6, 25, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(mish, (points,))
+
+
+def test_mish_of_a_not_a_number_stays_one():
+    assert mish(torch.tensor([float("nan")], requires_grad=True)).isnan().all()
+    assert mish(torch.tensor([float("nan")])).isnan().all()

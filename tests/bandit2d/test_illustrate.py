@@ -13,7 +13,6 @@ from tests.algorithms import checks, test_srpo_points, test_srpo_update
 from tests.algorithms import test_bdpo_acting as acting
 from tests.algorithms.plain_bdpo import PlainBDPO, plain_networks
 from tests.algorithms.plain_srpo import PlainNetworks, q_values
-from tests.algorithms.test_bdpo_losses import normal
 
 
 def arrays(algorithm, grid, draws):
@@ -157,7 +156,7 @@ def test_deterministic_path_of_gaussian_data():
         abar = schedule.abar[steps].unsqueeze(-1)
         return (1 - abar).sqrt() * noisy / (abar * deviation**2 + 1 - abar)
 
-    start = normal(1, 1, 7, 2)
+    start = checks.normal(1, 1, 7, 2)
     observations = torch.zeros(1, 1, 1, dtype=torch.float64)
     path = deterministic_path(schedule, network, observations, start, None)
     assert path.shape == (2001, 1, 1, 7, 2)

@@ -1,4 +1,4 @@
-"""Impossible values of hyper-parameters are refused by name."""
+"""Configurations: impossible values are refused by name, and tiny sizes are those that fields declare."""
 
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Annotated, Literal
