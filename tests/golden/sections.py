@@ -223,7 +223,14 @@ def _rows(connection: sqlite3.Connection, sql: str) -> list[str]:
     """A line for every row, sorted, after one of the columns' names."""
     cursor = connection.execute(sql)
     columns = [column for column, *_ in cursor.description]
-    return [" | ".join(columns), *sorted(" | ".join(map(repr, row)) for row in cursor)]
+    return [" | ".join(columns), *sorted(" | ".join(map(_cell, row)) for row in cursor)]
+
+
+def _cell(value: object) -> str:
+    """A value as it is told; of a JSON object, whose order says nothing, by its keys."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.dumps(json.loads(value), sort_keys=True)
+    return repr(value)
 
 
 def released(place: Place) -> Record:
