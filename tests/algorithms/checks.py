@@ -108,6 +108,11 @@ def layer_norm(weights, name, epsilon=1e-5):
     return module
 
 
+def q_values(net, s, a):
+    """Values (B,) of a plain critic of state and action side by side."""
+    return net(torch.cat([s, a], dim=1))[:, 0]
+
+
 def clip_by_global_norm(parameters, maximum):
     """optax's rule on the gradients of one network: kept below the maximum, else g / norm * maximum."""
     gradients = [parameter.grad for parameter in parameters]

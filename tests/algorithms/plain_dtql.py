@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tests.algorithms.checks import layer_norm, linear, slice_of
+from tests.algorithms.checks import layer_norm, linear, q_values, slice_of
 
 SIGMA_DATA = 0.5
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
@@ -110,10 +110,6 @@ def den_loss(f, a, s, sigma, eps, clamp):
     if clamp is not None:
         d = torch.clamp(d, -clamp, clamp)
     return torch.mean(((d - a) / c_out) ** 2)
-
-
-def q_values(net, s, a):
-    return net(torch.cat([s, a], dim=1))[:, 0]
 
 
 def value_loss(nets, batch, tau):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.algorithms.checks import clip_by_global_norm, linear, slice_of
+from tests.algorithms.checks import clip_by_global_norm, linear, q_values, slice_of
 
 SINGLE = np.float32
 
@@ -66,10 +66,6 @@ class PlainNetworks:
             noise("target_policy"),
             value,
         )
-
-
-def q_values(net, s, a):
-    return net(torch.cat([s, a], dim=1))[:, 0]
 
 
 def diffusion_terms(policy, abar, s, a, u, eps, m):

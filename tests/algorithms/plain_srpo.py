@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tests.algorithms.checks import layer_norm, linear, slice_of
+from tests.algorithms.checks import layer_norm, linear, q_values, slice_of
 
 
 def alpha_sigma(t):
@@ -83,10 +83,6 @@ class PlainNetworks:
             PlainEps(slice_of(state, "behaviour.", seed)),
             relu_mlp(slice_of(state, "policy.", seed)),
         )
-
-
-def q_values(net, s, a):
-    return net(torch.cat([s, a], dim=1))[:, 0]
 
 
 def critic_losses(nets, batch, tau, gamma):
