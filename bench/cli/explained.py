@@ -73,7 +73,7 @@ def settings_of(config: Mapping[str, object], prefix: str = "") -> Facts:
 
 
 def execution_facts(execution: Execution, previous: Execution | None, *, goes_on: bool) -> Facts:
-    """When, where and with what a execution of work was done; after the first, what had changed."""
+    """When, where and with what a stretch of work was done; after the first, what had changed."""
     from bench.store.explanation import changes
 
     record = execution.record
@@ -89,7 +89,7 @@ def execution_facts(execution: Execution, previous: Execution | None, *, goes_on
         yield "   precision", _listed(record.precision)
         yield "   packages", _listed(record.packages)
         return
-    changed = list(changes(previous, execution)) or ["nothing else since the execution before"]
+    changed = list(changes(previous, execution)) or ["nothing else since the stretch before"]
     yield "   CHANGED", changed[0]
     yield from (("", text) for text in changed[1:])
 

@@ -31,17 +31,17 @@ def damage(place: str, error: DamagedCellError, engine: Engine | None) -> Damage
     """The error for the store at `place`, with table, column and row where `engine` finds them."""
     found = None if engine is None else _first_damage(engine)
     where, error = found or (error.where, error)
-    return DamagedStoreError(f"store {place} is damaged", f"{where} {told(error)}.")
+    return DamagedStoreError(f"store {place} is damaged", f"{where} {described(error)}.")
 
 
 def damaged_cells(engine: Engine) -> Iterator[str]:
     """Every cell of a store that holds what bench does not write, in a sentence each; reads all of it."""
     with engine.connect() as connection, _any_text(connection):
         for where, error in _all_damage(connection):
-            yield f"{where} {told(error)}."
+            yield f"{where} {described(error)}."
 
 
-def told(error: DamagedCellError) -> str:
+def described(error: DamagedCellError) -> str:
     """What is wrong, to be read after the cell's name."""
     return f"holds {quoted(error.value)}, not {error.expected}"
 

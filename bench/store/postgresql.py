@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.store.location import SERVER_EXAMPLE, Location
 
 # Without them a server that vanished (no power, no network) would be waited for for many minutes.
-_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
+_TIMEOUTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
 
 # A number that other applications in the same database hardly use: "bench" in ASCII.
 _WRITERS_LOCK = int.from_bytes(b"bench")
@@ -78,7 +78,7 @@ def engine_for(location: Location, *, read_only: bool) -> Engine:
     """
     try:
         url = make_url(location.url)
-        wanted = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+        wanted = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
         engine = create_engine(url.update_query_dict(wanted), pool_pre_ping=True)
     except (ArgumentError, ValueError) as error:
         why = "The port is no number." if isinstance(error, ValueError) else ""

@@ -161,7 +161,7 @@ def failure(connection: Connection, record: FailureRecord, run_id: str) -> None:
         connection.execute(_INSERTS[Failure], row)
     if trial.state != FINISHED:
         connection.execute(_UPDATE_TRIAL, {"of_trial": trial.id, "state": FAILED, "run_id": run_id})
-        _let_go(connection, trial.id, run_id, FAILED, record.step)
+        _release(connection, trial.id, run_id, FAILED, record.step)
 
 
 def weights(connection: Connection, record: WeightsRecord, run_id: str) -> None:
@@ -202,7 +202,7 @@ def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str)
     """Note that work on a trial was stopped with its state saved; anyone may continue it."""
     trial = trial_row(connection, key, run_id)
     if trial.state == RUNNING:
-        _let_go(connection, trial.id, run_id, STOPPED, iterations)
+        _release(connection, trial.id, run_id, STOPPED, iterations)
 
 
 def _weights(connection: Connection, trial: AnyRow, record: WeightsRecord, run_id: str) -> None:
@@ -259,10 +259,10 @@ def _finished(connection: Connection, trial: AnyRow, record: FinishedRecord, run
         "finished_at": record.finished_at,
     }
     connection.execute(_UPDATE_TRIAL, {"of_trial": trial.id, **values})
-    _let_go(connection, trial.id, run_id, FINISHED, record.iterations, record.peak_memory_bytes)
+    _release(connection, trial.id, run_id, FINISHED, record.iterations, record.peak_memory_bytes)
 
 
-def _let_go(
+def _release(
     connection: Connection, trial_id: int, run_id: str, outcome: str, iterations: int, peak: int | None = None
 ) -> None:
     """Give up the claim and close the run's last stretch of work; others without an end were cut off."""

@@ -17,7 +17,7 @@ _LOOK_SECONDS = 0.2
 
 def retry_while_unavailable(
     action: Callable[[], _T],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     stopped: Callable[[], bool],
     *,
     pause_seconds: float = 5.0,
@@ -27,14 +27,14 @@ def retry_while_unavailable(
     Parameters
     ----------
     action : safe to repeat: a transaction that was rolled back, a file that is written whole.
-    say : is told each trouble once, and when it is over.
+    log : is told each trouble once, and when it is over.
     stopped : whether to give up; asked several times a second while waiting.
 
     Raises
     ------
     StoreUnavailableError : the trouble was still there when `stopped` said so.
     """
-    told = ""
+    logged = ""
     while True:
         try:
             result = action()
@@ -45,14 +45,14 @@ def retry_while_unavailable(
                 raise
             trouble = _no_room(error)
         else:
-            if told:
-                say("It works again; going on.")
+            if logged:
+                log("It works again; going on.")
             return result
         if stopped():
             raise trouble
-        if trouble.what != told:
-            say(_announcement(trouble, pause_seconds))
-            told = trouble.what
+        if trouble.what != logged:
+            log(_announcement(trouble, pause_seconds))
+            logged = trouble.what
         _pause(pause_seconds, stopped)
 
 
