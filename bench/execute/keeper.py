@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from bench.errors import BenchError, WorkFailedError
 from bench.execute.messages import (
@@ -27,6 +27,7 @@ from bench.execute.messages import (
     Event,
     Notice,
     Progress,
+    Result,
     Saved,
     Shown,
     StackPlan,
@@ -57,8 +58,6 @@ from bench.training.checkpoint import Checkpoint, CheckpointFolder
 PIECE_BYTES = 8 * 2**20
 """A dataset travels in pieces of this size."""
 NOT_BEGUN = "it ended before it had begun"
-
-_T = TypeVar("_T")
 
 
 class Watcher(Protocol):
@@ -121,7 +120,7 @@ class StackResults:
         """Drop checkpoints of earlier attempts, which a stack that begins anew must not take up."""
         self._checkpoints.remove()
 
-    def receive(self, event: Event) -> None:
+    def store(self, event: Event) -> None:
         """Deal with one event of the worker; returning acknowledges it.
 
         While the store cannot take anything in, this waits.
@@ -131,7 +130,7 @@ class StackResults:
         BenchError : it cannot be stored, and waiting would not help.
         """
         try:
-            told = self._patiently(lambda: self._deal_with(event))
+            shown = retry_while_unavailable(lambda: self._deal_with(event), self._notify, self._stopped)
         except ClaimLostError as error:
             self.abandon(error)
             return
@@ -139,23 +138,23 @@ class StackResults:
             advice = "See to that file or folder, then give the same command again: what was stored is safe."
             what = f"cannot write {error.filename or 'a file'}"
             raise WorkFailedError(what, f"{error.strerror or error}.", advice) from error
-        if told is not None:
-            self._watcher.watch(told)
+        if shown is not None:
+            self._watcher.watch(shown)
 
     def abandon(self, reason: ClaimLostError) -> None:
         """Another driver works on it by now: nothing of it is stored any more."""
         if not self.released:
             self.released = True
-            self._watcher.watch(Notice(f"{self.plan.title}: given up. {reason.why} {reason.do_this}"))
+            self._notify(f"{self.plan.title}: given up. {reason.why} {reason.do_this}")
 
     def fail(self, reason: str) -> None:
         """Store that its worker was lost, as the failure of what was still open."""
         done = self.progress.iterations_done if self.progress else 0
         for failure in failures_of(self.plan, WorkerDiedError(reason), step=done):
-            self.receive(failure)
+            self.store(failure)
 
-    def _patiently(self, action: Callable[[], _T]) -> _T:
-        return retry_while_unavailable(action, lambda text: self._watcher.watch(Notice(text)), self._stopped)
+    def _notify(self, text: str) -> None:
+        self._watcher.watch(Notice(text))
 
     def _deal_with(self, event: Event) -> Event | None:
         """Store what the event holds; return what is to be shown of it."""
@@ -165,19 +164,18 @@ class StackResults:
             case Progress():
                 self.progress = event.progress
             case Saved():
-                self._keep_checkpoint(event.checkpoint)
+                # A driver that slept for minutes must not write where its successor writes by now.
+                if not self.released and not self._writer.lost(self.open):
+                    self._checkpoints.save(event.checkpoint)
             case Stopped():
                 self._stop(event)
             case Completed():
-                self._complete()
+                # Where another driver has taken over they are its checkpoints.
+                if not self.released:
+                    self._checkpoints.remove()
             case EvaluationRecord() | FailureRecord() | Weights() | TrialFinished():
                 return self._result(event)
         return event
-
-    def _keep_checkpoint(self, checkpoint: Checkpoint) -> None:
-        # A driver that slept for minutes must not write where its successor writes by now.
-        if not self.released and not self._writer.lost(self.open):
-            self._checkpoints.save(checkpoint)
 
     def _stop(self, event: Stopped) -> None:
         if self.released:
@@ -187,46 +185,43 @@ class StackResults:
             self._checkpoints.remove()
         self.released = True
 
-    def _complete(self) -> None:
-        # Where another driver has taken over they are its checkpoints.
-        if not self.released:
-            self._checkpoints.remove()
-
-    def _result(self, event: EvaluationRecord | FailureRecord | Weights | TrialFinished) -> Event | None:
+    def _result(self, event: Result) -> Result | None:
         key = event.finished.trial if isinstance(event, TrialFinished) else event.trial
         if self.released or key not in self.open:
             # Of a seed that only accompanies the others, or that has ended before.
             return None
+        if isinstance(event, FailureRecord) and not event.last_metrics:
+            event = replace(event, last_metrics=self._last_metrics.get(key, {}))
         try:
-            return self._stored(event)
+            self._write(event)
         except ConflictError as error:
             # This trial's numbers do not repeat; the others' are none the worse for it.
             step = event.step if isinstance(event, EvaluationRecord) else 0
-            failure = _failure_of(key, step, error)
-            return self._stored(failure)
-
-    def _stored(self, event: EvaluationRecord | FailureRecord | Weights | TrialFinished) -> Event:
+            event = replace(_failure_of(key, step, error), last_metrics=self._last_metrics.get(key, {}))
+            self._write(event)
         match event:
             case EvaluationRecord():
-                self._writer.record(event)
-                self._last_metrics[event.trial] = event.metrics
-            case Weights():
-                self._writer.record(self._keep(event.trial, event.role, event.content))
+                self._last_metrics[key] = event.metrics
             case FailureRecord():
-                if not event.last_metrics:
-                    event = replace(event, last_metrics=self._last_metrics.get(event.trial, {}))
-                self._writer.record(event)
-                self.open.discard(event.trial)
+                self.open.discard(key)
                 self.failed += 1
             case TrialFinished():
-                key = event.finished.trial
-                kept = self._keep(key, FINAL, event.weights)
-                self._writer.finish(event.finished, kept, event.timings)
                 self.open.discard(key)
                 self.finished += 1
         return event
 
-    def _keep(self, key: TrialKey, role: str, content: bytes) -> WeightsRecord:
+    def _write(self, event: Result) -> None:
+        """Into the store, its files before the rows that name them."""
+        match event:
+            case TrialFinished():
+                weights = self._write_weights(event.finished.trial, FINAL, event.weights)
+                self._writer.finish(event.finished, weights, event.timings)
+            case Weights():
+                self._writer.record(self._write_weights(event.trial, event.role, event.content))
+            case _:
+                self._writer.record(event)
+
+    def _write_weights(self, key: TrialKey, role: str, content: bytes) -> WeightsRecord:
         stem = f"{key.algorithm}-{key.variant}-{key.task}-{key.config_hash[:12]}-seed-{key.seed}"
         digest = hashlib.sha256(content).hexdigest()
         # Named by content too: another attempt's weights must not replace these under their row.
@@ -374,7 +369,7 @@ class Keeper:
         BenchError : the event cannot be stored, and waiting would not help.
         """
         results = self._results_of(worker)
-        results.receive(event)
+        results.store(event)
         return results.should_stop
 
     def should_stop(self, worker: Worker) -> bool:

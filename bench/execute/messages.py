@@ -145,17 +145,9 @@ class Completed:
     stack: str
 
 
-Event = (
-    Started
-    | Progress
-    | Saved
-    | EvaluationRecord
-    | FailureRecord
-    | Weights
-    | TrialFinished
-    | Stopped
-    | Completed
-)
+Result = EvaluationRecord | FailureRecord | Weights | TrialFinished
+"""What becomes of one trial."""
+Event = Started | Progress | Saved | Result | Stopped | Completed
 """What a worker sends while it works; sending returns when the driver has dealt with it."""
 
 
