@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -72,7 +73,7 @@ def write_figures(
 
     charts = paper_charts(data, names)
     for chart in charts:
-        _write(folder / f"{chart.id}.{format_}", lambda stream, c=chart: save_chart(c, stream, format_))
+        _write(folder / f"{chart.id}.{format_}", partial(save_chart, chart, format_=format_))
         _say(f"Wrote {folder / chart.id}.{format_}")
     if charts and format_ != "svg":
         _write_captions(charts, folder, format_)
@@ -95,7 +96,7 @@ def _write_2d(names: Sequence[str], data: ReportData, folder: Path, format_: str
     for figure in filled:
         name = figure.layout.id
         path = folder / f"{name}.{format_}"
-        _write(path, lambda stream, f=figure: save_sheet(f.sheet, f.layout.id, stream, format_))
+        _write(path, partial(save_sheet, figure.sheet, figure.layout.id, format_=format_))
         _say(f"Wrote {path}. {figure.shown}")
     for sentence in data.illustrations.unreadable if wanted else ():
         _say(sentence)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, BinaryIO, Literal
 
 import matplotlib
@@ -112,16 +113,17 @@ class Chart:
     about: str
     """What is shown, how bands came about and over how many seeds: the caption."""
     methods: tuple[str, ...]
+    """Shown in it, by their names in this suite."""
     tasks: tuple[str, ...]
     draw: Callable[[Look], Figure]
     wide: bool = False
     """As wide as a paper's text, rather than one column of two."""
 
-
-def chart_svg(chart: Chart) -> str:
-    """The chart as an `<svg>` element for a page, in the colour of the text around it."""
-    with drawing_settings(chart.id, PAGE.font_size):
-        return inline_svg(chart.draw(PAGE), title=chart.title, about=chart.about)
+    @cached_property
+    def svg(self) -> str:
+        """An `<svg>` element for a page, in the colour of the text around it, escaped by its maker."""
+        with drawing_settings(self.id, PAGE.font_size):
+            return inline_svg(self.draw(PAGE), title=self.title, about=self.about)
 
 
 def save_chart(chart: Chart, stream: BinaryIO, format_: str) -> None:

@@ -25,7 +25,9 @@ from bench.report.series import (
     doubts,
     failures,
     in_order,
+    methods_of,
     names_of,
+    said,
     series_of,
     styles_of,
 )
@@ -139,7 +141,7 @@ def task_chart(task: str, curves: Curves, measured: Sequence[Measured]) -> Chart
         f"curves-{_NOT_IN_IDS.sub('-', task)}",
         task,
         _about(list(curves.items()), measured),
-        _methods(curves),
+        methods_of(curves),
         (task,),
         lambda look: _sheet(look, {task: curves}, titled=False),
     )
@@ -154,7 +156,7 @@ def suite_chart(name: str, by_task: Mapping[str, Curves], measured: Sequence[Mea
         f"curves-{name}",
         f"Learning curves, {name}",
         _about(everything, measured),
-        _methods(in_order({series for series, _ in everything})),
+        methods_of(in_order({series for series, _ in everything})),
         tuple(by_task),
         lambda look: _sheet(look, by_task, titled=True),
         wide=len(by_task) > 1,
@@ -163,18 +165,13 @@ def suite_chart(name: str, by_task: Mapping[str, Curves], measured: Sequence[Mea
 
 def _about(curves: Sequence[tuple[Series, MeanCurve]], measured: Sequence[Measured]) -> str:
     running = {series.style.label for series, curve in curves if not curve.finished}
-    sentences = (
+    return said(
         f"Mean over training seeds ({count_text(curve.seeds for _, curve in curves)}); {_BAND}. "
         "Score 0 is a random policy, 100 an expert.",
         f"Still running, seeds so far: {', '.join(sorted(running))}." if running else "",
         failures(measured),
         doubts(measured),
     )
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _methods(curves: Iterable[Series]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(series.algorithm for series in curves))
 
 
 def _sheet(look: Look, by_task: Mapping[str, Curves], titled: bool) -> Figure:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from bench.catalog import Catalog, Task, load_catalog
-from bench.report.charts import Chart, Section, chart_svg
+from bench.report.charts import Chart
 from bench.report.curves import mean_curves, suite_chart, task_chart
 from bench.report.measured import Measured, ReportData
 from bench.report.profiles import aggregate_chart, profile_chart
@@ -17,27 +16,11 @@ SPEED_TASK = "antmaze-umaze-v0"
 NO_SUITE = "other-tasks"
 
 
-@dataclass(frozen=True)
-class PageFigure:
-    """A chart as it stands on the page."""
-
-    section: Section
-    id: str
-    title: str
-    about: str
-    """What is shown in a sentence or two, bands and seeds included."""
-    svg: str
-    """An `<svg>` element, escaped by its maker."""
-    methods: tuple[str, ...]
-    """Shown in it, by their names in this suite."""
-    tasks: tuple[str, ...]
-
-
-def page_figures(data: ReportData) -> list[PageFigure]:
+def page_figures(data: ReportData) -> list[Chart]:
     """Every chart that has something to show, in the order of the sections: one of curves for each task."""
     curves = mean_curves(data.measured, data.curves)
     charts = [task_chart(task, found, _cells(data, [task])) for task, found in curves.items()]
-    return [_figure(chart) for chart in (*charts, *_charts_of_suites(data, load_catalog()))]
+    return charts + _charts_of_suites(data, load_catalog())
 
 
 def paper_charts(data: ReportData, sections: Collection[str]) -> list[Chart]:
@@ -88,9 +71,3 @@ def _suites(catalog: Catalog, tasks: Sequence[str]) -> dict[str, list[str]]:
 
 def _cells(data: ReportData, tasks: Sequence[str]) -> list[Measured]:
     return [entry for entry in data.measured if entry.task in tasks]
-
-
-def _figure(chart: Chart) -> PageFigure:
-    return PageFigure(
-        chart.section, chart.id, chart.title, chart.about, chart_svg(chart), chart.methods, chart.tasks
-    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.records import CONTENT_FITS, MISMATCH, VERIFIED, PrintedNumber
 from bench.report.measured import Measured
-from bench.report.paper import AGGREGATES, SCORE, PaperCell, ablations, algorithm_of, load_paper_tables
+from bench.report.paper import AGGREGATES, SCORE, PaperCell, ablations, load_paper_tables
 
 Printed = Mapping[PrintedNumber, tuple[str, PaperCell]]
 """Numbers that may be judged, each with the id of its table."""
@@ -84,9 +84,8 @@ def own_numbers() -> Printed:
             aggregate = cell.task in AGGREGATES or cell.metric != SCORE
             if aggregate or not cell.accepts_variants or cell.mean is None:
                 continue
-            key = (cell.paper, algorithm_of(cell.method, cell.domain), cell.task_meant, cell.protocol)
-            if key not in found or (found[key][1].errata and not cell.errata):
-                found[key] = (table_id, cell)
+            if cell.key not in found or (found[cell.key][1].errata and not cell.errata):
+                found[cell.key] = (table_id, cell)
     return found
 
 
@@ -128,7 +127,7 @@ def match_of(entry: Measured, printed: PaperCell | None) -> Match:
 
 def kind_meant(printed: PaperCell) -> Kind:
     """Which of our methods, changed or not, may stand for the cell."""
-    return ablations().get(printed.method, (algorithm_of(printed.method, printed.domain), ()))
+    return ablations().get(printed.method, (printed.algorithm, ()))
 
 
 def kind_of(entry: Measured) -> Kind:

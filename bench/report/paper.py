@@ -18,6 +18,7 @@ from algorithms.registry import methods
 from bench.catalog import shipped_domains
 from bench.errors import BenchError, unknown_name
 from bench.presets import method_on
+from bench.records import PrintedNumber
 from bench.resources import resource
 from bench.visible_text import quoted
 from bench.yaml_lines import load_yaml, validated
@@ -219,6 +220,16 @@ class PaperCell:
     """Variants that may be held against this number; none for quoted numbers, aggregates and times."""
     note: str
     errata: tuple[Erratum, ...] = ()
+
+    @property
+    def algorithm(self) -> str:
+        """Name in this suite of its method."""
+        return algorithm_of(self.method, self.domain)
+
+    @property
+    def key(self) -> PrintedNumber:
+        """What the number is of, in however many tables it stands."""
+        return self.paper, self.algorithm, self.task_meant, self.protocol
 
     @property
     def task_meant(self) -> str:

@@ -13,7 +13,17 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, stroke
 from bench.report.measured import Measured, ReportData
-from bench.report.series import Series, by_series, coverage, doubts, failures, labels_of, styles_of
+from bench.report.series import (
+    Series,
+    by_series,
+    coverage,
+    doubts,
+    failures,
+    labels_of,
+    methods_of,
+    said,
+    styles_of,
+)
 from bench.report.statistics import (
     Array,
     Interval,
@@ -116,7 +126,7 @@ def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | 
         f"profile-{name}",
         title,
         _about(what, series, data, tasks),
-        _methods(series),
+        methods_of(series),
         _tasks(series, tasks),
         lambda look: _drawn_profiles(look, series),
     )
@@ -137,7 +147,7 @@ def aggregate_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart 
         f"aggregate-{name}",
         f"Aggregate scores, {name}",
         _about(what, series, data, tasks),
-        _methods(series),
+        methods_of(series),
         _tasks(series, tasks),
         lambda look: _drawn_aggregates(look, series),
     )
@@ -146,18 +156,13 @@ def aggregate_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart 
 def _about(what: str, series: Cells, data: ReportData, tasks: Sequence[str]) -> str:
     caveat = bootstrap_caveat(fewest_seeds(series))
     entries = [entry for by_task in series.values() for entry in by_task.values()]
-    sentences = (
+    return said(
         what,
         f"{caveat[0].upper()}{caveat[1:]}." if caveat else "",
         coverage(series),
         failures(entry for entry in data.measured if entry.task in tasks),
         doubts(entries),
     )
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _methods(series: Cells) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.algorithm for one in series))
 
 
 def _tasks(series: Cells, tasks: Sequence[str]) -> tuple[str, ...]:

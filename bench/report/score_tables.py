@@ -91,8 +91,7 @@ def _verdict_on(match: Match, judgement: Judgement | None) -> CellVerdict | None
     entry, printed = match.measured, match.printed
     if judgement is None or printed is None:
         return None
-    algorithm = algorithm_of(printed.method, printed.domain)
-    verdict = judgement.by_key.get((printed.paper, algorithm, printed.task_meant, printed.protocol))
+    verdict = judgement.by_key.get(printed.key)
     if verdict is None or verdict.printed.partition(" ")[0] != printed.printed:
         return None
     same = (verdict.variant, verdict.config_hash) == (entry.variant, entry.config_hash)
@@ -349,7 +348,7 @@ def _further_block(
 
 def _columns_of(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[str, PaperCell]]:
     """The paper's columns of a method, each with its cells by task."""
-    own = [cell for cell in cells if algorithm_of(cell.method, cell.domain) == algorithm]
+    own = [cell for cell in cells if cell.algorithm == algorithm]
     columns: dict[str, dict[str, PaperCell]] = {}
     for cell, name in column_of(own).items():
         columns.setdefault(name, {})[cell.task_meant] = cell

@@ -211,12 +211,21 @@ def doubts(entries: Iterable[Measured]) -> str:
         collected |= entry.twin_of is not None
         modern |= entry.physics == "modern"
     parts = [f"{' and '.join(names)} with {what}" for what, names in reduced.items()]
-    sentences = (
+    return said(
         f"{REDUCED} Below the preset, not to be judged: {'; '.join(parts)}." if parts else "",
         "Data collected here, not D4RL's: not comparable with the papers." if collected else "",
         "Modern physics: not comparable with the papers." if modern else "",
     )
-    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def methods_of(series: Iterable[Series]) -> tuple[str, ...]:
+    """Each method once, in their order."""
+    return tuple(dict.fromkeys(one.algorithm for one in series))
+
+
+def said(*sentences: str) -> str:
+    """The sentences that are not empty, as one text."""
+    return " ".join(filter(None, sentences))
 
 
 def failures(measured: Iterable[Measured]) -> str:

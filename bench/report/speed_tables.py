@@ -15,7 +15,6 @@ from bench.report.paper import (
     SpeedBlock,
     SpeedRow,
     WallTime,
-    algorithm_of,
 )
 from bench.report.score_tables import DEFAULT_VARIANT, printed_cell
 from bench.report.tables import (
@@ -56,7 +55,7 @@ def _speed_block(
     cells = [cell for cell in paper.rows if cell.table in block.printed_in]
     usable = {
         method: _latest([timing for timing in timings if timing.algorithm == name])
-        for method, name in {cell.method: algorithm_of(cell.method, cell.domain) for cell in cells}.items()
+        for method, name in {cell.method: cell.algorithm for cell in cells}.items()
     }
     columns, own = [Column("quantity", block.title, "label")], paper.info.own
     for method, found in usable.items():
@@ -146,13 +145,13 @@ def _of_one_pace(phases: Sequence[PhaseRecord]) -> PhaseRecord | None:
 def wall_time_table(paper: PaperTable, layout: WallTime, durations: Sequence[TrialDuration]) -> Table:
     """DTQL's Table 7: hours and epochs of whole trials per task, the median over seeds trained alone here."""
     (method,) = paper.methods
-    domains = {cell.task: cell.domain for cell in paper.rows}
+    algorithms = {cell.task: cell.algorithm for cell in paper.rows}
     printed = {(cell.task, cell.metric): cell for cell in paper.rows}
     measured = {
         task: _last_circumstances(
-            [one for one in durations if (one.algorithm, one.task) == (algorithm_of(method, domain), task)]
+            [one for one in durations if (one.algorithm, one.task) == (algorithm, task)]
         )
-        for task, domain in domains.items()
+        for task, algorithm in algorithms.items()
     }
     hours, epochs = "total_wall_time_h", "training_epochs"
     columns = (
@@ -173,7 +172,7 @@ def wall_time_table(paper: PaperTable, layout: WallTime, durations: Sequence[Tri
             return _hours_cell(cell, measured[task], layout.hardware)
         return _epochs_cell(cell, measured[task])
 
-    block = filled_block("", columns, domains, cell_of)
+    block = filled_block("", columns, algorithms, cell_of)
     return counted_table(paper.id, paper.full_title, [block], paper.notes)
 
 

@@ -27,6 +27,8 @@ from bench.report.series import (
     doubts,
     failures,
     labels_of,
+    methods_of,
+    said,
     style_of,
     styles_of,
 )
@@ -363,7 +365,7 @@ def _chart(
     points = [*measured, *printed_points(printed, domain)]
     entries = [entry for by_task in series.values() for entry in by_task.values()]
     over = ", mean over tasks" if len(tasks) > 1 else ""
-    sentences = (
+    about = said(
         f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none over few seeds).",
         coverage(series),
         *_marks(points, section, costs.circumstances, printed),
@@ -375,8 +377,8 @@ def _chart(
         section,
         f"{section}-{name}",
         f"Score against {cost}, {name}",
-        " ".join(sentence for sentence in sentences if sentence),
-        tuple(dict.fromkeys(one.algorithm for one in series)),
+        about,
+        methods_of(series),
         tuple(task for task in tasks if any(entry.task == task for entry in entries)),
         lambda look: _drawn(look, points, label),
     )

@@ -6,7 +6,7 @@ from functools import cache
 from bench.report.build import table_ids
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.measured import Measured, ReportData, SeedScore, TrialDuration
-from bench.report.paper import algorithm_of, load_paper_table, paper_tables
+from bench.report.paper import load_paper_table, paper_tables
 from tests.report.builders import AWKWARD, measured, timing
 
 AGGREGATES = ("average", "sum")
@@ -21,7 +21,7 @@ def own_cells() -> tuple:
     cells = [
         cell for table in paper_tables() for cell in load_paper_table(table).rows if cell.accepts_variants
     ]
-    named = [(cell, algorithm_of(cell.method, cell.domain)) for cell in cells]
+    named = [(cell, cell.algorithm) for cell in cells]
     return tuple((cell, name) for cell, name in named if name in OURS and cell.mean is not None)
 
 

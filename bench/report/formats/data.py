@@ -56,8 +56,7 @@ def _records(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
 
 def render_json(tables: Sequence[Table]) -> str:
     """The whole model as one object; numbers that are not finite become null."""
-    content = {"tables": [_table_record(table) for table in tables]}
-    return to_json(content)
+    return to_json({"tables": [_table_record(table) for table in tables]})
 
 
 def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from bench.data.manifest import remarks_on
-from bench.report.charts import Section
+from bench.report.charts import Chart, Section
 from bench.report.check import further
-from bench.report.figures import PageFigure, page_figures
+from bench.report.figures import page_figures
 from bench.report.figures2d import FilledFigure, fill_figures
 from bench.report.formats import facts
 from bench.report.formats.facts import Making, Number, count, home_of, ids_of, makings, number_of
@@ -264,7 +264,7 @@ class FigureSection:
 
     id: Section
     title: str
-    figures: tuple[tuple[PageFigure, Markup], ...]
+    figures: tuple[tuple[Chart, Markup], ...]
 
 
 def figure_sections(data: ReportData) -> list[FigureSection]:
