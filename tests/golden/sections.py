@@ -162,28 +162,30 @@ def _split_page(text: str) -> Record:
 
 
 def verdicts(place: Place) -> Record:
-    """`bench check` of both stores in every format, its arithmetic, and against a baseline."""
+    """`bench check` of both stores in every format, and against a baseline."""
+    return _checks(place, "--all", "--format json", "--format junit", "--against baseline --format json")
+
+
+def arithmetic(place: Place) -> Record:
+    """`bench check` as it comes, of one suite, and with the arithmetic of single verdicts."""
+    explained = (
+        "dtql/hopper-medium-v2/last",
+        "srpo/hopper-medium-v2/last",
+        "dtql/d4rl-locomotion/last",
+        "edp-td3/walker2d-medium-v2/rat",
+        "bdpo/walker2d-medium-replay-v2/last",
+        "dtql/antmaze-umaze-v0/last",
+    )
+    options = ("", "--suite d4rl-locomotion --format json", "--against baseline")
+    further = ("--against baseline --format junit", *(f"--explain {cell}" for cell in explained))
+    return _checks(place, *options, *further)
+
+
+def _checks(place: Place, *options: str) -> Record:
     found: Record = {}
     for name in STORES:
-        at = f"--store {place.store(name)}"
-        found |= place.bench(
-            [
-                f"check {at}",
-                f"check --all {at}",
-                f"check --format json {at}",
-                f"check --format junit {at}",
-                f"check --suite d4rl-locomotion --format json {at}",
-                f"check --against baseline {at}",
-                f"check --against baseline --format json {at}",
-                f"check --against baseline --format junit {at}",
-                f"check --explain dtql/hopper-medium-v2/last {at}",
-                f"check --explain srpo/hopper-medium-v2/last {at}",
-                f"check --explain dtql/d4rl-locomotion/last {at}",
-                f"check --explain edp-td3/walker2d-medium-v2/rat {at}",
-                f"check --explain bdpo/walker2d-medium-replay-v2/last {at}",
-                f"check --explain dtql/antmaze-umaze-v0/last {at}",
-            ]
-        )
+        store = place.store(name)
+        found |= place.bench([" ".join(f"check {option} --store {store}".split()) for option in options])
     return {key: _by_cell(value) if "json" in key else value for key, value in found.items()}
 
 
@@ -283,7 +285,7 @@ def _drawing(svg: str) -> Record:
 
 
 def looks(place: Place) -> Record:
-    """What `status`, `explain`, `query`, `db`, `baseline` and dry runs say of the stores."""
+    """What `status`, `explain`, `query`, `db`, and `baseline` say of the stores."""
     found: Record = {}
     for name in STORES:
         at = f"--store {place.store(name)}"
@@ -302,14 +304,11 @@ def looks(place: Place) -> Record:
                     *at.split(),
                 ],
                 ["query", "--format", "csv", "select * from timings", *at.split()],
-                f"run --suite d4rl-locomotion --algos dtql,edp --seeds 0-4 --dry-run --executor local {at}",
             ]
         )
-    found |= place.bench(
-        ["db merge study.sqlite rough.sqlite --dry-run", "db merge study.sqlite rough.sqlite"]
-    )
-    found |= place.bench(["status --store study.sqlite"])
-    return found
+    merge = "db merge study.sqlite rough.sqlite"
+    found |= place.bench([f"{merge} --dry-run", merge])
+    return {key: _by_cell(value) if "json" in key else value for key, value in found.items()}
 
 
 def losses(place: Place) -> Record:
@@ -352,12 +351,10 @@ def run(place: Place) -> Record:
     return found | {"machine": json.loads(place.script("machine"))}
 
 
-CHEAP = (presets, show, helps, tables, views)
+CHEAP = (presets, show, helps, tables, verdicts, views)
 """The same on every machine, and quick: together less than 40 CPU seconds."""
-SECTIONS: dict[str, Callable[[Place], Record]] = {
-    section.__name__: section
-    for section in (*CHEAP, errors, page, drawings, verdicts, looks, released, losses, run)
-}
+LONGER = (errors, page, drawings, arithmetic, looks, released, losses, run)
+SECTIONS: dict[str, Callable[[Place], Record]] = {section.__name__: section for section in (*CHEAP, *LONGER)}
 
 
 def taken(name: str, checkout: Path) -> Record:
