@@ -20,7 +20,7 @@ from bench.records import ExecutionRecord, RunRecord
 from bench.resources import resource
 
 _PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "ray", "scipy", "h5py", "safetensors", "sqlalchemy")
-_WITHOUT_NUMBERS = {("bench", name) for name in ("benchmarks", "cli", "nightly", "report", "store")}
+_WITHOUT_NUMBERS = {("bench", name) for name in ("cli", "nightly", "report", "store")}
 
 
 def describe_run(command: str) -> RunRecord:

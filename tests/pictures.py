@@ -17,9 +17,9 @@ import numpy as np
 from matplotlib import image
 from playwright.sync_api import sync_playwright
 
-from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
 from bench.catalog import load_catalog
 from bench.report.margins import load_margins
+from benchmarks.synthetic_study import Design, draw_study, study_cells
 from tests.report.synthetic import write_store
 
 PROGRAMS = ("chromium", "pdflatex", "pdftoppm")

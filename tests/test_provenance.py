@@ -175,7 +175,7 @@ def test_a_copy_has_the_same_fingerprint_and_what_determines_no_number_changes_n
     (root / "bench" / "notes.txt").write_text("to do")
     (root / "tests").mkdir()
     (root / "tests" / "test_new.py").write_text("")
-    for shown in ("benchmarks/startup", "cli/run", "report/tables", "store/writer"):
+    for shown in ("cli/run", "report/tables", "store/writer"):
         with (root / "bench" / f"{shown}.py").open("a") as file:
             file.write("\n")
     assert fingerprint() == code_fingerprint()

@@ -63,7 +63,7 @@ def test_tasks_presets_and_paper_numbers_travel_along(installed):
     assert "trust_region_weight" in installed("show", "dtql", "hopper-medium-v2")
 
 
-def test_data_files_are_in_the_wheel_and_tests_are_not(wheel):
+def test_data_files_are_in_the_wheel_and_neither_tests_nor_benchmarks(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     ours = (
         "tasks.yaml",
@@ -76,7 +76,9 @@ def test_data_files_are_in_the_wheel_and_tests_are_not(wheel):
     assert wanted | {"bench/data/manifest.yaml", "algorithms/presets/dtql.yaml"} <= set(names)
     policies = [name for name in names if name.startswith("bench/data/behaviour_policies/")]
     assert sum(name.endswith(".safetensors") for name in policies) == 16
-    assert not [name for name in names if name.startswith(("tests/", ".venv/"))]
+    assert {"bench/py.typed", "algorithms/py.typed"} <= set(names)
+    assert {name.partition("/")[0] for name in names if "dist-info" not in name} == {"bench", "algorithms"}
+    assert not [name for name in names if "benchmarks" in name]
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 

@@ -315,7 +315,7 @@ def _welch(ours: Sample, mean: Numbers, variance: Numbers, n: int) -> Difference
     So errors are at most as frequent as stated with 3 to 6 seeds on either side or 10 on both, spreads up to
     four times apart; 1.3 times with 5 against 10, 1.5 with 3 against 10. Satterthwaite's own make them, far
     out in the tail where Holm's correction looks, 2.2 (5 against 6), 2.6 and 8 times as frequent; the smaller
-    sample's a tenth, and then hardly anything is found. `python -m bench.benchmarks.statistics_rates`.
+    sample's a tenth, and then hardly anything is found. `python -m benchmarks.statistics_rates`.
     """
     own = ours.variance / ours.n
     smaller = min(ours.n, n) - 1

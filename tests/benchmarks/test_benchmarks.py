@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from bench.benchmarks import collection, robots, simulator
-from bench.benchmarks.measuring import Comparison, compare
 from bench.catalog import load_catalog
 from bench.data.behaviours import load_policy
 from bench.envs import ROBOTS
 from bench.envs.locomotion import WALKERS
+from benchmarks import collection, robots, simulator
+from benchmarks.measuring import Comparison, compare
 
 SMALL = ["--repeats", "1", "--steps", "20", "--environments", "4", "--threads", "2"]
 

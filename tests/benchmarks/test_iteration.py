@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from algorithms.registry import methods
-from bench.benchmarks import iteration
-from bench.benchmarks.iteration import SUBJECTS, main
 from bench.catalog import load_catalog
 from bench.presets import load_preset
+from benchmarks import iteration
+from benchmarks.iteration import SUBJECTS, main
 
 TASK = load_catalog().task(iteration.TASK)
 

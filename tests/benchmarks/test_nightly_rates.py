@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.benchmarks.nightly_rates import (
+from bench.nightly.alarms import CellScores, compare_night
+from bench.nightly.config import load_nightly
+from bench.records import CellKey
+from bench.report.statistics import holm
+from benchmarks.nightly_rates import (
     Baselines,
     Procedure,
     confirmed_rate,
@@ -16,10 +20,6 @@ from bench.benchmarks.nightly_rates import (
     probability_below,
     simulate,
 )
-from bench.nightly.alarms import CellScores, compare_night
-from bench.nightly.config import load_nightly
-from bench.records import CellKey
-from bench.report.statistics import holm
 
 NIGHTS = 100
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.benchmarks import report
+from benchmarks import report
 
 
 @pytest.mark.slow

@@ -5,10 +5,10 @@ import sqlite3
 
 import pytest
 
-from bench.benchmarks import bare_commits, commits, planning, store
-from bench.benchmarks.full_store import ALGORITHMS, Size, make_store
 from bench.store.database import open_store
 from bench.store.queries import learning_curves, trials
+from benchmarks import bare_commits, commits, planning, store
+from benchmarks.full_store import ALGORITHMS, Size, make_store
 
 SMALL = Size(tasks=2, seeds=5, evaluations=3, episodes=2)
 """40 trials: the last one has failed."""

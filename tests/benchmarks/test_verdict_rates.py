@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.benchmarks import verdict_rates
-from bench.benchmarks.synthetic_study import is_wrong
-from bench.benchmarks.verdict_rates import Tally, main
+from benchmarks import verdict_rates
+from benchmarks.synthetic_study import is_wrong
+from benchmarks.verdict_rates import Tally, main
 
 
 def test_a_tally_gives_rates_with_their_intervals():

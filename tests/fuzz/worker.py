@@ -105,7 +105,7 @@ def warm_up(material: Path, root: Path) -> None:
     gc.freeze()
 
 
-_NOT_WANTED = ("bench.benchmarks", "bench.execute.ray_tune", "bench.__main__", "bench.store.migrations")
+_NOT_WANTED = ("bench.execute.ray_tune", "bench.__main__", "bench.store.migrations")
 
 
 class Worker:

@@ -19,14 +19,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bench.benchmarks.full_store import Size, make_store
-from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
 from bench.catalog import load_catalog
 from bench.cli import main as bench
 from bench.records import TrialKey, TrialRecord, hash_of
 from bench.report.margins import load_margins
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from benchmarks.full_store import Size, make_store
+from benchmarks.synthetic_study import Design, draw_study, study_cells
 from tests.golden.files import STORES, pack
 from tests.report.synthetic import write_store
 from tests.store import samples

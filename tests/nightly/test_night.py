@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.nightly import night as night_module
@@ -34,6 +33,7 @@ from bench.report.margins import load_margins
 from bench.store.database import open_store
 from bench.store.nights import nights
 from bench.store.writer import Writer
+from benchmarks.synthetic_study import Design, draw_study, study_cells
 from tests.nightly.tiny_nights import few_fingerprints, write_canary
 from tests.report.synthetic import refill, write_store
 from tests.store import samples

@@ -1,6 +1,6 @@
 """Synthetic stores whose truth is known, for `bench check` itself.
 
-What is in them comes from `bench.benchmarks.synthetic_study`: every number of the papers' main tables on
+What is in them comes from `benchmarks.synthetic_study`: every number of the papers' main tables on
 locomotion and AntMaze has a population of seeds and episodes, ours moved by planted differences. A store
 holds our seeds of one such study as `bench run` would have left them: planned, claimed, evaluated episode by
 episode and finished through the `Writer`, on verified data, with the paper's budget, protocol, episodes and
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, select, update
 
-from bench.benchmarks.full_store import dataset_of
-from bench.benchmarks.synthetic_study import Study, evaluations_of
 from bench.catalog import Catalog, Task
 from bench.records import EvaluationRecord, FinishedRecord, TrialKey, TrialRecord, hash_of
 from bench.report.measured import Measured, SeedScore
 from bench.store.database import open_store, transaction
 from bench.store.models import Episode, Evaluation, Trial
 from bench.store.writer import Writer
+from benchmarks.full_store import dataset_of
+from benchmarks.synthetic_study import Study, evaluations_of
 from tests.store.samples import run_record
 
 STEPS = 1000

@@ -1,7 +1,7 @@
 """`bench check` on studies whose truth is known: what is planted is found and nothing else, at stated rates.
 
 Rates of a simulation are held to what they state by the binomial distribution: a true rate of 5 % goes beyond
-`most` once in a thousand runs. `python -m bench.benchmarks.verdict_rates` prints all of them.
+`most` once in a thousand runs. `python -m benchmarks.verdict_rates` prints all of them.
 """
 
 import json
@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from bench.benchmarks.synthetic_study import Design, evaluations_of
-from bench.benchmarks.verdict_rates import (
+from bench.cli import main
+from bench.evaluation.protocols import reported_score
+from bench.report.verdicts import judge
+from benchmarks.synthetic_study import Design, evaluations_of
+from benchmarks.verdict_rates import (
     ANY_WRONG,
     CELLS,
     DEVIATES,
@@ -26,9 +29,6 @@ from bench.benchmarks.verdict_rates import (
     wrong_cells,
     wrong_suites,
 )
-from bench.cli import main
-from bench.evaluation.protocols import reported_score
-from bench.report.verdicts import judge
 from tests.report.synthetic import refill, write_store
 
 STATED = 0.05

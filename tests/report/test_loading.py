@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from bench.benchmarks.full_store import Size, make_store
 from bench.catalog import load_catalog
 from bench.records import PhaseRecord, hash_of
 from bench.report.loading import load_configurations, load_origins, load_report_data
@@ -16,6 +15,7 @@ from bench.store.database import open_store, transaction
 from bench.store.models import Trial
 from bench.store.queries import evaluation_means
 from bench.store.writer import Writer
+from benchmarks.full_store import Size, make_store
 from tests.store.samples import (
     evaluation_record,
     failure_record,

@@ -1,7 +1,7 @@
 """The rules err as often as they say and see what they say, measured where the truth is known.
 
 Rates are asserted as multiples of the stated level, with the true difference just at the margin: nowhere else
-are errors more frequent. `python -m bench.benchmarks.statistics_rates` prints all of them.
+are errors more frequent. `python -m benchmarks.statistics_rates` prints all of them.
 """
 
 import math
@@ -10,14 +10,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.benchmarks import statistics_rates
-from bench.benchmarks.statistics_rates import FAMILY, RATIOS, SHARES, SINGLE, coverage
-from bench.benchmarks.statistics_worlds import (
-    Episodes,
-    SuccessWorld,
-    rollouts_world,
-    seeds_world,
-)
 from bench.report.published import MeanAlone, OverSeeds, PooledError
 from bench.report.statistics import (
     COVERAGE,
@@ -29,6 +21,14 @@ from bench.report.statistics import (
     holm,
     mean_difference,
     success_variance,
+)
+from benchmarks import statistics_rates
+from benchmarks.statistics_rates import FAMILY, RATIOS, SHARES, SINGLE, coverage
+from benchmarks.statistics_worlds import (
+    Episodes,
+    SuccessWorld,
+    rollouts_world,
+    seeds_world,
 )
 
 COUNT = 20_000

@@ -1,6 +1,6 @@
 """How often the rules of bench.report.statistics err and how much they see.
 
-`python -m bench.benchmarks.statistics_rates` prints it in about a minute. False alarms are given as multiples
+`python -m benchmarks.statistics_rates` prints it in about a minute. False alarms are given as multiples
 of the stated level, at 5 % and at 5 % / 72 (the first step of Holm's correction over both sides of 36 cells),
 with the true difference just at the margin: nowhere are they more frequent. Powers are of the latter level,
 at 2, 3, 4 and 6 standard deviations of one of our seeds beyond the margin.
@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.benchmarks.statistics_worlds import (
+from bench.report.statistics import interquartile_mean, mean, stratified_bootstrap, stratified_t_interval
+from benchmarks.statistics_worlds import (
     Episodes,
     NormalWorld,
     SuccessWorld,
     rollouts_world,
     seeds_world,
 )
-from bench.report.statistics import interquartile_mean, mean, stratified_bootstrap, stratified_t_interval
 
 SINGLE, FAMILY = 0.05, 0.05 / 72
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.benchmarks.full_store import Size, make_store
-from bench.benchmarks.measuring import Comparison, Figure, compare, write_record
+from benchmarks.full_store import Size, make_store
+from benchmarks.measuring import Comparison, Figure, compare, write_record
 
 _READS = "import bench.cli, bench.report.measured, bench.report.verdicts"
 _SHOWS = f"{_READS}, bench.report.loading, bench.report.build"

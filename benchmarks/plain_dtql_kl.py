@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.dtql_kl import DTQLKLConfig
-from bench.benchmarks.plain_dtql import PlainDiffusion, PlainDTQL
+from benchmarks.plain_dtql import PlainDiffusion, PlainDTQL
 
 
 class PlainDTQLKL(PlainDTQL):

@@ -1,6 +1,6 @@
 """How long planning a grid against a store takes: prints the seconds of each part as JSON.
 
-`python -m bench.benchmarks.planning STORE TASKS SEEDS EVALUATIONS EPISODES`; bench.benchmarks.store calls it.
+`python -m benchmarks.planning STORE TASKS SEEDS EVALUATIONS EPISODES`; benchmarks.store calls it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import json
 import sys
 import time
 
-from bench.benchmarks.full_store import Size, dataset_of
 from bench.execute.grid import plan_cells
 from bench.provenance import describe_run
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from benchmarks.full_store import Size, dataset_of
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,9 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from bench.benchmarks import bare_commits
-from bench.benchmarks.full_store import DEVICE, METRICS, QUANTITIES, STACK, Size, dataset_of, execution_of
-from bench.benchmarks.measuring import Comparison, Measure, compare
 from bench.execute.grid import Cell, plan_cells
 from bench.provenance import describe_run
 from bench.records import (
@@ -28,6 +25,9 @@ from bench.records import (
 from bench.store.claims import ClaimedStack
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from benchmarks import bare_commits
+from benchmarks.full_store import DEVICE, METRICS, QUANTITIES, STACK, Size, dataset_of, execution_of
+from benchmarks.measuring import Comparison, Measure, compare
 
 TARGET = 0.5
 """A commit takes at most twice as long as a bare one."""

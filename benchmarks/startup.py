@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.benchmarks.measuring import Comparison, compare, write_record
+from benchmarks.measuring import Comparison, compare, write_record
 
 COMMANDS = (("--help",), ("run", "--help"), ("list", "tasks"))
 

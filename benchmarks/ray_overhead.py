@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.benchmarks.measuring import Figure, write_record
 from bench.catalog import load_catalog
 from bench.data.collect import collect
 from bench.hardware import usable_cores
 from bench.store.database import open_store
 from bench.store.queries import trials
+from benchmarks.measuring import Figure, write_record
 
 TASK = "collected-hopper-quickstart"
 SIZES = ("hidden_width=16", "batch_size=16", "train_iterations=500")

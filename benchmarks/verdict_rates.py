@@ -1,6 +1,6 @@
 """How often verdicts are wrong, and what they find: many checks of studies whose truth is known.
 
-Every check judges a study of all four papers' main tables (`bench.benchmarks.synthetic_study`) with what the
+Every check judges a study of all four papers' main tables (`benchmarks.synthetic_study`) with what the
 papers print drawn anew. Rates stand with their number of cases and 95 % binomial intervals (Clopper and
 Pearson); the cells' are told apart by what the paper prints of the variation between its seeds.
 """
@@ -15,7 +15,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.stats import binomtest
 
-from bench.benchmarks.synthetic_study import (
+from bench.catalog import Catalog, load_catalog
+from bench.records import PrintedNumber
+from bench.report.judgement import Judgement
+from bench.report.margins import Margins, load_margins
+from bench.report.verdicts import judge
+from benchmarks.synthetic_study import (
     Design,
     Spread,
     Study,
@@ -24,11 +29,6 @@ from bench.benchmarks.synthetic_study import (
     is_wrong,
     study_cells,
 )
-from bench.catalog import Catalog, load_catalog
-from bench.records import PrintedNumber
-from bench.report.judgement import Judgement
-from bench.report.margins import Margins, load_margins
-from bench.report.verdicts import judge
 
 DEVIATIONS = (2, 3, 4, 6)
 """Planted ones, in standard deviations of a seed's score beyond the margin."""

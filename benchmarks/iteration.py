@@ -19,13 +19,13 @@ from torch import Tensor
 
 from algorithms.base import Draw
 from algorithms.registry import configuration
-from bench.benchmarks.measuring import Comparison, Measure, compare, write_record
 from bench.catalog import Task, load_catalog
 from bench.hardware import synchronise
 from bench.presets import Preset, load_preset
 from bench.training.draws import DrawStream
 from bench.training.speed import synthetic_data
 from bench.training.trainer import Trainer, method_for
+from benchmarks.measuring import Comparison, Measure, compare, write_record
 
 TASK = "hopper-medium-v2"
 STACK = 5
@@ -50,7 +50,7 @@ class Subject:
     algorithm: str
     count: str
     plain: str
-    """Module and class in bench.benchmarks, a `PlainVersion`."""
+    """Module and class in benchmarks, a `PlainVersion`."""
 
     @property
     def title(self) -> str:
@@ -151,7 +151,7 @@ def _stacked(subject: Subject, task: Task, options: argparse.Namespace) -> Itera
 
 def _plain_version(subject: Subject, task: Task, preset: Preset) -> PlainVersion:
     module, _, name = subject.plain.partition(".")
-    version = getattr(import_module(f"bench.benchmarks.{module}"), name)
+    version = getattr(import_module(f"benchmarks.{module}"), name)
     config = configuration(subject.algorithm, preset.values)
     return version(task.observation_dim, task.action_dim, config)
 

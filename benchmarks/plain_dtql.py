@@ -1,6 +1,6 @@
 """DTQL's iteration as one would first write it in PyTorch: one network each, `backward`, torch.optim.
 
-The yardstick of `bench.benchmarks.iteration`; nothing else uses it.
+The yardstick of `benchmarks.iteration`; nothing else uses it.
 """
 
 from __future__ import annotations

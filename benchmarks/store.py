@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.benchmarks.commits import TURN, compare_commits
-from bench.benchmarks.full_store import ALGORITHMS, Size, make_store
-from bench.benchmarks.measuring import Figure, write_record
+from benchmarks.commits import TURN, compare_commits
+from benchmarks.full_store import ALGORITHMS, Size, make_store
+from benchmarks.measuring import Figure, write_record
 
 QUERY = "SELECT algorithm, task, COUNT(*), AVG(score) FROM scores GROUP BY algorithm, task"
 IMPORTS = "import bench.execute.driver"
@@ -88,7 +88,7 @@ def _planning(path: Path, size: Size, options: argparse.Namespace) -> Iterator[F
         copy = path.with_name("planned.sqlite")
         shutil.copyfile(path, copy)
         for values in (first, again):
-            printed = _output("-m", "bench.benchmarks.planning", str(copy), *arguments)
+            printed = _output("-m", "benchmarks.planning", str(copy), *arguments)
             values.append(sum(json.loads(printed).values()))
     trials = len(ALGORITHMS) * size.tasks * options.planned_seeds
     yield Figure(f"planning {trials:,} trials, {trials - size.trials:,} new", "seconds", tuple(first), 2.0)

@@ -1,6 +1,6 @@
 """EDP's iteration as one would first write it in PyTorch: one network each, autograd, torch.optim.
 
-The yardstick of `bench.benchmarks.iteration`; nothing else uses it.
+The yardstick of `benchmarks.iteration`; nothing else uses it.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from bench.benchmarks.measuring import Comparison, argument_parser, compare, write_record
 from bench.envs import make_simulator
+from benchmarks.measuring import Comparison, argument_parser, compare, write_record
 
 GYMNASIUM_IDS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
 TARGET = 2.0

@@ -18,11 +18,11 @@ import mujoco
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.benchmarks.measuring import Comparison, argument_parser, compare, write_record
 from bench.catalog import Task, load_catalog
 from bench.data.behaviours import BehaviourPolicy, load_policy
 from bench.data.collect import collect
 from bench.envs import load_model, make_simulator, robot_of
+from benchmarks.measuring import Comparison, argument_parser, compare, write_record
 
 TASKS = ("collected-hopper-medium", "collected-walker2d-medium", "collected-halfcheetah-medium")
 TARGET = 0.7

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.benchmarks.full_store import DEVICE, METRICS, QUANTITIES, STACK
 from bench.execute.grid import Cell
 from bench.records import hash_of
+from benchmarks.full_store import DEVICE, METRICS, QUANTITIES, STACK
 
 _NOW = "2025-03-01 12:00:00.000000"
 _EVALUATION = """INSERT INTO evaluations

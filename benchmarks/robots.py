@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from bench.benchmarks.measuring import Comparison, argument_parser, compare, write_record
 from bench.envs import make_simulator
+from benchmarks.measuring import Comparison, argument_parser, compare, write_record
 
 TARGETS = {
     "antmaze-umaze": 1.8,

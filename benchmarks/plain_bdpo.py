@@ -1,6 +1,6 @@
 """BDPO's iteration as one would first write it in PyTorch: one network each, `backward`, torch.optim.
 
-The yardstick of `bench.benchmarks.iteration`; nothing else uses it.
+The yardstick of `benchmarks.iteration`; nothing else uses it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.bdpo import BDPOConfig
-from bench.benchmarks.plain_edp import clip_by_global_norm
+from benchmarks.plain_edp import clip_by_global_norm
 
 FLAX_EPSILON = 1e-6
 

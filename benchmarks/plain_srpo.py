@@ -1,6 +1,6 @@
 """SRPO's iterations as one would first write them in PyTorch: one network each, `backward`, torch.optim.
 
-The yardsticks of `bench.benchmarks.iteration`; nothing else uses them.
+The yardsticks of `benchmarks.iteration`; nothing else uses them.
 """
 
 from __future__ import annotations

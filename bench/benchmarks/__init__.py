@@ -1,1 +1,0 @@
-"""Benchmarks of the parts, each a command, such as `python -m bench.benchmarks.simulator`."""
