@@ -120,7 +120,7 @@ def run_grid(
 
     # What is there is looked at before anything is written; what is obtained later is checked as it comes.
     there = datasets.there((cell.task for cell in cells), notify)
-    _tell(cells, there, settings, watcher)
+    _report_shortfalls(cells, there, settings, watcher)
     if settings.address is not None:
         from bench.execute.ray_start import check_listening
 
@@ -131,7 +131,9 @@ def run_grid(
         writer.begin_run(run)
         try:
             data = {cell.task.name: datasets.of(cell.task) for cell in cells}
-            _tell(cells, [record for record, _ in data.values() if record not in there], settings, watcher)
+            _report_shortfalls(
+                cells, [record for record, _ in data.values() if record not in there], settings, watcher
+            )
             grid = _grid(cells, seeds, settings, writer, data, device)
             stop = threading.Event()
             with saving_at_signals(stop.set):
@@ -200,7 +202,9 @@ def _grid(
     return Grid(trials, states, of_grid)
 
 
-def _tell(cells: Sequence[Cell], data: Sequence[DatasetRecord], settings: Settings, watcher: Watcher) -> None:
+def _report_shortfalls(
+    cells: Sequence[Cell], data: Sequence[DatasetRecord], settings: Settings, watcher: Watcher
+) -> None:
     """Say what falls short of these datasets, and refuse what may not be trained on."""
     if not settings.accept_mismatch:
         require_fit(cells, data)

@@ -277,7 +277,7 @@ class Keeper:
         """Claimed, without a worker: its process was lost, or none has come yet."""
         self._never_begun: Counter[str] = Counter()
         """Worker's name -> processes of it that were lost before they asked for a stack."""
-        self._waiting_told = False
+        self._said_waiting = False
 
     @property
     def exhausted(self) -> bool:
@@ -406,7 +406,7 @@ class Keeper:
     def _claimed(self) -> StackResults | None:
         found = self._queue.next()
         if found is None:
-            self._tell_waiting()
+            self._say_waiting()
             return None
         plan, claim = found
         plan = replace(plan, concurrent_stacks=self.concurrent_stacks)
@@ -447,9 +447,9 @@ class Keeper:
         retry = f"retry {times} of {self._max_retries}"
         self._watcher.watch(Notice(f"{whose}: its process was lost ({reason}); {retry}"))
 
-    def _tell_waiting(self) -> None:
-        if not (self._queue.exhausted or self._running or self._waiting_told):
-            self._waiting_told = True
+    def _say_waiting(self) -> None:
+        if not (self._queue.exhausted or self._running or self._said_waiting):
+            self._said_waiting = True
             self._watcher.watch(Notice("Other drivers work on all that is left; waiting for them."))
 
     def _require_same_code(self, worker: Worker) -> None:

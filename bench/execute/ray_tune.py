@@ -163,7 +163,7 @@ def _serve(keeper: Keeper, mailbox: Any, tuner: tune.Tuner) -> None:  # noqa: AN
             keeper.fail(
                 WorkFailedError(
                     "no worker can reach this driver any more",
-                    f"The process that passes on what they say has ended: {told_reason(str(error))}",
+                    f"The process that passes on what they say has ended: {last_exception(str(error))}",
                     "The same command continues; without Ray: add --executor local.",
                 )
             )
@@ -221,7 +221,7 @@ class _Endings(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker returned."""
-        self._tell("returned", trial.trial_id)
+        self._inform("returned", trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker process is gone, and Tune starts another."""
@@ -235,10 +235,12 @@ class _Endings(TrialProgressCallback):
                 "Install the same version of bench, whole, wherever workers run; or add --executor local."
             )
             # Another attempt would end as this one did.
-            self._tell("fail", WorkFailedError("a worker cannot import bench", told_reason(error), advice))
-        self._tell("lost", trial.trial_id, LOST)
+            self._inform(
+                "fail", WorkFailedError("a worker cannot import bench", last_exception(error), advice)
+            )
+        self._inform("lost", trial.trial_id, LOST)
 
-    def _tell(self, method: str, *arguments: object) -> None:
+    def _inform(self, method: str, *arguments: object) -> None:
         # What the keeper cannot do ends the run by itself.
         with suppress(ChannelError):
             ask_keeper(self._mailbox, method, *arguments)
@@ -252,7 +254,7 @@ def _error_of(trial: Trial) -> str:
         return ""
 
 
-def told_reason(text: str) -> str:
+def last_exception(text: str) -> str:
     """The last exception that a traceback of Ray's names, without the traceback."""
     found = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception|Exit)\b.*)$", text, re.MULTILINE)
     lines = found or [line.strip() for line in text.splitlines() if line.strip()] or ["it does not say why"]

@@ -1,4 +1,4 @@
-"""Works off one stack from its plan to the results of its trials; every exception becomes a failure told."""
+"""Works off one stack from its plan to the results of its trials; an exception is their failure."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.execute import ray_start
-from bench.execute.ray_tune import told_reason
+from bench.execute.ray_tune import last_exception
 from bench.store.process_lock import is_held
 from tests.execute.processes import descendants
 from tests.execute.sameness import rows
@@ -223,4 +223,4 @@ def test_a_long_usual_folder_gives_way_to_one_whose_sockets_fit(tmp_path, monkey
     ],
 )
 def test_the_reason_of_a_lost_worker_is_the_last_exception_that_is_named(text, reason):
-    assert told_reason(text) == reason
+    assert last_exception(text) == reason
