@@ -113,7 +113,7 @@ class CollectedDataset(_Entry):
 
 
 class GeneratedDataset(_Entry):
-    """A dataset that is a formula and a seed (bench/data/problems2d.py)."""
+    """A dataset that is a formula and a seed (bench/envs/bandit.py)."""
 
     source: Literal["generated"]
     problem: str

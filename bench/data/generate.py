@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from bench.catalog import NO_PHYSICS, GeneratedDataset, Task
-from bench.data.problems2d import PointSet, generate, problem_named
+from bench.envs.bandit import PointSet, generate, problem_named
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
 

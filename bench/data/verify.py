@@ -21,9 +21,9 @@ from bench.data.dataset import RawDataset, cut_rows, transitions_of
 from bench.data.folder import Entry, Ledger
 from bench.data.hdf5 import DatasetFile
 from bench.data.manifest import DatasetFacts, KnownFile, Manifest, known_file, load_manifest
-from bench.data.problems2d import generate, problem_named
 from bench.data.reader import opened_dataset, read_rows
 from bench.data.replay import LARGEST_SHARE_OFF, Dynamics, states_of, worked_out
+from bench.envs.bandit import generate, problem_named
 from bench.errors import WorkFailedError
 from bench.records import CONTENT_FITS, MISMATCH, UNVERIFIED, VERIFIED, DatasetRecord, hash_of
 

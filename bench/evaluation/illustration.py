@@ -17,7 +17,7 @@ from algorithms.base import Algorithm, Draw, derived_seed
 from bench.bandit2d.illustrate import shown_by
 from bench.catalog import GeneratedDataset, Task
 from bench.data.dataset import FloatArray, RawDataset
-from bench.data.problems2d import Problem, problem_named
+from bench.envs.bandit import Problem, problem_named
 from bench.evaluation.point_clouds import (
     Mask,
     energy_distance,

@@ -11,7 +11,7 @@ from algorithms.base import Algorithm, Dimensions, Draw
 from bench.bandit2d.illustrate import Shown, shown_by
 from bench.catalog import load_catalog
 from bench.data.dataset import RawDataset
-from bench.data.problems2d import generate
+from bench.envs.bandit import generate
 from bench.evaluation.illustration import SAMPLES, Plane, illustrate, plane_grid
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from bench.catalog import GeneratedDataset, Task, load_catalog
 from bench.data.dataset import RawDataset
-from bench.data.energies2d import GAUSSIAN_STD, gaussian_centres
-from bench.data.problems2d import generate, problem_named
+from bench.envs.bandit import GAUSSIAN_STD, gaussian_centres, generate, problem_named
 from bench.evaluation.illustration import Illustration, illustrate
 from bench.presets import Value, load_preset
 from bench.report.modes import Mode, modes_reached
