@@ -82,7 +82,7 @@ def _titled(element: str, title: str, about: str) -> str:
 # Charts
 
 
-Section = Literal["learning-curves", "score-time", "score-latency", "profiles"]
+ChartKind = Literal["learning-curves", "score-time", "score-latency", "profiles"]
 PNG_DOTS_PER_INCH = 300
 
 
@@ -107,7 +107,7 @@ TEXT_WIDTH = Look(6.75, 7.5, "black")
 class Chart:
     """A figure that has something to show, before it is drawn."""
 
-    section: Section
+    section: ChartKind
     id: str
     title: str
     about: str

@@ -20,7 +20,7 @@ from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, PaperCell
 CellKind = Literal["label", "printed", "measured", "condition"]
 RowKey = TypeVar("RowKey")
 
-MARKS: Mapping[str, str] = {
+TEXT_MARKS: Mapping[str, str] = {
     WORDS["reproduced"]: "≈",
     WORDS["below"]: "↓",
     WORDS["above"]: "↑",
@@ -133,7 +133,7 @@ class Cell:
     @property
     def mark(self) -> str:
         """The sign of its verdict, or of not being comparable; empty where there is nothing to say."""
-        return MARKS.get(WORDS["not comparable"] if self.not_comparable else self.verdict_words, "")
+        return TEXT_MARKS.get(WORDS["not comparable"] if self.not_comparable else self.verdict_words, "")
 
     def notes(self) -> tuple[str, ...]:
         """Everything that the cell's marks point at, reasons first."""
@@ -340,7 +340,7 @@ def legend(table: Table) -> tuple[str, ...]:
     """What the marks in a table mean, only those that it has."""
     used = {cell.mark for cell in table.cells()}
     reason = {WORDS["not comparable"]: " with the printed number, for the reason named"}
-    return tuple(f"{mark} {word}{reason.get(word, '')}" for word, mark in MARKS.items() if mark in used)
+    return tuple(f"{mark} {word}{reason.get(word, '')}" for word, mark in TEXT_MARKS.items() if mark in used)
 
 
 def note_labels(table: Table) -> dict[str, str]:

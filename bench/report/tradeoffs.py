@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from bench.catalog import Task
 from bench.records import FINISHED, PhaseRecord, TimingRecord
-from bench.report.charts import Chart, Look, Section, frame, plain_axes
+from bench.report.charts import Chart, ChartKind, Look, frame, plain_axes
 from bench.report.measured import LATENCY, SECONDS_PER_1K, Measured, ReportData, alone
 from bench.report.paper import AGGREGATES, SCORE, PaperCell, algorithm_of, load_paper_tables
 from bench.report.series import (
@@ -320,7 +320,7 @@ def _point(name: str, style: Style, by_task: Mapping[str, Measured], costs: Cost
 # Charts
 
 
-_COSTS: dict[Section, tuple[str, str]] = {
+_COSTS: dict[ChartKind, tuple[str, str]] = {
     "score-time": ("training time", "training time per seed (hours)"),
     "score-latency": ("action latency", "action latency, one policy (ms)"),
 }
@@ -351,7 +351,7 @@ def score_latency_chart(data: ReportData, name: str, tasks: Sequence[Task]) -> C
 
 def _chart(
     data: ReportData,
-    section: Section,
+    section: ChartKind,
     name: str,
     tasks: Sequence[str],
     costs: Costs,
@@ -386,7 +386,7 @@ def _chart(
 
 def _marks(
     points: Sequence[Point],
-    section: Section,
+    section: ChartKind,
     circumstances: Circumstances | None,
     printed: Sequence[PrintedCost],
 ) -> list[str]:

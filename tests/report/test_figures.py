@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.report.charts import Section, save_chart
+from bench.report.charts import ChartKind, save_chart
 from bench.report.figures import page_figures, paper_charts
 from bench.report.measured import LearningCurve, ReportData, SeedScore
 from bench.report.series import style_of, styles
@@ -131,7 +131,7 @@ def test_same_data_same_bytes_and_nothing_of_nothing():
     assert once == again
     assert once
     assert page_figures(ReportData()) == []
-    assert paper_charts(ReportData(), get_args(Section)) == []
+    assert paper_charts(ReportData(), get_args(ChartKind)) == []
 
 
 def test_papers_have_a_sheet_per_suite_with_the_newest_settings():

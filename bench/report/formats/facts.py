@@ -28,7 +28,7 @@ SPREADS = {
     "se_over_rollouts": "standard error over the pooled rollouts of all seeds",
     "unknown": "the paper does not say what",
 }
-MARKS: dict[Outcome, str] = {
+PAGE_MARKS: dict[Outcome, str] = {
     "reproduced": "\N{CHECK MARK}",
     "below": "\N{BLACK DOWN-POINTING TRIANGLE}",
     "above": "\N{BLACK UP-POINTING TRIANGLE}",
@@ -292,7 +292,7 @@ def _circumstances(number: Amount) -> Iterable[Fact]:
 
 
 @dataclass(frozen=True)
-class Setting:
+class ShownSetting:
     """A hyper-parameter or another setting."""
 
     name: str
@@ -311,8 +311,8 @@ class Making:
     numbers: tuple[Number, ...]
     """What tables show of it, each under a protocol and beside a printed number."""
     seeds: tuple[tuple[SeedScore, Origin | None], ...]
-    hyperparameters: tuple[Setting, ...]
-    settings: tuple[Setting, ...]
+    hyperparameters: tuple[ShownSetting, ...]
+    settings: tuple[ShownSetting, ...]
     """The rest of its configuration."""
 
 
@@ -375,18 +375,18 @@ def _several(texts: Iterable[str | None]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
-def _hyperparameters(configuration: Configuration) -> Iterable[Setting]:
+def _hyperparameters(configuration: Configuration) -> Iterable[ShownSetting]:
     values, sources = _mapping(configuration.get("hyperparameters")), _mapping(configuration.get(SOURCES))
     for name, value in values.items():
-        yield Setting(name, setting(value), str(sources.get(name, "unknown")))
+        yield ShownSetting(name, setting(value), str(sources.get(name, "unknown")))
 
 
-def _settings(configuration: Configuration, prefix: str = "") -> Iterable[Setting]:
+def _settings(configuration: Configuration, prefix: str = "") -> Iterable[ShownSetting]:
     for name, value in configuration.items():
         if isinstance(value, Mapping) and name not in _SHOWN_ELSEWHERE:
             yield from _settings(value, f"{name} ")
         elif prefix or name not in _SHOWN_ELSEWHERE:
-            yield Setting(f"{prefix}{name}", setting(value), "")
+            yield ShownSetting(f"{prefix}{name}", setting(value), "")
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from bench.data.manifest import remarks_on
-from bench.report.charts import Chart, Section
+from bench.report.charts import Chart, ChartKind
 from bench.report.check import further
 from bench.report.figures import page_figures
 from bench.report.figures2d import FilledFigure, fill_figures
@@ -29,7 +29,7 @@ from bench.visible_text import visible
 
 ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
 """What needs attention first."""
-TITLES: dict[Section, str] = {
+TITLES: dict[ChartKind, str] = {
     "learning-curves": "Learning curves",
     "score-time": "Score against training time",
     "score-latency": "Score against action latency",
@@ -77,7 +77,7 @@ def _environment() -> Environment:
     for function in (facts.minute, facts.machine, facts.points, facts.signed, facts.hours, facts.seeds_text):
         environment.filters[function.__name__] = function
     environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide}
-    environment.globals |= {"WORDS": WORDS, "MARKS": facts.MARKS, "MEANINGS": facts.MEANINGS}
+    environment.globals |= {"WORDS": WORDS, "MARKS": facts.PAGE_MARKS, "MEANINGS": facts.MEANINGS}
     environment.globals |= {"interval": facts.interval, "note_labels": note_labels}
     return environment
 
@@ -262,7 +262,7 @@ def headline(judgement: Judgement, data: ReportData) -> str:
 class FigureSection:
     """Charts of one kind, each with its drawing."""
 
-    id: Section
+    id: ChartKind
     title: str
     figures: tuple[tuple[Chart, Markup], ...]
 
@@ -273,7 +273,7 @@ def figure_sections(data: ReportData) -> list[FigureSection]:
     return [
         # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
         FigureSection(id_, TITLES[id_], tuple((f, Markup(f.svg)) for f in figures if f.section == id_))
-        for id_ in get_args(Section)
+        for id_ in get_args(ChartKind)
     ]
 
 
@@ -294,7 +294,7 @@ def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, list[I
 
 
 @dataclass(frozen=True)
-class Trials:
+class TrialCounts:
     """Counts of what is stored."""
 
     total: int
@@ -303,10 +303,10 @@ class Trials:
     open: int
 
 
-def _trials(data: ReportData) -> Trials:
+def _trials(data: ReportData) -> TrialCounts:
     states = [trial.state for entry in data.measured for trial in entry.trials]
     finished, failed = states.count("finished"), states.count("failed")
-    return Trials(len(states), finished, failed, len(states) - finished - failed)
+    return TrialCounts(len(states), finished, failed, len(states) - finished - failed)
 
 
 def _filters(data: ReportData, judgement: Judgement) -> Mapping[str, Sequence[str]]:

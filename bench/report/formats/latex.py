@@ -80,7 +80,7 @@ def _table(table: Table, first_judged: str) -> str:
     short = condensed(table)
     labels = note_labels(short)
     notes = _notes(short, labels, first_judged)
-    setting = setting_of(short.blocks)
+    setting = typesetting_of(short.blocks)
     pages = spread(short.blocks, setting, notes)
     caption = f"{escape(table.title)}; {escape(str(table.coverage))}."
     floats = []
@@ -106,7 +106,7 @@ def _continued(table: Table) -> str:
     return f"\\addtocounter{{table}}{{-1}}\n\\caption{{{escape(table.title)} (continued).}}\n"
 
 
-def _float(heading: str, body: str, notes: str, setting: Setting) -> str:
+def _float(heading: str, body: str, notes: str, setting: Typesetting) -> str:
     environment = "sidewaystable*" if setting.sideways else "table*"
     place = "" if setting.sideways else "[p]"
     parts = [body] if body else []
@@ -208,22 +208,22 @@ SMALL, FOOTNOTE, SCRIPT = (
 
 
 @dataclass(frozen=True)
-class Page:
+class PageSize:
     """Room on a page, in points."""
 
     width: float
     height: float
 
 
-PORTRAIT, LANDSCAPE = Page(510.0, 700.0), Page(750.0, 470.0)
+PORTRAIT, LANDSCAPE = PageSize(510.0, 700.0), PageSize(750.0, 470.0)
 
 
 @dataclass(frozen=True)
-class Setting:
+class Typesetting:
     """How one table is set."""
 
     size: TypeSize
-    page: Page
+    page: PageSize
 
     @property
     def sideways(self) -> bool:
@@ -235,13 +235,13 @@ class Setting:
         return SCRIPT.line * (1 + len(text) * SCRIPT.character / self.page.width)
 
 
-def setting_of(blocks: Sequence[Block]) -> Setting:
+def typesetting_of(blocks: Sequence[Block]) -> Typesetting:
     """The largest type in which the widest block fits, upright if at all possible."""
     for page in (PORTRAIT, LANDSCAPE):
         for size in (SMALL, FOOTNOTE, SCRIPT):
             if all(_width(block, size) <= page.width for block in blocks):
-                return Setting(size, page)
-    return Setting(SCRIPT, LANDSCAPE)
+                return Typesetting(size, page)
+    return Typesetting(SCRIPT, LANDSCAPE)
 
 
 def header_lines(column: Column) -> list[str]:
@@ -251,7 +251,7 @@ def header_lines(column: Column) -> list[str]:
     return textwrap.wrap(column.header, _HEADER_WIDTH, break_long_words=False) or [""]
 
 
-def spread(blocks: Sequence[Block], setting: Setting, notes: str) -> list[tuple[Block, ...]]:
+def spread(blocks: Sequence[Block], setting: Typesetting, notes: str) -> list[tuple[Block, ...]]:
     """The blocks page by page, long ones continued; the last page may be empty: for notes that need it."""
     pages: list[list[Block]] = [[]]
     left = setting.page.height

@@ -13,13 +13,13 @@ from bench.report.formats.latex import (
     PORTRAIT,
     SCRIPT,
     SMALL,
-    Setting,
+    Typesetting,
     document,
     escape,
     header_lines,
     render,
-    setting_of,
     spread,
+    typesetting_of,
 )
 from bench.report.measured import ReportData
 from bench.report.tables import Block, Cell, Column, Row
@@ -106,11 +106,11 @@ def test_the_largest_type_that_fits():
         40: (SCRIPT, LANDSCAPE),
     }
     for columns, (size, page) in expected.items():
-        assert setting_of([block(columns=columns)]) == Setting(size, page)
+        assert typesetting_of([block(columns=columns)]) == Typesetting(size, page)
 
 
 def test_one_wide_block_sets_the_type_of_all():
-    assert setting_of([block(columns=4), block(columns=15)]).sideways
+    assert typesetting_of([block(columns=4), block(columns=15)]).sideways
 
 
 def test_long_headers_are_broken_but_no_word_is():
@@ -120,7 +120,7 @@ def test_long_headers_are_broken_but_no_word_is():
 
 
 def test_rows_fill_pages_and_none_is_lost():
-    pages = spread([block(rows=150), block(rows=7)], Setting(SMALL, PORTRAIT), "short")
+    pages = spread([block(rows=150), block(rows=7)], Typesetting(SMALL, PORTRAIT), "short")
     sizes = [[len(part.rows) for part in page] for page in pages]
     assert sum(sum(page) for page in sizes) == 157
     assert len(pages) == 3
@@ -129,7 +129,7 @@ def test_rows_fill_pages_and_none_is_lost():
 
 
 def test_notes_that_do_not_fit_below_stand_on_a_page_of_their_own():
-    setting = Setting(SMALL, PORTRAIT)
+    setting = Typesetting(SMALL, PORTRAIT)
     assert len(spread([block(rows=50)], setting, "short")) == 1
     pages = spread([block(rows=50)], setting, "word " * 2000)
     assert [len(page) for page in pages] == [1, 0]
