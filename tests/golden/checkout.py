@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,8 +41,7 @@ class Place:
 
     def store(self, name: str) -> str:
         """A fresh copy of one of the synthetic stores, of the checkout's schema; what to type here."""
-        unpack(STORES / f"{name}.sqlite.xz", self.folder / f"{name}.sqlite")
-        self.bench([f"db upgrade --store {name}.sqlite"])
+        (self.folder / f"{name}.sqlite").write_bytes(_upgraded(self.checkout, name))
         return f"{name}.sqlite"
 
     def fixture(self, name: str) -> str:
@@ -106,6 +106,16 @@ class Place:
     def _time(self, found: re.Match[str]) -> str:
         """A time as it stands if it was there before, otherwise NOW."""
         return "NOW" if f"{found[1]} {found[2]}" >= self.began else found[0]
+
+
+@cache
+def _upgraded(checkout: Path, name: str) -> bytes:
+    """A synthetic store as the checkout's `bench db upgrade` leaves it."""
+    with place_of(checkout) as place:
+        path = place.folder / f"{name}.sqlite"
+        unpack(STORES / f"{name}.sqlite.xz", path)
+        place.bench([f"db upgrade --store {path.name}"])
+        return path.read_bytes()
 
 
 @contextmanager

@@ -182,10 +182,8 @@ def arithmetic(place: Place) -> Record:
 
 
 def _checks(place: Place, *options: str) -> Record:
-    found: Record = {}
-    for name in STORES:
-        store = place.store(name)
-        found |= place.bench([" ".join(f"check {option} --store {store}".split()) for option in options])
+    stores = [place.store(name) for name in STORES]
+    found = place.bench([" ".join(f"check {o} --store {s}".split()) for s in stores for o in options])
     return {key: _by_cell(value) if "json" in key else value for key, value in found.items()}
 
 
