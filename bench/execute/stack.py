@@ -18,11 +18,11 @@ from safetensors.torch import save
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from algorithms.base import Algorithm, Phase
+from bench.bandit2d.illustrate import after_training
 from bench.data.dataset import RawDataset, transitions_of
 from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
-from bench.evaluation.illustration import after_training
 from bench.evaluation.rollout import Rollouts, roll_out
 from bench.execute.messages import (
     ILLUSTRATION,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from bench.evaluation.point_clouds import in_support
+from bench.bandit2d.clouds import in_support, modes_of, modes_reached
 from bench.report.illustrations import Array, Clouds, Illustration, interval_bounds
-from bench.report.modes import modes_of, modes_reached
 
 Seeds = Sequence[Illustration]
 """The trials of one configuration, which differ in the seed alone."""

@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from bench.bandit2d.clouds import Mode, modes_reached
+from bench.bandit2d.illustrate import Illustration, illustrate
 from bench.catalog import GeneratedDataset, Task, load_catalog
 from bench.data.dataset import RawDataset
 from bench.envs.bandit import GAUSSIAN_STD, gaussian_centres, generate, problem_named
-from bench.evaluation.illustration import Illustration, illustrate
 from bench.presets import Value, load_preset
-from bench.report.modes import Mode, modes_reached
 from bench.training.batches import PackedDataset
 from bench.training.trainer import Trainer, method_for
 

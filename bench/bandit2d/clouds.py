@@ -1,12 +1,15 @@
-"""Numbers in place of an eye on scatter plots: how near two clouds of points are, and where one lies.
+"""Numbers in place of an eye on scatter plots: how near two clouds are, where one lies, which modes it has.
 
 Pure functions of points in the plane; clouds are (N, D) arrays, a row a point.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
@@ -22,6 +25,12 @@ BEST_QUANTILE = 0.95
 """Data with at least this quantile of the rewards are the best; of few values, those of the highest."""
 DEVIATIONS = 3.0
 """Radius of a Gaussian mode, in its standard deviations: 98.9 % of a Gaussian of the plane lies within."""
+GAP = 0.1
+"""Modes are apart where no link shorter than this share of the cloud's half width joins them."""
+LEAST = 0.01
+"""Share of points that must lie in a mode for it to count as reached."""
+# Median distance from the centre of a Gaussian in the plane, in standard deviations: sqrt(2 ln 2).
+_MEDIAN_RADIUS = 1.17741
 
 
 def energy_distance(first: Cloud, second: Cloud) -> float:
@@ -88,3 +97,34 @@ def near_best_centres(points: Cloud, centres: Cloud, rewards: NDArray[np.floatin
     """
     best = centres[np.isclose(rewards, rewards.max(), rtol=1e-9)]
     return cdist(points, best).min(axis=1) <= DEVIATIONS * deviation
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """A round cluster: its centre (2,) and the standard deviation of each coordinate."""
+
+    centre: Cloud
+    deviation: float
+
+
+def modes_of(cloud: Cloud) -> list[Mode]:
+    """Clusters of a cloud (N, 2) that are apart by more than GAP; under LEAST of the points are strays."""
+    tree = cKDTree(cloud)
+    near = tree.sparse_distance_matrix(tree, GAP * float(np.abs(cloud).max()), output_type="coo_matrix")
+    count, labels = connected_components(near, directed=False)
+    members = (cloud[labels == label] for label in range(count))
+    return [_mode(points) for points in members if len(points) >= LEAST * len(cloud)]
+
+
+def modes_reached(points: Cloud, modes: list[Mode]) -> int:
+    """How many modes hold at least LEAST of the points (M, 2) within DEVIATIONS of their centre."""
+    shares = (
+        np.mean(np.linalg.norm(points - mode.centre, axis=1) <= DEVIATIONS * mode.deviation) for mode in modes
+    )
+    return sum(bool(share >= LEAST) for share in shares)
+
+
+def _mode(points: Cloud) -> Mode:
+    centre = np.median(points, axis=0)
+    # Of the median, as a stray or a bridge would blow up a standard deviation.
+    return Mode(centre, float(np.median(np.linalg.norm(points - centre, axis=1))) / _MEDIAN_RADIUS)
