@@ -1,61 +1,89 @@
-"""The command line: one module per subcommand; heavy imports happen inside the commands."""
+"""The command line. A command's module is imported when the command is typed; to list them takes none."""
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer import Context, core, exceptions
+from typer import core, exceptions
 
 import bench
 from bench import __version__
-from bench.cli import (
-    check,
-    data,
-    db,
-    evaluate,
-    explain,
-    listing,
-    nightly,
-    query,
-    report,
-    run,
-    serve,
-    show,
-    speed,
-    status,
-)
-from bench.cli.common import exit_code_of, show_error, show_usage_error
-from bench.cli.defects import DEFECT, report_defect
+from bench.cli.errors import exit_code_of, show_error, show_usage_error, tell_unforeseen
 from bench.cli.output import readable_output, stop_printing
 from bench.errors import BenchError
-from bench.visible_text import is_text, quoted
 
+if TYPE_CHECKING:
+    # Typer's own copy of Click has no public name.
+    from typer._click import Command, Context
+
+MARKUP: Final = "markdown"
 NOBODY_READS = 141
 """As a shell tells a program that SIGPIPE ended."""
-OF_THE_MACHINE = frozenset(
-    {
-        errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
-        errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR,
-    }
-)  # fmt: skip
-"""Errors of files and disks that say themselves what is wrong."""
-OF_THE_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Those that name no file where standard output cannot take any more."""
-
 INTERRUPTED = "Interrupted. What had finished is stored; the same command continues."
+COMMANDS = {
+    "run": "Train, evaluate and store a grid; run again it does only what is left.",
+    "evaluate": "Judge the stored weights of a finished trial in fresh episodes, and store the result beside "
+    "its scores.",
+    "speed": "Time training and single-policy action latency on synthetic data, and store both.",
+    "show": "Show every hyper-parameter of ALGORITHM on TASK: value per variant, unit, meaning and source.",
+    "status": "Show what ran, what runs, what is left, what failed and why, and which commands go on.",
+    "explain": "Show all that a trial's number depends on: settings, data, simulator, code, machines, time, "
+    "weights.",
+    "query": "Run SQL that reads, on the views `scores`, `timings` and `provenance` or on any table.",
+    "report": "Print the papers' tables with the measured numbers beside the printed ones, and the verdicts "
+    "on them.",
+    "check": "Say which printed numbers the stored seeds reproduce, per cell and per suite, with stated "
+    "error rates.",
+    "nightly": "Hold a night: exact checks, then the canary with fresh seeds, then speed, drift and the "
+    "papers.",
+    "serve": "Show the report's page live while a run goes on: it follows what is stored, and only reads.",
+    "list": "List algorithms, tasks, suites or tables.",
+    "data": "Get, check and describe datasets. They lie in ~/.d4rl/datasets or where BENCH_DATA_DIR says.",
+    "db": "Look at the results database, bring it to the newest schema, carry it to other machines.",
+    "baseline": "Freeze what nights are held against, list it, write notes on it.",
+}
+"""What `bench --help` says of each. All but GROUPS are functions in modules of the same name."""
+GROUPS = {
+    "list": ("listing", "app"),
+    "data": ("data", "app"),
+    "db": ("db", "app"),
+    "baseline": ("nightly", "baseline_app"),
+}
+"""Those with commands of their own: module and name in it."""
+
+
+def loaded(name: str) -> Command:
+    """A command or group, its module imported."""
+    module, attribute = GROUPS.get(name, (name, name))
+    found = getattr(import_module(f"bench.cli.{module}"), attribute)
+    holder = typer.Typer(rich_markup_mode=MARKUP)
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    return typer.main.get_group(holder).commands[name]
 
 
 class Commands(core.TyperGroup):
-    """The commands; an interruption is told, of which Typer only makes an exit code."""
+    """All commands, of which only the one that was typed is imported."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 (whatever Typer passes)
+        super().__init__(**attributes)
+        self.commands = {name: core.TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """Import what was typed."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, loaded(name) if name else command, rest
 
     def invoke(self, ctx: Context) -> object:
-        """Run the command that was typed."""
+        """Run it; an interruption is told, of which Typer only makes an exit code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -71,24 +99,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 something ran and failed, or was not reproduced; 2 the request was wrong; "
     "70 a defect of bench; 130 interrupted.",
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
 )
-app.command()(run.run)
-app.command()(evaluate.evaluate)
-app.command()(speed.speed)
-app.add_typer(listing.app, name="list")
-app.add_typer(data.app, name="data")
-app.command()(show.show)
-app.command()(status.status)
-app.command()(explain.explain)
-app.command()(query.query)
-app.add_typer(db.app, name="db")
-app.command()(report.report)
-app.command()(check.check)
-app.command()(nightly.nightly)
-app.add_typer(nightly.baseline_app, name="baseline")
-app.command()(serve.serve)
 
 
 def _show_version(asked: bool) -> None:
@@ -149,7 +162,7 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
         print(INTERRUPTED, file=sys.stderr)
         code = 130
     except Exception as error:  # noqa: BLE001 (told, with its traceback)
-        code = _unforeseen(error, arguments, debug=debug)
+        code = tell_unforeseen(error, arguments, debug=debug)
     return code if isinstance(code, int) else 0
 
 
@@ -170,30 +183,3 @@ def _require_own_algorithms() -> None:
 def _nobody_reads() -> int:
     stop_printing()
     return NOBODY_READS
-
-
-def _unforeseen(error: Exception, arguments: list[str], *, debug: bool) -> int:
-    """Tell an error that no command expected: of the machine, or a defect of ours; its exit code."""
-    if isinstance(error, UnicodeEncodeError) and (odd := [one for one in arguments if not is_text(one)]):
-        why = f"It holds bytes that are no text in this terminal's encoding, {sys.getfilesystemencoding()}."
-        advice = "Begin the command with PYTHONUTF8=1, or rename the file."
-        show_error(BenchError(f"argument {quoted(odd[0])}", why, advice))
-        return 2
-    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        if debug:
-            traceback.print_exc()
-        if error.filename is None and error.errno in OF_THE_OUTPUT:
-            stop_printing()
-            advice = "Make room where the output goes." if error.errno == errno.ENOSPC else ""
-            show_error(BenchError("cannot write the output", f"{error.strerror}.", advice))
-        elif error.filename is None:
-            show_error(BenchError("the machine refuses what the command needs", f"{error.strerror}."))
-        else:
-            show_error(BenchError(f"cannot use {quoted(str(error.filename))}", f"{error.strerror}."))
-        return 2
-    if isinstance(error, MemoryError):
-        advice = "Ask for less at once, or use another machine."
-        show_error(BenchError("not enough memory", str(error), advice))
-        return 1
-    report_defect(error, debug=debug)
-    return DEFECT

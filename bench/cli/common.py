@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
-from typer import exceptions
 
-from bench.errors import BenchError, WorkFailedError
+from bench.errors import BenchError
 from bench.files import typed_path
 from bench.store.location import without_password
-from bench.visible_text import quoted, shortened, visible, visible_line
+from bench.visible_text import quoted, visible, visible_line
 
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
@@ -66,28 +65,6 @@ AcceptMismatchOption = Annotated[
         help="Train at full budget on a dataset, too, that is not the task's; its scores are never judged.",
     ),
 ]
-
-
-def show_error(error: BenchError) -> None:
-    """Print what is wrong, why, and what to do, on standard error."""
-    print(f"bench: {error.what}", file=sys.stderr)
-    for line in (error.why, error.do_this):
-        if line:
-            print(f"  {line}", file=sys.stderr)
-
-
-def show_usage_error(error: exceptions.TyperException) -> None:
-    """Print an error of options or arguments, what a person typed cut to a sensible length."""
-    context = getattr(error, "ctx", None)
-    if context is not None:
-        print(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", file=sys.stderr)
-    for line in error.format_message().splitlines():
-        print(f"Error: {shortened(line)}", file=sys.stderr)
-
-
-def exit_code_of(error: BenchError) -> int:
-    """1 where something ran and failed, 2 where the request was wrong."""
-    return 1 if isinstance(error, WorkFailedError) else 2
 
 
 def typed_command() -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import LARGEST_NUMBER, MOST_ROWS, MOST_THREADS, StoreOption, show_error, typed_command
+from bench.cli.common import LARGEST_NUMBER, MOST_ROWS, MOST_THREADS, StoreOption, typed_command
+from bench.cli.errors import show_error
 from bench.cli.progress import shown_progress
 from bench.cli.tables import print_table
 from bench.errors import BenchError, WorkFailedError, unknown_name

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import defects, listing
+from bench.cli import errors, listing
 from bench.errors import WorkFailedError
 
 
 @pytest.fixture
 def failing(bench, monkeypatch, tmp_path):
     """Runs a command that raises; temporary files are kept apart."""
-    monkeypatch.setattr(defects.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(errors.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["bench", "list", "tasks", "--store", "postgresql://me:pa55word@host/x"])
 
     def run(error, *options):
@@ -47,7 +47,7 @@ def test_the_traceback_is_shown_where_it_is_asked_for_or_no_file_can_be_written(
     _, _, err = failing(KeyError("x"), "--debug")
     assert "Traceback" in err
     assert "bench-defect-" in err
-    monkeypatch.setattr(defects.tempfile, "tempdir", "/nonexistent")
+    monkeypatch.setattr(errors.tempfile, "tempdir", "/nonexistent")
     code, _, err = failing(KeyError("x"))
     assert code == 70
     assert "Traceback" in err

@@ -5,28 +5,21 @@ from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
-from bench.cli import app
 from bench.cli.common import finite
 from bench.cli.requests import parse_changes, parse_seeds
 from bench.errors import BenchError
+from tests.commands import leaves
 
 GRID = ("--tasks", "hopper-medium-v2", "--algos", "bc", "--dry-run")
 
 
-def callbacks(group=app, path=()):
-    for command in group.registered_commands:
-        yield (*path, command.name or command.callback.__name__), command.callback
-    for sub in group.registered_groups:
-        yield from callbacks(sub.typer_instance, (*path, sub.name or sub.typer_instance.info.name))
-
-
 def numbers():
-    for path, callback in callbacks():
-        for name, hint in get_type_hints(callback, include_extras=True).items():
+    for path, command in leaves().items():
+        for name, hint in get_type_hints(command.callback, include_extras=True).items():
             kinds = [get_args(hint)[0]] if get_origin(hint) is not None and name != "return" else []
             kinds = [one for kind in kinds for one in (get_args(kind) or (kind,)) if one in (int, float)]
             if kinds:
-                yield pytest.param(kinds[0], hint.__metadata__[0], id=" ".join((*path, name)))
+                yield pytest.param(kinds[0], hint.__metadata__[0], id=f"{path} {name}")
 
 
 @pytest.mark.parametrize(("kind", "option"), list(numbers()))

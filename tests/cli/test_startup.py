@@ -4,19 +4,11 @@ import subprocess
 import sys
 
 import pytest
-import typer
 
-from bench.cli import app, main
+from bench.cli import COMMANDS, main
+from tests.commands import all_commands
 
 HEAVY = ("torch", "ray", "pandas", "mujoco", "sqlalchemy", "matplotlib", "gymnasium", "h5py", "scipy")
-
-
-def commands(group=None, path=()):
-    """Every command and group as a tuple of words."""
-    group = group or typer.main.get_command(app)
-    yield path
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, (*path, name))
 
 
 def imported_by(*arguments):
@@ -43,9 +35,14 @@ def test_how_a_simulator_was_proven_is_told_without_one(arguments):
     assert not {"torch", "ray", "mujoco"} & set(imported_by(*arguments))
 
 
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
-def test_every_command_explains_itself(path, capsys):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_listed_with_what_it_says_of_itself_first(name):
+    assert all_commands()[name].help.partition("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", ["", *all_commands()])
+def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main([*path, "--help"])
+        main([*name.split(), "--help"])
     assert stopped.value.code == 0
     assert "Usage" in capsys.readouterr().out

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
-import typer
 
-from bench.cli import app
 from bench.errors import BenchError
 from bench.files import typed_path
 from bench.store.claims import ClaimedStack, Nothing
@@ -18,6 +15,7 @@ from bench.store.database import open_store
 from bench.store.location import locate
 from bench.store.status import running_stacks
 from bench.store.writer import Writer
+from tests.commands import leaves
 from tests.store import samples
 
 TRIAL = samples.trial_record()
@@ -72,20 +70,13 @@ def test_a_user_without_a_home_folder_is_told(monkeypatch: pytest.MonkeyPatch) -
     assert len(error.value.what) < 300
 
 
-def commands(of: typer.Typer) -> Iterator[Callable]:
-    """The functions of all commands."""
-    yield from (command.callback for command in of.registered_commands)
-    for group in of.registered_groups:
-        yield from commands(group.typer_instance)
-
-
 def test_every_path_that_is_typed_goes_through_one_converter() -> None:
     found = {}
-    for command in commands(app):
-        for name, hint in get_type_hints(command, include_extras=True).items():
+    for command in leaves().values():
+        for name, hint in get_type_hints(command.callback, include_extras=True).items():
             kind, option = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
             if Path in (kind, *get_args(kind)):
-                found[command.__name__, name] = getattr(option, "parser", None)
+                found[command.name, name] = getattr(option, "parser", None)
     assert {name for _, name in found} >= {"out", "margins", "config"}
     assert [key for key, parser in found.items() if parser is not typed_path] == []
 

@@ -6,11 +6,11 @@ import glob
 import itertools
 import os
 import shutil
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.commands import leaves
 from tests.fuzz.material import D4RL_TASK, TASK
 from tests.fuzz.mutation import ODD_TEXTS
 from tests.fuzz.outcomes import Case, Place
@@ -113,33 +113,13 @@ _ENVIRONMENTS = (
 )  # fmt: skip
 
 
-@cache
-def _program() -> dict[str, Any]:
-    """Every command by its name, as the program declares it."""
-    import typer
-
-    from bench.cli import app
-
-    found: dict[str, Any] = {}
-
-    def walk(command: Any, name: str) -> None:
-        if not hasattr(command, "commands"):
-            found[name] = command
-            return
-        for inner, below in command.commands.items():
-            walk(below, f"{name} {inner}".strip())
-
-    walk(typer.main.get_command(app), "")
-    return found
-
-
 def make(number: int, place: Place, random: Random) -> Case:
     """Input `number` of this target."""
     shutil.copy(place.material / "stores" / STORE, place.work / STORE)
     (place.work / "nightly.yaml").write_text(NIGHTLY)
     (place.work / "precious").write_text("not to be touched\n")
     with_data = random.random() < 0.5
-    program = _program()
+    program = leaves()
     names = sorted(program)
     if number < len(_NAMED):
         size = 1 if _NAMED[number][0] in program else 2

@@ -10,12 +10,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
-import typer
 import yaml
 
-from bench.cli import app
+from tests.commands import leaves
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "nightly.yml"
@@ -27,10 +25,8 @@ TEXTS = {
 
 def options_of(words):
     """Options of the command that the words begin with."""
-    command = typer.main.get_command(app)
-    words = list(words)
-    while isinstance(command, click.Group) or hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
+    found = leaves()
+    command = found.get(words[0]) or found[" ".join(words[:2])]
     return {option for parameter in command.params for option in parameter.opts}
 
 
