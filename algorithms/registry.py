@@ -198,6 +198,24 @@ class Method(Declaration):
         """
         return field_docs(self.implementation.partition(":")[0], self.configuration)
 
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """What its numbers depend on besides this package: name and place of the files it came with.
+
+        The Python files of the package that its module belongs to, and its preset file; none of a method of
+        this package.
+        """
+        if self.distribution is None:
+            return
+        module = self.implementation.partition(":")[0]
+        spec = find_spec(module.partition(".")[0])
+        folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+        for folder in folders:
+            for path in folder.rglob("*.py"):
+                yield path.relative_to(folder.parent).as_posix(), path
+        if not folders and (source := _source(module)) is not None:
+            yield source.name, source
+        yield self.preset.name, self.preset
+
     def _unusable(self, why: str) -> MethodError:
         return MethodError(f"{_whose(self.name, self.distribution)} cannot be used: {why}.", self.name)
 

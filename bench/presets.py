@@ -525,9 +525,12 @@ def _no_preset(presets: Presets, task: Task) -> BenchError:
     siblings = [name for name in presets.tasks if name.rsplit("-v", 1)[0] == stem]
     by_task = dict.fromkeys(rule.name for rule in presets.rules if any(where.task for where in rule.wheres))
     values = ", ".join(by_task)
+    why = f"Neither the paper nor the released code gives its values for it (task by task: {values})."
+    if _method(presets.algorithm).distribution is not None:
+        why = f"{presets.document.path} does not list it under tasks."
     return BenchError(
         f"{presets.algorithm} has no preset for {wanted}",
-        f"Neither the paper nor the released code gives its values for it (task by task: {values}).",
+        why,
         f"Use {' or '.join(siblings)}." if siblings else _tasks_with_it(presets.tasks),
     )
 

@@ -7,13 +7,14 @@ import os
 import platform
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import algorithms
+from algorithms.registry import methods
 from bench import __version__
 from bench.hardware import cpu_model, describe_hardware, device_name, gpu_driver_version, output_of
 from bench.records import ExecutionRecord, RunRecord
@@ -52,12 +53,13 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_execution(
-    *, device: str, threads: int, runner: str, stack: tuple[int, ...], from_iteration: int
+    *, algorithm: str, device: str, threads: int, runner: str, stack: tuple[int, ...], from_iteration: int
 ) -> ExecutionRecord:
     """Describe the stretch of work that this process begins now.
 
     Parameters
     ----------
+    algorithm : the method that is trained; with one from elsewhere its distribution is named among packages.
     device : as torch takes it (`cpu`, `cuda:0`).
     runner : `eager` or `graph`.
     stack : training seeds, side by side.
@@ -74,10 +76,19 @@ def describe_execution(
         threads=threads,
         runner=runner,
         precision=precision_settings(),
-        packages=package_versions(),
+        packages=package_versions() | _brought_by(algorithm),
         simulator=f"mujoco {metadata.version('mujoco')}",
-        code_sha256=code_fingerprint(),
+        code_sha256=code_fingerprint([algorithm]),
     )
+
+
+def _brought_by(algorithm: str) -> dict[str, str]:
+    """Name and version of the distribution that a method came with; empty for one of this package."""
+    found = methods().get(algorithm)
+    if found is None or found.distribution is None:
+        return {}
+    name, _, version = found.distribution.rpartition(" ")
+    return {name: version}
 
 
 def precision_settings() -> dict[str, str | bool]:
@@ -136,13 +147,15 @@ def code_state(root: Path) -> CodeState | None:
     return CodeState(commit.decode().strip(), dirty, diff)
 
 
-def code_fingerprint() -> str:
+def code_fingerprint(trained: Iterable[str] = ()) -> str:
     """SHA-256 over names and contents of the files that determine numbers: code, presets and tasks.yaml.
 
-    The same for a checkout and for a package installed from it; no git is needed.
+    The same for a checkout and for a package installed from it; no git is needed. Files of other packages
+    count where one of the methods that are `trained` came with them; a method that is not here has none.
     """
+    brought = [file for name in trained if name in methods() for file in methods()[name].files()]
     digest = hashlib.sha256()
-    for name, path in sorted(_source_files()):
+    for name, path in sorted({*_source_files(), *brought}):
         digest.update(name.encode() + b"\0" + _content_hash(path))
     return digest.hexdigest()
 

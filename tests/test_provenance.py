@@ -46,7 +46,9 @@ def test_versions_and_hardware_agree_with_torch_and_the_machine() -> None:
 
 
 def test_a_worker_describes_itself_with_its_own_packages_and_settings() -> None:
-    told = describe_execution(device="cpu", threads=2, runner="eager", stack=(3, 5), from_iteration=700)
+    told = describe_execution(
+        algorithm="dtql", device="cpu", threads=2, runner="eager", stack=(3, 5), from_iteration=700
+    )
     assert datetime.now(UTC) - told.started_at < timedelta(seconds=30)
     assert (told.threads, told.runner, told.stack, told.from_iteration) == (2, "eager", (3, 5), 700)
     assert (told.hostname, told.gpu_driver) == (socket.gethostname(), None)
@@ -65,7 +67,9 @@ def test_on_a_gpu_its_driver_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(provenance, "device_name", lambda device: f"cuda: a GPU ({device})")
-    told = describe_execution(device="cuda:0", threads=1, runner="graph", stack=(0,), from_iteration=0)
+    told = describe_execution(
+        algorithm="dtql", device="cuda:0", threads=1, runner="graph", stack=(0,), from_iteration=0
+    )
     assert told.gpu_driver == "NVIDIA 570.124.06, CUDA 12.8"
 
 

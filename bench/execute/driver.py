@@ -134,6 +134,7 @@ def run_grid(
             _report_shortfalls(
                 cells, [record for record, _ in data.values() if record not in there], settings, watcher
             )
+            algorithms = sorted({cell.algorithm for cell in cells})
             grid = _grid(cells, seeds, settings, writer, data, device)
             stop = threading.Event()
             with saving_at_signals(stop.set):
@@ -146,12 +147,12 @@ def run_grid(
                     store.folder,
                     watcher,
                     stop,
-                    code_sha256=code_fingerprint(),
+                    code_sha256=code_fingerprint(algorithms),
                     max_retries=settings.max_retries,
                 )
                 if grid.cells:
                     with beating(keeper):
-                        _execute(keeper, settings, gpus)
+                        _execute(keeper, algorithms, settings, gpus)
         finally:
             writer.end_run(run.run_id)
         states = trial_states(store, [trial.key for trial in grid.trials])
@@ -283,7 +284,7 @@ def stack_size(settings: Settings, device: str) -> int:
     return settings.seeds_per_stack or (1 if device == "cpu" else SEEDS_PER_STACK_ON_GPU)
 
 
-def _execute(keeper: Keeper, settings: Settings, gpus: float) -> None:
+def _execute(keeper: Keeper, algorithms: Sequence[str], settings: Settings, gpus: float) -> None:
     if settings.executor == "local":
         run_locally(keeper)
         return
@@ -295,7 +296,8 @@ def _execute(keeper: Keeper, settings: Settings, gpus: float) -> None:
         # Imported here: only now Ray may be imported, and all else works where it is not installed.
         from bench.execute.ray_tune import Shares, run_with_ray
 
-        run_with_ray(keeper, shares=Shares(settings.cpus_per_stack, gpus), scratch=scratch)
+        shares = Shares(settings.cpus_per_stack, gpus)
+        run_with_ray(keeper, algorithms=algorithms, shares=shares, scratch=scratch)
 
 
 # Datasets

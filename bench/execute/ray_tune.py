@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Shares:
     gpus: float
 
 
-def run_with_ray(keeper: Keeper, *, shares: Shares, scratch: Path) -> None:
+def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, scratch: Path) -> None:
     """Run the stacks that are left as Tune trials, as many at once as their shares allow.
 
     Tune is given as many trials as stacks seem to be left. Others on the same store may leave more behind;
@@ -68,7 +68,12 @@ def run_with_ray(keeper: Keeper, *, shares: Shares, scratch: Path) -> None:
             keeper.stop.wait(WAIT_SECONDS)
             continue
         rounds += 1
-        _serve(keeper, mailbox, _tuner(mailbox, keeper.stacks_left, shares, scratch, f"stacks-{rounds}"))
+        trainable = tune.with_parameters(_train, mailbox=mailbox, algorithms=algorithms)
+        _serve(
+            keeper,
+            mailbox,
+            _tuner(trainable, mailbox, keeper.stacks_left, shares, scratch, f"stacks-{rounds}"),
+        )
     if keeper.error is not None:
         raise keeper.error
 
@@ -123,8 +128,14 @@ def _mailbox() -> Any:  # noqa: ANN401 (an actor's handle)
     return actor.remote()
 
 
-def _tuner(mailbox: Any, stacks: int, shares: Shares, scratch: Path, name: str) -> tune.Tuner:  # noqa: ANN401
-    trainable = tune.with_parameters(_train, mailbox=mailbox)
+def _tuner(
+    trainable: Callable[..., None],
+    mailbox: Any,  # noqa: ANN401 (an actor's handle)
+    stacks: int,
+    shares: Shares,
+    scratch: Path,
+    name: str,
+) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
         tune_config=tune.TuneConfig(num_samples=stacks, reuse_actors=False),
@@ -140,10 +151,10 @@ def _tuner(mailbox: Any, stacks: int, shares: Shares, scratch: Path, name: str) 
     )
 
 
-def _train(config: dict[str, Any], mailbox: Any) -> None:  # noqa: ANN401 (an actor's handle)
-    """In the worker: run one stack, if there is one."""
+def _train(config: dict[str, Any], mailbox: Any, algorithms: Sequence[str]) -> None:  # noqa: ANN401 (a handle)
+    """In the worker of a run of `algorithms`: train one stack, if there is one."""
     name = tune.get_context().get_trial_id()
-    worker = Worker(name, secrets.token_hex(8), socket.gethostname(), code_fingerprint())
+    worker = Worker(name, secrets.token_hex(8), socket.gethostname(), code_fingerprint(algorithms))
     # Whoever is refused, or has lost its driver, has nothing to say to Tune either.
     with suppress(ChannelError):
         plan = ask_keeper(mailbox, "next_stack", worker)

@@ -158,6 +158,7 @@ class Stack:
         if checkpoint is not None:
             notes = [*notes, self._restore(checkpoint)]
         execution = describe_execution(
+            algorithm=self.plan.trials[0].key.algorithm,
             device=self.plan.device,
             threads=self.plan.threads,
             runner=self.trainer.runner,

@@ -91,9 +91,9 @@ def of_other_code(store: Store, cells: Sequence[CellKey], seeds: Sequence[int]) 
 
     A trial is never run twice, so a night that is held again after a change shows the scores of before.
     """
-    now = {code_fingerprint()}
+    now = {algorithm: {code_fingerprint([algorithm])} for algorithm in {cell.algorithm for cell in cells}}
     keys = [cell.trial(seed) for cell in cells for seed in seeds]
-    return sum(codes != now for codes in codes_of(store, keys).values())
+    return sum(codes != now[key.algorithm] for key, codes in codes_of(store, keys).items())
 
 
 @dataclass(frozen=True)

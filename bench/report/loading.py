@@ -112,9 +112,9 @@ def declared_phases(algorithm: str, values: Mapping[str, object]) -> tuple[Phase
     if declared is None:
         return ()
     return tuple(
-        PhaseRecord(phase, int(str(values[count])), phase == declared.evaluated)
+        PhaseRecord(phase, iterations, phase == declared.evaluated)
         for phase, count in declared.phases.items()
-        if count in values
+        if type(iterations := values.get(count)) is int
     )
 
 

@@ -300,10 +300,8 @@ def is_configuration(value: object) -> bool:
     parts = [value.get(name, {}) for name in ("hyperparameters", "sources", "evaluation")]
     if not all(isinstance(part, dict) for part in parts):
         return False
-    hyperparameters, _, evaluation = parts
-    counts = [count for name, count in hyperparameters.items() if name.endswith("_iterations")]
-    steps = evaluation.get("steps", [1])
-    return isinstance(steps, list) and bool(steps) and all(type(count) is int for count in (*counts, *steps))
+    steps = parts[2].get("steps", [1])
+    return isinstance(steps, list) and bool(steps) and all(type(step) is int for step in steps)
 
 
 def number_columns(name: str, value: float | None) -> dict[str, Any]:

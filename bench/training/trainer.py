@@ -5,15 +5,17 @@ It never waits for the device, except where it is told to look.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from algorithms.base import Algorithm, Dimensions, Draw, Phase
-from algorithms.registry import build
+from algorithms.base import Algorithm, Dimensions, Draw, Phase, tiny
+from algorithms.registry import build, method
 from bench.catalog import Task
+from bench.errors import BenchError
 from bench.records import PhaseRecord
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
@@ -220,8 +222,35 @@ def method_for(
 
 
 def phases_for(task: Task, name: str, hyperparameters: Mapping[str, object]) -> tuple[PhaseRecord, ...]:
-    """The phases of the named method, in order."""
-    # A width changes none of them, and making wide networks for every cell of a grid would take minutes.
-    narrow = {key: 16 if key.endswith("_width") else value for key, value in hyperparameters.items()}
-    phases = method_for(task, name, narrow, (0,)).phases
-    return tuple(PhaseRecord(phase.name, phase.iterations, phase.evaluated) for phase in phases)
+    """The phases of the named method, in order.
+
+    Raises
+    ------
+    BenchError : they are not those that the method declares.
+    """
+    declared = method(name)
+    # Sizes change none of them, and making wide networks for every cell of a grid would take minutes.
+    sizes = tiny(declared.load()[1])
+    phases = tuple(
+        PhaseRecord(phase.name, phase.iterations, phase.evaluated)
+        for phase in method_for(task, name, {**hyperparameters, **sizes}, (0,)).phases
+    )
+    promised = tuple(
+        PhaseRecord(phase, iterations, phase == declared.evaluated)
+        for phase, count in declared.phases.items()
+        if (iterations := cast(int, hyperparameters[count]))
+    )
+    if phases != promised:
+        raise BenchError(
+            f"{name} has other phases than {declared.preset.name} declares",
+            f"Its class has {_listed(phases)}; the file declares {_listed(promised)}.",
+            "Correct the one that is wrong.",
+        )
+    return phases
+
+
+def _listed(phases: Iterable[PhaseRecord]) -> str:
+    return ", ".join(
+        f"{phase.name} of {phase.iterations:,} iterations{' (evaluated)' if phase.evaluated else ''}"
+        for phase in phases
+    )

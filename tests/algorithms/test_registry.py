@@ -18,6 +18,8 @@ from bench.cli import app
 from bench.errors import BenchError
 from bench.execute.grid import Request, plan_cells
 from bench.presets import ALIASES, load_preset, tasks_of
+from bench.provenance import code_fingerprint
+from bench.training.trainer import phases_for
 
 CATALOG = load_catalog()
 
@@ -233,6 +235,46 @@ def test_a_method_of_a_distribution_is_shown_and_planned_as_any_other(install):
     own, cloning = plan_cells(request)
     assert own.preset.values == cloning.preset.values | {"extra": 4}
     assert own.reduced == ("extra set to 4",)
+    with pytest.raises(BenchError, match=r"acme\.yaml does not list it under tasks"):
+        load_preset("acme", CATALOG.task("pen-human-v0"))
+
+
+def test_the_files_of_a_method_of_a_distribution_are_part_of_the_code_that_trains_it(install, tmp_path):
+    install("acme-rl", "[bench.methods]\nacme = acme.methods.cloning:Acme\n", FILES)
+    assert {name for name, _ in method("acme").files()} == {*FILES} - {"acme/methods/presets/acme.yaml"} | {
+        "acme.yaml"
+    }
+    without, before = code_fingerprint(["bc"]), code_fingerprint(["bc", "acme"])
+    assert without == code_fingerprint() == code_fingerprint(["not-here"])
+    assert before not in (without, code_fingerprint([]))
+    for path in FILES:
+        (tmp_path / path).write_text((tmp_path / path).read_text() + "\n")
+        assert code_fingerprint(["acme"]) != before
+        before = code_fingerprint(["acme"])
+    assert code_fingerprint(["bc"]) == without
+
+
+def test_a_module_alone_is_all_of_its_method(install, tmp_path):
+    install(
+        "acme-rl",
+        "[bench.methods]\nacme = acme_alone:Acme\n",
+        {"acme_alone.py": "", "acme.yaml": HEAD, "other.py": ""},
+    )
+    assert dict(method("acme").files()) == {
+        "acme_alone.py": tmp_path / "acme_alone.py",
+        "acme.yaml": tmp_path / "acme.yaml",
+    }
+
+
+def test_phases_other_than_declared_are_told_before_anything_is_trained(install):
+    preset = HEAD.replace("{train:", "{clone:").replace("evaluated: train", "evaluated: clone")
+    preset += 'extends: bc\nrules:\n  - {set: {extra: 3}, source: "ours"}\n'
+    files = FILES | {"acme/__init__.py": "", "acme/methods/presets/acme.yaml": preset}
+    install("acme-rl", "[bench.methods]\nacme = acme.methods.cloning:Acme\n", files)
+    task = CATALOG.task("hopper-medium-v2")
+    with pytest.raises(BenchError, match=r"acme has other phases than acme\.yaml declares") as told:
+        phases_for(task, "acme", load_preset("acme", task).values)
+    assert "train of 1,000,000 iterations (evaluated); the file declares clone of" in str(told.value)
 
 
 def test_a_method_that_cannot_be_imported_is_told_before_anything_runs(install):

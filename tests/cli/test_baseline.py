@@ -51,7 +51,7 @@ def test_missing_trials_are_named_with_the_command_that_makes_them(bench, tmp_pa
 def test_scores_that_older_code_made_are_told(bench, monkeypatch):
     out = bench(*FREEZE, "--run", *LOCAL)[1]
     assert "other code" not in out
-    monkeypatch.setattr(canary_module, "code_fingerprint", lambda: "f" * 64)
+    monkeypatch.setattr(canary_module, "code_fingerprint", lambda trained: "f" * 64)
     code, out, _ = bench("baseline", "freeze", "second", *FREEZE[3:])
     assert (code, "8 trials were made by other code than is here now" in out) == (0, True), out
 

@@ -104,7 +104,7 @@ def test_an_unchanged_night_is_green_and_leaves_its_report(nightly, tmp_path):
 
 def test_scores_of_other_code_are_not_passed_off_as_those_of_the_code_at_hand(nightly, monkeypatch):
     assert "other code" not in nightly()[1]
-    monkeypatch.setattr(canary_module, "code_fingerprint", lambda: "f" * 64)
+    monkeypatch.setattr(canary_module, "code_fingerprint", lambda trained: "f" * 64)
     code, out, _ = nightly()
     assert code == 0
     assert "4 trials were made by other code than is here now" in out
