@@ -64,7 +64,7 @@ Arrays = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Illustration:
+class SeedIllustration:
     """Of one seed."""
 
     arrays: dict[str, Tensor]
@@ -106,12 +106,12 @@ class Plane:
 
 def after_training(
     algorithm: Algorithm, task: Task, read_data: Callable[[], RawDataset]
-) -> list[Illustration | None]:
+) -> list[SeedIllustration | None]:
     """Per seed what a method trained on a 2D problem shows of itself; empty for every other task."""
     return illustrate(algorithm, task, read_data()) if task.generated else []
 
 
-def illustrate(algorithm: Algorithm, task: Task, raw: RawDataset) -> list[Illustration | None]:
+def illustrate(algorithm: Algorithm, task: Task, raw: RawDataset) -> list[SeedIllustration | None]:
     """Per seed of the stack its illustration; None for seeds whose actions are not finite.
 
     All draws are functions of the training seed, on streams that training and evaluation never touch.
@@ -124,12 +124,12 @@ def illustrate(algorithm: Algorithm, task: Task, raw: RawDataset) -> list[Illust
     with torch.no_grad():
         methods_own = shown.arrays(grid.to(algorithm.device), draws.at(0))
     temperature = shown.temperature or DEFAULT_TEMPERATURE
-    result: list[Illustration | None] = []
+    result: list[SeedIllustration | None] = []
     for slot, seed in enumerate(algorithm.seeds):
         own = {name: tensor[slot].detach().cpu().float() for name, tensor in methods_own.items()}
         arrays = {"actions": actions[slot], "grid": grid, **_truth(plane, seed, temperature), **own}
         finite = bool(torch.isfinite(actions[slot]).all())
-        result.append(Illustration(arrays, numbers_of(plane, arrays)) if finite else None)
+        result.append(SeedIllustration(arrays, numbers_of(plane, arrays)) if finite else None)
     return result
 
 

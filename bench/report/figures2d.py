@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bench.bandit2d.stored import Illustration, representative
 from bench.errors import BenchError, unknown_name
-from bench.report.illustrations import Illustration, representative
 from bench.report.panels2d import Sheet
 from bench.report.sheets2d import every_policy, generation, moving_points, policies, resampled
 
@@ -99,7 +99,7 @@ def _chosen(
 
 def _policies_of_all(items: Sequence[Illustration]) -> list[Illustration]:
     # Free points, one per target and temperature, are no policy.
-    acting = [item for item in items if item.clouds.points is None]
+    acting = [item for item in items if item.clouds.free_points is None]
     return _chosen(acting, sorted({i.algorithm for i in acting}), sorted({i.task for i in acting}))
 
 
@@ -108,7 +108,7 @@ def _with_path(items: Sequence[Illustration], tasks: Sequence[str]) -> list[Illu
 
 
 def _with_points(items: Sequence[Illustration]) -> list[Illustration]:
-    free = [item for item in items if item.clouds.points is not None]
+    free = [item for item in items if item.clouds.free_points is not None]
     return _chosen(free, sorted({item.algorithm for item in free}), ENERGY_TASKS)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from sqlalchemy import select
 
 from algorithms.registry import methods
+from bench.bandit2d.stored import load_illustrations
 from bench.catalog import Catalog
 from bench.errors import BenchError
 from bench.presets import PresetFiles, preset_of
@@ -25,7 +26,6 @@ from bench.report.measured import (
     gather,
     tasks_of_suites,
 )
-from bench.report.stored_illustrations import load_illustrations
 from bench.store.database import Store
 from bench.store.models import Trial
 from bench.store.queries import (

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from bench.bandit2d.stored import Illustrations
 from bench.catalog import Catalog
 from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.evaluation.protocols import reported_score
 from bench.records import DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
-from bench.report.illustrations import Illustrations
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, evaluation_means, final_episodes, trials
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from bench.bandit2d.stored import Array, Clouds
 from bench.report.charts import TEXT_COLOUR, drawing_settings, inline_svg
-from bench.report.illustrations import Array, Clouds
 
 # Mid-tones only, so that both ends stand out on white and on black; red stays free for the policy.
 REWARD_COLOURS = LinearSegmentedColormap.from_list("reward", ["#6A55A3", "#2F86C6", "#3FB58B", "#A3C644"])
@@ -70,20 +71,21 @@ def limit_of(*clouds: Array, margin: float = 1.06) -> float:
 
 def data_by_reward(axes: Axes, clouds: Clouds) -> None:
     """The dataset, coloured by reward; in one colour where all rewards are equal."""
-    equal = bool(np.ptp(clouds.data_reward) == 0)
-    colour = {"color": PLAIN} if equal else {"c": clouds.data_reward, "cmap": REWARD_COLOURS}
-    _dots(axes, clouds.data, 2.0, 1.0, **colour)
+    if np.ptp(clouds.data_reward) == 0:
+        samples(axes, clouds.data)
+    else:
+        _dots(axes, clouds.data, 2.0, 1.0, clouds.data_reward, REWARD_COLOURS)
 
 
 def policy_over_data(axes: Axes, clouds: Clouds, shown: int = 1000) -> None:
     """The dataset coloured by reward, and on it `shown` actions of the policy in red (as DTQL's figures)."""
     data_by_reward(axes, clouds)
-    _dots(axes, clouds.actions[:shown], 3.0, 2.0, color=RED)
+    _dots(axes, clouds.actions[:shown], 3.0, 2.0, RED)
 
 
 def samples(axes: Axes, points: Array, colour: str = PLAIN) -> None:
     """A cloud (M, 2) in one colour."""
-    _dots(axes, points, 2.0, 1.0, color=colour)
+    _dots(axes, points, 2.0, 1.0, colour)
 
 
 def landscape(axes: Axes, grid: Array, values: Array) -> None:
@@ -100,15 +102,15 @@ def interval(axes: Axes, path: Array, start: int, end: int, shown: int = 300) ->
     steps = path[end : start + 1, :shown]
     lines = LineCollection(list(steps.transpose(1, 0, 2)), colors=GREY, linewidths=0.4, alpha=0.5, zorder=1)
     axes.add_collection(lines)
-    _dots(axes, steps[-1], 3.0, 1.5, color=GREEN)
-    _dots(axes, steps[0], 3.0, 2.0, color=RED)
+    _dots(axes, steps[-1], 3.0, 1.5, GREEN)
+    _dots(axes, steps[0], 3.0, 2.0, RED)
 
 
 def moves(axes: Axes, targets: Array, points: Array) -> None:
     """A line from every target (P, 2) to its optimised point (P, 2), which is red."""
     pairs = np.stack([targets, points], axis=1)
     axes.add_collection(LineCollection(list(pairs), colors=GREY, linewidths=0.5, alpha=0.7, zorder=1.5))
-    _dots(axes, points, 6.0, 2.0, color=RED)
+    _dots(axes, points, 6.0, 2.0, RED)
 
 
 def page_svg(sheet: Sheet, name: str) -> str:
@@ -117,7 +119,7 @@ def page_svg(sheet: Sheet, name: str) -> str:
         return inline_svg(_drawn(sheet, TEXT_COLOUR), _DOTS_PER_INCH)
 
 
-def save_sheet(sheet: Sheet, name: str, stream: object, format_: str) -> None:
+def save_sheet(sheet: Sheet, name: str, stream: BinaryIO, format_: str) -> None:
     """Write the sheet as svg, png or pdf on white."""
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[format_]
     with drawing_settings(name):
@@ -125,8 +127,11 @@ def save_sheet(sheet: Sheet, name: str, stream: object, format_: str) -> None:
         figure.savefig(stream, format=format_, facecolor="white", dpi=2 * _DOTS_PER_INCH, metadata=dated)
 
 
-def _dots(axes: Axes, points: Array, size: float, order: float, **colour: object) -> None:
-    axes.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, zorder=order, **colour)
+def _dots(
+    axes: Axes, points: Array, size: float, order: float, colour: str | Array, cmap: Colormap | None = None
+) -> None:
+    """Points (M, 2) in one colour, or each in that of its value (M,) on `cmap`."""
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, cmap=cmap, linewidths=0, zorder=order)
 
 
 def _drawn(sheet: Sheet, ink: str) -> Figure:
@@ -159,8 +164,8 @@ def _fill(axes: Axes, panel: Panel | None, ink: str) -> None:
     for spine in axes.spines.values():
         spine.set(color=ink, linewidth=0.5, alpha=0.6)
     if panel is None:
-        centre = {"ha": "center", "va": "center", "transform": axes.transAxes, "zorder": 3}
-        axes.text(0.5, 0.5, "not measured", color=ink, fontsize=7, alpha=0.7, **centre)
+        small = axes.text(0.5, 0.5, "not measured", color=ink, fontsize=7, alpha=0.7, zorder=3)
+        small.set(ha="center", va="center", transform=axes.transAxes)
         return
     panel.draw(axes)
     axes.set(xlim=(-panel.limit, panel.limit), ylim=(-panel.limit, panel.limit))

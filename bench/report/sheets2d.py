@@ -9,7 +9,14 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.report.illustrations import Array, Clouds, Illustration, interval_bounds, representative
+from bench.bandit2d.stored import (
+    Array,
+    Clouds,
+    FreePoints,
+    Illustration,
+    interval_bounds,
+    representative,
+)
 from bench.report.panels2d import (
     PALE,
     RED,
@@ -60,12 +67,22 @@ def resampled(items: Sequence[Illustration]) -> Sheet:
 
 def generation(items: Sequence[Illustration]) -> Sheet:
     """Intervals of the generation path over the landscapes V_n, and the final samples over Q."""
-    return Sheet(tuple(SheetRow(short_name(item), _generation_panels(item.clouds)) for item in items))
+    rows = [
+        SheetRow(short_name(item), _generation_panels(item.clouds, item.clouds.path))
+        for item in items
+        if item.clouds.path is not None
+    ]
+    return Sheet(tuple(rows))
 
 
 def moving_points(items: Sequence[Illustration]) -> Sheet:
     """Data, behaviour model, Q of all targets stacked, then the optimised points, greedy first."""
-    return Sheet(tuple(SheetRow(short_name(item), _point_panels(item.clouds)) for item in items))
+    rows = [
+        SheetRow(short_name(item), _point_panels(item.clouds, item.clouds.free_points))
+        for item in items
+        if item.clouds.free_points is not None
+    ]
+    return Sheet(tuple(rows))
 
 
 def short_name(item: Illustration) -> str:
@@ -88,53 +105,56 @@ def _outside(actions: Array, limit: float) -> str:
     return f"{share:.0%} of actions outside" if share >= LEAST_TOLD else ""
 
 
-def _generation_panels(clouds: Clouds) -> tuple[Panel, ...]:
+def _generation_panels(clouds: Clouds, path: Array) -> tuple[Panel, ...]:
     limit = limit_of(clouds.grid, margin=1.0)
-    bounds = interval_bounds(clouds)
     panels = []
-    for start, end in pairwise(bounds):
-        draw = partial(_interval_over_value, clouds=clouds, start=start, end=end)
+    for start, end in pairwise(interval_bounds(clouds)):
+        draw = partial(_interval_over_value, clouds=clouds, path=path, start=start, end=end)
         panels.append(Panel(draw, limit, f"n = {start} to {end}, over V({start})"))
-    final = partial(_samples_over_value, clouds=clouds)
-    return (*panels, Panel(final, limit, "samples, over Q", _outside(clouds.path[0], limit)))
+    final = partial(_samples_over_value, clouds=clouds, made=path[0])
+    return (*panels, Panel(final, limit, "samples, over Q", _outside(path[0], limit)))
 
 
-def _interval_over_value(axes: Axes, clouds: Clouds, start: int, end: int) -> None:
+def _interval_over_value(axes: Axes, clouds: Clouds, path: Array, start: int, end: int) -> None:
     landscape(axes, clouds.grid, clouds.diffusion_values[start])
-    interval(axes, clouds.path, start, end)
+    interval(axes, path, start, end)
 
 
-def _samples_over_value(axes: Axes, clouds: Clouds) -> None:
+def _samples_over_value(axes: Axes, clouds: Clouds, made: Array) -> None:
     if clouds.action_value is not None:
         landscape(axes, clouds.grid, clouds.action_value)
-    samples(axes, clouds.path[0], RED)
+    samples(axes, made, RED)
 
 
-def _point_panels(clouds: Clouds) -> tuple[Panel | None, ...]:
-    limit = limit_of(clouds.data, clouds.targets)
+def _point_panels(clouds: Clouds, free: FreePoints) -> tuple[Panel | None, ...]:
+    limit = limit_of(clouds.data, free.targets)
     behaviour = None
     if clouds.behaviour is not None:
         behaviour = Panel(partial(samples, points=clouds.behaviour), limit, "behaviour model")
-    greedy_first = sorted(range(len(clouds.betas)), key=lambda place: -clouds.betas[place])
+    greedy_first = free.greedy_first()
     chosen = [greedy_first[place] for place in spread_over(len(greedy_first), SHOWN_TEMPERATURES)]
     optimised = (
-        Panel(partial(_moves_over_data, clouds=clouds, place=place), limit, f"β = {clouds.betas[place]:.3g}")
+        Panel(
+            partial(_moves_over_data, clouds=clouds, free=free, place=place),
+            limit,
+            f"β = {free.betas[place]:.3g}",
+        )
         for place in chosen
     )
     return (
         Panel(partial(samples, points=clouds.data), limit, "data"),
         behaviour,
-        Panel(partial(_stacked_values, clouds=clouds), limit, "targets over their Q"),
+        Panel(partial(_stacked_values, clouds=clouds, free=free), limit, "targets over their Q"),
         *optimised,
     )
 
 
-def _stacked_values(axes: Axes, clouds: Clouds) -> None:
-    squares = ((clouds.grid[:, None] - clouds.targets[None]) ** 2).sum(-1)
+def _stacked_values(axes: Axes, clouds: Clouds, free: FreePoints) -> None:
+    squares = ((clouds.grid[:, None] - free.targets[None]) ** 2).sum(-1)
     landscape(axes, clouds.grid, -squares.min(axis=1))
-    samples(axes, clouds.targets, RED)
+    samples(axes, free.targets, RED)
 
 
-def _moves_over_data(axes: Axes, clouds: Clouds, place: int) -> None:
+def _moves_over_data(axes: Axes, clouds: Clouds, free: FreePoints, place: int) -> None:
     samples(axes, clouds.data, PALE)
-    moves(axes, clouds.targets, clouds.points[place])
+    moves(axes, free.targets, free.points[place])

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from bench.bandit2d.expectations import Finding, check_expectations
+from bench.bandit2d.stored import Illustration, Illustrations
 from bench.records import method_label
-from bench.report.claims import Finding, check_claims
-from bench.report.illustrations import Illustration, Illustrations
 from bench.report.paper import Digits
 from bench.report.tables import BLANK, Amount, Block, Cell, Column, Coverage, Row, Table, finite
 
@@ -64,7 +64,7 @@ NOTES = (
 def table_2d(illustrations: Illustrations) -> Table:
     """One row per task and configuration, then one per expectation of the papers."""
     groups = _groups(illustrations.items)
-    findings = check_claims(illustrations.items)
+    findings = check_expectations(illustrations.items)
     return Table(
         id=TABLE_2D,
         title=TITLE,
@@ -86,7 +86,7 @@ def _groups(items: Iterable[Illustration]) -> list[Seeds]:
     """Seeds of every configuration that has a policy; free points are none."""
     groups: dict[tuple[str, ...], list[Illustration]] = {}
     for item in items:
-        if item.clouds.points is None:
+        if item.clouds.free_points is None:
             groups.setdefault((item.task, item.algorithm, item.variant, item.config_hash), []).append(item)
     return sorted(groups.values(), key=_order)
 

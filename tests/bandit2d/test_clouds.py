@@ -17,7 +17,7 @@ from bench.bandit2d.clouds import (
     sliced_wasserstein,
     support_radius,
 )
-from tests.report.clouds import CORNERS
+from tests.bandit2d.clouds import CORNERS
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from bench.cli import main
 from bench.store.database import open_store
 from bench.store.writer import Writer
-from tests.report.clouds import corner_clouds, diffusion_clouds, store_trial, toy_run
+from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, store_trial, toy_run
 
 
 def _bench(*arguments):

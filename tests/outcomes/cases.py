@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bench.bandit2d.clouds import Mode, modes_reached
-from bench.bandit2d.illustrate import Illustration, illustrate
+from bench.bandit2d.illustrate import SeedIllustration, illustrate
 from bench.catalog import GeneratedDataset, Task, load_catalog
 from bench.data.dataset import RawDataset
 from bench.envs.bandit import GAUSSIAN_STD, gaussian_centres, generate, problem_named
@@ -56,7 +56,7 @@ def points(task: Task) -> RawDataset:
     return RawDataset(task.name, nothing, drawn.actions, drawn.rewards, terminals, ~terminals, task.horizon)
 
 
-def numbers_of(shown: Illustration | None, *, width: bool) -> Numbers:
+def numbers_of(shown: SeedIllustration | None, *, width: bool) -> Numbers:
     """What is stored of a seed; with `width`, also how wide its actions lie and how many modes they reach.
 
     `spread` is the root mean square distance of the actions from their mean, `modes_reached` how many of the

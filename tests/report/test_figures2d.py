@@ -10,9 +10,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from bench.bandit2d.stored import interval_bounds
 from bench.errors import BenchError
 from bench.report.figures2d import FIGURES, choose_figures, fill_figures
-from bench.report.illustrations import interval_bounds
 from bench.report.panels2d import (
     GREEN,
     PLAIN,
@@ -29,7 +29,7 @@ from bench.report.panels2d import (
     save_sheet,
     spread_over,
 )
-from tests.report.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds, square_grid
+from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds, square_grid
 
 SVG = "{http://www.w3.org/2000/svg}"
 

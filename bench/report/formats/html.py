@@ -11,6 +11,7 @@ from typing import get_args
 from jinja2 import Environment
 from markupsafe import Markup
 
+from bench.bandit2d.stored import Illustration, Illustrations
 from bench.data.manifest import remarks_on
 from bench.report.charts import Chart, ChartKind
 from bench.report.check import further
@@ -19,7 +20,6 @@ from bench.report.figures2d import FilledFigure, fill_figures
 from bench.report.formats import facts
 from bench.report.formats.facts import Making, Number, count, home_of, ids_of, makings, number_of
 from bench.report.formats.templates import page_templates
-from bench.report.illustrations import Illustration, Illustrations
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.measured import Measured, ReportData
 from bench.report.panels2d import page_svg
@@ -277,7 +277,9 @@ def figure_sections(data: ReportData) -> list[FigureSection]:
     ]
 
 
-def _figures_2d(illustrations: Illustrations) -> list[tuple[FilledFigure, list[Illustration], Markup]]:
+def _figures_2d(
+    illustrations: Illustrations,
+) -> list[tuple[FilledFigure, list[Illustration], Markup]]:
     """Each figure with the trials in it and its drawing."""
     return [
         # As above: our own SVG.

@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 import numpy as np
 from safetensors.numpy import save_file
 
+from bench.bandit2d.stored import Clouds, FreePoints, Illustration
 from bench.records import RunRecord, TrialKey, TrialRecord, WeightsRecord, config_hash
-from bench.report.illustrations import Clouds, Illustration
 from tests.store.samples import DATASET, NOON, evaluation_record, finished_record
 
 CORNERS = np.array([(-10.0, -10.0), (-10.0, 10.0), (10.0, -10.0), (10.0, 10.0)])
@@ -77,9 +77,7 @@ def moving_clouds(falling=(10.0, 1.0, 0.1, 0.01), seed=0):
         truth=data,
         grid=square_grid(4.5),
         behaviour=0.5 * rng.standard_normal((800, 2)),
-        targets=targets,
-        betas=np.array(falling),
-        points=points,
+        free_points=FreePoints(targets, np.array(falling), points),
     )
 
 
@@ -102,6 +100,8 @@ def illustration(algorithm="dtql", task="bandit-25gaussians-far", clouds=None, s
 def write_clouds(path, clouds):
     """The file that training stores."""
     arrays = {entry.name: getattr(clouds, entry.name) for entry in fields(clouds)}
+    if (group := arrays.pop("free_points")) is not None:
+        arrays |= {"targets": group.targets, "betas": group.betas, "points": group.points}
     arrays |= {f"diffusion_value_{step}": values for step, values in arrays.pop("diffusion_values").items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items() if a is not None}

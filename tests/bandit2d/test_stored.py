@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from bench.bandit2d.stored import load_illustrations, read_clouds, representative
 from bench.catalog import load_catalog
-from bench.report.illustrations import representative
-from bench.report.stored_illustrations import load_illustrations, read_clouds
 from bench.store.database import open_store
 from bench.store.writer import Writer
-from tests.report.clouds import (
+from tests.bandit2d.clouds import (
     corner_clouds,
     diffusion_clouds,
     illustration,
@@ -48,10 +47,15 @@ def test_every_array_comes_back(tmp_path):
         write_clouds(tmp_path / "x.safetensors", clouds)
         read = read_clouds((tmp_path / "x.safetensors").read_bytes())
         assert read.diffusion_values.keys() == clouds.diffusion_values.keys()
-        for name in ("actions", "truth", "path", "points", "value_test"):
+        for name in ("actions", "truth", "path", "value_test"):
             wanted, found = getattr(clouds, name), getattr(read, name)
             assert (wanted is None) == (found is None)
             assert wanted is None or np.allclose(found, wanted, atol=1e-5)
+        assert (read.free_points is None) == (clouds.free_points is None)
+        if clouds.free_points is not None:
+            for name in ("targets", "betas", "points"):
+                wanted, found = getattr(clouds.free_points, name), getattr(read.free_points, name)
+                assert np.allclose(found, wanted, atol=1e-5)
         for step, values in clouds.diffusion_values.items():
             assert np.allclose(read.diffusion_values[step], values, atol=1e-5)
 
@@ -108,6 +112,7 @@ def test_a_missing_file_is_named_and_left_out(stored):
         (lambda arrays: arrays.update(diffusion_value_3=np.zeros(5)), "diffusion_value_3 has the shape (5,)"),
         (lambda arrays: arrays.update(value_test=np.array(1.0)), "value_test has the shape ()"),
         (lambda arrays: arrays.update(grid=np.zeros((900, 2), np.complex64)), "grid holds complex64 numbers"),
+        (lambda arrays: arrays.update(points=np.zeros((2, 3, 2))), "it has no betas, targets"),
         (lambda arrays: arrays.clear(), "it has no actions, data, data_reward, grid, truth"),
     ],
 )

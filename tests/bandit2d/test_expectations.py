@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.report.claims import EXPECTATIONS, check_claims
-from tests.report.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds
+from bench.bandit2d.expectations import EXPECTATIONS, check_expectations
+from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds
 
 NEAR, FAR, SAME = (f"bandit-25gaussians-{kind}" for kind in ("near", "far", "same"))
 MOONS = "bandit-energy-moons"
@@ -15,14 +15,14 @@ MOONS = "bandit-energy-moons"
 def _answer(items, words, task):
     (finding,) = [
         finding
-        for finding in check_claims(items)
+        for finding in check_expectations(items)
         if words in finding.expectation.statement and finding.expectation.task == task
     ]
     return finding
 
 
 def test_nothing_measured_is_neither_yes_nor_no():
-    findings = check_claims([])
+    findings = check_expectations([])
     assert len(findings) == len(EXPECTATIONS)
     assert {finding.answer for finding in findings} == {"not measured"}
 
@@ -133,6 +133,11 @@ def _points(clouds):
     return [illustration("srpo-points", MOONS, clouds)]
 
 
+def _with(clouds, **changes):
+    """The clouds with other free points."""
+    return replace(clouds, free_points=replace(clouds.free_points, **changes))
+
+
 WORDS = ("points leave their targets", "points come to the data", "90 % of points", "went to data nearby")
 
 
@@ -147,15 +152,16 @@ def test_points_go_from_their_targets_to_the_data():
 
 def test_points_that_stay_or_turn_back_are_no():
     clouds = moving_clouds()
-    still = replace(clouds, points=np.repeat(clouds.targets[None], 4, axis=0))
+    still = _with(clouds, points=np.repeat(clouds.free_points.targets[None], 4, axis=0))
     assert [_answer(_points(still), words, MOONS).answer for words in WORDS[:3]] == ["no"] * 3
-    turning = replace(clouds, points=clouds.points[[0, 2, 1, 3]])
+    turning = _with(clouds, points=clouds.free_points.points[[0, 2, 1, 3]])
     assert [_answer(_points(turning), words, MOONS).answer for words in WORDS[:2]] == ["no"] * 2
 
 
 def test_the_order_of_the_temperatures_does_not_matter():
     clouds = moving_clouds()
-    shuffled = replace(clouds, betas=clouds.betas[[2, 0, 3, 1]], points=clouds.points[[2, 0, 3, 1]])
+    order, group = [2, 0, 3, 1], clouds.free_points
+    shuffled = _with(clouds, betas=group.betas[order], points=group.points[order])
     for words in WORDS:
         mine, theirs = (_answer(_points(c), words, MOONS) for c in (clouds, shuffled))
         assert (mine.answer, mine.numbers) == (theirs.answer, theirs.numbers)
@@ -167,8 +173,8 @@ def test_points_that_go_to_the_nearest_data_went_nearby():
     centres = np.array([[-3.0, 0.0], [3.0, 0.0]])
     data = np.repeat(centres, 300, axis=0) + 0.1 * rng.standard_normal((600, 2))
     targets = centres + np.array([0.0, 1.0])
-    clouds = replace(moving_clouds(), data=data, targets=targets, betas=np.array([1.0, 0.1]))
-    near = replace(clouds, points=np.stack([targets, centres]))
-    far = replace(clouds, points=np.stack([targets, centres[::-1]]))
+    clouds = _with(replace(moving_clouds(), data=data), targets=targets, betas=np.array([1.0, 0.1]))
+    near = _with(clouds, points=np.stack([targets, centres]))
+    far = _with(clouds, points=np.stack([targets, centres[::-1]]))
     assert _answer(_points(near), WORDS[3], MOONS).answer == "yes"
     assert _answer(_points(far), WORDS[3], MOONS).answer == "no"
