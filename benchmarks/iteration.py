@@ -8,24 +8,23 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from importlib import import_module
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from algorithms.base import Draw
-from algorithms.registry import configuration
+from algorithms.base import Algorithm, Draw
+from algorithms.registry import methods
 from bench.catalog import Task, load_catalog
 from bench.hardware import synchronise
-from bench.presets import Preset, load_preset
+from bench.presets import Preset, load_preset, tasks_of
+from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
 from bench.training.speed import synthetic_data
-from bench.training.trainer import Trainer, method_for
+from bench.training.trainer import Position, Trainer, method_for
 from benchmarks.measuring import Comparison, Measure, compare, write_record
+from benchmarks.plain import PLAIN
 
 TASK = "hopper-medium-v2"
 STACK = 5
@@ -36,57 +35,27 @@ CHUNK = {"cpu": 5, "cuda": 100}
 """Iterations between looks at the clock: whole cycles of methods whose iterations differ by step."""
 
 
-class PlainVersion(Protocol):
-    """One seed of a method, written without stacks."""
-
-    def iterate(self, data: tuple[Tensor, ...], step: int) -> None:
-        """One iteration on a minibatch drawn from `data`: observations, actions, rewards, next, terminals."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A phase of a method, named by the hyper-parameter that is its length, and the plain version of it."""
-
-    algorithm: str
-    count: str
-    plain: str
-    """Module and class in benchmarks, a `PlainVersion`."""
-
-    @property
-    def title(self) -> str:
-        """Method and phase."""
-        return f"{self.algorithm}, {self.count.removesuffix('_iterations')}"
-
-
-SUBJECTS = (
-    Subject("dtql", "train_iterations", "plain_dtql.PlainDTQL"),
-    Subject("dtql-kl", "train_iterations", "plain_dtql_kl.PlainDTQLKL"),
-    Subject("srpo", "policy_iterations", "plain_srpo.PlainSRPO"),
-    Subject("srpo", "behaviour_iterations", "plain_srpo.PlainSRPOBehaviour"),
-    Subject("edp-td3", "train_iterations", "plain_edp.PlainEDP"),
-    Subject("edp-crr", "train_iterations", "plain_edp.PlainEDP"),
-    Subject("edp-iql", "train_iterations", "plain_edp.PlainEDP"),
-    Subject("bdpo", "train_iterations", "plain_bdpo.PlainBDPO"),
-    Subject("bc", "train_iterations", "plain_bc.PlainBC"),
-)
+def subjects(task: Task) -> list[str]:
+    """The methods that have a plain version, and a preset for the task."""
+    return [name for name in methods() if name in PLAIN and task.name in tasks_of(name)]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print one line per comparison."""
-    options = _options(arguments)
-    torch.set_num_threads(options.threads)
     task = load_catalog().task(TASK)
+    options = _options(arguments, subjects(task))
+    presets = {algorithm: load_preset(algorithm, task) for algorithm in options.algos}
+    torch.set_num_threads(options.threads)
     measure = _against_plain if options.device == "cpu" else _stacked
     comparisons = []
-    for subject in SUBJECTS:
-        if subject.algorithm in options.algos:
-            for comparison in measure(subject, task, options):
-                comparisons.append(comparison)
-                print(comparison.as_line(), flush=True)
+    for algorithm in options.algos:
+        for comparison in measure(task, presets[algorithm], options):
+            comparisons.append(comparison)
+            print(comparison.as_line(), flush=True)
     reserved = {}
     if options.device == "cuda":
         for algorithm in options.algos:
-            reserved[algorithm] = reserved_memory(task, load_preset(algorithm, task))
+            reserved[algorithm] = reserved_memory(task, presets[algorithm])
             rows = f"{STACK} seeds and {LARGE_ROWS:,} rows"
             print(f"{algorithm}: {reserved[algorithm]:.2f} GB reserved on the device for {rows}", flush=True)
     if options.json:
@@ -94,8 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         write_record(options.json, comparisons, settings, {"reserved_gigabytes": reserved})
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    known = list(dict.fromkeys(subject.algorithm for subject in SUBJECTS))
+def _options(arguments: list[str] | None, known: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--algos",
@@ -115,62 +83,85 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _against_plain(subject: Subject, task: Task, options: argparse.Namespace) -> Iterator[Comparison]:
-    """Ours, one seed, against the plain version, both on the CPU."""
-    preset = _shortened(load_preset(subject.algorithm, task), subject.count)
-    plain = _plain_version(subject, task, preset)
-    batch = synthetic_data(task, "cpu", ROWS).batch(torch.arange(ROWS)[None])
-    names = ("observations", "actions", "rewards", "next_observations", "terminals")
-    data = tuple(batch[name][0].contiguous() for name in names)
-    steps = itertools.count()
-
-    def advance_plain(iterations: int) -> None:
-        for _ in range(iterations):
-            plain.iterate(data, next(steps))
-
-    ours = _trainer_in_phase(task, preset, 1, "cpu", "eager")
-    ways = {
-        "ours, 1 seed": _rate(ours.advance, "cpu", options.seconds),
-        "plain PyTorch": _rate(advance_plain, "cpu", options.seconds),
-    }
-    yield compare(subject.title, UNIT, 1.0, ways, options.repeats)
-
-
-def _stacked(subject: Subject, task: Task, options: argparse.Namespace) -> Iterator[Comparison]:
-    """Five seeds against one on the GPU, as graphs and eager."""
-    preset = _shortened(load_preset(subject.algorithm, task), subject.count)
-    for runner in ("graph", "eager"):
+def _against_plain(task: Task, preset: Preset, options: argparse.Namespace) -> Iterator[Comparison]:
+    """Every phase of one seed against the plain version, both on the CPU."""
+    data = synthetic_data(task, "cpu", ROWS)
+    for trainer in in_every_phase(task, preset, 1, data, "eager"):
         ways = {
-            name: _rate(
-                _trainer_in_phase(task, preset, seeds, "cuda", runner).advance, "cuda", options.seconds
-            )
-            for name, seeds in ((f"{STACK} seeds", STACK), ("1 seed", 1))
+            "ours, 1 seed": _rate(trainer.advance, "cpu", options.seconds),
+            "plain PyTorch": _rate(Yardstick(trainer, data).advance, "cpu", options.seconds),
         }
-        yield compare(f"{subject.title}, {runner}", UNIT, 0.5, ways, options.repeats)
+        yield compare(_title(preset, trainer), UNIT, 1.0, ways, options.repeats)
 
 
-def _plain_version(subject: Subject, task: Task, preset: Preset) -> PlainVersion:
-    module, _, name = subject.plain.partition(".")
-    version = getattr(import_module(f"benchmarks.{module}"), name)
-    config = configuration(subject.algorithm, preset.values)
-    return version(task.observation_dim, task.action_dim, config)
+def _stacked(task: Task, preset: Preset, options: argparse.Namespace) -> Iterator[Comparison]:
+    """Five seeds against one on the GPU, every phase, as graphs and eager."""
+    data = synthetic_data(task, "cuda", ROWS)
+    for runner in ("graph", "eager"):
+        stacks = (in_every_phase(task, preset, seeds, data, runner) for seeds in (STACK, 1))
+        for five, one in zip(*stacks, strict=True):
+            ways = {
+                name: _rate(trainer.advance, "cuda", options.seconds)
+                for name, trainer in ((f"{STACK} seeds", five), ("1 seed", one))
+            }
+            yield compare(f"{_title(preset, five)}, {runner}", UNIT, 0.5, ways, options.repeats)
 
 
-def _shortened(preset: Preset, count: str, iterations: int | None = None) -> Preset:
-    """The preset with every step count 1 but `count`, which is `iterations` or stays."""
-    lengths = dict.fromkeys(preset.step_counts, 1)
-    lengths[count] = iterations or preset.values[count]
-    changed = {name: replace(preset.hyperparameters[name], value=length) for name, length in lengths.items()}
-    return replace(preset, hyperparameters={**preset.hyperparameters, **changed})
+def _title(preset: Preset, trainer: Trainer) -> str:
+    """Method and phase."""
+    assert trainer.phase is not None
+    return f"{preset.algorithm}, {trainer.phase.name}"
 
 
-def _trainer_in_phase(task: Task, preset: Preset, seeds: int, device: str, runner: str) -> Trainer:
-    """A trainer at the beginning of the one phase that is longer than an iteration."""
-    algorithm = method_for(task, preset.algorithm, preset.values, tuple(range(seeds)), device)
-    trainer = Trainer(algorithm, synthetic_data(task, device, ROWS), runner=runner)
-    while trainer.phase is not None and trainer.phase.iterations == 1:
-        trainer.advance(1)
-    return trainer
+def in_every_phase(
+    task: Task, preset: Preset, seeds: int, data: PackedDataset, runner: str
+) -> Iterator[Trainer]:
+    """A new trainer of a stack at the beginning of each phase in turn, as long as the preset has it."""
+    device = str(data.rows.device)
+    for index in range(len(_method(task, preset, seeds, device).phases)):
+        trainer = Trainer(_method(task, preset, seeds, device), data, runner=runner)
+        for phase in trainer.algorithm.phases[1 : index + 1]:
+            trainer.algorithm.begin_phase(phase.name)
+        trainer.load(trainer.state_dict(), Position(index, 0))
+        yield trainer
+
+
+def _method(task: Task, preset: Preset, seeds: int, device: str) -> Algorithm:
+    return method_for(task, preset.algorithm, preset.values, tuple(range(seeds)), device)
+
+
+class Yardstick:
+    """What a trainer does in its phase, by the plain version, from its weights, with draws by torch."""
+
+    def __init__(self, trainer: Trainer, data: PackedDataset) -> None:
+        assert trainer.phase is not None
+        algorithm, self.phase = trainer.algorithm, trainer.phase
+        self.plain = PLAIN[algorithm.name].of(algorithm, 0)
+        whole = data.batch(torch.arange(len(data))[None])
+        self.data = {name: column[0].contiguous() for name, column in whole.items()}
+        self.steps = itertools.count()
+
+    def advance(self, iterations: int) -> None:
+        """Run iterations, each on a minibatch drawn from all rows."""
+        for step in itertools.islice(self.steps, iterations):
+            rows = torch.randint(len(self.data["rewards"]), (self.phase.batch_size,))
+            batch = {name: column[rows] for name, column in self.data.items()}
+            self.plain.update(self.phase.program(step), batch, FreshDraws(self.phase.draws))
+
+
+class FreshDraws(dict[str, Tensor]):
+    """Declared draws of one seed, each drawn when it is first asked for: a program may need only some."""
+
+    def __init__(self, declared: Sequence[Draw]) -> None:
+        super().__init__()
+        self.declared = {draw.name: draw for draw in declared}
+
+    def __missing__(self, name: str) -> Tensor:
+        draw = self.declared[name]
+        # Single precision has zeros, of which some methods take a logarithm.
+        uniform = draw.distribution == "uniform"
+        self[name] = torch.empty(draw.shape).uniform_(1e-7, 1) if uniform else torch.randn(draw.shape)
+        return self[name]
 
 
 def _rate(advance: Callable[[int], None], device: str, seconds: float) -> Measure:
@@ -188,19 +179,16 @@ def _rate(advance: Callable[[int], None], device: str, seconds: float) -> Measur
     return rate
 
 
-def reserved_memory(task: Task, preset: Preset) -> float:
+def reserved_memory(task: Task, preset: Preset, iterations: int = 20) -> float:
     """Largest device memory reserved (GB) by all phases of a stack of five and one choice of actions.
 
     With graphs, whose pools count, and a dataset of two million rows.
     """
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    short = _shortened(preset, preset.step_counts[-1], 20)
-    algorithm = method_for(task, preset.algorithm, short.values, tuple(range(STACK)), "cuda")
-    trainer = Trainer(algorithm, synthetic_data(task, "cuda", LARGE_ROWS), runner="graph")
-    while trainer.phase is not None:
-        trainer.advance(trainer.iterations_left_in_phase)
-    episodes = preset.evaluation.episodes
+    for trainer in in_every_phase(task, preset, STACK, synthetic_data(task, "cuda", LARGE_ROWS), "graph"):
+        trainer.advance(iterations)
+    algorithm, episodes = trainer.algorithm, preset.evaluation.episodes
     declared = [Draw(draw.name, (episodes, *draw.shape), draw.distribution) for draw in algorithm.act_draws]
     draws = DrawStream(algorithm.seeds, "memory", declared, device="cuda").at(0)
     algorithm.act(torch.zeros(STACK, episodes, task.observation_dim, device="cuda"), draws)

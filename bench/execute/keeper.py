@@ -20,6 +20,7 @@ from typing import Protocol
 
 from bench.errors import BenchError, WorkFailedError
 from bench.execute.messages import (
+    FINAL,
     ChannelError,
     Completed,
     Ended,
@@ -40,7 +41,6 @@ from bench.execute.messages import (
 from bench.execute.queue import StackQueue
 from bench.files import written_whole
 from bench.records import (
-    FINAL,
     EvaluationRecord,
     FailureRecord,
     StackProgress,

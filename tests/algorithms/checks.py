@@ -1,4 +1,4 @@
-"""What every method must satisfy, whatever it computes; and how its stacked weights become plain modules.
+"""What every method must satisfy, whatever it computes.
 
 A check takes `make`, which builds the method in float64 over the seeds it is given (see `doubled`), and
 transitions in float64 (see `transitions`). It drives the method through all of its phases, so choose
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from algorithms.base import Algorithm, Draw, Phase
@@ -80,46 +79,6 @@ def draws_of(declared: Sequence[Draw], seeds: Sequence[int], step: int = 0, rows
 def of_seed(tensors, seed):
     """One seed's part of stacked tensors."""
     return {name: tensor[seed] for name, tensor in tensors.items()}
-
-
-# Stacked weights as plain torch modules.
-
-
-def slice_of(stacked, prefix, seed, member=None):
-    """Tensors of one seed (and ensemble member) of a stacked state dict, as {name below prefix: tensor}."""
-    index = (seed,) if member is None else (seed, member)
-    return {k.removeprefix(prefix): v[index].double() for k, v in stacked.items() if k.startswith(prefix)}
-
-
-def linear(weights, name):
-    """torch.nn.Linear from entries `name`.weight (in, out) and `name`.bias (1, out)."""
-    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    module = nn.Linear(*weight.shape, dtype=torch.float64)
-    module.weight.data.copy_(weight.T)
-    module.bias.data.copy_(bias[0])
-    return module
-
-
-def layer_norm(weights, name, epsilon=1e-5):
-    """torch.nn.LayerNorm from entries `name`.weight and `name`.bias, (1, width); torch's own epsilon."""
-    module = nn.LayerNorm(weights[f"{name}.weight"].shape[-1], eps=epsilon, dtype=torch.float64)
-    module.weight.data.copy_(weights[f"{name}.weight"][0])
-    module.bias.data.copy_(weights[f"{name}.bias"][0])
-    return module
-
-
-def q_values(net, s, a):
-    """Values (B,) of a plain critic of state and action side by side."""
-    return net(torch.cat([s, a], dim=1))[:, 0]
-
-
-def clip_by_global_norm(parameters, maximum):
-    """optax's rule on the gradients of one network: kept below the maximum, else g / norm * maximum."""
-    gradients = [parameter.grad for parameter in parameters]
-    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
-    if not norm < maximum:
-        for gradient in gradients:
-            gradient.copy_(gradient / norm * maximum)
 
 
 # The checks.

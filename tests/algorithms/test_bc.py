@@ -5,14 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from algorithms.base import Dimensions
 from algorithms.bc import BC, BCConfig
 from bench.training.batches import PackedDataset
 from bench.training.trainer import Trainer
+from benchmarks.plain.bc import PlainBC, plain_actor
 from tests.algorithms import checks
-from tests.algorithms.checks import doubled, linear, of_seed, random_batch, slice_of
+from tests.algorithms.checks import doubled, of_seed, random_batch
 
 DIMENSIONS, SEEDS = Dimensions(4, 2, action_bound=1.5), (3, 8)
 CONFIG = BCConfig(hidden_width=8, batch_size=6, train_iterations=20, learning_rate=1e-2)
@@ -23,40 +23,28 @@ def make(seeds, config=CONFIG, dimensions=DIMENSIONS):
     return doubled(BC(dimensions, config, seeds))
 
 
-def plain_actor(algorithm, slot):
-    """[s] -> 2 x {Linear, ReLU} -> Linear -> tanh, to be scaled by the bound."""
-    weights = slice_of(algorithm.networks.state_dict(), "actor.mlp.", slot)
-    layers = [linear(weights, f"layers.{i}") for i in range(3)]
-    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2], nn.Tanh())
-
-
 def test_twenty_iterations():
     """MSE of bound tanh(net((s - mean) / (sd + 1e-3))), Adam."""
     algorithm = make(SEEDS)
     states = np.random.default_rng(0).normal(3, 5, size=(50, 4))
     algorithm.prepare(torch.from_numpy(states))
     mean, deviation = (torch.from_numpy(x) for x in (states.mean(0), states.std(0)))
-    nets = [plain_actor(algorithm, slot) for slot in (0, 1)]
-    optimisers = [torch.optim.Adam(net.parameters(), lr=1e-2) for net in nets]
+    plains = [PlainBC(plain_actor(algorithm, slot), mean, deviation, CONFIG, 1.5) for slot in (0, 1)]
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         batch = random_batch(2, 6, 4, 2, generator=generator, bound=1.5)
         metrics = algorithm.update("train", batch, {})
-        for slot, (net, optimiser) in enumerate(zip(nets, optimisers, strict=True)):
-            one = of_seed(batch, slot)
-            actions = 1.5 * net((one["observations"] - mean) / (deviation + 1e-3))
-            loss = nn.functional.mse_loss(actions, one["actions"])
-            torch.testing.assert_close(metrics["actor_loss"][slot], loss.detach(), rtol=1e-9, atol=0)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    for slot, net in enumerate(nets):
-        trained = plain_actor(algorithm, slot)
-        for mine, other in zip(trained.parameters(), net.parameters(), strict=True):
+        for slot, plain in enumerate(plains):
+            loss = plain.update("train", of_seed(batch, slot), {})["actor_loss"]
+            torch.testing.assert_close(metrics["actor_loss"][slot], loss, rtol=1e-9, atol=0)
+    for slot, plain in enumerate(plains):
+        trained = PlainBC.of(algorithm, slot)
+        for mine, other in zip(trained.actor.parameters(), plain.actor.parameters(), strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
         observations = torch.randn(2, 5, 4, dtype=torch.float64)
-        expected = 1.5 * net((observations[slot] - mean) / (deviation + 1e-3))
-        torch.testing.assert_close(algorithm.act(observations, {})[slot], expected, rtol=1e-9, atol=1e-12)
+        acted, expected = algorithm.act(observations, {})[slot], plain.act(observations[slot])
+        torch.testing.assert_close(acted, expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(trained.act(observations[slot]), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_starts_as_torch_does():

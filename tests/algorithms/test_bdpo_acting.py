@@ -7,8 +7,8 @@ import torch
 
 from algorithms.base import Dimensions
 from algorithms.diffusion import vp_schedule
+from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal, plain_networks
 from tests.algorithms import checks
-from tests.algorithms.plain_bdpo import PlainBDPO, PlainUnimodal, plain_networks
 from tests.algorithms.test_bdpo_update import METHODS
 
 DATA = checks.transitions()
@@ -86,7 +86,7 @@ def expected_actions(algorithm, observations, draws, seed):
             for c in range(config.candidates)
         ]
     else:
-        mean, std = PlainUnimodal(nets, config, 1.0, random=True).distribution("target_actor", s)
+        mean, std = PlainUnimodal(nets, config, 1.0).distribution("target_actor", s)
         noise = draws["candidates"][seed]
         candidates = [torch.clamp(mean + std * noise[:, c], -1, 1) for c in range(config.candidates)]
     values = torch.stack([sum(q(s, a) for q in nets["target_critics"]) for a in candidates])

@@ -14,10 +14,42 @@ from algorithms.bdpo import BDPO
 from algorithms.bdpo_unimodal import gaussian_divergence, negative_log_likelihood
 from algorithms.diffusion import vp_schedule
 from tests.algorithms.checks import draws_of, normal, of_seed, random_batch, snapshot
-from tests.algorithms.plain_bdpo import kl_step, plain_networks, reverse_mean, vp_tables
 from tests.algorithms.test_bdpo_update import CONFIG, SEEDS, built
 
 FIVE = vp_schedule(5, torch.float64)
+
+
+# The chain's constants and one step of it a second time, by numbers and row by row.
+
+
+def vp_tables(steps):
+    """beta_n and abar_n for n = 0 .. steps as lists of floats; entry 0 is the clean action."""
+    beta, abar = [0.0], [1.0]
+    for n in range(1, steps + 1):
+        alpha = math.exp(-0.1 / steps - 0.5 * 9.9 * (2 * n - 1) / steps**2)
+        beta.append(1 - alpha)
+        abar.append(abar[-1] * alpha)
+    return beta, abar
+
+
+def kl_step(beta, abar, n, e_pi, e_nu):
+    """l_n by its definition |mu_pi - mu_nu|^2 / (2 beta_n), with unclipped means, one row at a time."""
+    rows = []
+    for i, k in enumerate(n):
+        # Size of d mu / d e where nothing is clipped: through x0, then through mu.
+        slope = math.sqrt(abar[k - 1]) * beta[k] * math.sqrt(1 - abar[k]) / math.sqrt(abar[k]) / (1 - abar[k])
+        rows.append(torch.sum((slope * (e_pi[i] - e_nu[i])) ** 2) / (2 * beta[k]))
+    return torch.stack(rows)
+
+
+def reverse_mean(beta, abar, a, n, e):
+    """mu_n row by row, without a clip."""
+    rows = []
+    for i, k in enumerate(n):
+        x0 = (a[i] - math.sqrt(1 - abar[k]) * e[i]) / math.sqrt(abar[k])
+        top = math.sqrt(abar[k - 1]) * beta[k] * x0 + math.sqrt(1 - beta[k]) * (1 - abar[k - 1]) * a[i]
+        rows.append(top / (1 - abar[k]))
+    return torch.stack(rows)
 
 
 def test_weights_of_the_divergence():
@@ -35,7 +67,7 @@ def test_divergence_is_that_of_the_gaussians():
     beta, abar = vp_tables(5)
     deviation = torch.tensor([math.sqrt(beta[k]) for k in n.tolist()], dtype=torch.float64)[:, None]
     gaussians = [
-        torch.distributions.Normal(reverse_mean(beta, abar, noisy, n.tolist(), e, None), deviation)
+        torch.distributions.Normal(reverse_mean(beta, abar, noisy, n.tolist(), e), deviation)
         for e in (one, other)
     ]
     expected = torch.distributions.kl_divergence(*gaussians).sum(dim=1)
@@ -152,7 +184,7 @@ def test_losses_and_gradients(name, changes):
         for plain_name in algorithm.networks:
             for parameter in algorithm.networks[plain_name].parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    plains = [type(p)(*_arguments(algorithm, p, seed)) for seed, p in enumerate(plains)]
+    plains = [type(plain).of(algorithm, seed) for seed, plain in enumerate(plains)]
     batch = random_batch(len(SEEDS), 5, 3, 2, generator=generator)
     draws = draws_of(algorithm.phases[1].draws, SEEDS)
     losses = {
@@ -180,11 +212,6 @@ def test_losses_and_gradients(name, changes):
             (weight,) = torch.autograd.grad(loss, [network.body[0].weight], retain_graph=True)
             stacked = ours["mlp.layers.0.weight"]
             torch.testing.assert_close((stacked[0] if ensemble else stacked).T, weight, rtol=1e-8, atol=1e-10)
-
-
-def _arguments(algorithm, plain, seed):
-    rest = (plain.random,) if hasattr(plain, "random") else ()
-    return plain_networks(algorithm, seed), algorithm.config, algorithm.dimensions.action_bound, *rest
 
 
 def test_frozen_networks_receive_no_gradient():

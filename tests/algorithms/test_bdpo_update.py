@@ -10,8 +10,8 @@ from algorithms.base import Dimensions
 from algorithms.bdpo import BDPO, BDPOConfig
 from algorithms.bdpo_unimodal import BDPODirac, BDPOGaussian, DiracConfig, GaussianConfig
 from algorithms.diffusion import vp_schedule
+from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal, plain_networks
 from tests.algorithms.checks import doubled, draws_of, of_seed, random_batch, snapshot
-from tests.algorithms.plain_bdpo import PlainBDPO, PlainUnimodal, plain_networks
 
 DIMENSIONS, SEEDS = Dimensions(3, 2, action_bound=0.9), (3, 8)
 SMALL = {
@@ -41,8 +41,8 @@ CONFIG = BDPOConfig(**SMALL, **SAMPLED, **DIFFUSION)
 
 METHODS = {
     "bdpo": (BDPO, CONFIG, PlainBDPO),
-    "gaussian": (BDPOGaussian, GaussianConfig(**SMALL, **SAMPLED), lambda *a: PlainUnimodal(*a, True)),
-    "dirac": (BDPODirac, DiracConfig(**SMALL), lambda *a: PlainUnimodal(*a, False)),
+    "gaussian": (BDPOGaussian, GaussianConfig(**SMALL, **SAMPLED), PlainUnimodal),
+    "dirac": (BDPODirac, DiracConfig(**SMALL), PlainUnimodal),
 }
 CASES = [
     ("bdpo", {}),
@@ -65,10 +65,7 @@ def built(name, **changes):
     config = replace(config, **changes)
     attributes = {"schedule": vp_schedule(config.diffusion_steps, torch.float64)} if name == "bdpo" else {}
     algorithm = doubled(method(DIMENSIONS, config, SEEDS), **attributes)
-    plains = [
-        plain(plain_networks(algorithm, seed), config, DIMENSIONS.action_bound) for seed in range(len(SEEDS))
-    ]
-    return algorithm, plains
+    return algorithm, [plain.of(algorithm, seed) for seed in range(len(SEEDS))]
 
 
 def assert_same_networks(algorithm, plain, seed):
@@ -95,11 +92,14 @@ def test_iterations_of_both_phases(name, changes):
             batch = random_batch(len(SEEDS), config.batch_size, 3, 2, generator=generator)
             draws = draws_of(phase.draws, SEEDS, step)
             step += 1
-            metrics = algorithm.update(phase.program(iteration), batch, draws)
-            actor = iteration >= config.warm_up_iterations and iteration % config.actor_interval == 0
+            program = phase.program(iteration)
+            if phase.name == "train":
+                actor = iteration >= config.warm_up_iterations and iteration % config.actor_interval == 0
+                assert ("actor" in program) == actor
+                assert ("behaviour" in program) == (actor and config.behaviour_in_training)
+            metrics = algorithm.update(program, batch, draws)
             for seed, plain in enumerate(plains):
-                mine = of_seed(batch, seed), of_seed(draws, seed)
-                expected = plain.pretrain(*mine) if phase.name == "pretrain" else plain.train(*mine, actor)
+                expected = plain.update(program, of_seed(batch, seed), of_seed(draws, seed))
                 assert metrics.keys() == expected.keys()
                 for key, value in expected.items():
                     torch.testing.assert_close(metrics[key][seed], value, rtol=1e-9, atol=1e-11)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from algorithms.base import Dimensions
 from algorithms.dtql_kl import DTQLKL, DTQLKLConfig, kl_loss
+from benchmarks.plain.dtql import PlainDTQLKL, PlainKLNetworks, generate
+from benchmarks.plain.modules import q_values
 from tests.algorithms import checks
 from tests.algorithms.checks import doubled, draws_of, of_seed, random_batch, snapshot
-from tests.algorithms.plain_dtql import q_values
-from tests.algorithms.plain_dtql_kl import PlainDTQLKL, PlainNetworks, generate
 
 DIMENSIONS, SEEDS = Dimensions(4, 2), (3, 8)
 CONFIG = DTQLKLConfig(
@@ -41,7 +41,7 @@ def make(seeds, config=CONFIG, dimensions=DIMENSIONS):
 
 
 def assert_same_networks(algorithm, plain, seed):
-    mine = PlainNetworks.copied(algorithm, seed)
+    mine = PlainKLNetworks.copied(algorithm, seed)
     for name, module in vars(mine).items():
         expected = getattr(plain.nets, name).parameters()
         for (path, actual), other in zip(module.named_parameters(), expected, strict=True):
@@ -55,7 +55,7 @@ def test_whole_training(variant, decay):
     """Every iteration of both phases, the hand-over between them included."""
     config = replace(CONFIG, learning_rate_decay=decay, **VARIANTS[variant])
     algorithm = make(SEEDS, config)
-    plains = [PlainDTQLKL(PlainNetworks.copied(algorithm, slot), config, bound=1.0) for slot in (0, 1)]
+    plains = [PlainDTQLKL.of(algorithm, slot) for slot in (0, 1)]
     generator = torch.Generator().manual_seed(0)
     for index, phase in enumerate(algorithm.phases):
         if index:
@@ -67,7 +67,7 @@ def test_whole_training(variant, decay):
             draws = draws_of(phase.draws, SEEDS, step)
             metrics = algorithm.update(phase.program(step), batch, draws)
             for slot, plain in enumerate(plains):
-                losses = plain.iterate(of_seed(batch, slot), of_seed(draws, slot), phase.name == "train")
+                losses = plain.update(phase.name, of_seed(batch, slot), of_seed(draws, slot))
                 assert metrics.keys() == losses.keys()
                 for name, value in losses.items():
                     torch.testing.assert_close(metrics[name][slot], value.detach(), rtol=1e-8, atol=1e-11)
@@ -171,7 +171,7 @@ def test_acts_by_the_best_of_its_actions_when_cold():
     draws = {"candidates": noise, "choice": torch.full((2, 5), 0.5, dtype=torch.float64)}
     actions = algorithm.act(states, draws)
     for slot in range(2):
-        nets = PlainNetworks.copied(algorithm, slot)
+        nets = PlainKLNetworks.copied(algorithm, slot)
         for row in range(5):
             s = states[slot, row].expand(8, -1)
             candidates = generate(nets.g, noise[slot, row], s)
@@ -188,7 +188,7 @@ def test_one_candidate_is_a_plain_sample():
     noise = torch.randn(2, 5, 1, 2, dtype=torch.float64)
     actions = algorithm.act(states, {"candidates": noise, "choice": torch.zeros(2, 5, dtype=torch.float64)})
     for slot in range(2):
-        expected = generate(PlainNetworks.copied(algorithm, slot).g, noise[slot, :, 0], states[slot])
+        expected = generate(PlainKLNetworks.copied(algorithm, slot).g, noise[slot, :, 0], states[slot])
         torch.testing.assert_close(actions[slot], expected, rtol=1e-10, atol=1e-12)
 
 

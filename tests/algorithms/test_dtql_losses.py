@@ -18,8 +18,8 @@ from algorithms.dtql import (
     log_likelihood,
     squash,
 )
+from benchmarks.plain.dtql import PlainNetworks, actor_terms, likelihood_loss, q_loss, value_loss
 from tests.algorithms.checks import doubled, of_seed, random_batch
-from tests.algorithms.plain_dtql import PlainNetworks, actor_terms, q_loss, value_loss
 
 SEEDS, BATCH, DIMENSIONS = (0, 1), 32, Dimensions(5, 3)
 TAU, GAMMA = 0.8, 0.97
@@ -157,7 +157,10 @@ def test_actor_losses(algorithm, batch, noises, clamp):
     gradients = [grads(term, algorithm.networks["actor"]) for term in terms]
     for seed in range(len(SEEDS)):
         nets, one = PlainNetworks.copied(algorithm, seed), of_seed(batch, seed)
-        expected = actor_terms(nets, one, *(noises[n][seed] for n in noises), 1.0, clamp)
+        expected = (
+            *actor_terms(nets, one, *(noises[n][seed] for n in noises), 1.0, clamp),
+            likelihood_loss(nets, one, 1.0),
+        )
         for term, gradient, value in zip(terms, gradients, expected, strict=True):
             torch.testing.assert_close(term[seed], value, rtol=1e-10, atol=1e-12)
             assert_gradients_agree(gradient, value, list(nets.actor.parameters()), seed)
@@ -166,8 +169,11 @@ def test_actor_losses(algorithm, batch, noises, clamp):
 def test_actions_scale_with_the_bound(algorithm, batch, noises):
     wide = {**batch, "actions": 2 * batch["actions"]}
     terms = policy_terms(algorithm, wide, noises, bound=2.0, clamp=2.0)
-    nets = PlainNetworks.copied(algorithm, 1)
-    expected = actor_terms(nets, of_seed(wide, 1), *(noises[n][1] for n in noises), 2.0, 2.0)
+    nets, one = PlainNetworks.copied(algorithm, 1), of_seed(wide, 1)
+    expected = (
+        *actor_terms(nets, one, *(noises[n][1] for n in noises), 2.0, 2.0),
+        likelihood_loss(nets, one, 2.0),
+    )
     for term, value in zip(terms, expected, strict=True):
         torch.testing.assert_close(term[1], value, rtol=1e-10, atol=1e-12)
 

@@ -9,8 +9,9 @@ from scipy import stats
 
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
+from benchmarks.plain.dtql import PlainDTQL, PlainNetworks
+from benchmarks.plain.modules import q_values
 from tests.algorithms.checks import NoReading, doubled, of_seed, random_batch
-from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks, q_values
 
 DIMENSIONS, SEEDS = Dimensions(5, 3), (3, 8)
 CONFIG = DTQLConfig(
@@ -56,9 +57,9 @@ def states(algorithm):
     return {name: tensor.clone() for name, tensor in algorithm.networks.state_dict().items()}
 
 
-def assert_same_networks(algorithm, plain, seed, config):
+def assert_same_networks(algorithm, plain, seed):
     """Every parameter of every network of one seed, targets included."""
-    mine = PlainNetworks.copied(algorithm, seed, config.critic_layer_norm, config.embedding_activation)
+    mine = PlainNetworks.copied(algorithm, seed)
     for name, module in vars(mine).items():
         for (path, actual), expected in zip(
             module.named_parameters(), getattr(plain.nets, name).parameters(), strict=True
@@ -76,14 +77,7 @@ def test_twenty_iterations(variant, decay, likelihood_weight):
         CONFIG, learning_rate_decay=decay, likelihood_weight=likelihood_weight, **VARIANTS[variant]
     )
     algorithm = doubled(DTQL(DIMENSIONS, config, SEEDS))
-    plains = [
-        PlainDTQL(
-            PlainNetworks.copied(algorithm, seed, config.critic_layer_norm, config.embedding_activation),
-            config,
-            bound=1.0,
-        )
-        for seed in range(len(SEEDS))
-    ]
+    plains = [PlainDTQL.of(algorithm, seed) for seed in range(len(SEEDS))]
     generator = torch.Generator().manual_seed(0)
     for step in range(20):
         program = "pretrain" if step < 10 else "train"
@@ -91,13 +85,13 @@ def test_twenty_iterations(variant, decay, likelihood_weight):
         draws = draws_for(config, generator)
         metrics = algorithm.update(program, batch, draws)
         for seed, plain in enumerate(plains):
-            losses = plain.iterate(of_seed(batch, seed), of_seed(draws, seed), train=program == "train")
+            losses = plain.update(program, of_seed(batch, seed), of_seed(draws, seed))
             assert metrics.keys() == losses.keys()
             for name, value in losses.items():
                 torch.testing.assert_close(metrics[name][seed], value.detach(), rtol=1e-9, atol=1e-11)
         if step in (0, 9, 10, 19):
             for seed, plain in enumerate(plains):
-                assert_same_networks(algorithm, plain, seed, config)
+                assert_same_networks(algorithm, plain, seed)
 
 
 def test_programs_follow_the_phases():

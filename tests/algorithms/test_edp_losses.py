@@ -18,14 +18,9 @@ from algorithms.edp import (
     temporal_difference_loss,
     value_guidance,
 )
+from benchmarks.plain.edp import PlainNetworks, diffusion_terms, log_likelihood, steps_in_single
+from benchmarks.plain.modules import q_values
 from tests.algorithms import checks
-from tests.algorithms.plain_edp import (
-    PlainNetworks,
-    diffusion_terms,
-    log_likelihood,
-    q_values,
-    steps_in_single,
-)
 
 SEEDS, BATCH, BOUND = (3, 8), 6, 0.7
 CONFIG = EDPTD3Config(hidden_width=12, diffusion_steps=50)

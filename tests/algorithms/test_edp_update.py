@@ -11,8 +11,9 @@ from algorithms.base import Dimensions
 from algorithms.diffusion import linear_schedule, vp_schedule
 from algorithms.dpm_solver import AncestralSampler
 from algorithms.edp import EDPCRR, EDPIQL, EDPTD3, EDPCRRConfig, EDPIQLConfig, EDPTD3Config
+from benchmarks.plain.edp import PlainEDP, PlainNetworks, PlainSolver, ddpm_sample
+from benchmarks.plain.modules import q_values
 from tests.algorithms import checks
-from tests.algorithms.plain_edp import PlainEDP, PlainNetworks, PlainSolver, ddpm_sample, q_values
 
 DIMENSIONS, SEEDS = Dimensions(5, 3), (3, 8)
 SMALL = {
@@ -99,9 +100,13 @@ def test_twelve_iterations(case):
     for step in range(12):
         batch = checks.random_batch(len(SEEDS), config.batch_size, 5, 3, generator=generator, bound=0.8)
         draws = checks.draws_of(phase.draws, SEEDS, step)
-        metrics = algorithm.update(phase.program(step), batch, draws)
+        program = phase.program(step)
+        start = getattr(config, "policy_target_start", 12)
+        follows = step + 1 > start and (step + 1) % config.policy_target_interval == 0
+        assert program == ("train+target_policy" if follows else "train")
+        metrics = algorithm.update(program, batch, draws)
         for seed, one in enumerate(plain):
-            losses = one.iterate(checks.of_seed(batch, seed), checks.of_seed(draws, seed))
+            losses = one.update(program, checks.of_seed(batch, seed), checks.of_seed(draws, seed))
             assert metrics.keys() == losses.keys()
             for name, value in losses.items():
                 torch.testing.assert_close(metrics[name][seed], value.detach(), rtol=1e-8, atol=1e-10)

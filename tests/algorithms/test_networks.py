@@ -23,8 +23,8 @@ from algorithms.networks import (
     mish,
     sinusoidal_embedding,
 )
+from benchmarks.plain.dtql import PlainNetworks
 from tests.algorithms.checks import doubled, normal
-from tests.algorithms.plain_dtql import PlainNetworks
 
 HOPPER, ANTMAZE = Dimensions(11, 3), Dimensions(29, 8)
 SMALL = DTQLConfig(hidden_width=16, diffusion_width=16, candidates=8, batch_size=8)
@@ -87,7 +87,7 @@ def test_forward_equals_plain_modules(dimensions, norm, activated):
     nets = algorithm.networks
     mean, log_std = nets["actor"](s)
     for seed in range(2):
-        plain = PlainNetworks.copied(algorithm, seed, norm, activated)
+        plain = PlainNetworks.copied(algorithm, seed)
         inputs = torch.cat([s[seed], a[seed]], dim=1)
         expected_mean, expected_log_std = plain.actor(s[seed]).split(dimensions.action, dim=1)
         pairs = {

@@ -20,8 +20,9 @@ from algorithms.srpo import (
     regularised_gradient,
     surrogate_loss,
 )
-from tests.algorithms import checks, plain_srpo
-from tests.algorithms.plain_srpo import PlainNetworks, policy_direction
+from benchmarks.plain import srpo as plain_srpo
+from benchmarks.plain.srpo import PlainNetworks, policy_direction
+from tests.algorithms import checks
 
 SEEDS, BATCH, DIMENSIONS = (0, 1), 16, Dimensions(5, 3)
 CONFIG = SRPOConfig(

@@ -12,8 +12,9 @@ from algorithms.base import Dimensions
 from algorithms.srpo_points import SRPOPoints, SRPOPointsConfig, beta_ladder, target_grid
 from bench.training.batches import PackedDataset
 from bench.training.trainer import Trainer
+from benchmarks.plain.modules import slice_of
+from benchmarks.plain.srpo import PlainEps, alpha_sigma
 from tests.algorithms import checks
-from tests.algorithms.plain_srpo import PlainEps, alpha_sigma
 
 PLANE, SEEDS = Dimensions(1, 2, action_bound=4.0), (3, 8)
 CONFIG = SRPOPointsConfig(
@@ -65,7 +66,7 @@ def test_points_follow_the_gradient(weighting, baseline):
         start = algorithm.networks["points"].points[seed].detach().clone().requires_grad_()
         optimiser = torch.optim.Adam([start], lr=config.policy_learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.policy_iterations)
-        eps = PlainEps(checks.slice_of(state, "behaviour.", seed))
+        eps = PlainEps(slice_of(state, "behaviour.", seed))
         plains.append((start, start.detach().clone(), optimiser, schedule, eps))
     betas = torch.tensor([5.0, 0.2], dtype=torch.float64)[:, None, None]
     for step in range(20):

@@ -10,8 +10,9 @@ from scipy import stats
 from algorithms.base import Dimensions, checked
 from algorithms.srpo import SRPO, SRPOConfig
 from bench.training.trainer import Trainer
+from benchmarks.plain.modules import q_values
+from benchmarks.plain.srpo import PlainNetworks, PlainSRPO
 from tests.algorithms import checks
-from tests.algorithms.plain_srpo import PlainNetworks, PlainSRPO, q_values
 
 DIMENSIONS, SEEDS = Dimensions(4, 2), (3, 8)
 CONFIG = SRPOConfig(
@@ -59,14 +60,14 @@ def one_iteration(algorithm, program, step):
 def test_twenty_iterations_of_every_phase(variant, bound):
     config = replace(CONFIG, **VARIANTS[variant])
     algorithm = make(config=config, bound=bound)
-    plains = [PlainSRPO(PlainNetworks.copied(algorithm, s), config, bound) for s in range(len(SEEDS))]
+    plains = [PlainSRPO.of(algorithm, slot) for slot in range(len(SEEDS))]
     for program in ("critic", "behaviour", "policy"):
         algorithm.begin_phase(program)
         for step in range(20):
             batch, draws = one_iteration(algorithm, program, step)
             metrics = algorithm.update(program, batch, draws)
             for seed, plain in enumerate(plains):
-                expected = plain.iterate(program, checks.of_seed(batch, seed), checks.of_seed(draws, seed))
+                expected = plain.update(program, checks.of_seed(batch, seed), checks.of_seed(draws, seed))
                 assert metrics.keys() == expected.keys()
                 for name, value in expected.items():
                     torch.testing.assert_close(metrics[name][seed], value.detach(), rtol=1e-8, atol=1e-10)

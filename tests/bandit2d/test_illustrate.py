@@ -26,10 +26,11 @@ from bench.bandit2d.illustrate import (
 from bench.catalog import load_catalog
 from bench.data.dataset import RawDataset
 from bench.envs.bandit import generate
+from benchmarks.plain.bdpo import PlainBDPO, plain_networks
+from benchmarks.plain.modules import q_values
+from benchmarks.plain.srpo import PlainNetworks
 from tests.algorithms import checks, test_srpo_points, test_srpo_update
 from tests.algorithms import test_bdpo_acting as acting
-from tests.algorithms.plain_bdpo import PlainBDPO, plain_networks
-from tests.algorithms.plain_srpo import PlainNetworks, q_values
 
 
 class Pointing(Algorithm):
@@ -234,7 +235,7 @@ def test_landscapes_are_means_of_the_target_ensembles(shown):
         q = mean_of(nets["target_critics"], origin, grid)
         torch.testing.assert_close(result["action_value"][seed], q)
         for n in (1, 3):
-            v = mean_of(nets["target_diffusion_values"], origin, grid, [n] * 7)
+            v = mean_of(nets["target_diffusion_values"], origin, grid, torch.full((7,), n))
             torch.testing.assert_close(result[f"diffusion_value_{n}"][seed], v)
 
 
@@ -249,7 +250,7 @@ def test_samples_and_paths_are_of_behaviour_model_and_actor(shown):
         a = draws["path_start"][seed, 0, :few]
         for n in range(4, 0, -1):
             torch.testing.assert_close(result["path"][seed, n, :few], a)
-            e = plain.nets["target_actor"](a, origin, [n] * few).detach()
+            e = plain.nets["target_actor"](a, origin, torch.full((few,), n)).detach()
             x0 = (a - math.sqrt(1 - plain.abar[n]) * e) / math.sqrt(plain.abar[n])
             a = math.sqrt(plain.abar[n - 1]) * x0 + math.sqrt(1 - plain.abar[n - 1]) * e
         torch.testing.assert_close(result["path"][seed, 0, :few], a)
@@ -264,9 +265,8 @@ def test_value_test(shown):
     for seed in range(2):
         nets = plain_networks(algorithm, seed)
         chunks = draws["value_start"][seed].split(few)
-        v = torch.cat(
-            [mean_of(nets["target_diffusion_values"], origin[: len(a)], a, [4] * len(a)) for a in chunks]
-        )
+        values, last = nets["target_diffusion_values"], torch.full((few,), 4)
+        v = torch.cat([mean_of(values, origin[: len(a)], a, last[: len(a)]) for a in chunks])
         q = torch.cat(
             [
                 mean_of(nets["target_critics"], origin[: len(a)], a)

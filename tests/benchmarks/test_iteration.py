@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from algorithms.registry import methods
+from algorithms.base import Draw, tiny
+from algorithms.registry import configuration
 from bench.catalog import load_catalog
 from bench.presets import load_preset
+from bench.training.speed import synthetic_data
 from benchmarks import iteration
-from benchmarks.iteration import SUBJECTS, main
+from benchmarks.iteration import FreshDraws, Yardstick, in_every_phase, main, subjects
+from benchmarks.plain import PLAIN
 
 TASK = load_catalog().task(iteration.TASK)
 
@@ -38,41 +41,60 @@ def test_unknown_algorithms_are_refused(capsys):
     assert "'nothing'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.title)
-def test_measures_the_phase_it_names(subject):
-    """With its own length, after one iteration of every phase before it."""
-    assert subject.algorithm in methods()
-    preset = load_preset(subject.algorithm, TASK)
-    short = iteration._shortened(preset, subject.count)
-    trainer = iteration._trainer_in_phase(TASK, short, 1, "cpu", "eager")
-    assert trainer.phase.iterations == preset.values[subject.count]
-    assert trainer.phase.name in subject.count
-    assert trainer.position.step == 0
-
-
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.title)
-def test_the_plain_version_iterates(subject):
-    """It runs, and its parameters move."""
-    preset = iteration._shortened(load_preset(subject.algorithm, TASK), subject.count)
-    sizes = {
-        name: replace(setting, value=8)
-        for name, setting in preset.hyperparameters.items()
-        if name.endswith("batch_size")
+@pytest.fixture(scope="module", params=subjects(TASK))
+def preset(request):
+    """A method's own, with the sizes of a tiny test run, the lengths of its phases apart."""
+    found = load_preset(request.param, TASK)
+    small = tiny(type(configuration(found.algorithm, found.values)))
+    changed = {
+        name: replace(found.hyperparameters[name], value=size)
+        for name, size in small.items()
+        if name in found.hyperparameters and name not in found.step_counts
     }
-    preset = replace(preset, hyperparameters={**preset.hyperparameters, **sizes})
-    plain = iteration._plain_version(subject, TASK, preset)
-    generator = torch.Generator().manual_seed(0)
-    data = (
-        torch.randn(300, TASK.observation_dim, generator=generator),
-        torch.rand(300, TASK.action_dim, generator=generator) - 0.5,
-        torch.randn(300, generator=generator),
-        torch.randn(300, TASK.observation_dim, generator=generator),
-        torch.zeros(300),
-    )
-    modules = [value for value in vars(plain).values() if isinstance(value, torch.nn.Module)]
-    before = [parameter.clone() for module in modules for parameter in module.parameters()]
-    assert before
-    plain.iterate(data, 5)
-    after = [parameter for module in modules for parameter in module.parameters()]
-    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    assert all(parameter.isfinite().all() for parameter in after)
+    return replace(found, hyperparameters={**found.hyperparameters, **changed})
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_data(TASK, "cpu", 300)
+
+
+def test_the_papers_methods_are_measured():
+    assert subjects(TASK) == ["dtql", "dtql-kl", "srpo", "edp-td3", "edp-crr", "edp-iql", "bdpo", "bc"]
+
+
+def test_every_phase_is_measured_from_its_beginning_with_its_own_length(preset, data):
+    trainers = list(in_every_phase(TASK, preset, 1, data, "eager"))
+    lengths = {phase.name: phase.iterations for phase in trainers[0].algorithm.phases}
+    assert {trainer.phase.name: trainer.iterations_left_in_phase for trainer in trainers} == lengths
+    assert [trainer.phase.name for trainer in trainers] == list(lengths)
+    assert set(lengths.values()) <= {preset.values[name] for name in preset.step_counts}
+
+
+def test_the_plain_version_iterates(preset, data):
+    """As many iterations as ours, from the same weights, which move and stay finite, in every phase."""
+    for trainer in in_every_phase(TASK, preset, 1, data, "eager"):
+        before = PLAIN[preset.algorithm].of(trainer.algorithm, 0)
+        yardstick = Yardstick(trainer, data)
+        yardstick.advance(6)
+        trainer.advance(6)
+        assert next(yardstick.steps) == trainer.position.step
+        pairs = list(zip(parameters(before), parameters(yardstick.plain), strict=True))
+        assert any(not torch.equal(one, other) for one, other in pairs)
+        assert all(other.isfinite().all() and other.dtype == torch.float32 for _, other in pairs)
+
+
+def parameters(plain):
+    """Of all networks of a plain version."""
+    held = {**vars(plain), **vars(getattr(plain, "nets", plain))}.values()
+    modules = [value for value in held if isinstance(value, torch.nn.Module)]
+    assert modules
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def test_numbers_are_drawn_when_they_are_asked_for():
+    draws = FreshDraws([Draw("level", (2000,), "uniform"), Draw("noise", (3, 2), "normal")])
+    assert not draws
+    assert (draws["level"] > 0).all() and (draws["level"] < 1).all()
+    assert draws["noise"].shape == (3, 2)
+    assert draws["noise"] is draws["noise"]

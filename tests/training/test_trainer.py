@@ -14,8 +14,8 @@ from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from bench.training.draws import DrawStream
 from bench.training.trainer import ROWS, Divergence, Position, Trainer
+from benchmarks.plain.dtql import PlainDTQL, PlainNetworks
 from tests.algorithms.checks import doubled, of_seed
-from tests.algorithms.plain_dtql import PlainDTQL, PlainNetworks
 
 DIMENSIONS, SEEDS = Dimensions(4, 2), (0, 1, 2, 3, 4)
 CONFIG = DTQLConfig(
@@ -96,7 +96,7 @@ def test_one_seed_alone_or_among_five(data):
 def test_equals_plain_training_on_the_same_rows(data):
     """The whole loop against the plain implementation fed by hand: minibatches, draws, phases."""
     trainer = trainer_of(data, seeds=(3,))
-    plain = PlainDTQL(PlainNetworks.copied(trainer.algorithm, 0), CONFIG, bound=1.0)
+    plain = PlainDTQL.of(trainer.algorithm, 0)
     columns = dict(
         zip(("observations", "actions", "next_observations"), ((0, 4), (4, 6), (6, 10)), strict=True)
     )
@@ -106,7 +106,7 @@ def test_equals_plain_training_on_the_same_rows(data):
             rows = data.rows[draws[ROWS]]
             batch = {name: rows[:, first:last] for name, (first, last) in columns.items()}
             batch |= {"rewards": rows[:, 10], "terminals": rows[:, 11]}
-            plain.iterate(batch, draws, train=phase.name == "train")
+            plain.update(phase.name, batch, draws)
     advance_through(trainer, 40)
     trained = PlainNetworks.copied(trainer.algorithm, 0)
     for name, module in vars(trained).items():

@@ -1,0 +1,26 @@
+"""One plain version per method: the oracle of tests/algorithms and the yardstick of benchmarks.iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.plain.bc import PlainBC
+from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal
+from benchmarks.plain.dtql import PlainDTQL, PlainDTQLKL
+from benchmarks.plain.edp import PlainEDP
+from benchmarks.plain.modules import PlainVersion
+from benchmarks.plain.srpo import PlainSRPO
+
+PLAIN: Mapping[str, type[PlainVersion]] = {
+    "dtql": PlainDTQL,
+    "dtql-kl": PlainDTQLKL,
+    "srpo": PlainSRPO,
+    "edp-td3": PlainEDP,
+    "edp-crr": PlainEDP,
+    "edp-iql": PlainEDP,
+    "bdpo": PlainBDPO,
+    "bdpo-gaussian": PlainUnimodal,
+    "bdpo-dirac": PlainUnimodal,
+    "bc": PlainBC,
+}
+"""By the method's name; a method that is not here is not measured."""
