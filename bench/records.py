@@ -274,13 +274,19 @@ class ExecutionRecord:
     """Hash of the source files that the worker runs."""
 
 
+FINAL = "final"
+"""Role of the weights at the end of training."""
+ILLUSTRATION = "illustration"
+"""Role of the file with what a method shows of itself once it is trained on a 2D problem."""
+
+
 @dataclass(frozen=True)
 class WeightsRecord:
     """Stored weights of one trial."""
 
     trial: TrialKey
     role: str
-    """`final`, or the name of a part kept on its own (`behaviour`)."""
+    """`FINAL`, or the name of a part kept on its own (`behaviour`)."""
     path: str
     """Relative to the store's folder."""
     sha256: str

@@ -13,15 +13,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from bench.catalog import Catalog
-from bench.records import FINISHED
+from bench.records import FINISHED, ILLUSTRATION
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, evaluations, trials, weights_by_role
 from bench.store.weight_files import read_verified
 
 Array = NDArray[np.floating]
 
-ROLE = "illustration"
-"""Role of the stored file among a trial's weights."""
 SHOWN_INTERVALS = (50, 30, 15, 5)
 """BDPO Figs. 4 and 11 begin an interval at each of these of 50 steps; other lengths scale them."""
 
@@ -122,7 +120,7 @@ def load_illustrations(store: Store, catalog: Catalog) -> Illustrations:
     """Illustrations of the finished trials on 2D problems; a file's hash is checked before it is read."""
     tasks = [name for name, task in catalog.tasks.items() if task.generated]
     found, unreadable = [], []
-    records = weights_by_role(store, ROLE)
+    records = weights_by_role(store, ILLUSTRATION)
     for trial in trials(store, states=[FINISHED], tasks=tasks) if tasks and records else ():
         record = records.get(trial.trial_id)
         if record is None:

@@ -55,7 +55,7 @@ def chosen_figures(names: str) -> list[str]:
     """The figures asked for; without any, nothing that draws is imported."""
     if not names:
         return []
-    from bench.report.figures2d import FIGURES, choose_figures
+    from bench.report.bandit2d_figures import FIGURES, choose_figures
 
     return choose_figures(names, (*CHARTS, *FIGURES))
 
@@ -88,8 +88,8 @@ def write_figures(
 
 def _write_2d(names: Sequence[str], data: ReportData, folder: Path, format_: str) -> set[str]:
     """The figures of the 2D problems; returns the ids of those that there are."""
-    from bench.report.figures2d import FIGURES, fill_figures
-    from bench.report.panels2d import save_sheet
+    from bench.report.bandit2d_figures import FIGURES, fill_figures
+    from bench.report.bandit2d_panels import save_sheet
 
     wanted = [name for name in names if name in FIGURES]
     filled = fill_figures(data.illustrations.items, wanted) if wanted else []
@@ -111,7 +111,7 @@ def _write_captions(charts: Sequence[Chart], folder: Path, format_: str) -> None
 
 
 def _command(name: str) -> str:
-    from bench.report.figures2d import FIGURES
+    from bench.report.bandit2d_figures import FIGURES
 
     return CHARTS[name] if name in CHARTS else FIGURES[name].command
 

@@ -20,7 +20,6 @@ from typing import Protocol
 
 from bench.errors import BenchError, WorkFailedError
 from bench.execute.messages import (
-    FINAL,
     ChannelError,
     Completed,
     Ended,
@@ -41,6 +40,7 @@ from bench.execute.messages import (
 from bench.execute.queue import StackQueue
 from bench.files import written_whole
 from bench.records import (
+    FINAL,
     EvaluationRecord,
     FailureRecord,
     StackProgress,

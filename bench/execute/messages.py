@@ -23,10 +23,6 @@ from bench.records import (
 )
 from bench.training.checkpoint import Checkpoint
 
-FINAL = "final"
-"""Role of the weights at the end of training."""
-ILLUSTRATION = "illustration"
-"""Role of the file with what a method shows of itself once it is trained."""
 _LONGEST = 60
 """Characters for the seeds in a folder's name; file systems allow 255 for all of it."""
 

@@ -13,8 +13,7 @@ from bench.catalog import Physics, load_catalog
 from bench.envs import physics_under, simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
-from bench.execute.messages import FINAL
-from bench.records import EvaluationRecord, TrialRecord
+from bench.records import FINAL, EvaluationRecord, TrialRecord
 from bench.store.database import Store
 from bench.store.queries import find_trial, next_reevaluation, weights_of
 from bench.store.weight_files import read_verified

@@ -25,7 +25,6 @@ from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
 from bench.evaluation.rollout import Rollouts, roll_out
 from bench.execute.messages import (
-    ILLUSTRATION,
     DriverChannel,
     Progress,
     Saved,
@@ -35,7 +34,7 @@ from bench.execute.messages import (
     Weights,
 )
 from bench.provenance import describe_execution
-from bench.records import DIVERGED, EvaluationRecord, FailureRecord, StackProgress
+from bench.records import DIVERGED, ILLUSTRATION, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint
 from bench.training.trainer import Divergence, Position, Trainer, method_for

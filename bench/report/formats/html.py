@@ -13,16 +13,16 @@ from markupsafe import Markup
 
 from bench.bandit2d.stored import Illustration, Illustrations
 from bench.data.manifest import remarks_on
+from bench.report.bandit2d_figures import FilledFigure, fill_figures
+from bench.report.bandit2d_panels import page_svg
 from bench.report.charts import Chart, ChartKind
 from bench.report.check import further
 from bench.report.figures import page_figures
-from bench.report.figures2d import FilledFigure, fill_figures
 from bench.report.formats import facts
 from bench.report.formats.facts import Making, Number, count, home_of, ids_of, makings, number_of
 from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.measured import Measured, ReportData
-from bench.report.panels2d import page_svg
 from bench.report.tables import Amount, Block, Cell, Row, Table, note_labels
 from bench.report.verdicts import MOST_FURTHER_SEEDS
 from bench.visible_text import visible
@@ -279,15 +279,11 @@ def figure_sections(data: ReportData) -> list[FigureSection]:
 
 def _figures_2d(
     illustrations: Illustrations,
-) -> list[tuple[FilledFigure, list[Illustration], Markup]]:
+) -> list[tuple[FilledFigure, Sequence[Illustration], Markup]]:
     """Each figure with the trials in it and its drawing."""
     return [
         # As above: our own SVG.
-        (
-            figure,
-            figure.layout.cells(illustrations.items),
-            Markup(page_svg(figure.sheet, figure.layout.id)),
-        )
+        (figure, figure.cells, Markup(page_svg(figure.sheet, figure.layout.id)))
         for figure in fill_figures(illustrations.items)
     ]
 

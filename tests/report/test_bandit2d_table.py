@@ -9,9 +9,9 @@ import pytest
 
 from bench.bandit2d.expectations import EXPECTATIONS
 from bench.bandit2d.stored import Illustrations
+from bench.report.bandit2d_table import table_2d
 from bench.report.formats import latex, markdown
 from bench.report.formats.data import render_csv, render_json
-from bench.report.table2d import table_2d
 from bench.report.tables import compact
 from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds
 

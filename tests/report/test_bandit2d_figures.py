@@ -12,8 +12,8 @@ from matplotlib.image import imread
 
 from bench.bandit2d.stored import interval_bounds
 from bench.errors import BenchError
-from bench.report.figures2d import FIGURES, choose_figures, fill_figures
-from bench.report.panels2d import (
+from bench.report.bandit2d_figures import FIGURES, choose_figures, fill_figures
+from bench.report.bandit2d_panels import (
     GREEN,
     PLAIN,
     RED,
