@@ -2,6 +2,7 @@
 # make test       what continuous integration runs; no root, no system packages
 # make test-slow  the rest; run `make system-deps` (as root) first
 # make pictures   the README's pictures, after make demo
+# make architecture  docs/images/architecture.svg, from the imports
 # make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
 # make fuzz       20,000 damaged, hostile and odd inputs; none may end in a traceback, a hang or a wrong result
 # make soak       ten minutes of killed workers and drivers; every number must come out the same
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow fuzz soak constraints pictures lint system-deps clean
+.PHONY: demo test test-slow fuzz soak constraints architecture pictures lint system-deps clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -56,6 +57,9 @@ constraints: $(INSTALLED)
 		| grep -Ev '^(pip|wheel|triton|nvidia-|cuda-)' \
 		| sed 's/^torch==.*/torch>=2.11,<2.14/' ; } > constraints.new
 	mv constraints.new constraints.txt
+
+architecture: $(INSTALLED)
+	$(BIN)/python -m tests.architecture docs/images/architecture.svg
 
 pictures: $(INSTALLED)
 	$(BIN)/python -m tests.pictures --store demo/bench.sqlite --out docs/images

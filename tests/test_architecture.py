@@ -1,0 +1,67 @@
+"""Imports run one way, and the picture of them is the present one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import architecture
+from tests.architecture import ROOT, between_packages, circles, drawn, imports, package_of, upward
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    return imports()
+
+
+def test_no_import_runs_up(graph) -> None:
+    assert upward(graph) == []
+
+
+def test_no_two_modules_import_each_other(graph) -> None:
+    assert circles(graph) == []
+
+
+def test_algorithms_take_nothing_of_the_suite(graph) -> None:
+    assert between_packages(graph)["algorithms"] == set()
+
+
+def test_the_picture_is_of_the_present_imports() -> None:
+    picture = (ROOT / "docs/images/architecture.svg").read_text(encoding="utf-8")
+    assert picture == drawn(), "run: make architecture"
+
+
+def test_every_package_has_a_place() -> None:
+    folders = {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    assert folders <= set(architecture.ORDER), "a package that FLOORS does not name counts as ground"
+
+
+def test_what_is_hidden_in_a_function_is_seen(tmp_path) -> None:
+    for name in (
+        "bench/__init__.py",
+        "bench/store/__init__.py",
+        "bench/cli/__init__.py",
+        "algorithms/__init__.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('"""Nothing."""\n')
+    (tmp_path / "bench/store/low.py").write_text("def late():\n    from bench.cli.high import go\n    go()\n")
+    (tmp_path / "bench/cli/high.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import bench.store.low\ndef go(): ...\n"
+    )
+    graph = imports(tmp_path)
+    assert upward(graph) == [("bench.store.low", "bench.cli.high")]
+    assert circles(graph) == [["bench.cli.high", "bench.store.low"]]
+
+
+def test_modules_right_under_bench_are_the_ground() -> None:
+    names = (
+        "bench.errors",
+        "bench.store.models",
+        "algorithms.dtql",
+        "bench",
+        "bench.presets",
+        "bench.__main__",
+    )
+    assert [package_of(name) for name in names] == [
+        "ground", "store", "algorithms", "ground", "presets", "__main__"
+    ]  # fmt: skip
