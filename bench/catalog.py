@@ -14,15 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.errors import BenchError, unknown_name
+from bench.records import Executor, Physics
 from bench.resources import resource
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 
-Physics = Literal["d4rl", "modern"]
 NO_PHYSICS = "none"
 """Physics of tasks whose reward is a formula and whose state never changes."""
-GoalRule = Literal["per_episode", "per_evaluation", "per_run", "per_environment"]
-"""Which episodes of an evaluation share a goal that the task draws: none; those of one evaluation; those of
-one training seed; those of one training seed with the same number, as in environments made once for a run."""
 Recipe = Literal["medium", "medium-replay", "medium-expert", "cloned", "antmaze", "demonstrations"]
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
@@ -157,7 +154,7 @@ class RunDefaults(_Entry):
     evaluations: PositiveInt | None = None
     episodes: PositiveInt | None = None
     """Per evaluation."""
-    executor: Literal["ray", "local"] | None = None
+    executor: Executor | None = None
     settings: dict[str, dict[str, bool | int | float | str]] = {}
     """Hyper-parameters that a method has in this suite instead of its preset's, by method: reduced sizes."""
 

@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from algorithms.registry import ALIASES, Declaration, Method, MethodError, method, methods
-from bench.catalog import GoalRule, PositiveInt, Task, shipped_domains
+from bench.catalog import PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
+from bench.records import GoalRule
 from bench.visible_text import quoted
 from bench.yaml_lines import KeyPath, LinedYaml, load_yaml, validated
 

@@ -27,6 +27,16 @@ def hash_of(value: object) -> str:
 Progress = Callable[[int, int], None]
 """Called with how much of some work is done, and how much there is in all."""
 
+Physics = Literal["d4rl", "modern"]
+"""How the simulator steps: as the MuJoCo that made D4RL's data, or as today's does by itself."""
+GoalRule = Literal["per_episode", "per_evaluation", "per_run", "per_environment"]
+"""Which episodes of an evaluation share a goal that the task draws: none; those of one evaluation; those of
+one training seed; those of one training seed with the same number, as in environments made once for a run."""
+Executor = Literal["ray", "local"]
+"""A process for every stack; or one stack after the other in this process."""
+Device = Literal["auto", "cpu", "cuda"]
+Runner = Literal["auto", "eager", "graph"]
+
 SOURCES = "sources"
 """Part of a configuration that says where its values come from; it changes no number and so no hash."""
 

@@ -70,6 +70,11 @@ def quoted(value: object) -> str:
     return shortened(shown, 2 * _LONGEST_QUOTE)
 
 
+def count(number: int, noun: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def is_text(argument: str) -> bool:
     """Whether it can be stored and sent; false of a file's name that holds bytes of no character."""
     return not any("\ud800" <= character <= "\udfff" for character in argument)

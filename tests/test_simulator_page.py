@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import get_args
 
-from bench.catalog import GoalRule
 from bench.envs import ROBOTS
+from bench.records import GoalRule
 
 PAGE = (Path(__file__).parent.parent / "docs" / "simulators.md").read_text(encoding="utf-8")
 

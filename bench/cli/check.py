@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from bench.cli.common import MarginsOption
-from bench.cli.tables import aligned, print_table
-from bench.cli.words import count
+from bench.cli.output import aligned, print_table
 from bench.errors import BenchError, unknown_name
 from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE, locate
+from bench.visible_text import count
 
 if TYPE_CHECKING:
     from bench.report.check import Check

@@ -1,4 +1,4 @@
-"""What the subcommands share: the store option, how errors look and which exit codes they mean."""
+"""What the commands share: options with their bounds and choices, and commands as they are typed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import unknown_name
 from bench.files import typed_path
 from bench.store.location import without_password
 from bench.visible_text import quoted, visible, visible_line
@@ -29,7 +29,6 @@ MarginsOption = Annotated[
     ),
 ]
 
-
 MOST_THREADS = 1024
 """Of one process; more would only hinder each other, and a system gives no process as many as one likes."""
 MOST_ROWS = 1_000_000_000
@@ -44,6 +43,19 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+def choice(kind: str, names: object, *flags: str, help: str, metavar: str = "<str>") -> Any:  # noqa: ANN401
+    """An option, as of Typer, that takes one of a Literal's names; another one is told with the nearest."""
+
+    def name_of(typed: str) -> str:
+        if typed not in get_args(names):
+            raise unknown_name(kind, typed, get_args(names), "--help")
+        return typed
+
+    return typer.Option(*flags, metavar=metavar, parser=name_of, help=help)
+
+
+Retry = Literal["failed"]
+"""Which trials that have ended a command gives another attempt."""
 TrialArgument = Annotated[
     int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Number of a trial, as in the view `scores`.")
 ]
@@ -84,17 +96,3 @@ def offered(command: str) -> str:
     if words[:1] != ["bench"]:
         return f"(none: the store names {quoted(command)}, which is no command of bench)"
     return shlex.join(words)
-
-
-def check_physics(name: str | None) -> None:
-    """Refuse what is no physics; None leaves the choice to the task."""
-    if name not in (None, "d4rl", "modern"):
-        raise BenchError(f"physics {name!r}", "", "Choose d4rl or modern.")
-
-
-def check_goals(name: str | None) -> None:
-    """Refuse what is no rule of goals; None leaves the choice to the preset."""
-    from bench.catalog import GoalRule
-
-    if name is not None and name not in get_args(GoalRule):
-        raise BenchError(f"goals {quoted(name)}", "", f"Choose {', '.join(get_args(GoalRule))}.")

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import LARGEST_NUMBER, MOST_ROWS, MOST_THREADS, StoreOption, typed_command
+from bench.catalog import Task, load_catalog
+from bench.cli.common import (
+    LARGEST_NUMBER,
+    MOST_ROWS,
+    MOST_THREADS,
+    StoreOption,
+    choice,
+    typed_command,
+)
 from bench.cli.errors import show_error
+from bench.cli.output import print_table
 from bench.cli.progress import shown_progress
-from bench.cli.tables import print_table
+from bench.data.folder import Entry, Ledger, data_folder, dataset_path
+from bench.data.info import Summary, summarise
+from bench.data.manifest import Manifest, known_file, load_manifest, verification_of
+from bench.data.replay import ReplayReport
+from bench.data.replay import replay as replay_file
+from bench.envs import physics_under
 from bench.errors import BenchError, WorkFailedError, unknown_name
 from bench.files import typed_path
+from bench.provenance import describe_run
+from bench.records import DatasetRecord, Physics
 from bench.store.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.catalog import Task
-    from bench.data.folder import Entry
-    from bench.data.info import Summary
-    from bench.data.manifest import Manifest
-    from bench.data.replay import ReplayReport
+    # What needs the simulator, a database or the network is imported where it is used.
     from bench.data.verify import VerificationReport
-    from bench.records import DatasetRecord
     from bench.store.database import Store
 
 SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
@@ -46,8 +55,6 @@ def tasks_named(names: list[str]) -> list[Task]:
     ------
     BenchError : a name is neither a task nor a suite.
     """
-    from bench.catalog import load_catalog
-
     catalog = load_catalog()
     chosen: dict[str, Task] = {}
     for name in (part for argument in names for part in argument.split(",") if part):
@@ -69,10 +76,6 @@ def list_(
     paths: Annotated[bool, typer.Option("--paths", help="Show where each file lies or belongs.")] = False,
 ) -> None:
     """List which datasets are there and what is known of them."""
-    from bench.catalog import load_catalog
-    from bench.data.folder import Ledger, data_folder, dataset_path
-    from bench.data.manifest import load_manifest
-
     tasks = tasks_named(names) if names else list(load_catalog().tasks.values())
     if paths:
         print_table(("task", "file"), [(task.name, str(dataset_path(task))) for task in tasks])
@@ -108,7 +111,6 @@ def fetch(
     at D4RL's or side by side.
     """
     from bench.data.fetch import fetch as fetch_file
-    from bench.data.manifest import known_file
 
     def get(task: Task) -> None:
         with shown_progress(task.name, "bytes") as progress:
@@ -129,9 +131,6 @@ def fetch(
 @app.command()
 def info(names: Names) -> None:
     """Describe datasets: episodes, returns, lengths, normalised score."""
-    from bench.data.folder import dataset_path
-    from bench.data.info import summarise
-
     summaries: list[Summary] = []
     tasks = tasks_named(names)
     try:
@@ -156,7 +155,8 @@ def collect(
         int | None, typer.Option(min=0, max=LARGEST_NUMBER, help="By default the task's.")
     ] = None,
     physics: Annotated[
-        str | None, typer.Option(metavar="NAME", help="d4rl or modern; by default the task's.")
+        Physics | None,
+        choice("physics", Physics, metavar="NAME", help="d4rl or modern; by default the task's."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -175,9 +175,7 @@ def collect(
     Same seed, same machine: same bytes. Each file's SHA-256 is printed and, in the data folder, recorded.
     """
     from bench.data.collect import collect as collect_file
-    from bench.data.folder import Ledger, dataset_path
     from bench.data.generate import write_generated
-    from bench.envs import physics_under
 
     tasks = tasks_named(names)
     if out and len(tasks) > 1:
@@ -221,8 +219,6 @@ def verify(
     What is found is also noted in the results database, where there is one. Exit code 1 where a file differs
     from what is known of it.
     """
-    from bench.data.folder import Ledger, dataset_path
-    from bench.data.replay import replay as replay_file
     from bench.data.verify import record_of
     from bench.data.verify import verify as verify_file
 
@@ -266,7 +262,6 @@ def _opened(store: str) -> Store | None:
 
 
 def _note(store: Store, found: Sequence[DatasetRecord]) -> None:
-    from bench.provenance import describe_run
     from bench.store.writer import Writer
 
     if not found:
@@ -320,9 +315,6 @@ def for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
 
 def _content(task: Task, entry: Entry | None, manifest: Manifest) -> str:
     """What was found of a file; empty where nothing was."""
-    from bench.data.manifest import verification_of
-    from bench.records import DatasetRecord
-
     if entry is None or entry.verification is None:
         return ""
     # An older ledger, or one that somebody edited, may call another file verified.

@@ -6,20 +6,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bench.cli.common import StoreOption, typed_command
+from bench.cli.output import print_table
 from bench.cli.progress import shown_progress
-from bench.cli.tables import print_table
 from bench.errors import BenchError, WorkFailedError, unknown_name
 from bench.files import typed_path
+from bench.provenance import describe_run
+from bench.store import export as exporting
+from bench.store import merge as merging
+from bench.store.damage import damaged_cells
+from bench.store.database import Store, open_store, upgrade_store
+from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, locate
-
-if TYPE_CHECKING:
-    from bench.store.database import Store
-    from bench.store.merge import Source, Survey
+from bench.store.merge import Source, Survey, Verdict
+from bench.store.queries import describe
+from bench.store.weight_files import MISSING
+from bench.store.writer import Writer
+from bench.visible_text import count
 
 FRAMES = ("scores", "timings", "provenance", "evaluations", "episodes")
 _STORE, _FRAME = ".sqlite", ".parquet"
@@ -35,8 +42,6 @@ app = typer.Typer(
 @app.command()
 def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
     """Bring an older results database to the newest schema."""
-    from bench.store.database import upgrade_store
-
     before, after = upgrade_store(store)
     done = "already has" if before == after else f"came from schema {before} to"
     typer.echo(f"The store {locate(store)} {done} schema {after}.")
@@ -50,11 +55,6 @@ def info(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show the schema, the size, and the rows and columns of every table and view."""
-    from bench.store.damage import damaged_cells
-    from bench.store.database import open_store
-    from bench.store.faults import explained
-    from bench.store.queries import describe
-
     with open_store(store, read_only=True) as opened:
         contents = describe(opened)
         with explained(str(opened.location)):
@@ -96,12 +96,9 @@ def export(
 
     Every command opens the .sqlite file as it does any store, and `bench db merge` unites it with another.
     """
-    from bench.store.database import open_store
-    from bench.store.export import check_target
-
     _check_names(out, what, weights=weights)
     with open_store(store, read_only=True) as opened:
-        check_target(out, opened, force=force)
+        exporting.check_target(out, opened, force=force)
         try:
             if out.suffix == _FRAME:
                 _export_frame(opened, out, what or FRAMES[0])
@@ -129,25 +126,21 @@ def _check_names(out: Path, what: str | None, *, weights: bool) -> None:
 
 
 def _export_frame(store: Store, out: Path, what: str) -> None:
-    from bench.store.export import export_parquet
-
     with shown_progress(f"Writing {out}", "rows") as show:
-        rows = export_parquet(store, what, out, show)
+        rows = exporting.export_parquet(store, what, out, show)
     typer.echo(f"Wrote {out}: {rows:,} rows of {what}{_size_of(out)}.")
 
 
 def _export_store(store: Store, out: Path, *, weights: bool) -> None:
-    from bench.store.export import export_sqlite, export_weights, require_weights
-
     if weights:
-        require_weights(store, out.parent)
+        exporting.require_weights(store, out.parent)
     with shown_progress(f"Writing {out}", "rows") as show:
-        rows = export_sqlite(store, out, show)
+        rows = exporting.export_sqlite(store, out, show)
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("trials", "evaluations", "episodes"))
     typer.echo(f"Wrote {out}: {counts}{_size_of(out)}.")
     if not weights:
         return
-    there, faults = export_weights(store, out.parent)
+    there, faults = exporting.export_weights(store, out.parent)
     typer.echo(f"{there:,} files of weights are in {out.parent / 'weights'}.")
     if faults:
         listed = "\n  ".join(f"{name} {fault}" for name, fault in faults.items())
@@ -172,14 +165,11 @@ def merge(
     Where two stores contradict each other, all contradictions are listed and nothing is written. Merging
     twice changes nothing; after an interruption the same command goes on.
     """
-    from bench.store.merge import conflict_error, opened, survey
-    from bench.store.weight_files import MISSING
-
-    with opened(others, into) as sources:
+    with merging.opened(others, into) as sources:
         with shown_progress("Comparing", "trials") as show:
-            found = survey(into, sources, show)
+            found = merging.survey(into, sources, show)
         if found.conflicts and not leave_out_conflicts:
-            raise conflict_error(found.conflicts)
+            raise merging.conflict_error(found.conflicts)
         if dry_run:
             _show_counts(found, "would come")
             return
@@ -198,11 +188,6 @@ def merge(
 
 
 def _carry_out(found: Survey, sources: Sequence[Source], into: str) -> dict[str, str]:
-    from bench.provenance import describe_run
-    from bench.store import merge as merging
-    from bench.store.database import open_store
-    from bench.store.writer import Writer
-
     with open_store(into) as store:
         # First, so that no row names a file that is yet to come.
         faults = merging.copy_weights(found, sources, store.folder)
@@ -218,8 +203,6 @@ def _carry_out(found: Survey, sources: Sequence[Source], into: str) -> dict[str,
 
 def _show_counts(found: Survey, came: str) -> None:
     """One line per store: what became of its trials."""
-    from bench.store.merge import Verdict
-
     words = {
         Verdict.CAME: came,
         Verdict.COMPLETED: "known in part, now completed"
@@ -231,12 +214,10 @@ def _show_counts(found: Survey, came: str) -> None:
         Verdict.HELD: "left for later, because a driver works on them",
     }
     for place in found.verdicts:
-        count = found.count(place)
-        parts = [f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict]]
-        trials = sum(count.values())
-        typer.echo(
-            f"{place}: {trials:,} trial{'s' * (trials != 1)}" + (f": {', '.join(parts)}" if parts else "")
-        )
+        trials = found.count(place)
+        parts = [f"{trials[verdict]:,} {word}" for verdict, word in words.items() if trials[verdict]]
+        told = count(sum(trials.values()), "trial")
+        typer.echo(f"{place}: {told}" + (f": {', '.join(parts)}" if parts else ""))
 
 
 def _show_conflicts(found: Survey) -> None:
@@ -248,8 +229,6 @@ def _show_conflicts(found: Survey) -> None:
 
 def _show_faults(faults: Mapping[str, str]) -> None:
     """Files of weights that could not be brought; those that are only missing are counted."""
-    from bench.store.weight_files import MISSING
-
     missing = [name for name, fault in faults.items() if fault == MISSING]
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import MOST_THREADS, StoreOption, TrialArgument, check_physics, typed_command
+from bench.cli.common import MOST_THREADS, StoreOption, TrialArgument, choice, typed_command
+from bench.provenance import describe_run
+from bench.records import Physics
+from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE
+from bench.store.writer import Writer
 
 
 def evaluate(
@@ -16,7 +20,9 @@ def evaluate(
     episodes: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="By default as many as in training.")
     ] = None,
-    physics: Annotated[str | None, typer.Option(help="d4rl or modern; by default the trial's.")] = None,
+    physics: Annotated[
+        Physics | None, choice("physics", Physics, help="d4rl or modern; by default the trial's.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -24,12 +30,8 @@ def evaluate(
 
     The trial's own score stays as it is.
     """
-    from bench.execute.reevaluate import reevaluate
-    from bench.provenance import describe_run
-    from bench.store.database import open_store
-    from bench.store.writer import Writer
+    from bench.execute.reevaluate import reevaluate  # takes PyTorch, which `--help` need not wait for
 
-    check_physics(physics)
     with open_store(store, create=False) as opened, Writer(opened) as writer:
         result = reevaluate(opened, trial, episodes=episodes, physics=physics, threads=threads)
         run = describe_run(typed_command())

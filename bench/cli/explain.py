@@ -5,48 +5,43 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Literal
 
 import typer
+from pydantic_core import to_json
 
 from bench.cli.common import StoreOption, TrialArgument
-from bench.cli.explained import execution_facts, facts_of, hyperparameters_of, settings_of
-from bench.cli.output import print_json
-from bench.cli.tables import print_table
-from bench.cli.words import count, moment
+from bench.cli.output import duration, moment, print_json, print_table, size
+from bench.data.manifest import load_manifest, verification_of
+from bench.presets import algorithms_with_presets, hyperparameter_docs
+from bench.records import RunRecord, TrialRecord
+from bench.store import explanation
+from bench.store.database import open_store
+from bench.store.explanation import Execution, Explanation, KeptFile, changes
 from bench.store.location import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from bench.store.explanation import Explanation
+from bench.visible_text import count
 
 _FEW_EVALUATIONS = 20
+Facts = Iterator[tuple[str, str]]
 
-
-class ExplanationFormat(StrEnum):
-    """How the explanation is printed."""
-
-    text = "text"
-    json = "json"
+_SHOWN_ELSEWHERE = {
+    *("algorithm", "variant", "task", "task_version", "physics", "budget", "dataset"),
+    *("hyperparameters", "sources"),
+}
+"""Parts of a configuration."""
+_FEW_VALUES = 6
 
 
 def explain(
     trial: TrialArgument,
-    format: Annotated[
-        ExplanationFormat, typer.Option(help="For people, or for programs.")
-    ] = ExplanationFormat.text,
+    format: Annotated[Literal["text", "json"], typer.Option(help="For people, or for programs.")] = "text",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show all that a trial's number depends on: settings, data, simulator, code, machines, time, weights."""
-    from bench.store.database import open_store
-    from bench.store.explanation import explain
-
     with open_store(store, read_only=True) as opened:
-        found = explain(opened, trial)
-    if format is ExplanationFormat.json:
-        from pydantic_core import to_json
-
+        found = explanation.explain(opened, trial)
+    if format == "json":
         # Programs that read it know the executions by an older name.
         named = {"stretches" if name == "executions" else name: part for name, part in vars(found).items()}
         print_json(to_json(named, indent=2, inf_nan_mode="strings"))
@@ -135,3 +130,165 @@ def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
             drop_whitespace=True,
         )
         typer.echo(line)
+
+
+# Names with texts; an empty name goes on with the one before
+
+
+def facts_of(found: Explanation) -> Facts:
+    """The number, and in short what it depends on."""
+    record = found.trial.record
+    yield "Score", _score(found)
+    if record.reduced:
+        yield "Reduced", ", ".join(record.reduced)
+    yield "State", _state(found)
+    yield "Command", found.run.command
+    yield "Configuration", record.key.config_hash
+    data = record.dataset
+    content = verification_of(data, load_manifest())
+    yield "Dataset", f"{data.name}, {data.rows:,} rows, {content}, replay: {data.replay}"
+    yield "", data.sha256
+    yield "Simulator", f"{_simulator(found)}, physics {record.physics}, task version {record.task_version}"
+    if goals := record.config.get("evaluation", {}).get("goals"):
+        yield "Goals", f"one {goals.replace('_', ' ')}"
+    yield from _code(found.run)
+    if found.executions:
+        yield "Files that ran", found.executions[-1].record.code_sha256
+    yield from _times(found)
+    for file in found.files:
+        yield from _file(file)
+
+
+def hyperparameters_of(record: TrialRecord) -> list[tuple[str, str, str]]:
+    """Name, value, and unit with meaning and source of every hyper-parameter."""
+    values, sources = record.config.get("hyperparameters", {}), record.config.get("sources", {})
+    # A database outlives methods.
+    known = record.key.algorithm in algorithms_with_presets()
+    docs = hyperparameter_docs(record.key.algorithm) if known else {}
+    return [
+        (name, value_text(value), f"{docs.get(name, '')}\n[{sources.get(name, 'source unknown')}]")
+        for name, value in values.items()
+    ]
+
+
+def settings_of(config: Mapping[str, object], prefix: str = "") -> Facts:
+    """The rest of a configuration."""
+    for name, value in config.items():
+        if prefix == "" and name in _SHOWN_ELSEWHERE:
+            continue
+        if isinstance(value, Mapping):
+            yield from settings_of(value, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", value_text(value)
+
+
+def execution_facts(execution: Execution, previous: Execution | None, *, goes_on: bool) -> Facts:
+    """When, where and with what a stretch of work was done; after the first, what had changed."""
+    record = execution.record
+    to = "" if execution.to_iteration is None else f" to {execution.to_iteration:,}"
+    outcome = execution.outcome or ("goes on" if goes_on else "cut off")
+    yield "   when", _period(execution)
+    yield "   what", f"iterations from {record.from_iteration:,}{to}, {outcome}; attempt {execution.attempt}"
+    yield "   where", f"{record.hostname}, {record.device}, {count(record.threads, 'thread')}"
+    seeds = ", ".join(str(seed) for seed in record.stack)
+    yield "   how", f"runner {record.runner}, seeds side by side: {seeds}"
+    if previous is None:
+        yield "   driver", record.gpu_driver or "none, on the CPU"
+        yield "   precision", _listed(record.precision)
+        yield "   packages", _listed(record.packages)
+        return
+    changed = list(changes(previous, execution)) or ["nothing else since the stretch before"]
+    yield "   CHANGED", changed[0]
+    yield from (("", text) for text in changed[1:])
+
+
+def value_text(value: object) -> str:
+    """A setting's value; long lists by their ends."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list) and len(value) > _FEW_VALUES:
+        return f"{value_text(value[:2])}, ..., {value_text(value[-1])} ({len(value)} in all)"
+    if isinstance(value, list):
+        return ", ".join(value_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _score(found: Explanation) -> str:
+    trial, protocol = found.trial, found.trial.record.protocol
+    made = [evaluation for evaluation in found.evaluations if evaluation.number >= 1]
+    if trial.score is None:
+        why = f"{count(len(made), 'evaluation')} do not suffice" if trial.state == "finished" else "not yet"
+        return f"none, {why}; protocol {protocol}"
+    used, words = {
+        "last": (made[-1:], "the last evaluation"),
+        "rat": (made[-10:], "mean of the last ten evaluations"),
+        "oms": (made, f"the best of {count(len(made), 'evaluation')}, an oracle"),
+    }.get(protocol, (made, "by a rule that this version of bench does not know"))
+    episodes = sum(evaluation.episodes for evaluation in used)
+    return f"{trial.score:.2f}; protocol {protocol}: {words}, n = {count(episodes, 'episode')}"
+
+
+def _state(found: Explanation) -> str:
+    trial = found.trial
+    state = "cut off" if trial.state == "running" and found.at_work is None else trial.state
+    ended = f" {moment(trial.finished_at)}" if trial.finished_at else ""
+    begun = f", begun {moment(trial.started_at)}" if trial.started_at else ""
+    return f"{state}{ended}{begun}, attempt {trial.attempt}"
+
+
+def _simulator(found: Explanation) -> str:
+    if found.executions:
+        return found.executions[-1].record.simulator
+    return f"mujoco {found.run.packages.get('mujoco', 'of unknown version')}"
+
+
+def _code(run: RunRecord) -> Facts:
+    if run.code_commit is None:
+        yield "Code", f"version {run.code_version}, no checkout"
+        return
+    state = "with changes" if run.code_dirty else "unchanged"
+    yield "Code", f"version {run.code_version}, {state}, commit"
+    yield "", run.code_commit
+    if run.code_diff_sha256:
+        yield "", "SHA-256 of the changes"
+        yield "", run.code_diff_sha256
+
+
+def _times(found: Explanation) -> Facts:
+    trial = found.trial
+    measured = {timing.quantity: timing for timing in found.timings}
+    phases = [name for name in measured if name.startswith("phase_seconds:")]
+    if trial.training_seconds is not None:
+        parts = "".join(f", {name.partition(':')[2]} {duration(measured[name].value)}" for name in phases)
+        yield "Training", f"{duration(trial.training_seconds)} in all{parts}"
+    if trial.evaluation_seconds is not None:
+        yield "Evaluation", duration(trial.evaluation_seconds)
+    for timing in found.timings[:1]:
+        yield "Times are of", f"{count(timing.stack_size, 'seed')} side by side on {timing.device}"
+    latency = {name.split("_")[2]: measured[name].value for name in measured if "action_latency" in name}
+    if latency:
+        yield "Action latency", ", ".join(f"{name} {1000 * value:.3g} ms" for name, value in latency.items())
+    if trial.peak_memory_bytes is not None:
+        yield "Peak memory", size(trial.peak_memory_bytes)
+
+
+def _file(file: KeptFile) -> Facts:
+    record = file.record
+    state = file.fault or "is what was stored"
+    written = f"; it was written by {file.hostname}" if file.fault and file.hostname else ""
+    yield "Weights", f"{record.path} {state}{written}"
+    yield "", f"{record.role}, {size(record.bytes)}, SHA-256"
+    yield "", record.sha256
+
+
+def _period(execution: Execution) -> str:
+    begun = execution.record.started_at
+    if execution.ended_at is None:
+        return f"from {moment(begun)}"
+    return f"{moment(begun)}, for {duration((execution.ended_at - begun).total_seconds())}"
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value_text(value)}" for name, value in values.items())

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.tables import print_table
+from bench.catalog import load_catalog
+from bench.cli.output import print_table
+from bench.envs import ROBOTS
 
 _ORIGINS = {"d4rl": "D4RL", "collected": "collected", "generated": "generated"}
 
@@ -40,8 +42,6 @@ def tasks(
     proof: the largest error of any position or velocity after one step, against recorded steps of the MuJoCo
     2.1.0 that made D4RL's data.
     """
-    from bench.catalog import load_catalog
-
     catalog = load_catalog()
     chosen = catalog.suite(suite).tasks if suite else catalog.tasks.values()
     rows = [
@@ -60,8 +60,6 @@ def tasks(
 
 
 def _proof(environment: str) -> str:
-    from bench.envs import ROBOTS
-
     if environment not in ROBOTS:
         return "a formula"
     proof = ROBOTS[environment].proof
@@ -71,8 +69,6 @@ def _proof(environment: str) -> str:
 @app.command()
 def suites() -> None:
     """List the suites."""
-    from bench.catalog import load_catalog
-
     rows = [
         (suite.name, str(len(suite.tasks)), suite.description) for suite in load_catalog().suites.values()
     ]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,14 +19,15 @@ from bench.cli.common import (
     AcceptMismatchOption,
     CpusPerStackOption,
     GpusPerStackOption,
+    Retry,
     SeedsPerStackOption,
+    choice,
     typed_command,
 )
-from bench.cli.run import obtained, settings_of
-from bench.cli.tables import print_table
-from bench.cli.words import moment
+from bench.cli.output import moment, print_table
 from bench.errors import BenchError, WorkFailedError
 from bench.files import typed_path
+from bench.records import Device, Executor
 from bench.store.location import locate, without_password
 
 if TYPE_CHECKING:
@@ -48,9 +50,9 @@ _StoreOption = Annotated[
     typer.Option("--store", metavar="URL", help="Results database; by default the configuration's."),
 ]
 _ExecutorOption = Annotated[
-    str, typer.Option("--executor", help="ray: a process per stack; local: one after the other.")
+    Executor, choice("executor", Executor, help="ray: a process per stack; local: one after the other.")
 ]
-_DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_DeviceOption = Annotated[Device, choice("device", Device, help="auto, cpu or cuda.")]
 baseline_app = typer.Typer(
     help="Freeze what nights are held against, list it, write notes on it.", no_args_is_help=True
 )
@@ -83,7 +85,8 @@ def nightly(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run; run nothing.")] = False,
     retry: Annotated[
-        str | None, typer.Option(help="failed: give that night's failed trials another attempt.")
+        Retry | None,
+        choice("--retry", Retry, help="failed: give that night's failed trials another attempt."),
     ] = None,
     executor: _ExecutorOption = "ray",
     seeds_per_stack: SeedsPerStackOption = None,
@@ -99,8 +102,6 @@ def nightly(
     """
     from bench.nightly.night import NightRequest, run_night
 
-    if retry not in (None, "failed"):
-        raise BenchError(f"--retry {retry}", "", "The only choice is: --retry failed")
     file, place = _loaded(config, store)
     # Whose data it is was decided when the baseline was frozen; the night tells of it.
     settings = _work_settings(
@@ -151,7 +152,7 @@ def _date(text: str) -> date:
 def _show_plan(
     file: NightlyFile, seeds: tuple[int, ...], settings: Settings, store: str, baseline: str | None
 ) -> None:
-    from bench.cli.dry_run import show_grid
+    from bench.cli.grid import show_grid
     from bench.nightly.night import margins_of
     from bench.store.baselines import find_baseline, none_yet
     from bench.store.database import opened_if_made
@@ -401,44 +402,38 @@ def _loaded(config: Path | None, store: str | None) -> tuple[NightlyFile, str]:
 
 
 def _work_settings(
-    executor: str,
+    executor: Executor,
     seeds_per_stack: int | None,
     gpus_per_stack: float | None,
     cpus_per_stack: int,
-    device: str,
+    device: Device,
     *,
     accept_mismatch: bool,
 ) -> Settings:
     """How the grid is worked off."""
-    return settings_of(
-        executor,
-        retry=None,
+    from bench.execute.driver import Settings
+
+    return Settings(
+        executor=executor,
         seeds_per_stack=seeds_per_stack,
         gpus_per_stack=gpus_per_stack,
         cpus_per_stack=cpus_per_stack,
         device=device,
-        runner="auto",
-        address=None,
         accept_mismatch=accept_mismatch,
     )
 
 
 def _work_of(settings: Settings, store: str, *, retry: bool = False) -> Work:
     """Work by `bench run`'s means; with `retry` trials that failed get a further attempt."""
-    from dataclasses import replace
-
-    from bench.cli.watching import watching
-    from bench.execute.driver import Datasets, device_of, run_grid
+    from bench.cli.grid import Datasets, device_of, obtained, work_off
     from bench.nightly.night import Work
 
-    command, datasets = typed_command(), Datasets(obtained)
+    datasets = Datasets(obtained)
 
     def run(cells: Sequence[Cell], seeds: Sequence[int]) -> Summary:
-        with watching() as watcher:
-            summary = run_grid(cells, seeds, settings, store, command, watcher, datasets)
-            if retry and summary.failed_before and not summary.left:
-                again = replace(settings, retry_failed=True)
-                summary = run_grid(cells, seeds, again, store, command, watcher, datasets)
+        summary = work_off(cells, seeds, settings, store, datasets)
+        if retry and summary.failed_before and not summary.left:
+            summary = work_off(cells, seeds, replace(settings, retry_failed=True), store, datasets)
         return summary
 
     return Work(run, obtained, device_of(settings)[0], lambda text: print(text, flush=True))

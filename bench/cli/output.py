@@ -1,16 +1,29 @@
-"""Standard output and standard error of a command: what they cannot hold is spelled, what acts is shown."""
+"""What a command prints: streams that hold any text and let none act, tables and lines, numbers in words."""
 
 from __future__ import annotations
 
 import errno
 import io
+import math
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any, Literal
 
-from bench.visible_text import SPELLED_OUT, register_spelling, visible, visible_json
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.records import StackProgress
+from bench.visible_text import SPELLED_OUT, register_spelling, visible, visible_json, visible_line
+
+# The streams
 
 
 class _Readable:
@@ -46,7 +59,7 @@ def readable_output() -> Iterator[None]:
     errors = [getattr(stream, "errors", None) for stream in before]
     for stream in before:
         _set_errors(stream, SPELLED_OUT)
-    sys.stdout, sys.stderr = map(_Readable, before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = map(_Readable, before)
     try:
         yield
     finally:
@@ -97,3 +110,117 @@ def _occupy_closed_streams() -> None:
 def _set_errors(stream: IO[str], handler: str | None) -> None:
     if isinstance(stream, io.TextIOWrapper) and handler:
         stream.reconfigure(errors=handler)
+
+
+# Tables and lines, on a terminal and in a pipe
+
+
+Row = Sequence[str]
+NARROW = 12
+"""Characters: holds any step count with its commas, and every short word."""
+
+
+def print_table(
+    columns: Row, rows: Sequence[Row], right: Sequence[str] = (), narrow: Sequence[str] = ()
+) -> None:
+    """Print rows under their columns; the columns named in `right` are aligned to the right.
+
+    On a terminal long cells are folded to its width, except names (the first column) and numbers; those of
+    `narrow` columns are folded at NARROW characters. In a pipe every row is one line, columns two spaces
+    apart, so that grep and awk see whole rows.
+    """
+    console = Console(highlight=False)
+    columns, right, narrow = ([printable(name) for name in names] for names in (columns, right, narrow))
+    rows = [[printable(cell) for cell in row] for row in rows]
+    if console.is_terminal:
+        console.print(_folded(columns, rows, right, narrow))
+    else:
+        print("\n".join(aligned(columns, rows, right)))
+
+
+def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        whole = (column in right or column == columns[0]) and column not in narrow
+        # Text, because rich would read square brackets in a plain string as markup.
+        table.add_column(
+            Text(column),
+            justify=justify,
+            overflow="fold",
+            no_wrap=whole,
+            max_width=NARROW if column in narrow else None,
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal folded at spaces, further in than they begin, in a pipe as they are."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        print(textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False))
+
+
+def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> list[str]:
+    """Rows under their columns as lines, columns two spaces apart."""
+    lines = [[visible_line(cell) for cell in row] for row in (columns, *rows)]
+    # A terminal gives two places to an ideograph, and none to an accent of its own.
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    to_the_right = [column in right for column in columns]
+
+    def padded(cell: str, width: int, is_right: bool) -> str:
+        blanks = " " * (width - cell_len(cell))
+        return blanks + cell if is_right else cell + blanks
+
+    return ["  ".join(map(padded, line, widths, to_the_right)).rstrip() for line in lines]
+
+
+# Durations, times, sizes and numbers as people read them
+
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def duration(seconds: float) -> str:
+    """`0:02:10`, `2 days, 3:00:00`; below ten seconds with one digit more: `2.5 s`."""
+    return f"{seconds:.1f} s" if 0 <= seconds < 10 else str(timedelta(seconds=round(seconds)))
+
+
+def roughly(seconds: float) -> str:
+    """`40 s`, `25 min`, `7.5 h`, `18 days`: an estimate has no more digits."""
+    for unit, length, until in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
+        if seconds < until:
+            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86_400:,.0f} days"
+
+
+def moment(time: datetime) -> str:
+    """`2025-03-01 12:00:00 UTC`."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def size(number: float) -> str:
+    """`1.2 GiB`."""
+    power = min(int(math.log(max(number, 1), 1024)), len(_UNITS) - 1)
+    return f"{number / 1024**power:.{1 if power else 0}f} {_UNITS[power]}"
+
+
+def short(text: str, length: int) -> str:
+    """The text's first line, with an ellipsis where more follows or it is longer than `length`."""
+    line = text.partition("\n")[0]
+    if line == text and len(line) <= length:
+        return text
+    return f"{line[: length - 1]}…"
+
+
+def progress_text(progress: StackProgress) -> str:
+    """`train 12,000/60,000 iterations, 412 it/s, 0:02:10 to go`, or where in an evaluation."""
+    left = timedelta(seconds=round(progress.seconds_left))
+    if progress.activity.startswith("evaluation"):
+        return f"{progress.activity}, {left} to go"
+    rate = f"{progress.iterations_per_second:,.0f} it/s, " if progress.iterations_done else ""
+    done = f"{progress.iterations_done:,}/{progress.iterations_total:,} iterations"
+    return f"{progress.activity} {done}, {rate}{left} to go"

@@ -7,20 +7,16 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from bench.cli.common import MOST_ROWS, StoreOption
-from bench.cli.output import print_exactly
-from bench.cli.tables import print_table
-from bench.cli.words import count, short
+from bench.cli.output import print_exactly, print_table, short
+from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE
-from bench.visible_text import csv_text
-
-if TYPE_CHECKING:
-    from bench.store.sql import Answer
+from bench.store.sql import Answer, run_query
+from bench.visible_text import count, csv_text
 
 WIDEST = 64
 """Characters of a cell in a table: holds a hash; configurations and commands are cut."""
@@ -28,32 +24,23 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{6}")
 """A time as SQLite keeps it."""
 
 
-class OutputFormat(StrEnum):
-    """How rows are printed."""
-
-    table = "table"
-    csv = "csv"
-
-
 def query(
     sql: Annotated[
         str, typer.Argument(help='For example "SELECT task, AVG(score) FROM scores GROUP BY task".')
     ],
     format: Annotated[
-        OutputFormat, typer.Option(help="A table, whose wide cells are cut, or CSV, whole to the last digit.")
-    ] = OutputFormat.table,
+        Literal["table", "csv"],
+        typer.Option(help="A table, whose wide cells are cut, or CSV, whole to the last digit."),
+    ] = "table",
     limit: Annotated[
         int | None, typer.Option(min=1, max=MOST_ROWS, help="Print at most so many rows.")
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run SQL that reads, on the views `scores`, `timings` and `provenance` or on any table."""
-    from bench.store.database import open_store
-    from bench.store.sql import run_query
-
     with open_store(store, read_only=True) as opened:
         answer = run_query(opened, sql, limit)
-    if format is OutputFormat.csv:
+    if format == "csv":
         print_exactly(csv_text(answer.columns, answer.rows))
     else:
         _show_table(answer)

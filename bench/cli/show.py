@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from bench.cli.tables import print_table
-
-if TYPE_CHECKING:
-    from bench.catalog import Task
-    from bench.presets import Preset, Setting, Value
-
+from bench.catalog import Task, load_catalog
+from bench.cli.output import print_table
+from bench.envs import ROBOTS
+from bench.presets import (
+    Preset,
+    Setting,
+    Value,
+    explanations,
+    hyperparameter_docs,
+    load_preset,
+    method_on,
+    title_of,
+    variants_of,
+)
 
 DIFFERS = "≠"
 
@@ -22,16 +30,6 @@ def show(
     task: Annotated[str, typer.Argument(help="As in `bench list tasks`.")],
 ) -> None:
     """Show every hyper-parameter of ALGORITHM on TASK: value per variant, unit, meaning and source."""
-    from bench.catalog import load_catalog
-    from bench.presets import (
-        explanations,
-        hyperparameter_docs,
-        load_preset,
-        method_on,
-        title_of,
-        variants_of,
-    )
-
     chosen = load_catalog().task(task)
     for line in explanations([algorithm]):
         typer.echo(line)
@@ -70,8 +68,6 @@ def _heading(title: str, task: Task) -> list[str]:
 
 def _proof(task: Task) -> list[str]:
     """What shows that the simulator is the one that made the data."""
-    from bench.envs import ROBOTS
-
     if task.environment not in ROBOTS:
         return []
     proof = ROBOTS[task.environment].proof
@@ -84,8 +80,6 @@ def _proof(task: Task) -> list[str]:
 
 def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
     """All settings of a preset by the name they are shown under, in the order of the configuration."""
-    from bench.presets import Setting
-
     names = [name for name in docs if name in preset.hyperparameters]
     names += [name for name in preset.hyperparameters if name not in docs]
     evaluation = {
@@ -105,7 +99,7 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
 
 def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> list[Sequence[str]]:
     names = next(iter(settings.values()))
-    rows = []
+    rows: list[Sequence[str]] = []
     for name in names:
         mark = DIFFERS if _differs(name, settings) else ""
         values = (_as_text(of[name].value) for of in settings.values())

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from bench.cli.common import MOST_ROWS, MOST_THREADS, StoreOption, typed_command
-from bench.cli.tables import print_table
+from bench.catalog import load_catalog
+from bench.cli.common import MOST_ROWS, MOST_THREADS, StoreOption, choice, typed_command
+from bench.cli.output import print_table
 from bench.errors import BenchError
+from bench.presets import explanations, load_preset, methods_on
+from bench.provenance import describe_run
+from bench.records import Device, Runner, TimingRecord
+from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from bench.records import TimingRecord
+from bench.store.writer import Writer
 
 
 def speed(
@@ -27,11 +30,11 @@ def speed(
     iterations: Annotated[
         int, typer.Option(min=10, max=MOST_ROWS, help="Timed per phase, after a warm-up.")
     ] = 200,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: Annotated[Device, choice("device", Device, help="cpu, cuda, or auto.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads; by default all cores.")
     ] = None,
-    runner: Annotated[str, typer.Option(help="auto, eager or graph.")] = "auto",
+    runner: Annotated[Runner, choice("runner", Runner, help="auto, eager or graph.")] = "auto",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Time training and single-policy action latency on synthetic data, and store both.
@@ -39,21 +42,17 @@ def speed(
     The data has the task's dimensions and the preset's batch size, so no dataset is needed. Rows measured
     while nothing else ran are marked exclusive; only those of single seeds enter the papers' timing tables.
     """
-    from bench.catalog import load_catalog
+    # They take PyTorch, which `--help` need not wait for.
     from bench.execute.speed import measure
-    from bench.presets import explanations, load_preset, methods_on
-    from bench.provenance import describe_run
-    from bench.store.database import open_store
-    from bench.store.writer import Writer
     from bench.training.runners import check_runner
 
     catalog = load_catalog()
     chosen = [catalog.task(name.strip()) for name in tasks.split(",")]
     names = [name.strip() for name in algos.split(",")]
-    device = _device(device)
+    chosen_device = _device(device)
     cells = [(task, algorithm) for task in chosen for algorithm in methods_on(names, task)]
     # A wrong request is told before a store is made for it.
-    check_runner(runner, device)
+    check_runner(runner, chosen_device)
     for task, algorithm in cells:
         load_preset(algorithm, task, variant)
     for line in explanations(names):
@@ -69,7 +68,7 @@ def speed(
                 variant,
                 seeds=seeds_per_stack,
                 iterations=iterations,
-                device=device,
+                device=chosen_device,
                 threads=threads,
                 runner=runner,
             )
@@ -80,13 +79,11 @@ def speed(
     _show(timings)
 
 
-def _device(name: str) -> str:
+def _device(name: Device) -> str:
     import torch
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise BenchError(f"device {name!r}", "", "Choose cpu, cuda or auto.")
     if name == "cuda" and not torch.cuda.is_available():
         raise BenchError("device 'cuda'", "This machine has no GPU that torch can use.", "Use --device cpu.")
     return name

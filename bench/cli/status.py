@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
+from pydantic_core import to_json
 
 from bench.cli.common import StoreOption, offered
-from bench.cli.output import print_json
-from bench.cli.tables import print_lines, print_table
-from bench.cli.words import count, roughly, short
+from bench.cli.output import print_json, print_lines, print_table, progress_text, roughly, short
+from bench.data.manifest import remarks_on
+from bench.records import DatasetRecord
+from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from bench.records import DatasetRecord
-    from bench.store.queries import StoredFailure
-    from bench.store.status import CellCounts, RunningStack, TimeLeft
+from bench.store.queries import StoredFailure, datasets, failures
+from bench.store.status import (
+    CellCounts,
+    RunningStack,
+    TimeLeft,
+    cells,
+    commands_left,
+    running_stacks,
+    time_left,
+)
+from bench.visible_text import count
 
 _COUNTS = ("finished", "running", "cut off", "planned", "failed")
 _METRICS_LENGTH = 72
 _CONDITIONS = ("variant", "physics", "budget")
-
-
-class StatusFormat(StrEnum):
-    """How the status is printed."""
-
-    text = "text"
-    json = "json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Status:
 
 
 def status(
-    format: Annotated[StatusFormat, typer.Option(help="For people, or for programs.")] = StatusFormat.text,
+    format: Annotated[Literal["text", "json"], typer.Option(help="For people, or for programs.")] = "text",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show what ran, what runs, what is left, what failed and why, and which commands go on.
@@ -60,9 +60,7 @@ def status(
     Says, too, which of the datasets are not D4RL's own files.
     """
     found = _status(store)
-    if format is StatusFormat.json:
-        from pydantic_core import to_json
-
+    if format == "json":
         # Programs that read it know the progress by an older name.
         stacks = [
             {"stand" if name == "progress" else name: fact for name, fact in vars(stack).items()}
@@ -80,10 +78,6 @@ def status(
 
 
 def _status(store: str) -> Status:
-    from bench.store.database import open_store
-    from bench.store.queries import datasets, failures
-    from bench.store.status import cells, commands_left, running_stacks, time_left
-
     with open_store(store, read_only=True) as opened:
         at_work = running_stacks(opened)
         return Status(
@@ -124,21 +118,17 @@ def _number(cell: CellCounts, name: str) -> int:
 
 
 def _show_datasets(datasets: Sequence[DatasetRecord]) -> None:
-    from bench.data.manifest import remarks_on
-
     for remark in remarks_on(datasets):
         typer.echo()
         print_lines(remark.lines)
 
 
 def _show_at_work(stacks: Sequence[RunningStack]) -> None:
-    from bench.cli.watching import place
-
     if stacks:
         typer.echo(f"\nAt work ({count(len(stacks), 'stack')}):")
     for stack in stacks:
         seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {', '.join(str(seed) for seed in stack.seeds)}"
-        doing = "starting" if stack.progress is None else place(stack.progress)
+        doing = "starting" if stack.progress is None else progress_text(stack.progress)
         where = stack.hostname if stack.device is None else f"{stack.hostname}, {stack.device}"
         typer.echo(f"  {stack.cell} {seeds}: {doing}")
         typer.echo(f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago")

@@ -26,7 +26,7 @@ import mujoco
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.catalog import CollectedDataset, Physics, PolicyShare, Task
+from bench.catalog import CollectedDataset, PolicyShare, Task
 from bench.data.behaviours import Behaviour, KitchenBehaviour, Noisy, WayPoints, load_policy
 from bench.data.rollouts import Rows, roll_out
 from bench.envs import physics_under, robot_of
@@ -37,7 +37,7 @@ from bench.envs.rules import Rules
 from bench.errors import BenchError
 from bench.files import sha256_of, written_whole
 from bench.hardware import usable_cores
-from bench.records import Progress
+from bench.records import Physics, Progress
 
 ENVIRONMENTS = 64
 """Environments stepped together at most. The bytes depend on it, so it does not follow the machine."""

@@ -26,7 +26,7 @@ from scipy.special import ndtri
 from threadpoolctl import threadpool_limits
 from torch.nn.functional import linear
 
-from bench.catalog import Catalog, Physics, Task, load_catalog
+from bench.catalog import Catalog, Task, load_catalog
 from bench.data.behaviours import (
     LOG_STD_RANGE,
     Behaviour,
@@ -44,6 +44,7 @@ from bench.envs.batch import BatchedSimulator
 from bench.envs.rules import Robot, Rules, States, Step
 from bench.files import written_whole
 from bench.hardware import usable_cores
+from bench.records import Physics
 
 EPISODES = 256
 """Of every measurement."""

@@ -18,13 +18,14 @@ from typing import cast
 
 import numpy as np
 
-from bench.catalog import Physics, Task
+from bench.catalog import Task
 from bench.data.dataset import RawDataset, cut_rows
 from bench.data.hdf5 import DatasetFile
 from bench.data.reader import opened_dataset, read_rows
 from bench.envs import load_model, make_simulator, robot_of
 from bench.envs.rules import Robot
 from bench.errors import BenchError
+from bench.records import Physics
 
 LARGEST_SHARE = 0.002
 """Of the median motion in one step: the median error of the right physics is below this; the wrong inertia

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
-from bench.catalog import NO_PHYSICS, GeneratedDataset, Physics, Task
+from bench.catalog import NO_PHYSICS, GeneratedDataset, Task
 from bench.envs.antmaze import ANTMAZES
 from bench.envs.kitchen import KITCHENS
 from bench.envs.locomotion import WALKERS
 from bench.envs.pen import PEN
 from bench.envs.rules import Robot
 from bench.errors import BenchError, unknown_name
+from bench.records import Physics
 
 if TYPE_CHECKING:
     import mujoco

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bench.catalog import Physics
 from bench.envs.model_files import gymnasium_model
 from bench.envs.rules import Beginning, Proof, Robot, States
+from bench.records import Physics
 
 if TYPE_CHECKING:
     import mujoco

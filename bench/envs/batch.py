@@ -15,9 +15,9 @@ from typing import Self
 import mujoco
 import numpy as np
 
-from bench.catalog import Physics
 from bench.envs.rules import Rules, States, Step
 from bench.errors import BenchError
+from bench.records import Physics
 
 
 class BatchedSimulator:

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bench.catalog import Physics
 from bench.envs.model_files import model_tree, under
 from bench.envs.rules import Beginning, Proof, Robot, States
 from bench.errors import BenchError
+from bench.records import Physics
 
 if TYPE_CHECKING:
     import mujoco

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.catalog import Physics
+from bench.records import Physics
 
 if TYPE_CHECKING:
     import mujoco

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from algorithms.base import Algorithm, derived_seed
-from bench.catalog import GoalRule
+from bench.records import GoalRule
 from bench.training.draws import DrawStream
 
 if TYPE_CHECKING:

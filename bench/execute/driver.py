@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from bench.catalog import Task
 from bench.data.folder import Obtain, dataset_path
@@ -25,7 +24,10 @@ from bench.records import (
     MISMATCH,
     CellKey,
     DatasetRecord,
+    Device,
+    Executor,
     PhaseRecord,
+    Runner,
     TrialKey,
     TrialRecord,
 )
@@ -48,7 +50,7 @@ MUCH = 500_000_000
 class Settings:
     """How a grid is worked off; nothing here changes a number."""
 
-    executor: Literal["ray", "local"] = "ray"
+    executor: Executor = "ray"
     seeds_per_stack: int | None = None
     """None: five on a GPU, where they cost little more than one; one on a CPU, where processes share the
     cores better than a stack does."""
@@ -56,9 +58,9 @@ class Settings:
     gpus_per_stack: float | None = None
     """None: half a GPU where there is one, else none."""
     address: str | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """auto: a GPU where stacks take a share of one. On `cpu` such shares are counted for scheduling alone."""
-    runner: str = "auto"
+    runner: Runner = "auto"
     retry_failed: bool = False
     """Run just the trials that failed, as a further attempt."""
     max_retries: int = 3

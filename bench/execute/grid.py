@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from algorithms.registry import MethodError, configuration
-from bench.catalog import GoalRule, Physics, Task, settings_error
+from bench.catalog import Task, settings_error
 from bench.envs import physics_under
 from bench.errors import BenchError, unknown_name
 from bench.presets import (
@@ -25,7 +25,16 @@ from bench.presets import (
     methods_on,
     preset_of,
 )
-from bench.records import SOURCES, DatasetRecord, TrialKey, TrialRecord, config_hash, method_label
+from bench.records import (
+    SOURCES,
+    DatasetRecord,
+    GoalRule,
+    Physics,
+    TrialKey,
+    TrialRecord,
+    config_hash,
+    method_label,
+)
 from bench.visible_text import shortened
 
 MOST_EVALUATIONS = 100_000

@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from algorithms.base import Algorithm
-from bench.catalog import Physics, load_catalog
+from bench.catalog import load_catalog
 from bench.envs import physics_under, simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
-from bench.records import FINAL, EvaluationRecord, TrialRecord
+from bench.records import FINAL, EvaluationRecord, Physics, TrialRecord
 from bench.store.database import Store
 from bench.store.queries import find_trial, next_reevaluation, weights_of
 from bench.store.weight_files import read_verified

@@ -9,11 +9,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.catalog import Catalog, Physics, PositiveInt, load_catalog
+from bench.catalog import Catalog, PositiveInt, load_catalog
 from bench.errors import BenchError, unknown_name
 from bench.evaluation.protocols import RUNNING_AVERAGE
 from bench.execute.grid import Cell, Request, plan_cells
 from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs, method_names
+from bench.records import Physics
 from bench.resources import resource
 from bench.yaml_lines import LinedYaml, load_yaml, validated
 

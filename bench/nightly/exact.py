@@ -19,7 +19,7 @@ import torch
 
 from algorithms import registry
 from algorithms.base import Algorithm, Dimensions, tiny
-from bench.catalog import Catalog, Physics, Task, load_catalog
+from bench.catalog import Catalog, Task, load_catalog
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
 from bench.envs import ROBOTS, make_simulator
@@ -27,7 +27,7 @@ from bench.files import sha256_of
 from bench.hardware import cpu_model
 from bench.presets import Preset, PresetFiles, preset_of, variants_of
 from bench.provenance import package_versions
-from bench.records import DatasetRecord
+from bench.records import DatasetRecord, Physics
 from bench.store.damage import restored
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream

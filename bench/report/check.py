@@ -210,8 +210,3 @@ def replay_words(replay: str) -> str:
         return "simulator not confirmed by a replay of the data"
     found = "confirmed the simulator" if replay == "d4rl" else f"found physics {replay}, not D4RL's"
     return f"a replay of the data {found}"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -2,6 +2,8 @@
 
 import pytest
 
+from bench.cli import output
+
 
 def rows(out):
     """Lines below the heading, split at runs of two spaces."""
@@ -82,18 +84,14 @@ def test_show_lists_every_field_of_the_configuration(bench):
 
 
 def test_square_brackets_survive_on_a_terminal_of_80_columns(monkeypatch, capsys):
-    from rich import console as rich_console
-
-    from bench.cli.tables import print_table
-
-    made = rich_console.Console
+    made = output.Console
 
     def narrow(**options):
         return made(force_terminal=True, width=80, color_system=None, **options)
 
-    monkeypatch.setattr(rich_console, "Console", narrow)
+    monkeypatch.setattr(output, "Console", narrow)
     long = "unit; meaning " * 10
-    print_table(
+    output.print_table(
         ("name [x]", "number", "what"), [("a" * 30, "1,000,000", long + "\n[bold]")], right=("number",)
     )
     lines = capsys.readouterr().out.splitlines()
@@ -104,9 +102,7 @@ def test_square_brackets_survive_on_a_terminal_of_80_columns(monkeypatch, capsys
 
 
 def test_pipes_get_one_line_per_row(capsys):
-    from bench.cli.tables import print_table
-
-    print_table(("name", "number"), [("a", "1\n2"), ("bb", "1,000")], right=("number",))
+    output.print_table(("name", "number"), [("a", "1\n2"), ("bb", "1,000")], right=("number",))
     assert capsys.readouterr().out == "name  number\na        1 2\nbb     1,000\n"
 
 
@@ -131,12 +127,10 @@ def test_show_marks_rows_where_the_variants_differ_and_no_others(bench, algorith
 
 
 def test_show_at_80_columns_loses_nothing(bench, monkeypatch):
-    from rich import console as rich_console
-
-    made = rich_console.Console
+    made = output.Console
     _, piped, _ = bench("show", "bdpo", "hopper-medium-v2")
     monkeypatch.setattr(
-        rich_console,
+        output,
         "Console",
         lambda **options: made(force_terminal=True, width=80, color_system=None, **options),
     )

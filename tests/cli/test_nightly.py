@@ -335,7 +335,7 @@ def test_a_dry_run_shows_the_nights_grid_and_changes_nothing(nightly, tmp_path):
     [
         (["--date", "yesterday"], "date 'yesterday'"),
         (["--baseline", "frist"], "Did you mean first"),
-        (["--retry", "all"], "--retry failed"),
+        (["--retry", "all"], "There are: failed."),
         (["--executor", "rey"], "executor 'rey'"),
         (["--store", "none.sqlite"], "bench baseline freeze NAME"),
     ],

@@ -6,7 +6,7 @@ from typing import get_args, get_origin, get_type_hints
 import pytest
 
 from bench.cli.common import finite
-from bench.cli.requests import parse_changes, parse_seeds
+from bench.cli.run import parse_changes, parse_seeds
 from bench.errors import BenchError
 from tests.commands import leaves
 

@@ -10,8 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from bench.cli.output import readable_output
-from bench.cli.tables import aligned, print_table
+from bench.cli.output import aligned, print_table, readable_output
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.store import samples
@@ -155,18 +154,19 @@ def test_closed_streams_change_nothing_else(closed):
 
 
 @pytest.mark.parametrize(
-    "command", [("query", "SELECT 1"), ("db", "info"), ("data", "list"), ("list", "tasks")]
+    ("command", "work"),
+    [
+        (("query", "SELECT 1"), "query.open_store"),
+        (("db", "info"), "db.open_store"),
+        (("data", "list"), "data.load_catalog"),
+        (("list", "tasks"), "listing.load_catalog"),
+    ],
 )
-def test_a_command_that_is_interrupted_in_its_midst_says_so(bench, monkeypatch, odd_store, command):
+def test_a_command_that_is_interrupted_in_its_midst_says_so(bench, monkeypatch, odd_store, command, work):
     def pressed(*_args, **_options):
         raise KeyboardInterrupt
 
-    for name in (
-        "bench.store.database.open_store",
-        "bench.data.folder.data_folder",
-        "bench.catalog.load_catalog",
-    ):
-        monkeypatch.setattr(name, pressed)
+    monkeypatch.setattr(f"bench.cli.{work}", pressed)
     code, _, err = bench(*command)
     assert (code, err.partition(".")[0]) == (130, "Interrupted")
 

@@ -8,7 +8,7 @@ import h5py
 import pytest
 import torch
 
-from bench.cli.requests import parse_seeds
+from bench.cli.run import parse_seeds
 from bench.execute import driver
 from bench.store.database import open_store
 from tests.execute.tiny import TASK, typed
@@ -36,7 +36,7 @@ BDPO = ["--tasks", TASK, "--algos", "bdpo", *LOCAL]
         (["--tasks", "hoper-medium-v2", "--algos", "dtql"], ["'hoper-medium-v2'", "hopper-medium-v2"]),
         (
             ["--tasks", "antmaze-umaze-v0", "--algos", "dtql", "--goals", "per_goal"],
-            ["goals 'per_goal'", "per_episode, per_evaluation, per_run, per_environment"],
+            ["goals 'per_goal'", "per_environment, per_episode, per_evaluation, per_run"],
         ),
         (["--tasks", "pen-human-v1", "--algos", "dtql", "--physics", "modern"], ["physics modern for pen"]),
         (["--suite", "quickstrat"], ["unknown suite 'quickstrat'", "Did you mean quickstart?"]),
@@ -62,10 +62,10 @@ BDPO = ["--tasks", TASK, "--algos", "bdpo", *LOCAL]
         ([*ONE, "--evals", "0"], ["--evals"]),
         ([*ONE, "--episodes", "-3"], ["--episodes"]),
         ([*ONE, "--variant", "papper"], ["unknown variant 'papper'", "paper"]),
-        ([*ONE, "--physics", "old"], ["physics 'old'", "d4rl or modern"]),
-        (["--tasks", TASK, "--algos", "dtql", "--executor", "slurm"], ["executor 'slurm'", "ray or local"]),
+        ([*ONE, "--physics", "old"], ["physics 'old'", "d4rl, modern"]),
+        (["--tasks", TASK, "--algos", "dtql", "--executor", "slurm"], ["executor 'slurm'", "local, ray"]),
         ([*ONE, "--address", "auto"], ["--address with --executor local"]),
-        ([*ONE, "--retry", "all"], ["--retry all", "--retry failed"]),
+        ([*ONE, "--retry", "all"], ["--retry 'all'", "There are: failed."]),
         ([*ONE, "--set", "discount"], ["--set discount", "name=value"]),
         ([*ONE, "--set", "discount=[1"], ["--set discount=[1"]),
         ([*ONE, "--set", "discount=nan"], ["--set discount=nan"]),
@@ -91,7 +91,7 @@ BDPO = ["--tasks", TASK, "--algos", "bdpo", *LOCAL]
             ["--tasks", "bandit-energy-moons", "--algos", "srpo", *LOCAL, "--variant", "text"],
             ["unknown variant 'text'", "released", "paper"],
         ),
-        ([*ONE, "--device", "tpu"], ["device 'tpu'", "auto, cpu or cuda"]),
+        ([*ONE, "--device", "tpu"], ["device 'tpu'", "auto, cpu, cuda"]),
         ([*ONE, "--seeds-per-stack", "0"], ["--seeds-per-stack"]),
         ([*ONE, "--cpus-per-stack", "0"], ["--cpus-per-stack"]),
         ([*ONE, "--nothing"], ["--nothing"]),

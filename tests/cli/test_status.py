@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bench.cli.words import duration, roughly, short, size
+from bench.cli.output import duration, roughly, short, size
 from bench.records import StackProgress
 from bench.store.claims import database_now
 from bench.store.database import open_store, transaction

@@ -2,10 +2,12 @@
 
 import itertools
 from datetime import date, timedelta
+from inspect import signature
 
 import pytest
 
-from bench.cli.requests import Options, parse_seeds, request_of
+from bench.cli import loaded
+from bench.cli.run import parse_seeds, request_of
 from bench.execute.grid import plan_cells
 from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds, run_command, seeds_text
 from bench.nightly.config import MOST_SEEDS, Canary, load_nightly
@@ -34,30 +36,9 @@ def test_seeds_are_written_as_they_are_typed(seeds):
 
 def parsed(command):
     """The cells and seeds that `bench run` would make of a command."""
-    words = command.split()[2:]
-    typed, changes = {}, []
-    while words:
-        word = words.pop(0)
-        if word.startswith("--set="):
-            changes.append(word.removeprefix("--set="))
-        else:
-            typed[word.removeprefix("--")] = words.pop(0)
-    request, _ = request_of(
-        Options(
-            suite=typed.get("suite"),
-            tasks=typed.get("tasks"),
-            algos=typed["algos"],
-            seeds=typed["seeds"],
-            variant=typed.get("variant", "released"),
-            budget=float(typed["budget"]) if "budget" in typed else None,
-            evals=int(typed["evals"]) if "evals" in typed else None,
-            episodes=int(typed["episodes"]) if "episodes" in typed else None,
-            physics=typed.get("physics"),
-            goals=typed.get("goals"),
-            changes=tuple(changes),
-            executor=None,
-        )
-    )
+    typed = loaded("run").make_context("run", command.split()[2:]).params
+    asked = {name: typed[name] for name in signature(request_of).parameters if name in typed}
+    request, _ = request_of(**asked, changes=typed["set_"] or ())
     return plan_cells(request), request.seeds
 
 

@@ -13,6 +13,7 @@ from bench.report.judgement import WORDS, CellVerdict, Outcome
 from bench.report.measured import Configuration, Measured, Origin, ReportData, SeedScore
 from bench.report.paper import PaperCell
 from bench.report.tables import Amount, Cell, as_printed, number_text
+from bench.visible_text import count
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
@@ -89,11 +90,6 @@ def hours(seconds: float | None) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 trial`, `2,000 trials`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def setting(value: object) -> str:

@@ -19,13 +19,13 @@ from bench.report.charts import Chart, ChartKind
 from bench.report.check import further
 from bench.report.figures import page_figures
 from bench.report.formats import facts
-from bench.report.formats.facts import Making, Number, count, home_of, ids_of, makings, number_of
+from bench.report.formats.facts import Making, Number, home_of, ids_of, makings, number_of
 from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
 from bench.report.measured import Measured, ReportData
 from bench.report.tables import Amount, Block, Cell, Row, Table, note_labels
 from bench.report.verdicts import MOST_FURTHER_SEEDS
-from bench.visible_text import visible
+from bench.visible_text import count, visible
 
 ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
 """What needs attention first."""

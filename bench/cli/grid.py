@@ -1,0 +1,240 @@
+"""A grid before a person's eyes: what of it is left, how it goes on, what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from bench.catalog import Task
+from bench.cli.common import typed_command
+from bench.cli.output import print_lines, print_table, progress_text, stop_printing
+from bench.cli.progress import shown_progress
+from bench.data.fetch import ensure_dataset
+from bench.data.folder import dataset_path
+from bench.data.manifest import remarks_on
+from bench.execute.driver import Datasets, Settings, Summary, device_of, refused, run_grid, stack_size
+from bench.execute.estimate import Estimator
+from bench.execute.grid import Cell
+from bench.execute.messages import Ended, Notice, Progress, Shown, Started, Stopped, TrialFinished
+from bench.records import DatasetRecord, EvaluationRecord, FailureRecord, TrialKey, method_label
+from bench.store.database import Store, opened_if_made
+from bench.store.location import locate
+from bench.store.queries import trial_states
+from bench.visible_text import count, visible
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+# Working it off
+
+
+def work_off(
+    cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str, datasets: Datasets
+) -> Summary:
+    """Run what is left of a grid, shown as suits standard output."""
+    with watching() as watcher:
+        return run_grid(cells, seeds, settings, store, typed_command(), watcher, datasets)
+
+
+def obtained(task: Task) -> Path:
+    """Path of a task's dataset; where it is missing it is fetched or collected before a person's eyes."""
+    if dataset_path(task).is_file() or task.generated:
+        return ensure_dataset(task)
+    verb, unit = ("collecting", "transitions") if task.collected else ("fetching", "bytes")
+    with shown_progress(f"{verb} {task.name}", unit) as progress:
+        return ensure_dataset(task, progress)
+
+
+def conclude(summary: Summary, store: str) -> None:
+    """Say what became of a grid; exit code 1 where a trial failed, 130 where one was interrupted."""
+    parts = [f"{summary.finished} finished"]
+    if summary.finished_before:
+        parts.append(f"{summary.finished_before} were there already")
+    if summary.finished_elsewhere:
+        parts.append(f"{summary.finished_elsewhere} finished by other drivers")
+    if summary.failed_before:
+        parts.append(f"{summary.failed_before} failed earlier (--retry failed gives them another attempt)")
+    if summary.failed:
+        parts.append(f"{summary.failed} FAILED (`bench status` says why)")
+    print(f"{summary.trials} trials: {', '.join(parts)}. Store: {locate(store)}")
+    if summary.left:
+        print("Interrupted; the state is saved. The same command continues.")
+        raise typer.Exit(130)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+class Lines:
+    """Prints every result as a line, and progress every ten seconds per stack."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, float] = {}
+
+    def watch(self, event: Shown) -> None:
+        """Show one event; where nobody reads any more, work goes on in silence."""
+        try:
+            self._show(event)
+        except (OSError, SystemExit):
+            # The terminal was closed, or a pipe's other end has gone, as `tee` does at the same Ctrl-C; of
+            # that Rich makes a SystemExit.
+            stop_printing()
+
+    def _show(self, event: Shown) -> None:
+        if isinstance(event, Progress):
+            self.progress(event)
+            return
+        text = described(event)
+        if text:
+            self._print(text)
+
+    def progress(self, event: Progress) -> None:
+        """Show how far a stack is, unless it was shown a moment ago."""
+        now = time.monotonic()
+        if now - self._last.get(event.stack, 0.0) >= SECONDS_BETWEEN_LINES:
+            self._last[event.stack] = now
+            self._print(f"{event.stack}: {progress_text(event.progress)}")
+
+    def _print(self, text: str) -> None:
+        # Folded at spaces on a terminal; in a pipe a line stays one line.
+        folded = self._console.is_terminal
+        self._console.print(visible(text), highlight=False, markup=False, soft_wrap=not folded)
+
+
+class BarsAndLines(Lines):
+    """The same lines above one bar per stack in training."""
+
+    def __init__(self, console: Console, bars: Bars) -> None:
+        super().__init__(console)
+        self._bars = bars
+        self._shown: dict[str, TaskID] = {}
+
+    def progress(self, event: Progress) -> None:
+        """Move the stack's bar."""
+        # Started late: while data is being collected another bar is on the screen.
+        self._bars.start()
+        if event.stack not in self._shown:
+            self._shown[event.stack] = self._bars.add_task(visible(event.stack), total=None, place="")
+        self._bars.update(
+            self._shown[event.stack],
+            total=event.progress.iterations_total,
+            completed=event.progress.iterations_done,
+            place=progress_text(event.progress),
+        )
+
+    def _show(self, event: Shown) -> None:
+        """A stack's bar goes away with its process."""
+        super()._show(event)
+        if isinstance(event, Ended) and event.stack in self._shown:
+            self._bars.remove_task(self._shown.pop(event.stack))
+
+
+@contextmanager
+def watching() -> Iterator[Lines]:
+    """Yield what shows events, as suits standard output."""
+    console = Console()
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    name, place = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[place]}")
+    bars = Bars(name, BarColumn(bar_width=20), place, console=console)
+    try:
+        yield BarsAndLines(console, bars)
+    finally:
+        bars.stop()
+
+
+def described(event: Shown) -> str | None:
+    """One line about a result; None where there is nothing to say."""
+    match event:
+        case Notice():
+            return event.text
+        case Started():
+            return "\n".join(f"{event.stack}: {note}" for note in event.notes) or None
+        case Stopped():
+            return f"{event.stack}: state saved"
+        case EvaluationRecord():
+            mean = sum(event.scores) / len(event.scores)
+            return (
+                f"{_named(event.trial)}: evaluation {event.number} after {event.step:,} iterations: "
+                f"score {mean:.1f} ({count(len(event.scores), 'episode')})"
+            )
+        case FailureRecord():
+            return f"{_named(event.trial)}: FAILED at step {event.step}: {event.error}: {event.message}"
+        case TrialFinished():
+            done = event.finished
+            score = "none" if done.score is None else f"{done.score:.1f}"
+            spent = timedelta(seconds=round(done.training_seconds + done.evaluation_seconds))
+            return f"{_named(done.trial)}: finished, score {score}, in {spent}"
+    return None
+
+
+def _named(key: TrialKey) -> str:
+    return f"{key.algorithm} {key.task} seed {key.seed}"
+
+
+# What it would be: `--dry-run`
+
+
+def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
+    """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
+    device, _ = device_of(settings)
+    seeds_per_stack = stack_size(settings, device)
+    estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
+    rows, total, left_in_all = [], 0.0, 0
+    datasets = Datasets(dataset_path)  # Nothing is fetched or collected.
+    there = datasets.there((cell.task for cell in cells), print)
+    with opened_if_made(store) as opened:
+        counted = [_counts(cell, seeds, opened, datasets) for cell in cells]
+    for cell, counts in zip(cells, counted, strict=True):
+        finished, failed = counts["finished"], counts["failed"]
+        left = len(seeds) - finished - (0 if settings.retry_failed else failed)
+        stacks = -(-left // seeds_per_stack)
+        seconds = stacks * estimator.estimate(cell, min(left, seeds_per_stack)).seconds if left else 0.0
+        total, left_in_all = total + seconds, left_in_all + left
+        rows.append(_row(cell, len(seeds), finished, failed, stacks, seconds))
+    numbers = ("trials", "finished", "failed", "stacks")
+    columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
+    print_table(columns, rows, right=(*numbers, "at most"))
+    print(f"{left_in_all} trials left; stack after stack on {device} they take at most {_duration(total)}.")
+    _show_remarks(cells, there, settings)
+
+
+def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float) -> tuple[str, ...]:
+    there = dataset_path(cell.task).is_file()
+    missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate"}
+    evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
+    name = method_label(cell.algorithm, cell.variant)
+    data = "there" if there else missing[cell.task.dataset.source]
+    duration = _duration(seconds) if stacks else "-"
+    numbers = (str(number) for number in (trials, finished, failed, stacks))
+    return cell.task.name, name, *numbers, evaluations, data, duration
+
+
+def _counts(cell: Cell, seeds: Sequence[int], store: Store | None, datasets: Datasets) -> Counter[str]:
+    """Trials of the cell by state; none where store or data do not exist yet."""
+    if store is None or not datasets.is_there(cell.task):
+        return Counter()
+    dataset, _ = datasets.of(cell.task)
+    return Counter(trial_states(store, [trial.key for trial in cell.trials(seeds, dataset)]).values())
+
+
+def _show_remarks(cells: Sequence[Cell], there: Sequence[DatasetRecord], settings: Settings) -> None:
+    """Say what of the data is not what it should be, and whether the run itself would refuse it."""
+    for remark in remarks_on(there):
+        print_lines(remark.lines)
+    if refused(cells, there) and not settings.accept_mismatch:
+        print_lines(["At full budget, as here, a run on such data needs --accept-mismatch."])
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
