@@ -19,7 +19,6 @@ from typer import exceptions
 from bench.cli.common import typed_command
 from bench.cli.output import stop_printing
 from bench.errors import BenchError, WorkFailedError
-from bench.provenance import package_versions
 from bench.store.location import without_password
 from bench.visible_text import is_text, quoted, shortened
 
@@ -106,6 +105,8 @@ def _report_defect(error: BaseException, *, debug: bool) -> None:
 
 
 def _written(told: str) -> str:
+    from bench.provenance import package_versions  # imports the methods, which every command would wait for
+
     now = datetime.now(UTC)
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     text = (
