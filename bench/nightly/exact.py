@@ -10,7 +10,6 @@ import hashlib
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from algorithms import registry
-from algorithms.base import Algorithm, Dimensions, tiny
+from algorithms.base import Algorithm, Dimensions
 from bench.catalog import Catalog, Task, load_catalog
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
@@ -30,6 +29,7 @@ from bench.provenance import package_versions
 from bench.records import DatasetRecord, Physics
 from bench.store.damage import restored
 from bench.training.batches import PackedDataset
+from bench.training.contract import doubled, one_thread, tiny_method, transitions
 from bench.training.draws import DrawStream
 from bench.training.trainer import Trainer
 
@@ -203,10 +203,11 @@ def record_losses(training: Short) -> Recording:
     On one CPU thread, operation by operation. Hyper-parameters other than sizes and step counts are those of
     the preset, so a changed preset shows as well.
     """
-    with _one_thread():
-        algorithm, dtype = _tiny(training.preset), getattr(torch, training.precision)
+    with one_thread():
+        algorithm = tiny_method(training.preset, DIMENSIONS, SEEDS, ITERATIONS)
+        dtype = getattr(torch, training.precision)
         if dtype is torch.float64:
-            _double(algorithm)
+            doubled(algorithm)
         trainer = Trainer(algorithm, _transitions(dtype), runner="eager")
         numbers = _Numbers()
         step = 0
@@ -258,45 +259,8 @@ class _Numbers:
         return Recording(self._digest.hexdigest(), self._kept)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # Sums are split among threads, and the last digits depend on how.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _tiny(preset: Preset) -> Algorithm:
-    _, configuration = registry.method(preset.algorithm).load()
-    sizes = tiny(configuration)
-
-    def sized(values: Mapping[str, object]) -> Algorithm:
-        return registry.build(preset.algorithm, DIMENSIONS, {**values, **sizes}, SEEDS)
-
-    total = sum(phase.iterations for phase in sized(preset.values).phases)
-    return sized(preset.scaled(ITERATIONS / total).values)
-
-
-def _double(algorithm: Algorithm) -> None:
-    algorithm.networks.double()
-    for optimiser in algorithm.optimisers.values():
-        optimiser.first_moments = [moment.double() for moment in optimiser.first_moments]
-        optimiser.second_moments = [moment.double() for moment in optimiser.second_moments]
-
-
 def _transitions(dtype: torch.dtype) -> PackedDataset:
-    generator = np.random.default_rng(0)
-    return PackedDataset.pack(
-        generator.standard_normal((ROWS, DIMENSIONS.observation)),
-        generator.uniform(-1, 1, (ROWS, DIMENSIONS.action)),
-        generator.standard_normal((ROWS, DIMENSIONS.observation)),
-        generator.standard_normal(ROWS),
-        generator.uniform(size=ROWS) < 0.1,
-        dtype=dtype,
-    )
+    return transitions(DIMENSIONS.observation, DIMENSIONS.action, ROWS, dtype=dtype)
 
 
 def _actions(algorithm: Algorithm, dtype: torch.dtype) -> list[float]:

@@ -1,53 +1,8 @@
-"""What every method must satisfy, whatever it computes.
+"""What tests of methods share: batches, seeds cut out of stacks, and what an update may change."""
 
-A check takes `make`, which builds the method in float64 over the seeds it is given (see `doubled`), and
-transitions in float64 (see `transitions`). It drives the method through all of its phases, so choose
-configurations whose phases are short and whose programs all occur.
-"""
-
-import math
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from algorithms.base import Algorithm, Draw, Phase
-from bench.training.batches import PackedDataset
-from bench.training.draws import DrawStream
-from bench.training.trainer import ROWS, Trainer
-
-SEEDS = (0, 1, 2, 3, 4)
-Make = Callable[[Sequence[int]], Algorithm]
-
-
-def doubled(algorithm: Algorithm, **attributes: object) -> Algorithm:
-    """The method in float64: its networks and the moments of its optimisers.
-
-    `attributes` replace what it holds besides, such as `schedule=vp_schedule(5, torch.float64)`: a table
-    rounded to single precision cannot be undone.
-    """
-    algorithm.networks.double()
-    for optimiser in algorithm.optimisers.values():
-        optimiser.first_moments = [moment.double() for moment in optimiser.first_moments]
-        optimiser.second_moments = [moment.double() for moment in optimiser.second_moments]
-    for name, value in attributes.items():
-        assert hasattr(algorithm, name), f"{type(algorithm).__name__} has no {name}"
-        setattr(algorithm, name, value)
-    return algorithm
-
-
-def transitions(observation: int = 4, action: int = 2, rows: int = 200, bound: float = 1.0) -> PackedDataset:
-    """Random transitions in float64, a tenth of them terminal."""
-    generator = np.random.default_rng(0)
-    return PackedDataset.pack(
-        generator.normal(size=(rows, observation)),
-        generator.uniform(-bound, bound, size=(rows, action)),
-        generator.normal(size=(rows, observation)),
-        generator.normal(size=rows),
-        generator.uniform(size=rows) < 0.1,
-        dtype=torch.float64,
-    )
+from algorithms.base import Algorithm
 
 
 def normal(*shape, seed=0):
@@ -71,94 +26,12 @@ def random_batch(seeds, size, observation, action, *, generator, bound=1.0):
     }
 
 
-def draws_of(declared: Sequence[Draw], seeds: Sequence[int], step: int = 0, rows: int = 0) -> dict:
-    """Declared draws in float64, each (S, *shape)."""
-    return DrawStream(seeds, "test", declared, rows=rows, dtype=torch.float64).at(step)
-
-
 def of_seed(tensors, seed):
     """One seed's part of stacked tensors."""
     return {name: tensor[seed] for name, tensor in tensors.items()}
 
 
-# The checks.
-
-
-def assert_seeds_independent(make: Make, data: PackedDataset, iterations: int = 20) -> None:
-    """Every seed trains alike alone and among five.
-
-    Per parameter, relative: 1e-12 after the first iteration of each phase, 1e-9 at its end (or after
-    `iterations`).
-    """
-    together = Trainer(make(SEEDS), data, runner="eager")
-    alone = [Trainer(make((seed,)), data, runner="eager") for seed in SEEDS]
-    while together.phase is not None:
-        for slot, single in enumerate(alone):
-            single.algorithm.load_state_dict(_slot(together.algorithm, slot))
-        left = together.iterations_left_in_phase
-        for chunk, limit in ((1, 1e-12), (min(left, iterations) - 1, 1e-9)):
-            for trainer in (together, *alone):
-                trainer.advance(chunk)
-            for slot, single in enumerate(alone):
-                _assert_close(_slot(together.algorithm, slot), single.algorithm.state_dict(), limit)
-        for trainer in (together, *alone):
-            if left > iterations:
-                trainer.advance(left - iterations)
-
-
-def assert_poison_stays(make: Make, data: PackedDataset, network: str, after: int = 2) -> None:
-    """NaN in `network` of seed 0, put there after some iterations, leaves all others bit for bit the same."""
-    clean, poisoned = (Trainer(make(SEEDS), data, runner="eager") for _ in range(2))
-    for trainer in (clean, poisoned):
-        _advance(trainer, after)
-    next(poisoned.algorithm.networks[network].parameters()).data[0] = math.nan
-    for trainer in (clean, poisoned):
-        _advance(trainer)
-    found = poisoned.retire_diverged()
-    assert [divergence.slot for divergence in found] == [0], "the poison was not noticed"
-    for slot in range(1, len(SEEDS)):
-        _assert_same(_slot(clean.algorithm, slot), _slot(poisoned.algorithm, slot))
-    actions = [action(trainer.algorithm)[1:] for trainer in (clean, poisoned)]
-    assert torch.equal(*actions)
-
-
-def assert_deterministic(make: Make, data: PackedDataset) -> None:
-    """Trained twice, everything ends at the same bits; another seed ends elsewhere."""
-    one, same, other = (Trainer(make(seeds), data, runner="eager") for seeds in ((3,), (3,), (4,)))
-    for trainer in (one, same, other):
-        _advance(trainer)
-    _assert_same(one.algorithm.state_dict(), same.algorithm.state_dict())
-    assert torch.equal(action(one.algorithm), action(same.algorithm))
-    assert not torch.equal(action(one.algorithm), action(other.algorithm))
-
-
-def assert_state_is_whole(make: Make, data: PackedDataset, after: int = 3) -> None:
-    """A copy that takes over the state in the midst of every phase continues bit for bit."""
-    first = Trainer(make(SEEDS[:2]), data, runner="eager")
-    for index in range(len(first.algorithm.phases)):
-        while first.position.phase < index:
-            _advance(first, 1)
-        _advance(first, min(after, first.iterations_left_in_phase - 1))
-        copy = Trainer(make(SEEDS[:2]), data, runner="eager")
-        copy.load({name: tensor.clone() for name, tensor in first.state_dict().items()}, first.position)
-        left = first.iterations_left_in_phase
-        for trainer in (first, copy):
-            _advance(trainer, left)  # and so into the next phase
-        _assert_same(first.algorithm.state_dict(), copy.algorithm.state_dict())
-
-
-def assert_never_waits(make: Make, data: PackedDataset) -> None:
-    """No program reads a value of a tensor back, nor makes shapes depend on values."""
-    algorithm = make(SEEDS[:2])
-    for phase, program, step in programs(algorithm):
-        rows = Draw(ROWS, (phase.batch_size,), phase.sampling)
-        draws = draws_of((rows, *phase.draws), algorithm.seeds, step, len(data))
-        batch = data.batch(draws[ROWS])
-        with NoReading():
-            metrics = algorithm.update(program, batch, draws)
-        assert metrics, program
-        assert all(values.shape == (2,) for values in metrics.values()), program
-        assert not any(values.requires_grad for values in metrics.values()), program
+# What an update may change.
 
 
 def assert_only_changes(algorithm: Algorithm, before: dict[str, torch.Tensor], *networks: str) -> None:
@@ -168,88 +41,6 @@ def assert_only_changes(algorithm: Algorithm, before: dict[str, torch.Tensor], *
         assert changed == (name.split(".")[0] in networks), f"{name} {'changed' if changed else 'stayed'}"
 
 
-def assert_seed_view_acts_alike(algorithm: Algorithm, **attributes: object) -> None:
-    """A seed cut out of the stack acts as within it, up to single precision; `attributes` as of `doubled`."""
-    slot = len(algorithm.seeds) - 1
-    alone = doubled(algorithm.seed_view(slot), **attributes)
-    torch.testing.assert_close(action(alone)[0], action(algorithm)[slot], rtol=1e-4, atol=1e-6)
-
-
-class NoReading(TorchDispatchMode):
-    """Raises where a tensor's value is read by the host, or a shape depends on values."""
-
-    FORBIDDEN = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.removeprefix("aten::")
-        if name in self.FORBIDDEN or name.startswith("_unique"):
-            raise AssertionError(f"host synchronisation by {name}")
-        return func(*args, **(kwargs or {}))
-
-
 def snapshot(algorithm: Algorithm) -> dict[str, torch.Tensor]:
     """All network tensors as they are now."""
     return {name: tensor.clone() for name, tensor in algorithm.networks.state_dict().items()}
-
-
-def programs(algorithm: Algorithm) -> Iterator[tuple[Phase, str, int]]:
-    """Every program of every phase with the first step that runs it; enters the phases in order."""
-    for index, phase in enumerate(algorithm.phases):
-        if index:
-            algorithm.begin_phase(phase.name)
-        first = {}
-        for step in range(phase.iterations):
-            first.setdefault(phase.program(step), step)
-        for program, step in first.items():
-            yield phase, program, step
-
-
-def action(algorithm: Algorithm, count: int = 3) -> torch.Tensor:
-    """Actions (S, count, A) for fixed observations and draws, in float64."""
-    generator = torch.Generator().manual_seed(0)
-    width = algorithm.dimensions.observation
-    observations = torch.randn(1, count, width, generator=generator, dtype=torch.float64)
-    actions = algorithm.act(
-        observations.expand(len(algorithm.seeds), -1, -1), _acting_draws(algorithm, count)
-    )
-    assert actions.shape == (len(algorithm.seeds), count, algorithm.dimensions.action)
-    return actions
-
-
-def _acting_draws(algorithm: Algorithm, count: int) -> dict[str, torch.Tensor]:
-    """Draws of `act` for `count` states, alike for every seed: (S, count, *shape)."""
-    declared = [Draw(d.name, (count, *d.shape), d.distribution) for d in algorithm.act_draws]
-    return {
-        name: draw.expand(len(algorithm.seeds), *draw.shape[1:])
-        for name, draw in draws_of(declared, (0,)).items()
-    }
-
-
-def _advance(trainer: Trainer, iterations: int | None = None) -> None:
-    """Across phase ends; to the end of training when no number is given."""
-    while trainer.phase is not None and iterations != 0:
-        left = trainer.iterations_left_in_phase
-        chunk = left if iterations is None else min(left, iterations)
-        trainer.advance(chunk)
-        iterations = None if iterations is None else iterations - chunk
-
-
-def _slot(algorithm: Algorithm, slot: int) -> dict[str, torch.Tensor]:
-    """State of one seed as a stack of one would have it; counters have no seed axis."""
-    state = algorithm.state_dict()
-    return {
-        name: (tensor[slot : slot + 1] if tensor.dim() else tensor).clone() for name, tensor in state.items()
-    }
-
-
-def _assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
-
-
-def _assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], limit: float) -> None:
-    for name, tensor in one.items():
-        if name.startswith("network."):
-            difference, scale = (tensor - other[name]).abs().max(), other[name].abs().max()
-            assert difference <= limit * scale, f"{name}: {difference} of {scale}"

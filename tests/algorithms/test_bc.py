@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from algorithms.base import Dimensions
 from algorithms.bc import BC, BCConfig
+from bench.training import contract
 from bench.training.batches import PackedDataset
+from bench.training.contract import doubled
 from bench.training.trainer import Trainer
 from benchmarks.plain.bc import PlainBC, plain_actor
-from tests.algorithms import checks
-from tests.algorithms.checks import doubled, of_seed, random_batch
+from tests.algorithms.checks import of_seed, random_batch
 
 DIMENSIONS, SEEDS = Dimensions(4, 2, action_bound=1.5), (3, 8)
 CONFIG = BCConfig(hidden_width=8, batch_size=6, train_iterations=20, learning_rate=1e-2)
-DATA = checks.transitions()
+DATA = contract.transitions()
 
 
 def make(seeds, config=CONFIG, dimensions=DIMENSIONS):
@@ -85,16 +86,16 @@ def test_statistics_travel_with_the_weights():
 def test_a_retired_seed_acts_by_zeros():
     algorithm = make(SEEDS)
     algorithm.retire(0)
-    assert (checks.action(algorithm)[0] == 0).all()
+    assert (contract.action(algorithm)[0] == 0).all()
 
 
 @pytest.mark.parametrize(
     "check",
     [
-        checks.assert_seeds_independent,
-        checks.assert_deterministic,
-        checks.assert_state_is_whole,
-        checks.assert_never_waits,
+        contract.assert_seeds_independent,
+        contract.assert_deterministic,
+        contract.assert_state_is_whole,
+        contract.assert_never_waits,
     ],
 )
 def test_as_every_method(check):
@@ -102,16 +103,18 @@ def test_as_every_method(check):
 
 
 def test_poison_stays():
-    checks.assert_poison_stays(make, DATA, "actor")
+    contract.assert_poison_stays(make, DATA, "actor")
 
 
 def test_seed_view():
-    checks.assert_seed_view_acts_alike(make(SEEDS))
+    contract.assert_seed_view_acts_alike(make(SEEDS))
 
 
 @settings(max_examples=8, deadline=None)
 @given(observation=st.integers(1, 5), action=st.integers(1, 4), batch=st.integers(1, 6))
 def test_any_sizes(observation, action, batch):
     config = BCConfig(hidden_width=3, batch_size=batch, train_iterations=2)
-    data = checks.transitions(observation, action, rows=20)
-    checks.assert_seeds_independent(lambda seeds: make(seeds, config, Dimensions(observation, action)), data)
+    data = contract.transitions(observation, action, rows=20)
+    contract.assert_seeds_independent(
+        lambda seeds: make(seeds, config, Dimensions(observation, action)), data
+    )

@@ -7,11 +7,11 @@ import torch
 
 from algorithms.base import Dimensions
 from algorithms.diffusion import vp_schedule
+from bench.training import contract
 from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal, plain_networks
-from tests.algorithms import checks
 from tests.algorithms.test_bdpo_update import METHODS
 
-DATA = checks.transitions()
+DATA = contract.transitions()
 STATES = 4
 
 
@@ -22,7 +22,7 @@ def attributes(name):
 def make(name, seeds=(1, 2), **changes):
     """The method in float64 with all of its networks apart from each other."""
     method, config, _ = METHODS[name]
-    algorithm = checks.doubled(
+    algorithm = contract.doubled(
         method(Dimensions(4, 2), replace(config, **changes), seeds), **attributes(name)
     )
     generator = torch.Generator().manual_seed(0)
@@ -41,25 +41,25 @@ class TestChecks:
     def builder(self, name):
         method, config, _ = METHODS[name]
         short = replace(config, pretrain_iterations=20, train_iterations=20)
-        return lambda seeds: checks.doubled(method(Dimensions(4, 2), short, seeds), **attributes(name))
+        return lambda seeds: contract.doubled(method(Dimensions(4, 2), short, seeds), **attributes(name))
 
     def test_seeds_are_independent(self, builder):
-        checks.assert_seeds_independent(builder, DATA)
+        contract.assert_seeds_independent(builder, DATA)
 
     def test_poison_stays(self, builder):
-        checks.assert_poison_stays(builder, DATA, "behaviour")
+        contract.assert_poison_stays(builder, DATA, "behaviour")
 
     def test_deterministic(self, builder):
-        checks.assert_deterministic(builder, DATA)
+        contract.assert_deterministic(builder, DATA)
 
     def test_state_is_whole(self, builder):
-        checks.assert_state_is_whole(builder, DATA)
+        contract.assert_state_is_whole(builder, DATA)
 
     def test_never_waits(self, builder):
-        checks.assert_never_waits(builder, DATA)
+        contract.assert_never_waits(builder, DATA)
 
     def test_seed_view(self, name, builder):
-        checks.assert_seed_view_acts_alike(builder((3, 5)), **attributes(name))
+        contract.assert_seed_view_acts_alike(builder((3, 5)), **attributes(name))
 
 
 def acting(algorithm):

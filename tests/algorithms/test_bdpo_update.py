@@ -10,8 +10,9 @@ from algorithms.base import Dimensions
 from algorithms.bdpo import BDPO, BDPOConfig
 from algorithms.bdpo_unimodal import BDPODirac, BDPOGaussian, DiracConfig, GaussianConfig
 from algorithms.diffusion import vp_schedule
+from bench.training.contract import doubled, draws_of
 from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal, plain_networks
-from tests.algorithms.checks import doubled, draws_of, of_seed, random_batch, snapshot
+from tests.algorithms.checks import of_seed, random_batch, snapshot
 
 DIMENSIONS, SEEDS = Dimensions(3, 2, action_bound=0.9), (3, 8)
 SMALL = {

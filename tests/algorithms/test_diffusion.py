@@ -29,8 +29,8 @@ from algorithms.diffusion import (
     vp_schedule,
 )
 from algorithms.dtql import DTQL, DTQLConfig
+from bench.training.contract import doubled
 from benchmarks.plain.dtql import PlainNetworks, den_loss
-from tests.algorithms.checks import doubled
 
 SEEDS, BATCH, OBSERVATION, ACTION, BOUND = 2, 16, 5, 3, 1.0
 

@@ -5,9 +5,9 @@ import torch
 
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
-from tests.algorithms import checks
+from bench.training import contract
 
-DATA = checks.transitions()
+DATA = contract.transitions()
 CONFIG = DTQLConfig(
     hidden_width=8,
     diffusion_width=8,
@@ -21,31 +21,31 @@ CONFIG = DTQLConfig(
 
 
 def make(seeds, method=DTQL):
-    return checks.doubled(method(Dimensions(4, 2), CONFIG, seeds))
+    return contract.doubled(method(Dimensions(4, 2), CONFIG, seeds))
 
 
 def test_seeds_are_independent():
-    checks.assert_seeds_independent(make, DATA)
+    contract.assert_seeds_independent(make, DATA)
 
 
 def test_poison_stays():
-    checks.assert_poison_stays(make, DATA, "critics")
+    contract.assert_poison_stays(make, DATA, "critics")
 
 
 def test_deterministic():
-    checks.assert_deterministic(make, DATA)
+    contract.assert_deterministic(make, DATA)
 
 
 def test_state_is_whole():
-    checks.assert_state_is_whole(make, DATA)
+    contract.assert_state_is_whole(make, DATA)
 
 
 def test_never_waits():
-    checks.assert_never_waits(make, DATA)
+    contract.assert_never_waits(make, DATA)
 
 
 def test_seed_view():
-    checks.assert_seed_view_acts_alike(make((3, 5)))
+    contract.assert_seed_view_acts_alike(make((3, 5)))
 
 
 class Mixing(DTQL):
@@ -91,14 +91,14 @@ class Reading(DTQL):
 @pytest.mark.parametrize(
     ("check", "method"),
     [
-        (checks.assert_seeds_independent, Mixing),
-        (checks.assert_poison_stays, Spreading),
-        (checks.assert_deterministic, Random),
-        (checks.assert_state_is_whole, Forgetful),
-        (checks.assert_never_waits, Reading),
+        (contract.assert_seeds_independent, Mixing),
+        (contract.assert_poison_stays, Spreading),
+        (contract.assert_deterministic, Random),
+        (contract.assert_state_is_whole, Forgetful),
+        (contract.assert_never_waits, Reading),
     ],
 )
 def test_the_checks_can_fail(check, method):
-    more = ("critics",) if check is checks.assert_poison_stays else ()
+    more = ("critics",) if check is contract.assert_poison_stays else ()
     with pytest.raises(AssertionError):
         check(lambda seeds: make(seeds, method), DATA, *more)

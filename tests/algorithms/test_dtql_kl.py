@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from algorithms.base import Dimensions
 from algorithms.dtql_kl import DTQLKL, DTQLKLConfig, kl_loss
+from bench.training import contract
+from bench.training.contract import doubled, draws_of
 from benchmarks.plain.dtql import PlainDTQLKL, PlainKLNetworks, generate
 from benchmarks.plain.modules import q_values
 from tests.algorithms import checks
-from tests.algorithms.checks import doubled, draws_of, of_seed, random_batch, snapshot
+from tests.algorithms.checks import of_seed, random_batch, snapshot
 
 DIMENSIONS, SEEDS = Dimensions(4, 2), (3, 8)
 CONFIG = DTQLKLConfig(
@@ -192,16 +194,16 @@ def test_one_candidate_is_a_plain_sample():
         torch.testing.assert_close(actions[slot], expected, rtol=1e-10, atol=1e-12)
 
 
-DATA = checks.transitions()
+DATA = contract.transitions()
 
 
 @pytest.mark.parametrize(
     "check",
     [
-        checks.assert_seeds_independent,
-        checks.assert_deterministic,
-        checks.assert_state_is_whole,
-        checks.assert_never_waits,
+        contract.assert_seeds_independent,
+        contract.assert_deterministic,
+        contract.assert_state_is_whole,
+        contract.assert_never_waits,
     ],
 )
 def test_as_every_method(check):
@@ -212,11 +214,11 @@ def test_as_every_method(check):
 @pytest.mark.parametrize("network", ["critics", "diffusion", "actor", "fake_score"])
 def test_poison_stays(network):
     # After the hand-over: before it, actor and fake score would be overwritten by good weights.
-    checks.assert_poison_stays(make, DATA, network, after=CONFIG.pretrain_iterations + 2)
+    contract.assert_poison_stays(make, DATA, network, after=CONFIG.pretrain_iterations + 2)
 
 
 def test_seed_view():
-    checks.assert_seed_view_acts_alike(make(SEEDS))
+    contract.assert_seed_view_acts_alike(make(SEEDS))
 
 
 @settings(max_examples=8, deadline=None)
@@ -237,11 +239,11 @@ def test_any_sizes(observation, action, batch, candidates, pretrained):
         hidden_width=3,
         diffusion_width=3,
     )
-    data = checks.transitions(observation, action, rows=20)
+    data = contract.transitions(observation, action, rows=20)
 
     def any_size(seeds):
         return make(seeds, config, Dimensions(observation, action))
 
-    checks.assert_never_waits(any_size, data)
-    checks.assert_seeds_independent(any_size, data)
-    checks.assert_deterministic(any_size, data)
+    contract.assert_never_waits(any_size, data)
+    contract.assert_seeds_independent(any_size, data)
+    contract.assert_deterministic(any_size, data)

@@ -18,8 +18,9 @@ from algorithms.dtql import (
     log_likelihood,
     squash,
 )
+from bench.training.contract import doubled
 from benchmarks.plain.dtql import PlainNetworks, actor_terms, likelihood_loss, q_loss, value_loss
-from tests.algorithms.checks import doubled, of_seed, random_batch
+from tests.algorithms.checks import of_seed, random_batch
 
 SEEDS, BATCH, DIMENSIONS = (0, 1), 32, Dimensions(5, 3)
 TAU, GAMMA = 0.8, 0.97

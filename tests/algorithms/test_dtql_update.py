@@ -9,9 +9,10 @@ from scipy import stats
 
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQL, DTQLConfig
+from bench.training.contract import NoReading, doubled
 from benchmarks.plain.dtql import PlainDTQL, PlainNetworks
 from benchmarks.plain.modules import q_values
-from tests.algorithms.checks import NoReading, doubled, of_seed, random_batch
+from tests.algorithms.checks import of_seed, random_batch
 
 DIMENSIONS, SEEDS = Dimensions(5, 3), (3, 8)
 CONFIG = DTQLConfig(

@@ -12,9 +12,10 @@ from algorithms.diffusion import linear_schedule, vp_schedule
 from algorithms.dpm_solver import AncestralSampler
 from algorithms.edp import EDPCRR, EDPIQL, EDPTD3, EDPCRRConfig, EDPIQLConfig, EDPTD3Config
 from algorithms.registry import configuration
+from bench.training import contract
 from tests.algorithms import checks
 
-DATA = checks.transitions()
+DATA = contract.transitions()
 SMALL = {
     "hidden_width": 8,
     "batch_size": 4,
@@ -43,9 +44,9 @@ def in_double(algorithm):
     """The method in float64, tables and sampler included."""
     config, bound = algorithm.config, algorithm.dimensions.action_bound
     if config.sampler == "dpm":
-        return checks.doubled(algorithm, schedule=linear_schedule(config.diffusion_steps, torch.float64))
+        return contract.doubled(algorithm, schedule=linear_schedule(config.diffusion_steps, torch.float64))
     schedule = vp_schedule(config.diffusion_steps, torch.float64)
-    return checks.doubled(algorithm, schedule=schedule, sampler=AncestralSampler(schedule, bound))
+    return contract.doubled(algorithm, schedule=schedule, sampler=AncestralSampler(schedule, bound))
 
 
 @pytest.fixture(params=METHODS)
@@ -55,29 +56,29 @@ def make(request):
 
 
 def test_seeds_are_independent(make):
-    checks.assert_seeds_independent(make, DATA)
+    contract.assert_seeds_independent(make, DATA)
 
 
 @pytest.mark.parametrize("network", ["policy", "critics"])
 def test_poison_stays(make, network):
-    checks.assert_poison_stays(make, DATA, network)
+    contract.assert_poison_stays(make, DATA, network)
 
 
 def test_deterministic(make):
-    checks.assert_deterministic(make, DATA)
+    contract.assert_deterministic(make, DATA)
 
 
 def test_state_is_whole(make):
-    checks.assert_state_is_whole(make, DATA)
+    contract.assert_state_is_whole(make, DATA)
 
 
 def test_never_waits(make):
-    checks.assert_never_waits(make, DATA)
+    contract.assert_never_waits(make, DATA)
 
 
 def test_seed_view(make):
     algorithm = make((3, 5))
-    checks.assert_seed_view_acts_alike(algorithm, schedule=algorithm.schedule, sampler=algorithm.sampler)
+    contract.assert_seed_view_acts_alike(algorithm, schedule=algorithm.schedule, sampler=algorithm.sampler)
 
 
 def test_a_retired_seed_stands_still(make):
@@ -87,7 +88,7 @@ def test_a_retired_seed_stands_still(make):
     (phase,) = algorithm.phases
     batch = checks.random_batch(2, 4, 4, 2, generator=torch.Generator().manual_seed(0))
     for step in range(3):
-        algorithm.update(phase.program(step), batch, checks.draws_of(phase.draws, (0, 1), step))
+        algorithm.update(phase.program(step), batch, contract.draws_of(phase.draws, (0, 1), step))
     state = algorithm.state_dict()
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
     assert all((tensor[0] == 0).all() for name, tensor in state.items() if name.startswith("network."))
@@ -111,9 +112,9 @@ def test_every_shape(observation, action, seeds, batch, candidates, calls, metho
     (phase,) = algorithm.phases
     generator = torch.Generator().manual_seed(0)
     transitions = checks.random_batch(len(seeds), batch, observation, action, generator=generator, bound=2.5)
-    metrics = algorithm.update("train", transitions, checks.draws_of(phase.draws, seeds))
+    metrics = algorithm.update("train", transitions, contract.draws_of(phase.draws, seeds))
     assert all(values.shape == (len(seeds),) and values.isfinite().all() for values in metrics.values())
-    assert checks.action(algorithm).isfinite().all()
+    assert contract.action(algorithm).isfinite().all()
 
 
 @pytest.mark.parametrize(

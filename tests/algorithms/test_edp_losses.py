@@ -18,6 +18,7 @@ from algorithms.edp import (
     temporal_difference_loss,
     value_guidance,
 )
+from bench.training import contract
 from benchmarks.plain.edp import PlainNetworks, diffusion_terms, log_likelihood, steps_in_single
 from benchmarks.plain.modules import q_values
 from tests.algorithms import checks
@@ -29,7 +30,7 @@ SCHEDULE = linear_schedule(50, torch.float64)
 
 @pytest.fixture
 def method():
-    return checks.doubled(EDPTD3(Dimensions(5, 3, BOUND), CONFIG, SEEDS), schedule=SCHEDULE)
+    return contract.doubled(EDPTD3(Dimensions(5, 3, BOUND), CONFIG, SEEDS), schedule=SCHEDULE)
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ def test_other_schedules_are_clipped_at_the_same_steps_too(steps):
 
 def test_the_last_digit_of_a_label_moves_actions():
     """What the two steps are worth where predictions are clipped: about a thousandth of the bound."""
-    policy = checks.doubled(EDPTD3(Dimensions(5, 3, 1.0), CONFIG, (0,))).networks["policy"]
+    policy = contract.doubled(EDPTD3(Dimensions(5, 3, 1.0), CONFIG, (0,))).networks["policy"]
     schedule = linear_schedule(1000, torch.float64)
     sampler = SolverSampler(schedule, 15, 1.0, torch.device("cpu"))
     observations, noise = normal(1, 200, 5), normal(1, 1, 200, 3, seed=3)

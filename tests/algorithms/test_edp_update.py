@@ -11,6 +11,7 @@ from algorithms.base import Dimensions
 from algorithms.diffusion import linear_schedule, vp_schedule
 from algorithms.dpm_solver import AncestralSampler
 from algorithms.edp import EDPCRR, EDPIQL, EDPTD3, EDPCRRConfig, EDPIQLConfig, EDPTD3Config
+from bench.training import contract
 from benchmarks.plain.edp import PlainEDP, PlainNetworks, PlainSolver, ddpm_sample
 from benchmarks.plain.modules import q_values
 from tests.algorithms import checks
@@ -60,7 +61,7 @@ def schedule_of(config):
 def build(method, config, seeds=SEEDS, dimensions=DIMENSIONS):
     """The method in float64, tables and sampler included."""
     schedule = schedule_of(config)
-    algorithm = checks.doubled(method(dimensions, config, seeds), schedule=schedule)
+    algorithm = contract.doubled(method(dimensions, config, seeds), schedule=schedule)
     if config.sampler == "ddpm":
         algorithm.sampler = AncestralSampler(schedule, dimensions.action_bound)
     return algorithm
@@ -99,7 +100,7 @@ def test_twelve_iterations(case):
     (phase,) = algorithm.phases
     for step in range(12):
         batch = checks.random_batch(len(SEEDS), config.batch_size, 5, 3, generator=generator, bound=0.8)
-        draws = checks.draws_of(phase.draws, SEEDS, step)
+        draws = contract.draws_of(phase.draws, SEEDS, step)
         program = phase.program(step)
         start = getattr(config, "policy_target_start", 12)
         follows = step + 1 > start and (step + 1) % config.policy_target_interval == 0
@@ -141,10 +142,10 @@ def test_what_one_iteration_moves(case, moving):
     algorithm = build(method, config)
     before = checks.snapshot(algorithm)
     batch = checks.random_batch(2, 8, 5, 3, generator=torch.Generator().manual_seed(1))
-    algorithm.update("train", batch, checks.draws_of(algorithm.phases[0].draws, SEEDS))
+    algorithm.update("train", batch, contract.draws_of(algorithm.phases[0].draws, SEEDS))
     checks.assert_only_changes(algorithm, before, *moving)
     if "target_policy" in algorithm.networks:
-        algorithm.update("train+target_policy", batch, checks.draws_of(algorithm.phases[0].draws, SEEDS))
+        algorithm.update("train+target_policy", batch, contract.draws_of(algorithm.phases[0].draws, SEEDS))
         checks.assert_only_changes(algorithm, before, *moving, "target_policy")
 
 
@@ -165,7 +166,7 @@ def test_actions_are_clipped_before_anything_sees_them():
         algorithm = build(*CASES["iql"])
         batch = checks.random_batch(2, 8, 5, 3, generator=torch.Generator().manual_seed(1))
         batch["actions"] = torch.full_like(batch["actions"], size)
-        algorithm.update("train", batch, checks.draws_of(algorithm.phases[0].draws, SEEDS))
+        algorithm.update("train", batch, contract.draws_of(algorithm.phases[0].draws, SEEDS))
         ends.append(checks.snapshot(algorithm))
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
 
@@ -240,7 +241,7 @@ def test_one_candidate_is_a_plain_sample():
     algorithm = build(EDPTD3, replace(CASES["td3"][1], candidates=1))
     for parameter in algorithm.networks["critics"].parameters():
         parameter.data.fill_(float("nan"))
-    assert checks.action(algorithm).isfinite().all()
+    assert contract.action(algorithm).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ from algorithms.networks import (
     mish,
     sinusoidal_embedding,
 )
+from bench.training.contract import doubled
 from benchmarks.plain.dtql import PlainNetworks
-from tests.algorithms.checks import doubled, normal
+from tests.algorithms.checks import normal
 
 HOPPER, ANTMAZE = Dimensions(11, 3), Dimensions(29, 8)
 SMALL = DTQLConfig(hidden_width=16, diffusion_width=16, candidates=8, batch_size=8)

@@ -20,6 +20,7 @@ from algorithms.srpo import (
     regularised_gradient,
     surrogate_loss,
 )
+from bench.training import contract
 from benchmarks.plain import srpo as plain_srpo
 from benchmarks.plain.srpo import PlainNetworks, policy_direction
 from tests.algorithms import checks
@@ -40,7 +41,7 @@ WEIGHTINGS = ("sigma_squared", "one", "alpha_over_sigma")
 
 def make(config=CONFIG, seeds=SEEDS):
     """Networks that differ from where they start: normalisation weights, targets."""
-    algorithm = checks.doubled(SRPO(DIMENSIONS, config, seeds))
+    algorithm = contract.doubled(SRPO(DIMENSIONS, config, seeds))
     generator = torch.Generator().manual_seed(1)
     for name, tensor in algorithm.networks.named_parameters():
         if "norm" in name or "target" in name:
@@ -55,7 +56,7 @@ def batch():
 
 def draws_of(algorithm, phase):
     declared = {p.name: p.draws for p in algorithm.phases}[phase]
-    return checks.draws_of(declared, algorithm.seeds)
+    return contract.draws_of(declared, algorithm.seeds)
 
 
 def assert_gradients(stacked, expected, seed, member=None):

@@ -10,6 +10,7 @@ from torch import nn
 
 from algorithms.base import Dimensions
 from algorithms.srpo_points import SRPOPoints, SRPOPointsConfig, beta_ladder, target_grid
+from bench.training import contract
 from bench.training.batches import PackedDataset
 from bench.training.trainer import Trainer
 from benchmarks.plain.modules import slice_of
@@ -29,11 +30,11 @@ CONFIG = SRPOPointsConfig(
     highest_beta=5.0,
     lowest_beta=0.2,
 )
-DATA = checks.transitions(observation=1, rows=60, bound=4.0)
+DATA = contract.transitions(observation=1, rows=60, bound=4.0)
 
 
 def make(seeds=SEEDS, config=CONFIG):
-    return checks.doubled(SRPOPoints(PLANE, config, seeds))
+    return contract.doubled(SRPOPoints(PLANE, config, seeds))
 
 
 def test_targets_and_temperatures():
@@ -71,7 +72,7 @@ def test_points_follow_the_gradient(weighting, baseline):
     betas = torch.tensor([5.0, 0.2], dtype=torch.float64)[:, None, None]
     for step in range(20):
         batch = {"observations": torch.zeros(2, 1, 1, dtype=torch.float64)}
-        draws = checks.draws_of(phase.draws, SEEDS, step)
+        draws = contract.draws_of(phase.draws, SEEDS, step)
         algorithm.update("policy", batch, draws)
         for seed, (points, targets, optimiser, schedule, eps) in enumerate(plains):
             t = 0.02 + 0.18 * draws["policy_time"][seed]
@@ -151,7 +152,7 @@ def test_from_the_target_to_the_nearest_mode_as_beta_falls():
     phase = algorithm.phases[1]
     batch = {"observations": torch.zeros(1, 1, 1)}
     for step in range(phase.iterations):
-        draws = checks.draws_of(phase.draws, (0,), step)
+        draws = contract.draws_of(phase.draws, (0,), step)
         algorithm.update("policy", batch, {**draws, "policy_noise": draws["policy_noise"].float()})
     targets = algorithm.targets.numpy()
     nearest = MODES[distances(targets, MODES).argmin(1)]
@@ -224,25 +225,25 @@ def test_trained_small():
 
 
 def test_seeds_are_independent():
-    checks.assert_seeds_independent(make, DATA)
+    contract.assert_seeds_independent(make, DATA)
 
 
 @pytest.mark.parametrize(("network", "after"), [("behaviour", 2), ("points", 22)])
 def test_poison_stays(network, after):
-    checks.assert_poison_stays(make, DATA, network, after)
+    contract.assert_poison_stays(make, DATA, network, after)
 
 
 def test_deterministic():
-    checks.assert_deterministic(make, DATA)
+    contract.assert_deterministic(make, DATA)
 
 
 def test_state_is_whole():
-    checks.assert_state_is_whole(make, DATA)
+    contract.assert_state_is_whole(make, DATA)
 
 
 def test_never_waits():
-    checks.assert_never_waits(make, DATA)
+    contract.assert_never_waits(make, DATA)
 
 
 def test_seed_view():
-    checks.assert_seed_view_acts_alike(make((3, 5)))
+    contract.assert_seed_view_acts_alike(make((3, 5)))

@@ -9,6 +9,7 @@ from scipy import stats
 
 from algorithms.base import Dimensions, checked
 from algorithms.srpo import SRPO, SRPOConfig
+from bench.training import contract
 from bench.training.trainer import Trainer
 from benchmarks.plain.modules import q_values
 from benchmarks.plain.srpo import PlainNetworks, PlainSRPO
@@ -40,11 +41,11 @@ VARIANTS = {
     "paper": {"gradient_normalisation": "norm", "noise_baseline": True},
     "others": {"score_weighting": "alpha_over_sigma", "dropout": 0.0},
 }
-DATA = checks.transitions()
+DATA = contract.transitions()
 
 
 def make(seeds=SEEDS, config=CONFIG, bound=1.0):
-    return checks.doubled(SRPO(replace(DIMENSIONS, action_bound=bound), config, seeds))
+    return contract.doubled(SRPO(replace(DIMENSIONS, action_bound=bound), config, seeds))
 
 
 def one_iteration(algorithm, program, step):
@@ -52,7 +53,7 @@ def one_iteration(algorithm, program, step):
     phase = {phase.name: phase for phase in algorithm.phases}[program]
     generator = torch.Generator().manual_seed(step)
     batch = checks.random_batch(len(SEEDS), phase.batch_size, 4, 2, generator=generator)
-    return batch, checks.draws_of(phase.draws, algorithm.seeds, step)
+    return batch, contract.draws_of(phase.draws, algorithm.seeds, step)
 
 
 @pytest.mark.parametrize("bound", [1.0, 4.5])
@@ -104,7 +105,7 @@ def test_phases():
         },
         "policy": {"policy_time": ((6,), "uniform"), "policy_noise": ((6, 2), "normal")},
     }
-    assert {program for _, program, _ in checks.programs(make())} == {"critic", "behaviour", "policy"}
+    assert {program for _, program, _ in contract.programs(make())} == {"critic", "behaviour", "policy"}
 
 
 def test_each_phase_trains_its_own_networks():
@@ -231,12 +232,12 @@ def antmaze(seeds):
 
 
 def test_seeds_are_independent():
-    checks.assert_seeds_independent(antmaze, DATA)
+    contract.assert_seeds_independent(antmaze, DATA)
 
 
 @pytest.mark.parametrize(("network", "after"), [("critics", 2), ("behaviour", 22), ("policy", 42)])
 def test_poison_stays(network, after):
-    checks.assert_poison_stays(antmaze, DATA, network, after)
+    contract.assert_poison_stays(antmaze, DATA, network, after)
 
 
 def test_a_retired_seed_stays_at_zero():
@@ -252,16 +253,16 @@ def test_a_retired_seed_stays_at_zero():
 
 
 def test_deterministic():
-    checks.assert_deterministic(make, DATA)
+    contract.assert_deterministic(make, DATA)
 
 
 def test_state_is_whole():
-    checks.assert_state_is_whole(make, DATA)
+    contract.assert_state_is_whole(make, DATA)
 
 
 def test_never_waits():
-    checks.assert_never_waits(antmaze, DATA)
+    contract.assert_never_waits(antmaze, DATA)
 
 
 def test_seed_view():
-    checks.assert_seed_view_acts_alike(make((3, 5)))
+    contract.assert_seed_view_acts_alike(make((3, 5)))

@@ -26,6 +26,7 @@ from bench.bandit2d.illustrate import (
 from bench.catalog import load_catalog
 from bench.data.dataset import RawDataset
 from bench.envs.bandit import generate
+from bench.training import contract
 from benchmarks.plain.bdpo import PlainBDPO, plain_networks
 from benchmarks.plain.modules import q_values
 from benchmarks.plain.srpo import PlainNetworks
@@ -197,7 +198,7 @@ def test_other_methods_show_nothing_besides_their_actions():
 
 
 def drawn(algorithm):
-    return checks.draws_of(shown_by(algorithm).draws, algorithm.seeds)
+    return contract.draws_of(shown_by(algorithm).draws, algorithm.seeds)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from algorithms.dtql import DTQL, DTQLConfig
 from bench.errors import BenchError
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
+from bench.training.contract import doubled
 from bench.training.draws import DrawStream
 from bench.training.trainer import ROWS, Divergence, Position, Trainer
 from benchmarks.plain.dtql import PlainDTQL, PlainNetworks
-from tests.algorithms.checks import doubled, of_seed
+from tests.algorithms.checks import of_seed
 
 DIMENSIONS, SEEDS = Dimensions(4, 2), (0, 1, 2, 3, 4)
 CONFIG = DTQLConfig(
