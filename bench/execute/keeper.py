@@ -332,12 +332,14 @@ class Keeper:
     def lost(self, name: str, reason: str) -> None:
         """A worker's process was lost: its stack is taken up again, or failed, as it is after so many times.
 
+        `reason` says why, as part of a sentence.
+
         Raises
         ------
         BenchError : the failure cannot be stored; a worker was lost again and again before it had begun.
         """
         if name not in self._running:
-            self._begin_again(name)
+            self._begin_again(name, reason)
             return
         _, results = self._running[name]
         again = results.open and not results.released and results.lost_processes < self._max_retries
@@ -434,14 +436,15 @@ class Keeper:
         self._queue.look_again()
         self._watcher.watch(Ended(results.plan.title))
 
-    def _begin_again(self, name: str) -> None:
+    def _begin_again(self, name: str, reason: str) -> None:
         self._never_begun[name] += 1
         times = self._never_begun[name]
         if times > self._max_retries:
             advice = "Look at the memory and the log of the machines, then give the same command again."
-            raise WorkFailedError("no worker gets as far as its first question", f"{NOT_BEGUN}.", advice)
+            why = f"{NOT_BEGUN}: {reason}."
+            raise WorkFailedError("no worker gets as far as its first question", why, advice)
         if not self.stop.is_set():
-            self._notify_of_loss("a worker", NOT_BEGUN, times)
+            self._notify_of_loss("a worker", f"{NOT_BEGUN}: {reason}", times)
 
     def _notify_of_loss(self, whose: str, reason: str, times: int) -> None:
         retry = f"retry {times} of {self._max_retries}"

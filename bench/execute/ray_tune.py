@@ -39,6 +39,8 @@ LONGEST_REASON = 300
 LOST = "it was killed, by somebody or for want of memory, or its machine was lost"
 IMPORT_FAILED = "failed to import on the worker"
 """What Ray says where a worker cannot import this module."""
+TRACEBACK = '  File "'
+"""What Ray says holds one where a worker raised an exception, and none where its process was lost."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,11 @@ def _train(config: dict[str, Any], mailbox: Any, algorithms: Sequence[str]) -> N
     """In the worker of a run of `algorithms`: train one stack, if there is one."""
     name = tune.get_context().get_trial_id()
     worker = Worker(name, secrets.token_hex(8), socket.gethostname(), code_fingerprint(algorithms))
-    # Whoever is refused, or has lost its driver, has nothing to say to Tune either.
-    with suppress(ChannelError):
-        plan = ask_keeper(mailbox, "next_stack", worker)
-        if plan is not None:
-            run_plan(plan, RayChannel(mailbox, worker, plan))
+    # What it raises, Tune tells the keeper: to one that was refused, or could not reach the driver, its stack
+    # is lost as to one that was killed.
+    plan = ask_keeper(mailbox, "next_stack", worker)
+    if plan is not None:
+        run_plan(plan, RayChannel(mailbox, worker, plan))
 
 
 def _serve(keeper: Keeper, mailbox: Any, tuner: tune.Tuner) -> None:  # noqa: ANN401 (an actor's handle)
@@ -239,7 +241,7 @@ class _Endings(TrialProgressCallback):
         self.on_trial_error(iteration, trials, trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        """A worker process is gone, or could not begin."""
+        """A worker process is gone, could not begin, or raised an exception."""
         error = _error_of(trial)
         if IMPORT_FAILED in error:
             advice = (
@@ -249,7 +251,7 @@ class _Endings(TrialProgressCallback):
             self._inform(
                 "fail", WorkFailedError("a worker cannot import bench", last_exception(error), advice)
             )
-        self._inform("lost", trial.trial_id, LOST)
+        self._inform("lost", trial.trial_id, last_exception(error) if TRACEBACK in error else LOST)
 
     def _inform(self, method: str, *arguments: object) -> None:
         # What the keeper cannot do ends the run by itself.
@@ -258,9 +260,10 @@ class _Endings(TrialProgressCallback):
 
 
 def _error_of(trial: Trial) -> str:
-    """What Ray says of a worker that failed; Tune's own way to it looks where it never is."""
+    """What Ray says of a worker that has just failed; Tune's own way to it looks where it never is."""
     try:
-        return Path(trial.error_file).read_text(errors="replace")
+        # Tune appends what is said of the process that replaces it.
+        return Path(trial.error_file).read_text(errors="replace").rpartition("Failure # ")[2]
     except (OSError, TypeError):
         return ""
 

@@ -91,6 +91,9 @@ NOT_THERE = "raise ModuleNotFoundError(f'No module named {name!r}')"
         ("algorithms.base", NOT_THERE, "No module named 'algorithms.base'"),
         ("bench.execute", NOT_THERE, "No module named 'bench.execute'"),
         pytest.param("bench.execute", "os._exit(3)", "no worker can reach", marks=pytest.mark.slow),
+        pytest.param(
+            "bench.execute.ray_tune", "os._exit(3)", "no worker gets as far", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_worker_that_cannot_import_ends_the_run_with_the_reason(name, deed, told, tmp_path, tiny_data):
@@ -103,6 +106,42 @@ def test_a_worker_that_cannot_import_ends_the_run_with_the_reason(name, deed, to
     assert "Traceback" not in output
     assert rows(tmp_path / "bench.sqlite", "SELECT message FROM failures") == []
     assert rows(tmp_path / "bench.sqlite", "SELECT state FROM trials WHERE state = 'finished'") == []
+
+
+CUT_OFF = """
+import sys
+from pathlib import Path
+if any("default_worker.py" in part for part in sys.orig_argv):
+    class Finder:
+        asked = 0
+        def find_spec(self, name, path=None, target=None):
+            if name == "bench.execute.stack":
+                import ray
+                self.get, ray.get = ray.get, self.cut_off
+        def cut_off(self, *arguments, **options):
+            from ray.exceptions import RaySystemError
+            if sys._getframe(1).f_globals["__name__"] == "bench.execute.ray_mailbox":
+                self.asked += 1
+                mark = Path({mark!r})
+                if self.asked == 3 and not mark.exists():
+                    mark.touch()
+                    raise RaySystemError("the network is down")
+            return self.get(*arguments, **options)
+    sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_reach_its_driver_has_its_stack_taken_up_again(tmp_path, tiny_data):
+    (tmp_path / "sitecustomize.py").write_text(CUT_OFF.format(mark=str(tmp_path / "was cut off")))
+    process = installed_bench(one_trial("ray"), tmp_path, tiny_data, PYTHONPATH=str(tmp_path))
+    code, output = outcome(process)
+    assert code == 0, output
+    assert (tmp_path / "was cut off").exists()
+    assert "seed 0: its process was lost (bench.execute.messages.ChannelError: the driver cannot be" in output
+    assert "retry 1 of 3" in output
+    assert "Other drivers" not in output
+    assert rows(tmp_path / "bench.sqlite", "SELECT state FROM trials") == [("finished",)]
 
 
 def listeners(processes):
