@@ -284,10 +284,9 @@ class Keeper:
         """Whether no stack will be handed out any more."""
         return self.stop.is_set() or (not self._waiting and self._queue.exhausted)
 
-    @property
     def stacks_left(self) -> int:
-        """How many stacks may still be handed out, as far as one can tell."""
-        return len(self._waiting) + self._queue.stacks_left
+        """How many stacks may still be handed out; other drivers may work on some of them."""
+        return max(len(self._waiting), self._queue.stacks_left() - len(self._running))
 
     def is_over(self) -> bool:
         """Whether the run is to end, and no worker works on a stack any more."""

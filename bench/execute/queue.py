@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from bench.execute.messages import StackPlan
 from bench.records import CellKey
@@ -12,6 +14,7 @@ from bench.store.claims import ClaimedStack, Nothing
 from bench.store.retry import retry_while_unavailable
 from bench.store.writer import Writer
 
+_T = TypeVar("_T")
 LOOK_AGAIN_SECONDS = 2.0
 """Between looks at the store while other drivers hold what is left."""
 
@@ -50,7 +53,6 @@ class StackQueue:
         self._notify = notify
         self._stopped = stopped
         self._seeds_per_stack = seeds_per_stack
-        self._unclaimed = {cell.key: set(cell.seeds) for cell in cells}
         self._looked_at = -LOOK_AGAIN_SECONDS
 
     @property
@@ -58,10 +60,10 @@ class StackQueue:
         """Whether every trial asked for has ended."""
         return not self._cells
 
-    @property
     def stacks_left(self) -> int:
-        """How many stacks this driver has not claimed yet, as far as one can tell without a look."""
-        return sum(-(-len(seeds) // self._seeds_per_stack) for seeds in self._unclaimed.values())
+        """How many stacks have not ended, whoever works on them."""
+        cells = {cell.key: cell.seeds for cell in self._cells}
+        return self._retry(lambda: self._writer.stacks_left(cells, self._seeds_per_stack))
 
     def next(self) -> tuple[StackPlan, ClaimedStack] | None:
         """The next stack, now claimed; None where nothing is free at the moment or nothing is left."""
@@ -69,12 +71,11 @@ class StackQueue:
         if now - self._looked_at < LOOK_AGAIN_SECONDS:
             return None
         for cell in list(self._cells):
-            found = self._claim(cell)
+            claim = partial(self._writer.claim, cell.key, cell.seeds, self._seeds_per_stack)
+            found = self._retry(claim)
             if found is Nothing.DONE:
                 self._cells.remove(cell)
-                self._unclaimed.pop(cell.key)
             elif isinstance(found, ClaimedStack):
-                self._unclaimed[cell.key] -= set(found.seeds)
                 return cell.plan(found.seeds), found
         self._looked_at = now
         return None
@@ -83,9 +84,5 @@ class StackQueue:
         """Look at the store at the next call: a stack has ended, and others may be free now."""
         self._looked_at = -LOOK_AGAIN_SECONDS
 
-    def _claim(self, cell: CellOfGrid) -> ClaimedStack | Nothing:
-        return retry_while_unavailable(
-            lambda: self._writer.claim(cell.key, cell.seeds, self._seeds_per_stack),
-            self._notify,
-            self._stopped,
-        )
+    def _retry(self, look: Callable[[], _T]) -> _T:
+        return retry_while_unavailable(look, self._notify, self._stopped)

@@ -62,7 +62,7 @@ def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, s
     BenchError : Ray can never give the shares; a result cannot be stored; workers cannot import bench.
     """
     _check_shares(shares)
-    keeper.concurrent_stacks = concurrency(shares, _nodes(), keeper.stacks_left)
+    keeper.concurrent_stacks = concurrency(shares, _nodes(), keeper.stacks_left())
     mailbox = _mailbox()
     rounds = 0
     while not keeper.exhausted:
@@ -74,7 +74,7 @@ def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, s
         _serve(
             keeper,
             mailbox,
-            _tuner(trainable, mailbox, keeper.stacks_left, shares, scratch, f"stacks-{rounds}"),
+            _tuner(trainable, mailbox, keeper.stacks_left(), shares, scratch, f"stacks-{rounds}"),
         )
     if keeper.error is not None:
         raise keeper.error

@@ -87,6 +87,13 @@ def claim_next(
     return ClaimedStack(stack, tuple(cell.trial(trial.seed) for trial in members), cut_off is None)
 
 
+def stacks_left(connection: Connection, cell: CellKey, seeds: Collection[int], size: int) -> int:
+    """Of how many stacks the trials of `seeds` are that have not ended, whoever works on them."""
+    wanted = [trial for trial in _open_trials(connection, cell, lambda claim: False) if trial.seed in seeds]
+    fresh = sum(trial.stack is None for trial in wanted)
+    return len({trial.stack for trial in wanted if trial.stack}) + -(-fresh // size)
+
+
 def heartbeat(
     connection: Connection, run_id: str, progress: Mapping[TrialKey, StackProgress | None]
 ) -> frozenset[TrialKey]:

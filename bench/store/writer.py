@@ -126,6 +126,11 @@ class Writer:
             assert self._watch is not None, "it is made with the run"
             return claims.claim_next(connection, cell, seeds, size, run_id, self._watch.is_held)
 
+    def stacks_left(self, cells: Mapping[CellKey, Collection[int]], size: int) -> int:
+        """How many stacks the seeds of these cells are that have not ended, whoever works on them."""
+        with self._store.connect() as connection:
+            return sum(claims.stacks_left(connection, cell, seeds, size) for cell, seeds in cells.items())
+
     def heartbeat(self, progress: Mapping[TrialKey, StackProgress | None]) -> frozenset[TrialKey]:
         """Keep this run's claims alive, note how far its stacks are; return the trials it has lost."""
         with self.transaction() as connection:

@@ -299,13 +299,26 @@ def test_a_worker_that_is_lost_again_and_again_before_it_begins_ends_the_run(dri
 
 
 def test_a_reserved_stack_is_the_next_worker_s(driver, drivers, plan):
-    assert driver.keeper.stacks_left == 1
+    assert driver.keeper.stacks_left() == 1
     assert driver.keeper.reserve()
     assert driver.keeper.reserve()
-    assert driver.keeper.stacks_left == 1
+    assert driver.keeper.stacks_left() == 1
     assert not drivers[1].keeper.reserve()
     assert driver.keeper.next_stack(driver.process()) == plan
-    assert driver.keeper.stacks_left == 0
+    assert driver.keeper.stacks_left() == 0
+
+
+def test_stacks_that_were_cut_off_are_counted_as_they_were_made(store, plan):
+    """Whatever the seeds per stack by now: as many workers are started as there are stacks."""
+    ones = Driver(store, "run-1", plan, seeds_per_stack=1)
+    assert ones.keeper.stacks_left() == 2
+    assert ones.next() is not None
+    assert ones.keeper.stacks_left() == 1
+    assert ones.next() is not None
+    ones.close()
+    again = Driver(store, "run-2", plan, seeds_per_stack=2)
+    assert again.keeper.stacks_left() == 2
+    again.close()
 
 
 def test_other_code_ends_the_run_and_names_the_machine(driver):
