@@ -167,10 +167,10 @@ def _summary(grid: Grid, states: dict[TrialKey, str], keeper: Keeper) -> Summary
     return Summary(
         trials=len(grid.trials),
         finished_before=grid.count(FINISHED),
-        finished=keeper.finished,
+        finished=keeper.ended[FINISHED],
         # A cut-off stack may have brought seeds along that were not asked for.
-        finished_elsewhere=max(0, finished - keeper.finished),
-        failed=max(failed, keeper.failed),
+        finished_elsewhere=max(0, finished - keeper.ended[FINISHED]),
+        failed=max(failed, keeper.ended[FAILED]),
         failed_before=grid.count(FAILED),
         left=sum(state not in (FINISHED, FAILED) for state in states.values()),
     )

@@ -40,7 +40,9 @@ from bench.execute.messages import (
 from bench.execute.queue import StackQueue
 from bench.files import written_whole
 from bench.records import (
+    FAILED,
     FINAL,
+    FINISHED,
     EvaluationRecord,
     FailureRecord,
     StackProgress,
@@ -77,6 +79,7 @@ class StackResults:
     Parameters
     ----------
     claimed : trials whose results are wanted; other seeds of the stack only accompany them.
+    ended : counts trials by their state, as they end.
     folder : the store's folder; weights go into `weights/` below it, checkpoints into `checkpoints/`.
     stopped : whether a person wants the driver to end.
     """
@@ -85,6 +88,7 @@ class StackResults:
         self,
         plan: StackPlan,
         claimed: tuple[TrialKey, ...],
+        ended: Counter[str],
         writer: Writer,
         folder: Path,
         watcher: Watcher,
@@ -98,8 +102,7 @@ class StackResults:
         self.progress: StackProgress | None = None
         self.lost_processes = 0
         """How often its worker process was lost."""
-        self.finished = 0
-        self.failed = 0
+        self._ended = ended
         self._writer = writer
         self._folder = folder
         self._checkpoints = CheckpointFolder(folder / "checkpoints" / plan.name, plan.identity)
@@ -204,10 +207,10 @@ class StackResults:
                 self._last_metrics[key] = event.metrics
             case FailureRecord():
                 self.open.discard(key)
-                self.failed += 1
+                self._ended[FAILED] += 1
             case TrialFinished():
                 self.open.discard(key)
-                self.finished += 1
+                self._ended[FINISHED] += 1
         return event
 
     def _write(self, event: Result) -> None:
@@ -264,8 +267,8 @@ class Keeper:
         """How many stacks run at once; stands in their plans."""
         self.error: Exception | None = None
         """What ended the run: a result that could not be stored, a worker with other code."""
-        self.finished = 0
-        self.failed = 0
+        self.ended: Counter[str] = Counter()
+        """Trials that have ended here, by their state."""
         self._queue = queue
         self._writer = writer
         self._folder = folder
@@ -412,7 +415,7 @@ class Keeper:
         plan, claim = found
         plan = replace(plan, concurrent_stacks=self.concurrent_stacks)
         results = StackResults(
-            plan, claim.claimed, self._writer, self._folder, self._watcher, self.stop.is_set
+            plan, claim.claimed, self.ended, self._writer, self._folder, self._watcher, self.stop.is_set
         )
         for _, other in self._running.values():
             # Taken over while this driver slept, by one that has died since.
@@ -430,8 +433,6 @@ class Keeper:
         return results
 
     def _end(self, results: StackResults) -> None:
-        self.finished += results.finished
-        self.failed += results.failed
         self._queue.look_again()
         self._watcher.watch(Ended(results.plan.title))
 

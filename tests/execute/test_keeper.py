@@ -24,7 +24,7 @@ from bench.execute.messages import (
 from bench.execute.queue import CellOfGrid, StackQueue
 from bench.execute.ray_mailbox import Request
 from bench.execute.ray_tune import answer
-from bench.records import FinishedRecord, StackProgress
+from bench.records import FAILED, FINISHED, FinishedRecord, StackProgress
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
@@ -282,9 +282,17 @@ def test_a_worker_lost_too_often_fails_its_trials(driver, store, plan):
         driver.keeper.lost("worker", "killed")
     assert rows(store, "SELECT state FROM trials") == [("failed",)] * 2
     assert rows(store, "SELECT DISTINCT error, message FROM failures") == [("WorkerDiedError", "killed")]
-    assert driver.keeper.failed == 2
+    assert driver.keeper.ended[FAILED] == 2
     assert driver.looks_again() is None
     assert driver.keeper.exhausted
+
+
+def test_what_ended_counts_although_its_stack_waits_for_its_next_process(driver, plan):
+    """Where the run is stopped then, nobody else has finished it."""
+    work = driver.next("worker")
+    work.receive(outcome(plan.trials[0]))
+    driver.keeper.lost("worker", "killed")
+    assert driver.keeper.ended == {FINISHED: 1}
 
 
 def test_a_worker_that_is_lost_again_and_again_before_it_begins_ends_the_run(driver, store):
