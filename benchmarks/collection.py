@@ -51,8 +51,8 @@ def record(task: Task, policy: BehaviourPolicy, steps: int, count: int) -> Recor
     with make_simulator(task.environment, task.physics, count) as simulator:
         seed = 0
         for step in range(steps):
-            ended = np.flatnonzero(simulator.finished)
-            if len(ended):
+            ended = np.flatnonzero(simulator.finished).tolist()
+            if ended:
                 simulator.reset(range(seed, seed + len(ended)), ended)
                 seed += len(ended)
             resets.append([(slot, simulator.qpos[slot], simulator.qvel[slot]) for slot in ended])

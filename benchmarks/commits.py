@@ -110,10 +110,22 @@ def _evaluation(cell: Cell, key: TrialKey) -> EvaluationRecord:
 
 
 def _result(key: TrialKey) -> tuple[FinishedRecord, WeightsRecord, list[TimingRecord]]:
-    names = {"algorithm": key.algorithm, "variant": key.variant, "task": key.task, "trial": key}
-    where = {"stack_size": STACK, "concurrent_stacks": 1, "device": DEVICE, "threads": 1, "runner": "graph"}
     timings = [
-        TimingRecord(quantity, 1.25, **names, **where, exclusive=False, measured_at=_NOW)
+        TimingRecord(
+            quantity=quantity,
+            value=1.25,
+            algorithm=key.algorithm,
+            variant=key.variant,
+            task=key.task,
+            trial=key,
+            stack_size=STACK,
+            concurrent_stacks=1,
+            device=DEVICE,
+            threads=1,
+            runner="graph",
+            exclusive=False,
+            measured_at=_NOW,
+        )
         for quantity in QUANTITIES
     ]
     weights = WeightsRecord(key, "final", f"weights/{key.seed}.safetensors", hash_of(key.seed), 1_234_567)

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.envs import make_simulator
 from benchmarks.measuring import Comparison, argument_parser, compare, write_record
+from benchmarks.simulator import batched
 
 TARGETS = {
     "antmaze-umaze": 1.8,
@@ -25,23 +26,6 @@ TARGETS = {
     "kitchen": 1.7,
 }
 """Ratio of the batched rate on two threads to the one at a time; physics is nearly all of it."""
-
-
-def batched(environment: str, actions: np.ndarray, threads: int) -> tuple[float, float]:
-    """Steps per second, and CPU microseconds per step, with `actions` (T, N, A); what ends is reset."""
-    steps, count, _ = actions.shape
-    with make_simulator(environment, "d4rl", count, threads) as simulator:
-        simulator.reset(range(count))
-        seed = count
-        started, used = time.perf_counter(), time.process_time()
-        for action in actions:
-            step = simulator.step(action)
-            ended = np.flatnonzero(step.terminated | step.truncated)
-            if len(ended):
-                simulator.reset(range(seed, seed + len(ended)), ended)
-                seed += len(ended)
-        seconds, used = time.perf_counter() - started, time.process_time() - used
-    return steps * count / seconds, 1e6 * used / (steps * count)
 
 
 def one_at_a_time(environment: str, actions: np.ndarray) -> float:
@@ -93,7 +77,7 @@ def compare_robot(
     bare: list[float] = []
 
     def ours() -> float:
-        rate, microseconds = batched(environment, actions, options.threads)
+        rate, microseconds = batched(environment, "d4rl", actions, options.threads)
         used.append(microseconds)
         bare.append(bare_physics(environment, actions))
         return rate

@@ -83,7 +83,8 @@ def _planning(path: Path, size: Size, options: argparse.Namespace) -> Iterator[F
     imports = tuple(_seconds("-c", IMPORTS) for _ in range(options.repeats))
     yield Figure("imports before planning", "seconds", imports, None)
     arguments = [str(size.tasks), str(options.planned_seeds), str(size.evaluations), str(size.episodes)]
-    first, again = [], []
+    first: list[float] = []
+    again: list[float] = []
     for _ in range(options.repeats):
         copy = path.with_name("planned.sqlite")
         shutil.copyfile(path, copy)

@@ -87,7 +87,8 @@ class Population:
         if not self.succeeds:
             levels = random.normal(self.mean, self.between, (seeds, 1))
             return levels + random.normal(0, self.episodes_vary, (seeds, episodes))
-        return 100.0 * (random.random((seeds, episodes)) < self._rates(random, seeds)[:, None])
+        succeeded = random.random((seeds, episodes)) < self._rates(random, seeds)[:, None]
+        return np.where(succeeded, 100.0, 0.0)
 
     def _rates(self, random: np.random.Generator, seeds: int) -> Array:
         """True success rates `(S,)`, of a beta distribution."""
@@ -244,7 +245,8 @@ def draw_study(
     printed: dict[PrintedNumber, tuple[str, PaperCell]] = {}
     differences: dict[PrintedNumber, float] = {}
     held: dict[PrintedNumber, float] = {}
-    measured, episodes = [], {}
+    measured: list[Measured] = []
+    episodes: dict[int, tuple[float, ...]] = {}
     for place, cell in enumerate(cells):
         told = _printed(cell, design, random)
         margin = margins.of(cell.id, told[cell.key][1])
