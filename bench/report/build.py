@@ -10,8 +10,9 @@ from bench.errors import BenchError, unknown_name
 from bench.report.bandit2d_table import TABLE_2D, table_2d
 from bench.report.judgement import Judgement
 from bench.report.margins import Margins
+from bench.report.matching import Match, matched, own_numbers
 from bench.report.measured import ReportData
-from bench.report.paper import PaperTable, load_paper_tables, paper_tables
+from bench.report.paper import PaperCell, PaperTable, load_paper_tables, paper_tables
 from bench.report.score_tables import COMBINED, averages_table, combined_table, score_table
 from bench.report.speed_tables import speed_table, wall_time_table
 from bench.report.tables import Table
@@ -54,43 +55,56 @@ def judged_tables(names: str, data: ReportData, margins: Margins) -> tuple[list[
     chosen = choose_tables(names)
     if names.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
         chosen.remove(TABLE_2D)
-    judgement, papers = judge(data, margins), load_paper_tables()
-    return [build_table(table, data, judgement, papers) for table in chosen], judgement
+    papers = load_paper_tables()
+    matches = matches_of(papers, data)
+    judgement = judge(data, margins, own_numbers(papers), matches)
+    return [build_table(table, data, papers, matches, judgement) for table in chosen], judgement
+
+
+def matches_of(papers: Mapping[str, PaperTable], data: ReportData) -> dict[PaperCell, Match]:
+    """What stands for each printed number, whichever tables and verdicts will ask for it."""
+    return matched((cell for paper in papers.values() for cell in paper.rows), data.measured)
 
 
 def build_table(
     table_id: str,
     data: ReportData,
+    papers: Mapping[str, PaperTable],
+    matches: Mapping[PaperCell, Match],
     judgement: Judgement | None = None,
-    papers: Mapping[str, PaperTable] | None = None,
 ) -> Table:
-    """The table with this id, filled from `data`, with the verdicts of `judgement` in its measured cells.
+    """The table with this id, with the verdicts of `judgement` in its measured cells.
 
     Parameters
     ----------
-    papers : all printed tables, where they have been read already.
+    papers, matches : all printed tables, and what of `data` stands for their cells.
     """
-    table = _built(table_id, data, judgement, load_paper_tables() if papers is None else papers)
+    table = _built(table_id, data, papers, matches, judgement)
     if judgement is None or not any(cell.verdict for cell in table.cells()):
         return table
     return replace(table, statements=judgement.statements)
 
 
 def _built(
-    table_id: str, data: ReportData, judgement: Judgement | None, papers: Mapping[str, PaperTable]
+    table_id: str,
+    data: ReportData,
+    papers: Mapping[str, PaperTable],
+    matches: Mapping[PaperCell, Match],
+    judgement: Judgement | None,
 ) -> Table:
     if table_id == TABLE_2D:
         return table_2d(data.illustrations)
     if table_id == COMBINED:
         elsewhere = [name for name, method in methods().items() if method.further]
-        return combined_table(papers, data.measured, judgement, elsewhere)
+        return combined_table(papers, data.measured, matches, judgement, elsewhere)
     paper = papers[table_id]
     info = paper.info
     if info.scores:
-        further = [name for name, method in methods().items() if method.further == table_id]
-        return score_table(paper, info.scores, data.measured, judgement, further)
+        own = [name for name, method in methods().items() if method.further == table_id]
+        entries = [entry for entry in data.measured if entry.algorithm in own]
+        return score_table(paper, info.scores, matches, judgement, entries)
     if info.averages:
-        return averages_table(paper, info.averages, papers[info.averages.of], data.measured, judgement)
+        return averages_table(paper, info.averages, papers[info.averages.of], matches, judgement)
     if info.speed:
         return speed_table(paper, info.speed, data.timings, data.phases)
     if info.wall_time:

@@ -5,12 +5,12 @@ Tables and verdicts both ask here, so they never disagree on what was held again
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import CONTENT_FITS, MISMATCH, VERIFIED, PrintedNumber
 from bench.report.measured import Measured
-from bench.report.paper import AGGREGATES, SCORE, PaperCell, ablations, load_paper_tables
+from bench.report.paper import AGGREGATES, SCORE, PaperCell, PaperTable, ablations, load_paper_tables
 
 Printed = Mapping[PrintedNumber, tuple[str, PaperCell]]
 """Numbers that may be judged, each with the id of its table."""
@@ -72,14 +72,18 @@ def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
     return reasons
 
 
-def own_numbers() -> Printed:
+def own_numbers(papers: Mapping[str, PaperTable] | None = None) -> Printed:
     """Every score that a paper prints of its own method, with its table: of two the first without erratum.
 
     Aggregates, quoted numbers and ablations are not judged. EDP names its pen tasks once as -v0, once as -v1:
     a number is known by the task that it is of, so that these are one.
+
+    Parameters
+    ----------
+    papers : all printed tables, where they have been read already.
     """
     found: dict[PrintedNumber, tuple[str, PaperCell]] = {}
-    for table_id, paper in load_paper_tables().items():
+    for table_id, paper in (load_paper_tables() if papers is None else papers).items():
         for cell in paper.rows:
             aggregate = cell.task in AGGREGATES or cell.metric != SCORE
             if aggregate or not cell.accepts_variants or cell.mean is None:
@@ -107,13 +111,14 @@ def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[
     rather than not, then by the number of reasons against it, budget, episodes, seeds and date. An ablation
     takes only what was run with its changes (`ablations`), and what was so run stands for nothing else.
     """
+    changed = ablations()
     by_place: dict[tuple[Kind, str], list[Measured]] = {}
     for entry in measured:
-        by_place.setdefault((kind_of(entry), entry.task), []).append(entry)
+        by_place.setdefault((kind_of(entry, changed.values()), entry.task), []).append(entry)
     found = {}
     for cell in printed:
-        candidates = by_place.get((kind_meant(cell), cell.task_meant), ())
-        if candidates:
+        meant = changed.get(cell.method, (cell.algorithm, ()))
+        if candidates := by_place.get((meant, cell.task_meant)):
             found[cell] = max((match_of(entry, cell) for entry in candidates), key=_closeness)
     return found
 
@@ -125,15 +130,10 @@ def match_of(entry: Measured, printed: PaperCell | None) -> Match:
     return Match(printed, scored, tuple(comparable(scored, printed)))
 
 
-def kind_meant(printed: PaperCell) -> Kind:
-    """Which of our methods, changed or not, may stand for the cell."""
-    return ablations().get(printed.method, (printed.algorithm, ()))
-
-
-def kind_of(entry: Measured) -> Kind:
-    """`entry`'s method, with its changes where they make it one of the papers' ablations."""
+def kind_of(entry: Measured, changed: Collection[Kind]) -> Kind:
+    """`entry`'s method, with its changes where they make it one of `changed`, the papers' ablations."""
     changes = tuple(sorted(text for text in entry.reduced if " set to " in text))
-    return entry.algorithm, changes if (entry.algorithm, changes) in ablations().values() else ()
+    return entry.algorithm, changes if (entry.algorithm, changes) in changed else ()
 
 
 def identity(entry: Measured) -> Identity:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from algorithms.registry import methods
 from bench.catalog import shipped_domains
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
-from bench.report.matching import Match, identity, kind_of, match_of, matched
+from bench.report.matching import Match, identity, kind_of, match_of
 from bench.report.measured import Measured
 from bench.report.paper import (
     AGGREGATES,
@@ -17,11 +17,11 @@ from bench.report.paper import (
     Averages,
     Bold,
     Digits,
-    Erratum,
     PaperCell,
     PaperTable,
     Scores,
     TableInfo,
+    ablations,
     algorithm_of,
     column_of,
     digits_of,
@@ -43,20 +43,6 @@ DEFAULT_VARIANT = "released"
 AVERAGE = AGGREGATES[0]
 
 # Cells
-
-
-def printed_cell(cell: PaperCell | None) -> Cell:
-    """A number as the paper prints it; a known misprint carries its correction as a footnote."""
-    if cell is None or cell.mean is None:
-        return Cell("printed")
-    return Cell("printed", printed=cell, footnotes=tuple(_correction(erratum) for erratum in cell.errata))
-
-
-def _correction(erratum: Erratum) -> str:
-    what = "" if erratum.field == "mean" else f"the {erratum.field} "
-    if not erratum.corrected:
-        return f"as printed; {what}in doubt, the right value unknown. {erratum.reason}"
-    return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
 
 
 def score_cell(
@@ -165,21 +151,18 @@ def _verdict_on_mean(
 def score_table(
     paper: PaperTable,
     layout: Scores,
-    measured: Sequence[Measured],
+    chosen: Mapping[PaperCell, Match],
     judgement: Judgement | None = None,
-    further: Container[str] = (),
+    own: Sequence[Measured] = (),
 ) -> Table:
-    """The scores that a paper prints, filled with what was measured on their tasks.
-
-    A paper's cell takes the configuration that comes closest to it (`bench.report.matching`), scored by the
-    cell's protocol where the evaluations allow it.
+    """The scores that a paper prints, each with what stands for it among what was measured.
 
     Parameters
     ----------
-    further : algorithms of which everything else that was measured on these tasks or on their twins stands in
-        further blocks, because the table is the main one of theirs.
+    chosen : for these and other printed cells (`bench.report.matching`).
+    own : what was measured of the methods whose main table this is: what of it is on these tasks or on their
+        twins and stands for no number stands in further blocks.
     """
-    chosen = matched(paper.rows, measured)
     domains: dict[str, list[PaperCell]] = {}
     for cell in paper.rows:
         domains.setdefault(cell.domain, []).append(cell)
@@ -188,8 +171,8 @@ def score_table(
         for domain, cells in domains.items()
     ]
     tasks = {task for cell in paper.rows for task in (cell.task, cell.task_meant)}
-    own = [entry for entry in measured if entry.algorithm in further]
-    blocks += further_blocks(left_over(own, tasks, chosen.values()), paper.rows)
+    placed = (chosen[cell] for cell in paper.rows if cell in chosen)
+    blocks += further_blocks(left_over(own, tasks, placed), paper.rows)
     return counted_table(paper.id, paper.full_title, blocks, paper.notes)
 
 
@@ -228,12 +211,8 @@ def _domain_block(
         measured = method in info.own or any(cell in chosen for cell in own)
         columns += columns_of(name, header, measured=measured)
 
-    def cell_of(row: str, column: Column) -> Cell:
-        if column.kind == "label":
-            return Cell("label", average if row in AGGREGATES else row)
-        cell, name = printed.get((row, column.method)), column.method
-        if column.kind == "printed":
-            return printed_cell(cell)
+    def measured_cell(row: str, column: Column, cell: PaperCell | None) -> Cell:
+        name = column.method
         if row in AGGREGATES:
             decimals = digits_of(aggregates[name]).mean
             return aggregate_cell(
@@ -241,9 +220,15 @@ def _domain_block(
             )
         return score_cell(chosen.get(cell) if cell else None, digits[name], judgement)
 
-    ordered = sorted(dict.fromkeys(row for row, _ in printed), key=lambda row: row in AGGREGATES)
     return filled_block(
-        heading, (*columns, *CONDITIONS), ordered, cell_of, bold=info.bold, aggregates=AGGREGATES
+        heading,
+        (*columns, *CONDITIONS),
+        sorted(dict.fromkeys(row for row, _ in printed), key=lambda row: row in AGGREGATES),
+        lambda row, _: average if row in AGGREGATES else row,
+        lambda row, column: printed.get((row, column.method)),
+        measured_cell,
+        bold=info.bold,
+        aggregates=AGGREGATES,
     )
 
 
@@ -251,7 +236,7 @@ def averages_table(
     paper: PaperTable,
     layout: Averages,
     single_tasks: PaperTable,
-    measured: Sequence[Measured],
+    chosen: Mapping[PaperCell, Match],
     judgement: Judgement | None = None,
 ) -> Table:
     """One row per domain (EDP's Table 1); an average needs every task that `single_tasks` prints of it."""
@@ -259,26 +244,28 @@ def averages_table(
     for cell in single_tasks.rows:
         if cell.task not in AGGREGATES:
             tasks.setdefault((cell.domain, cell.method), []).append(cell)
-    chosen = matched((cell for own in tasks.values() for cell in own), measured)
+    with_measured = {method for (_, method), cells in tasks.items() if any(cell in chosen for cell in cells)}
     printed = {(cell.domain, cell.method): cell for cell in paper.rows}
     columns, own = [Column("domain", layout.heading, "label")], paper.info.own
     for method in paper.methods:
-        has_measured = method in own or any(cell.method == method for cell in chosen)
-        columns += columns_of(method, own.get(method, method), measured=has_measured)
+        columns += columns_of(
+            method, own.get(method, method), measured=method in own or method in with_measured
+        )
     decimals = digits_of(paper.rows).mean
 
-    def cell_of(domain: str, column: Column) -> Cell:
-        place = domain, column.method
-        if column.kind == "label":
-            return Cell("label", domain)
-        if column.kind == "printed":
-            return printed_cell(printed.get(place))
-        return aggregate_cell(
-            tasks.get(place, []), chosen, judgement, decimals=decimals, printed=printed.get(place)
-        )
+    def measured_cell(domain: str, column: Column, cell: PaperCell | None) -> Cell:
+        averaged = tasks.get((domain, column.method), [])
+        return aggregate_cell(averaged, chosen, judgement, decimals=decimals, printed=cell)
 
-    domains = dict.fromkeys(cell.domain for cell in paper.rows)
-    block = filled_block("", columns, domains, cell_of, bold=paper.info.bold)
+    block = filled_block(
+        "",
+        columns,
+        dict.fromkeys(cell.domain for cell in paper.rows),
+        lambda domain, _: domain,
+        lambda domain, column: printed.get((domain, column.method)),
+        measured_cell,
+        bold=paper.info.bold,
+    )
     return counted_table(paper.id, paper.full_title, [block], paper.notes, rows_are_tasks=False)
 
 
@@ -337,13 +324,15 @@ def _further_block(
     )
     digits = digits_of(printed.values())
 
-    def cell_of(entry: Measured, column: Column) -> Cell:
-        if column.kind == "label":
-            return Cell("label", entry.task if column.key == "task" else entry.twin_of or entry.variant)
-        cell = printed.get(entry.twin_of or entry.task)
-        return printed_cell(cell) if column.kind == "printed" else score_cell(match_of(entry, cell), digits)
-
-    return filled_block(title, columns, entries, cell_of, of_paper=False)
+    return filled_block(
+        title,
+        columns,
+        entries,
+        lambda entry, column: entry.task if column.key == "task" else entry.twin_of or entry.variant,
+        lambda entry, _: printed.get(entry.twin_of or entry.task),
+        lambda entry, _, cell: score_cell(match_of(entry, cell), digits),
+        of_paper=False,
+    )
 
 
 def _columns_of(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[str, PaperCell]]:
@@ -373,6 +362,7 @@ _NOTES = (
 def combined_table(
     papers: Mapping[str, PaperTable],
     measured: Sequence[Measured],
+    chosen: Mapping[PaperCell, Match],
     judgement: Judgement | None = None,
     elsewhere: Container[str] = (),
 ) -> Table:
@@ -384,6 +374,7 @@ def combined_table(
     Parameters
     ----------
     papers : all printed tables, by id.
+    chosen : what stands for their cells.
     elsewhere : algorithms whose twins and further configurations stand below their own main table.
     """
     cells = {
@@ -396,7 +387,6 @@ def combined_table(
         for method in methods().values()
         if method.combined
     }
-    chosen = matched((cell for own in cells.values() for cell in own), measured)
     groups: dict[str, list[str]] = {}
     domains: dict[str, str] = {}
     for own in cells.values():
@@ -407,12 +397,13 @@ def combined_table(
             if cell.task_meant not in tasks:
                 tasks.append(cell.task_meant)
     order = sorted(groups, key=lambda heading: list(shipped_domains()).index(domains[heading]))
-    others = _unprinted(cells, {task for tasks in groups.values() for task in tasks}, measured)
+    printed_tasks = {task for tasks in groups.values() for task in tasks}
+    others = _unprinted(cells, printed_tasks, measured)
     blocks = [_group_block(name, groups[name], cells, chosen, others, judgement) for name in order]
     rest = [entry for entry in measured if entry.algorithm not in elsewhere]
-    placed = [*chosen.values(), *others.values()]
-    further = left_over(rest, {task for tasks in groups.values() for task in tasks}, placed)
-    blocks += further_blocks(further, [cell for own in cells.values() for cell in own])
+    printed = [cell for own in cells.values() for cell in own]
+    placed = [*(chosen[cell] for cell in printed if cell in chosen), *others.values()]
+    blocks += further_blocks(left_over(rest, printed_tasks, placed), printed)
     return counted_table(COMBINED, COMBINED_TITLE, blocks, _NOTES)
 
 
@@ -426,12 +417,12 @@ def _unprinted(
     cells: Mapping[str, Sequence[PaperCell]], tasks: Collection[str], measured: Iterable[Measured]
 ) -> dict[tuple[str, str], Match]:
     """What was measured by task and column where the method's own paper prints nothing."""
-    names = {algorithm_of(method, ""): method for method in cells}
+    names, changed = {algorithm_of(method, ""): method for method in cells}, ablations().values()
     printed = {(cell.task_meant, method) for method, own in cells.items() for cell in own}
     found: dict[tuple[str, str], Match] = {}
     for entry in sorted(measured, key=_rank):
         place = entry.task, names.get(entry.algorithm, entry.algorithm)
-        if entry.task in tasks and place not in printed and not kind_of(entry)[1]:
+        if entry.task in tasks and place not in printed and not kind_of(entry, changed)[1]:
             found[place] = match_of(entry, None)
     return found
 
@@ -459,23 +450,29 @@ def _group_block(
     for name in (*cells, *sorted(unprinted - cells.keys())):
         columns += columns_of(name, name, bool(own.get(name)), bool(own.get(name)) or name in unprinted)
 
-    def cell_of(row: str, column: Column) -> Cell:
-        name = column.method
-        if column.kind == "label":
-            return Cell("label", "Average" if row == AVERAGE else row)
+    def printed_number(row: str, column: Column) -> PaperCell | Amount | None:
         if row == AVERAGE:
-            average = _printed_average(own.get(name, ()))
-            if column.kind == "printed":
-                return Cell("printed", printed=average)
-            return aggregate_cell(own.get(name, ()), chosen, judgement, printed=average)
-        cell = printed.get((row, name))
-        if column.kind == "printed":
-            return printed_cell(cell)
-        if cell is not None and cell in chosen:
-            return score_cell(chosen[cell], digits[name], judgement)
+            return _printed_average(own.get(column.method, ()))
+        return printed.get((row, column.method))
+
+    def measured_cell(row: str, column: Column, number: PaperCell | Amount | None) -> Cell:
+        name = column.method
+        if row == AVERAGE:
+            return aggregate_cell(own.get(name, ()), chosen, judgement, printed=number)
+        if isinstance(number, PaperCell) and number in chosen:
+            return score_cell(chosen[number], digits[name], judgement)
         return score_cell(others.get((row, name)))
 
-    return filled_block(heading, columns, (*tasks, AVERAGE), cell_of, bold=Bold(), aggregates=AGGREGATES)
+    return filled_block(
+        heading,
+        columns,
+        (*tasks, AVERAGE),
+        lambda row, _: "Average" if row == AVERAGE else row,
+        printed_number,
+        measured_cell,
+        bold=Bold(),
+        aggregates=AGGREGATES,
+    )
 
 
 def _printed_average(cells: Sequence[PaperCell]) -> Amount | None:

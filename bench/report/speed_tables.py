@@ -16,7 +16,7 @@ from bench.report.paper import (
     SpeedRow,
     WallTime,
 )
-from bench.report.score_tables import DEFAULT_VARIANT, printed_cell
+from bench.report.score_tables import DEFAULT_VARIANT
 from bench.report.tables import (
     BLANK,
     Amount,
@@ -62,16 +62,16 @@ def _speed_block(
         columns += columns_of(method, own.get(method, method), measured=method in own or bool(found))
     printed = {(cell.metric, cell.method): cell for cell in cells}
 
-    def cell_of(row: SpeedRow, column: Column) -> Cell:
-        if column.kind == "label":
-            return Cell("label", row.label)
-        cell = printed.get((row.metric, column.method))
-        if column.kind == "printed":
-            return printed_cell(cell)
-        return _speed_cell(row, cell, usable[column.method], phases, layout.hardware)
-
     uncounted = [row for row in block.rows if not row.metric or row.reading == "epochs" or not row.quantity]
-    return filled_block(block.title, columns, block.rows, cell_of, uncounted=uncounted)
+    return filled_block(
+        block.title,
+        columns,
+        block.rows,
+        lambda row, _: row.label,
+        lambda row, column: printed.get((row.metric, column.method)),
+        lambda row, column, cell: _speed_cell(row, cell, usable[column.method], phases, layout.hardware),
+        uncounted=uncounted,
+    )
 
 
 def _latest(timings: Sequence[TimingRecord]) -> list[TimingRecord]:
@@ -153,7 +153,6 @@ def wall_time_table(paper: PaperTable, layout: WallTime, durations: Sequence[Tri
         )
         for task, algorithm in algorithms.items()
     }
-    hours, epochs = "total_wall_time_h", "training_epochs"
     columns = (
         Column("task", layout.heading, "label"),
         Column("hours printed", "Overall Training and Inference Time (h)", "printed", method),
@@ -162,18 +161,20 @@ def wall_time_table(paper: PaperTable, layout: WallTime, durations: Sequence[Tri
         Column("epochs measured", "Epochs measured", "measured", method),
     )
 
-    def cell_of(task: str, column: Column) -> Cell:
-        if column.kind == "label":
-            return Cell("label", task)
-        cell = printed.get((task, hours if column.key.startswith("hours") else epochs))
-        if column.kind == "printed":
-            return printed_cell(cell)
-        if column.key.startswith("hours"):
+    def printed_cell(task: str, column: Column) -> PaperCell | None:
+        return printed.get((task, "total_wall_time_h" if _of_hours(column) else "training_epochs"))
+
+    def measured_cell(task: str, column: Column, cell: PaperCell | None) -> Cell:
+        if _of_hours(column):
             return _hours_cell(cell, measured[task], layout.hardware)
         return _epochs_cell(cell, measured[task])
 
-    block = filled_block("", columns, algorithms, cell_of)
+    block = filled_block("", columns, algorithms, lambda task, _: task, printed_cell, measured_cell)
     return counted_table(paper.id, paper.full_title, [block], paper.notes)
+
+
+def _of_hours(column: Column) -> bool:
+    return column.key.startswith("hours")
 
 
 def _last_circumstances(durations: Sequence[TrialDuration]) -> list[TrialDuration]:

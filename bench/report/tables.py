@@ -15,10 +15,11 @@ from typing import Literal, TypeVar
 
 from bench.report.judgement import WORDS, CellVerdict, SuiteVerdict
 from bench.report.measured import Measured
-from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, PaperCell
+from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, Erratum, PaperCell
 
 CellKind = Literal["label", "printed", "measured", "condition"]
 RowKey = TypeVar("RowKey")
+PrintedOrNone = TypeVar("PrintedOrNone", bound="PaperCell | Amount | None")
 
 TEXT_MARKS: Mapping[str, str] = {
     WORDS["reproduced"]: "≈",
@@ -240,29 +241,55 @@ def columns_of(name: str, header: str, printed: bool = True, measured: bool = Tr
     return columns + ([Column(f"{name} measured", beside, "measured", name)] if measured else [])
 
 
+def printed_cell(number: PaperCell | Amount | None) -> Cell:
+    """A number as the paper prints it; a known misprint carries its correction as a footnote."""
+    if not isinstance(number, PaperCell):
+        return Cell("printed", printed=number)
+    if number.mean is None:
+        return Cell("printed")
+    return Cell("printed", printed=number, footnotes=tuple(map(_correction, number.errata)))
+
+
+def _correction(erratum: Erratum) -> str:
+    what = "" if erratum.field == "mean" else f"the {erratum.field} "
+    if not erratum.corrected:
+        return f"as printed; {what}in doubt, the right value unknown. {erratum.reason}"
+    return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
+
+
 def filled_block(
     title: str,
     columns: Sequence[Column],
     rows: Iterable[RowKey],
-    cell_of: Callable[[RowKey, Column], Cell],
+    label: Callable[[RowKey, Column], str],
+    printed: Callable[[RowKey, Column], PrintedOrNone],
+    measured: Callable[[RowKey, Column, PrintedOrNone], Cell],
     *,
     bold: Bold | None = None,
     aggregates: Container[RowKey] = (),
     uncounted: Container[RowKey] = (),
     of_paper: bool = True,
 ) -> Block:
-    """Rows and columns filled by `cell_of`; conditions follow from the scores that stand in a row.
+    """Rows and columns filled in; conditions follow from the scores that stand in a row.
 
     Parameters
     ----------
     columns : the conditions last, where the block has them.
+    label, printed : what stands in such a column, row by row.
+    measured : the cell of a measured column; beside the number that is printed there.
     aggregates : rows that are averages or sums; these are not counted.
     uncounted : further rows that are not counted.
     """
 
+    def cell(key: RowKey, column: Column) -> Cell:
+        if column.kind == "label":
+            return Cell("label", label(key, column))
+        number = printed(key, column)
+        return printed_cell(number) if column.kind == "printed" else measured(key, column, number)
+
     def row(key: RowKey) -> Row:
         aggregate = key in aggregates
-        cells = [cell_of(key, column) for column in columns if column.kind != "condition"]
+        cells = [cell(key, column) for column in columns if column.kind != "condition"]
         conditions = _conditions(cells) if len(cells) < len(columns) else ()
         cells = emboldened(cells, bold, aggregate)
         return Row((*cells, *conditions), aggregate, counted=not aggregate and key not in uncounted)

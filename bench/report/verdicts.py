@@ -32,10 +32,21 @@ SAME_SCORE = 1e-6
 """Score points within which scores are the same, rounding of their means aside."""
 
 
-def judge(data: ReportData, margins: Margins, printed: Printed | None = None) -> Judgement:
-    """Hold everything comparable in `data` against `printed`, the papers' own numbers unless given."""
+def judge(
+    data: ReportData,
+    margins: Margins,
+    printed: Printed | None = None,
+    chosen: Mapping[PaperCell, Match] | None = None,
+) -> Judgement:
+    """Hold everything comparable in `data` against `printed`, the papers' own numbers unless given.
+
+    Parameters
+    ----------
+    chosen : what stands for these and other cells, where that is known already.
+    """
     printed = own_numbers() if printed is None else printed
-    chosen = matched((cell for _, cell in printed.values()), data.measured)
+    if chosen is None:
+        chosen = matched((cell for _, cell in printed.values()), data.measured)
     found = {
         key: examined(key, table, chosen[cell], data.final_episodes, margins)
         for key, (table, cell) in printed.items()

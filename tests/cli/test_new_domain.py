@@ -99,7 +99,7 @@ def test_a_table_has_its_heading_after_the_others(toys):
     first = next(cell for cell in rows if cell.method == "DTQL")
     toy = replace(first, domain="toys", task="toy-medium-v7")
     papers["dtql-1"] = replace(papers["dtql-1"], rows=(toy, *rows))
-    table = combined_table(papers, [])
+    table = combined_table(papers, [], {})
     assert [block.title for block in table.blocks][-2:] == ["Kitchen", "Toys-v7"]
     assert toy.succeeds_or_fails
     assert not first.succeeds_or_fails

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.records import FailureRecord, RunRecord, TimingRecord, TrialKey
+from bench.report import build
+from bench.report.matching import matched
 from bench.report.measured import LearningCurve, Measured, ReportData, SeedScore
-from bench.report.paper import Bold, Erratum, PaperCell, PaperTable, Scores, TableInfo
+from bench.report.paper import Bold, Erratum, PaperCell, PaperTable, Scores, TableInfo, load_paper_tables
 from bench.report.score_tables import score_table
 
 AWKWARD = "a_b&c<script>"
@@ -103,8 +105,15 @@ def toy_measured():
 
 def toy_table(*entries):
     """The toy paper's table, with `toy_measured` beside it unless other entries are given."""
-    paper = toy_paper()
-    return score_table(paper, paper.info.scores, entries or toy_measured(), further=("dtql",))
+    paper, entries = toy_paper(), entries or toy_measured()
+    own = [entry for entry in entries if entry.algorithm == "dtql"]
+    return score_table(paper, paper.info.scores, matched(paper.rows, entries), own=own)
+
+
+def build_table(table_id, data, judgement=None):
+    """One of the tables of a report."""
+    papers = load_paper_tables()
+    return build.build_table(table_id, data, papers, build.matches_of(papers, data), judgement)
 
 
 def timing(quantity, value, **other):

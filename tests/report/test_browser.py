@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from bench.report.build import build_table
 from bench.report.formats.html import render
 from bench.report.measured import LearningCurve
 from bench.report.paper import paper_tables
-from tests.report.builders import AWKWARD, WHEN, measured, toy_data
+from tests.report.builders import AWKWARD, WHEN, build_table, measured, toy_data
 from tests.report.verdicts import judged_table, toy_judgement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.build import build_table
 from bench.report.formats import markdown
 from bench.report.formats.data import render_csv, render_json
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
@@ -19,7 +18,7 @@ from bench.report.paper import algorithm_of, load_paper_table
 from bench.report.score_tables import aggregate_cell
 from bench.report.tables import legend
 from bench.resources import resource
-from tests.report.builders import AWKWARD, measured, printed, toy_table
+from tests.report.builders import AWKWARD, build_table, measured, printed, toy_table
 from tests.report.filled import filled_data, filled_judgement, gym_mean
 
 HOPPER = "hopper-medium-v2"

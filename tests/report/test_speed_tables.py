@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from bench.records import DatasetRecord, PhaseRecord, TrialKey, TrialRecord
-from bench.report.build import build_table
 from bench.report.loading import trial_durations
 from bench.report.measured import ReportData, TrialDuration
-from tests.report.builders import timing
+from tests.report.builders import build_table, timing
 from tests.report.filled import filled_data
 
 WALKER = "walker2d-medium-expert-v2"

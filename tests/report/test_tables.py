@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import BenchError
-from bench.report.build import build_table, choose_tables
+from bench.report.build import choose_tables
 from bench.report.formats.facts import points, signed
 from bench.report.measured import ReportData, SeedScore
 from bench.report.paper import Bold, Digits, digits_of
@@ -21,7 +21,7 @@ from bench.report.tables import (
     note_labels,
     number_text,
 )
-from tests.report.builders import AWKWARD, measured, printed, timing, toy_table
+from tests.report.builders import AWKWARD, build_table, measured, printed, timing, toy_table
 from tests.report.filled import filled_data
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.build import build_table
 from bench.report.formats.latex import (
     FOOTNOTE,
     LANDSCAPE,
@@ -23,7 +22,7 @@ from bench.report.formats.latex import (
 )
 from bench.report.measured import ReportData
 from bench.report.tables import Block, Cell, Column, Row
-from tests.report.builders import check_golden, measured, toy_table
+from tests.report.builders import build_table, check_golden, measured, toy_table
 from tests.report.filled import all_ids, filled_data, filled_judgement
 
 
