@@ -222,6 +222,11 @@ class PaperCell:
     errata: tuple[Erratum, ...] = ()
 
     @property
+    def text(self) -> str:
+        """The paper's own digits: `99.6 ± 0.87`."""
+        return self.printed + (f" ± {self.printed_spread}" if self.printed_spread else "")
+
+    @property
     def algorithm(self) -> str:
         """Name in this suite of its method."""
         return algorithm_of(self.method, self.domain)

@@ -110,7 +110,7 @@ class Cell:
         if self.words:
             return self.words
         if self.kind == "printed" and isinstance(self.printed, PaperCell):
-            return as_printed(self.printed)
+            return self.printed.text
         spread = "" if self.spread is None else f"{self.spread:.{self.digits.spread}f}"
         count = f" (n={self.n})" if self.says_count else ""
         return number_text(self.value, self.digits.mean, spread) + count
@@ -344,11 +344,6 @@ def counted_table(
 
 
 # Reading tables
-
-
-def as_printed(cell: PaperCell) -> str:
-    """The paper's own digits: `99.6 ± 0.87`."""
-    return cell.printed + (f" ± {cell.printed_spread}" if cell.printed_spread else "")
 
 
 def finite(value: float | None) -> float | None:

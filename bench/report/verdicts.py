@@ -153,12 +153,10 @@ def examined(
 
 def decided(tested: Sequence[Tested]) -> list[CellVerdict]:
     """The verdicts on what is judged together: Holm's correction runs over both sides of all of it."""
-    differences = [test.difference for test in tested]
-    raw = [raw_p_values(d, test.margin) for d, test in zip(differences, tested, strict=True)]
-    adjusted = holm(np.reshape(raw, -1)).reshape(-1, 2)
+    comparisons = compared([(test.difference, test.margin) for test in tested])
     return [
-        _decided(test, compared(difference, test.margin, (pair[0], pair[1])), 2 * len(tested))
-        for test, difference, pair in zip(tested, differences, adjusted, strict=True)
+        _decided(test, comparison, 2 * len(tested))
+        for test, comparison in zip(tested, comparisons, strict=True)
     ]
 
 
@@ -168,7 +166,7 @@ def _described(key: PrintedNumber, table: str, cell: PaperCell, entry: Measured)
         table=table,
         method=cell.method,
         outcome="inconclusive",
-        printed=cell.printed + (f" ± {cell.printed_spread}" if cell.printed_spread else ""),
+        printed=cell.text,
         measured=entry.mean,
         deviation=entry.standard_deviation,
         n=entry.n,
@@ -288,7 +286,12 @@ def suite_verdicts(
             pending.append(
                 (verdict, None if missing else mean_difference([test.difference for test in tests]))
             )
-    return _suites_decided(pending, margins.suite.points)
+    differences = [difference for _, difference in pending if difference is not None]
+    comparisons = iter(compared([(difference, margins.suite.points) for difference in differences]))
+    return tuple(
+        verdict if difference is None else _judged(verdict, next(comparisons), 2 * len(differences))
+        for verdict, difference in pending
+    )
 
 
 def _groups(
@@ -309,21 +312,6 @@ def _missing(verdict: CellVerdict | None, key: PrintedNumber) -> str:
     return f"{key[2]}: {why}"
 
 
-def _suites_decided(
-    pending: Sequence[tuple[SuiteVerdict, Difference | None]], margin: float
-) -> tuple[SuiteVerdict, ...]:
-    differences = [difference for _, difference in pending if difference is not None]
-    adjusted = iter(holm([p for d in differences for p in raw_p_values(d, margin)]).reshape(-1, 2))
-    found = []
-    for verdict, difference in pending:
-        if difference is not None:
-            pair = next(adjusted)
-            comparison = compared(difference, margin, (pair[0], pair[1]))
-            verdict = _judged(verdict, comparison, 2 * len(differences))
-        found.append(verdict)
-    return tuple(found)
-
-
 def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteVerdict:
     outcome = outcome_of(comparison)
     withheld = verdict.reasons and outcome in ("reproduced", "above")
@@ -342,24 +330,31 @@ def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteV
     return replace(verdict, outcome=outcome, comparison=comparison, arithmetic=arithmetic)
 
 
-# One difference against one margin
+# Differences against margins
 
 
-def compared(difference: Difference, margin: float, adjusted: tuple[float, float]) -> Comparison:
-    """The tests of one difference; `adjusted`: their P-values after correction, below and above."""
-    low, high = difference.interval(LEVEL)
-    return Comparison(
-        difference=_single(difference.value),
-        standard_error=_single(difference.standard_error),
-        degrees_of_freedom=_single(difference.degrees_of_freedom),
-        low=_single(low),
-        high=_single(high),
-        margin=margin,
-        p_below=_single(difference.p_below(-margin)),
-        p_above=_single(difference.p_above(margin)),
-        adjusted_below=float(adjusted[0]),
-        adjusted_above=float(adjusted[1]),
-    )
+def compared(tests: Sequence[tuple[Difference, float]]) -> list[Comparison]:
+    """The tests of differences, each against its margin; Holm's correction runs over both sides of all."""
+    raw = [raw_p_values(difference, margin) for difference, margin in tests]
+    adjusted = holm(np.reshape(raw, -1)).reshape(-1, 2)
+    found = []
+    for (difference, margin), p_values, corrected in zip(tests, raw, adjusted, strict=True):
+        low, high = difference.interval(LEVEL)
+        found.append(
+            Comparison(
+                difference=_single(difference.value),
+                standard_error=_single(difference.standard_error),
+                degrees_of_freedom=_single(difference.degrees_of_freedom),
+                low=_single(low),
+                high=_single(high),
+                margin=margin,
+                p_below=p_values[0],
+                p_above=p_values[1],
+                adjusted_below=float(corrected[0]),
+                adjusted_above=float(corrected[1]),
+            )
+        )
+    return found
 
 
 def raw_p_values(difference: Difference, margin: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from bench.records import SOURCES, RunRecord
 from bench.report.judgement import WORDS, CellVerdict, Outcome
 from bench.report.measured import Configuration, Measured, Origin, ReportData, SeedScore
 from bench.report.paper import PaperCell
-from bench.report.tables import Amount, Cell, as_printed, number_text
+from bench.report.tables import Amount, Cell, number_text
 from bench.visible_text import count
 
 MINUS = "\N{MINUS SIGN}"
@@ -272,7 +272,7 @@ def _printed_text(cell: Cell) -> str:
         f"{PLUS_MINUS} {spread}" if spread else "",
     )
     said = ", ".join(filter(None, facts))
-    return as_printed(printed) + (f" ({said})" if said else "")
+    return printed.text + (f" ({said})" if said else "")
 
 
 def _protocol_text(entry: Measured) -> str:
@@ -288,15 +288,6 @@ def _circumstances(number: Amount) -> Iterable[Fact]:
 
 
 @dataclass(frozen=True)
-class ShownSetting:
-    """A hyper-parameter or another setting."""
-
-    name: str
-    value: str
-    source: str
-
-
-@dataclass(frozen=True)
 class Making:
     """A measured cell."""
 
@@ -307,8 +298,9 @@ class Making:
     numbers: tuple[Number, ...]
     """What tables show of it, each under a protocol and beside a printed number."""
     seeds: tuple[tuple[SeedScore, Origin | None], ...]
-    hyperparameters: tuple[ShownSetting, ...]
-    settings: tuple[ShownSetting, ...]
+    hyperparameters: tuple[tuple[str, str, str], ...]
+    """Name, value and source of each."""
+    settings: tuple[Fact, ...]
     """The rest of its configuration."""
 
 
@@ -371,18 +363,18 @@ def _several(texts: Iterable[str | None]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
-def _hyperparameters(configuration: Configuration) -> Iterable[ShownSetting]:
+def _hyperparameters(configuration: Configuration) -> Iterable[tuple[str, str, str]]:
     values, sources = _mapping(configuration.get("hyperparameters")), _mapping(configuration.get(SOURCES))
     for name, value in values.items():
-        yield ShownSetting(name, setting(value), str(sources.get(name, "unknown")))
+        yield name, setting(value), str(sources.get(name, "unknown"))
 
 
-def _settings(configuration: Configuration, prefix: str = "") -> Iterable[ShownSetting]:
+def _settings(configuration: Configuration, prefix: str = "") -> Iterable[Fact]:
     for name, value in configuration.items():
         if isinstance(value, Mapping) and name not in _SHOWN_ELSEWHERE:
             yield from _settings(value, f"{name} ")
         elif prefix or name not in _SHOWN_ELSEWHERE:
-            yield ShownSetting(f"{prefix}{name}", setting(value), "")
+            yield f"{prefix}{name}", setting(value)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -21,14 +20,14 @@ from bench.report.figures import page_figures
 from bench.report.formats import facts
 from bench.report.formats.facts import Making, Number, home_of, ids_of, makings, number_of
 from bench.report.formats.templates import page_templates
-from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome, SuiteVerdict
+from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome
 from bench.report.measured import Measured, ReportData
 from bench.report.tables import Amount, Block, Cell, Row, Table, note_labels
 from bench.report.verdicts import MOST_FURTHER_SEEDS
 from bench.visible_text import count, visible
 
 ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
-"""What needs attention first."""
+"""What needs attention first; within an outcome verdicts stay as they came."""
 TITLES: dict[ChartKind, str] = {
     "learning-curves": "Learning curves",
     "score-time": "Score against training time",
@@ -48,22 +47,24 @@ def render(
     environment = _environment()
     shown = PageTables(tables)
     made = makings(data, shown.numbers.values())
-    rows = verdict_rows(judgement.cells)
+    ordered = sorted(judgement.cells, key=lambda verdict: ORDER.index(verdict.outcome))
     page = environment.get_template("report.html.j2").render(
         made_at=made_at,
         judgement=judgement,
         answer=headline(judgement, data),
-        suites=ordered_suites(judgement),
-        judged=[row for row in rows if row.verdict.outcome != "not comparable"],
-        others=[row for row in rows if row.verdict.outcome == "not comparable"],
+        # Those first that could be tested.
+        suites=sorted(judgement.suites, key=lambda suite: suite.comparison is None),
+        judged=[verdict for verdict in ordered if verdict.outcome != "not comparable"],
+        others=[verdict for verdict in ordered if verdict.outcome == "not comparable"],
         tables=tables,
         shown=shown,
         ids=_ids(shown, made),
-        figures=figure_sections(data),
+        titles=TITLES,
+        figures=_figures(data),
         figures_2d=_figures_2d(data.illustrations),
         makings=made,
         homes={making.id for making in made},
-        trials=_trials(data),
+        trials=Counter(trial.state for entry in data.measured for trial in entry.trials),
         remarks=remarks_on(data.datasets),
         data=data,
         filters=_filters(data, judgement),
@@ -76,7 +77,7 @@ def _environment() -> Environment:
     environment = page_templates()
     for function in (facts.minute, facts.machine, facts.points, facts.signed, facts.hours, facts.seeds_text):
         environment.filters[function.__name__] = function
-    environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide}
+    environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide, "home": _home}
     environment.globals |= {"WORDS": WORDS, "MARKS": facts.PAGE_MARKS, "MEANINGS": facts.MEANINGS}
     environment.globals |= {"interval": facts.interval, "note_labels": note_labels}
     return environment
@@ -179,16 +180,6 @@ class Strip:
     width: int = _WIDTH
 
 
-@dataclass(frozen=True)
-class VerdictRow:
-    """A judged cell."""
-
-    verdict: CellVerdict
-    strip: Strip | None
-    home: str
-    """Where the page says how the measured number was made."""
-
-
 def strip_of(test: Comparison | None) -> Strip | None:
     """Where dot and ends lie; what reaches beyond the strip ends at its edge."""
     if test is None or not test.margin > 0:
@@ -201,22 +192,9 @@ def strip_of(test: Comparison | None) -> Strip | None:
     )
 
 
-def verdict_rows(verdicts: Iterable[CellVerdict]) -> list[VerdictRow]:
-    """Rows of the list, those first that need attention; within an outcome as they came."""
-    ordered = sorted(verdicts, key=lambda verdict: ORDER.index(verdict.outcome))
-    return [
-        VerdictRow(
-            verdict,
-            strip_of(verdict.comparison),
-            home_of(verdict.key[1], verdict.variant, verdict.key[2], verdict.config_hash),
-        )
-        for verdict in ordered
-    ]
-
-
-def ordered_suites(judgement: Judgement) -> list[SuiteVerdict]:
-    """The suites, those first that could be tested."""
-    return sorted(judgement.suites, key=lambda suite: suite.comparison is None)
+def _home(verdict: CellVerdict) -> str:
+    """Where the page says how the measured number was made."""
+    return home_of(verdict.key[1], verdict.variant, verdict.key[2], verdict.config_hash)
 
 
 def to_decide(verdict: CellVerdict) -> str:
@@ -258,23 +236,13 @@ def headline(judgement: Judgement, data: ReportData) -> str:
 # Figures
 
 
-@dataclass(frozen=True)
-class FigureSection:
-    """Charts of one kind, each with its drawing."""
-
-    id: ChartKind
-    title: str
-    figures: tuple[tuple[Chart, Markup], ...]
-
-
-def figure_sections(data: ReportData) -> list[FigureSection]:
-    """Every section, also where it has no chart yet."""
-    figures = page_figures(data)
-    return [
+def _figures(data: ReportData) -> dict[ChartKind, list[tuple[Chart, Markup]]]:
+    """Each chart with its drawing by section, also where that has no chart yet."""
+    found: dict[ChartKind, list[tuple[Chart, Markup]]] = {section: [] for section in TITLES}
+    for chart in page_figures(data):
         # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
-        FigureSection(id_, TITLES[id_], tuple((f, Markup(f.svg)) for f in figures if f.section == id_))
-        for id_ in get_args(ChartKind)
-    ]
+        found[chart.section].append((chart, Markup(chart.svg)))
+    return found
 
 
 def _figures_2d(
@@ -288,27 +256,8 @@ def _figures_2d(
     ]
 
 
-# What is stored, and what a reader may choose from
-
-
-@dataclass(frozen=True)
-class TrialCounts:
-    """Counts of what is stored."""
-
-    total: int
-    finished: int
-    failed: int
-    open: int
-
-
-def _trials(data: ReportData) -> TrialCounts:
-    states = [trial.state for entry in data.measured for trial in entry.trials]
-    finished, failed = states.count("finished"), states.count("failed")
-    return TrialCounts(len(states), finished, failed, len(states) - finished - failed)
-
-
 def _filters(data: ReportData, judgement: Judgement) -> Mapping[str, Sequence[str]]:
-    """Methods and tasks."""
+    """The methods and tasks that a reader may choose from."""
     measured = [(entry.algorithm, entry.task) for entry in data.measured]
     judged = [(cell.key[1], cell.key[2]) for cell in judgement.cells]
     timed = {timing.algorithm for timing in data.timings}
