@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -25,7 +27,6 @@ from bench.records import (
 from bench.store.claims import ClaimedStack
 from bench.store.database import open_store
 from bench.store.writer import Writer
-from benchmarks import bare_commits
 from benchmarks.full_store import DEVICE, METRICS, QUANTITIES, STACK, Size, dataset_of, execution_of
 from benchmarks.measuring import Comparison, Measure, compare
 
@@ -35,6 +36,26 @@ UNIT = "commits per second"
 TURN = 5
 """Commits of one way before it is the other's turn: few, because how long a disk takes changes at once."""
 _NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+_NOW_TEXT = "2025-03-01 12:00:00.000000"
+"""As SQLite keeps it."""
+_EVALUATION = """INSERT INTO evaluations
+(trial_id, run_id, attempt, number, step, physics, seconds, metrics, evaluated_at)
+VALUES (?, ?, 1, 1, ?, ?, 12.5, ?, ?)"""
+_EPISODE = """INSERT INTO episodes
+(evaluation_id, number, return_, return_is_nan, score, score_is_nan, length)
+VALUES (?, ?, ?, 0, ?, 0, 1000)"""
+_WEIGHTS = """INSERT INTO weights (trial_id, run_id, attempt, role, path, sha256, size_bytes)
+VALUES (?, ?, 1, 'final', ?, ?, 1234567)"""
+_DURATION = """INSERT INTO durations
+(trial_id, run_id, algorithm, variant, task, quantity, value, stack_size, concurrent_stacks, device, threads,
+ runner, exclusive, measured_at)
+VALUES (?, ?, ?, ?, ?, ?, 1.25, ?, 1, ?, 1, 'graph', 0, ?)"""
+_FINISHED = """UPDATE trials
+SET score = 85.5, score_is_nan = 0, state = 'finished', run_id = ?, training_seconds = 9000.0,
+    evaluation_seconds = 1250.0, peak_memory_bytes = 2147483648, finished_at = ?
+WHERE id = ?"""
+_EXECUTED = """UPDATE executions SET ended_at = ?, outcome = 'finished', to_iteration = 1050000,
+peak_memory_bytes = 2147483648 WHERE trial_id = ?"""
 
 Item = TypeVar("Item")
 
@@ -49,17 +70,17 @@ def compare_commits(path: Path, size: Size, turns: int) -> Iterator[Comparison]:
     with (
         open_store(path) as store,
         Writer(store) as writer,
-        closing(bare_commits.connected(copy)) as connection,
+        closing(connected(copy)) as connection,
     ):
         writer.begin_run(run)
-        trials = bare_commits.trials_of(connection, run.run_id)
-        bare_evaluation = bare_commits.committing_evaluations(connection, cell, run.run_id)
+        trials = trials_of(connection, run.run_id)
+        bare_evaluation = committing_evaluations(connection, cell, run.run_id)
         ways = {
             "writer": _rate((_evaluation(cell, key) for key in keys), writer.record),
             "bare": _rate(trials, bare_evaluation),
         }
         yield compare(f"an evaluation of {cell.episodes} episodes", UNIT, TARGET, ways, turns)
-        bare_result = bare_commits.committing_results(connection, cell, run.run_id)
+        bare_result = committing_results(connection, cell, run.run_id)
         ways = {
             "writer": _rate(map(_result, keys), lambda parts: writer.finish(*parts)),
             "bare": _rate(trials, bare_result),
@@ -130,3 +151,52 @@ def _result(key: TrialKey) -> tuple[FinishedRecord, WeightsRecord, list[TimingRe
     ]
     weights = WeightsRecord(key, "final", f"weights/{key.seed}.safetensors", hash_of(key.seed), 1_234_567)
     return FinishedRecord(key, 85.5, 9000.0, 1250.0, 2**31, 1_050_000, _NOW), weights, timings
+
+
+# The same rows with nothing but Python's sqlite3: what the writer is held against.
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """A connection as safe as the store's: a commit returns when its rows are on disk."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def trials_of(connection: sqlite3.Connection, run_id: str) -> list[int]:
+    """Numbers of the trials that a run works on, in order."""
+    return [number for (number,) in connection.execute("SELECT id FROM trials WHERE run_id = ?", (run_id,))]
+
+
+def committing_evaluations(connection: sqlite3.Connection, cell: Cell, run_id: str) -> Callable[[int], None]:
+    """A function that commits the first evaluation of a trial."""
+    metrics = json.dumps(dict.fromkeys(METRICS[cell.algorithm], 1 / 3))
+    facts = (run_id, cell.evaluation_steps[0], cell.physics, metrics, _NOW_TEXT)
+    scores = [80 + episode / 7 for episode in range(cell.episodes)]
+    episodes = [(number, 30 * score, score) for number, score in enumerate(scores, start=1)]
+
+    def commit(trial: int) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        evaluation = connection.execute(_EVALUATION, (trial, *facts)).lastrowid
+        connection.executemany(_EPISODE, [(evaluation, *episode) for episode in episodes])
+        connection.execute("COMMIT")
+
+    return commit
+
+
+def committing_results(connection: sqlite3.Connection, cell: Cell, run_id: str) -> Callable[[int], None]:
+    """A function that commits all that completes a trial."""
+    names = (cell.algorithm, cell.variant, cell.task.name)
+    timings = [(run_id, *names, quantity, STACK, DEVICE, _NOW_TEXT) for quantity in QUANTITIES]
+
+    def commit(trial: int) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_WEIGHTS, (trial, run_id, f"weights/{trial}.safetensors", hash_of(trial)))
+        connection.executemany(_DURATION, [(trial, *timing) for timing in timings])
+        connection.execute(_FINISHED, (run_id, _NOW_TEXT, trial))
+        connection.execute("DELETE FROM claims WHERE trial_id = ?", (trial,))
+        connection.execute(_EXECUTED, (_NOW_TEXT, trial))
+        connection.execute("COMMIT")
+
+    return commit

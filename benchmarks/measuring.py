@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -84,16 +84,20 @@ def write_record(
     path: Path,
     comparisons: list[Comparison],
     settings: Mapping[str, object],
-    figures: Mapping[str, object] | None = None,
+    others: Mapping[str, object] | None = None,
+    *,
+    figures: Sequence[Figure] = (),
 ) -> None:
-    """Write comparisons and other figures as JSON, with the machine and the versions of packages."""
+    """Write what was measured as JSON, with the machine and the versions of packages."""
     record = {
         "settings": dict(settings),
         "hardware": describe_hardware(),
         "packages": package_versions(),
         "comparisons": [asdict(comparison) | {"ratio": comparison.ratio} for comparison in comparisons],
-        **(figures or {}),
+        **(others or {}),
     }
+    if figures:
+        record["figures"] = [asdict(figure) | {"median": figure.median} for figure in figures]
     write_text(path, json.dumps(record, indent=1) + "\n")
 
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,8 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
             f" {run.working_seconds:.1f} s of them training and evaluation"
         )
     if options.json:
-        told = [asdict(figure) | {"median": figure.median} for figure in figures]
-        write_record(options.json, [], {"trials": options.trials}, {"figures": told})
+        write_record(options.json, [], {"trials": options.trials}, figures=figures)
 
 
 def _timed(executor: str, count: int, folder: Path, data: Path) -> Timed:

@@ -62,8 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
             figures.append(figure)
             print(comparison.as_line(), figure.as_line(), sep="\n", flush=True)
     if options.json:
-        told = [asdict(figure) | {"median": figure.median} for figure in figures]
-        write_record(options.json, comparisons, asdict(size), {"figures": told})
+        write_record(options.json, comparisons, asdict(size), figures=figures)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

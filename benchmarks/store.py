@@ -43,8 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(comparison.as_line(), flush=True)
     if options.json:
         settings = asdict(size) | {"planned_seeds": options.planned_seeds, "turns": options.turns}
-        told = [asdict(figure) | {"median": figure.median} for figure in figures]
-        write_record(options.json, comparisons, settings, {"figures": told})
+        write_record(options.json, comparisons, settings, figures=figures)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -7,7 +7,7 @@ import pytest
 
 from bench.store.database import open_store
 from bench.store.queries import learning_curves, trials
-from benchmarks import bare_commits, commits, planning, store
+from benchmarks import commits, planning, store
 from benchmarks.full_store import ALGORITHMS, Size, make_store
 
 SMALL = Size(tasks=2, seeds=5, evaluations=3, episodes=2)
@@ -61,7 +61,7 @@ def test_planning_stores_what_is_new_and_prints_its_seconds(path, capsys):
 
 
 def _rows(path, table, but):
-    connection = bare_commits.connected(path)
+    connection = commits.connected(path)
     connection.row_factory = sqlite3.Row
     rows = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
     connection.close()

@@ -23,10 +23,14 @@ from bench.report.statistics import (
     success_variance,
 )
 from benchmarks import statistics_rates
-from benchmarks.statistics_rates import FAMILY, RATIOS, SHARES, SINGLE, coverage
-from benchmarks.statistics_worlds import (
+from benchmarks.statistics_rates import (
+    FAMILY,
+    RATIOS,
+    SHARES,
+    SINGLE,
     Episodes,
     SuccessWorld,
+    coverage,
     rollouts_world,
     seeds_world,
 )
