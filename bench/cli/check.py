@@ -8,29 +8,38 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn, get_args
 
 import typer
 
-from bench.cli.common import MarginsOption
+from bench.catalog import load_catalog
+from bench.cli.common import MarginsOption, choice
 from bench.cli.output import aligned, print_table
-from bench.errors import BenchError, unknown_name
-from bench.files import typed_path
+from bench.errors import BenchError
+from bench.files import typed_path, write_text
+from bench.report import check as checking
+from bench.report.check import Check, find_verdict
+from bench.report.formats.check import NUMBERS, Section, explain_verdict, render_json, sections
+from bench.report.formats.junit import render
+from bench.report.margins import load_margins
+from bench.report.measured import ReportData, load_judged_data
+from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
 from bench.visible_text import count
 
-if TYPE_CHECKING:
-    from bench.report.check import Check
-    from bench.report.formats.check import Section
-    from bench.report.measured import ReportData
-
-REFERENCES = ("paper", "baseline")
-FORMATS = ("text", "json", "junit")
+Reference = Literal["paper", "baseline"]
+Format = Literal["text", "json", "junit"]
 
 
 def check(
     against: Annotated[
-        str, typer.Option(metavar="REFERENCE", help="What the numbers are held against: paper or baseline.")
+        Reference,
+        choice(
+            "reference",
+            Reference,
+            metavar="REFERENCE",
+            help="What the numbers are held against: paper or baseline.",
+        ),
     ] = "paper",
     suite: Annotated[
         str,
@@ -41,7 +50,15 @@ def check(
         ),
     ] = "",
     format_: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
+        Format,
+        choice(
+            "format",
+            Format,
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help=f"One of: {', '.join(get_args(Format))}.",
+        ),
     ] = "text",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", parser=typed_path, help="Write there instead of printing.")
@@ -72,8 +89,6 @@ def check(
     With --explain it is 0. Against the baseline: 1 where a cell of the last night is below, and its fresh
     seeds did not clear it, or lacks scores.
     """
-    _require("format", format_, FORMATS)
-    _require("reference", against, REFERENCES)
     chosen = _suites(suite)
     if against == "baseline":
         _refuse_paper_options(margins, explain)
@@ -85,21 +100,16 @@ def check(
 def _check_papers(
     store: str,
     suites: Sequence[str],
-    format_: str,
+    format_: Format,
     out: Path | None,
     margins: Path | None,
     explain: str,
     *,
     everything: bool,
 ) -> None:
-    from bench.report.check import check
-    from bench.report.formats.check import render_json, sections
-    from bench.report.formats.junit import render
-    from bench.report.margins import load_margins
-
     declared = load_margins(margins)
     data = _load(store)
-    found = check(data, declared, str(locate(store)), datetime.now(UTC), suites)
+    found = checking.check(data, declared, str(locate(store)), datetime.now(UTC), suites)
     if explain:
         _explain(explain, found, data, format_)
         return
@@ -115,11 +125,11 @@ def _check_papers(
         _fail(_failed(found))
 
 
-def _check_baseline(store: str | None, suites: Sequence[str], format_: str, out: Path | None) -> None:
+def _check_baseline(store: str | None, suites: Sequence[str], format_: Format, out: Path | None) -> None:
     """The last night's scores held against the project's own."""
+    # Nights come with the simulator, which no check of printed numbers waits for.
     from bench.nightly.baseline import check_last_night, json_of, junit_of, section
     from bench.nightly.config import load_nightly
-    from bench.store.database import open_store
 
     tasks = _tasks(suites)
     with open_store(store or load_nightly().settings.store, read_only=True) as opened:
@@ -135,8 +145,6 @@ def _check_baseline(store: str | None, suites: Sequence[str], format_: str, out:
 
 
 def _tasks(suites: Sequence[str]) -> list[str] | None:
-    from bench.catalog import load_catalog
-
     catalog = load_catalog()
     return [task.name for suite in suites for task in catalog.suite(suite).tasks] if suites else None
 
@@ -154,16 +162,7 @@ def _refuse_paper_options(margins: Path | None, explain: str) -> None:
             )
 
 
-def _require(kind: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise unknown_name(kind, name, known, "bench check --help")
-
-
 def _load(store: str) -> ReportData:
-    from bench.catalog import load_catalog
-    from bench.report.measured import load_judged_data
-    from bench.store.database import open_store
-
     with open_store(store, read_only=True) as opened:
         data = load_judged_data(opened, load_catalog())
     if not data.measured:
@@ -177,8 +176,6 @@ def _suites(names: str) -> list[str]:
     if names and not chosen:
         raise BenchError(f"no suite named in {names!r}", "", "`bench list suites` shows all.")
     if chosen:
-        from bench.catalog import load_catalog
-
         catalog = load_catalog()
         for name in chosen:
             catalog.suite(name)
@@ -186,7 +183,7 @@ def _suites(names: str) -> list[str]:
 
 
 def _deliver(
-    format_: str,
+    format_: Format,
     out: Path | None,
     sections: Callable[[bool], Iterable[Section]],
     formats: Mapping[str, Callable[[], str]],
@@ -212,8 +209,6 @@ def _deliver(
 
 
 def _show(section: Section) -> None:
-    from bench.report.formats.check import NUMBERS
-
     _print_folded([section.heading])
     if section.rows:
         print_table(section.columns, section.rows, right=NUMBERS)
@@ -221,21 +216,16 @@ def _show(section: Section) -> None:
 
 
 def _lines(section: Section) -> Iterable[str]:
-    from bench.report.formats.check import NUMBERS
-
     yield section.heading
     if section.rows:
         yield from aligned(section.columns, section.rows, NUMBERS)
     yield from (f"  {remark}" for remark in section.remarks)
 
 
-def _explain(name: str, found: Check, data: ReportData, format_: str) -> None:
+def _explain(name: str, found: Check, data: ReportData, format_: Format) -> None:
     if format_ != "text":
         what = f"--explain with --format {format_}"
         raise BenchError(what, "It explains to people.", f"--format {format_} alone has it all.")
-    from bench.report.check import find_verdict
-    from bench.report.formats.check import explain_verdict
-
     verdict = find_verdict(name, found.judgement)
     _print_folded(explain_verdict(verdict, found.judgement, data.measured, found.suites))
 
@@ -271,8 +261,6 @@ def _write(text: str, out: Path | None, remark: str) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    from bench.files import write_text
-
     try:
         write_text(out, text)
     except OSError as error:

@@ -6,15 +6,16 @@ import getpass
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.catalog import load_catalog
 from bench.cli.common import (
     AcceptMismatchOption,
     CpusPerStackOption,
@@ -27,19 +28,20 @@ from bench.cli.common import (
 from bench.cli.output import moment, print_table
 from bench.errors import BenchError, WorkFailedError
 from bench.files import typed_path
-from bench.records import Device, Executor
+from bench.nightly.config import NightlyFile, load_nightly
+from bench.provenance import describe_run
+from bench.records import BaselineRecord, Device, Executor, NoteRecord
+from bench.store.baselines import baselines, find_baseline, none_yet, notes
+from bench.store.database import open_store, opened_if_made
 from bench.store.location import locate, without_password
+from bench.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    # What trains and simulates is imported where it is used: `--help` waits for neither.
     from bench.execute.driver import Settings, Summary
     from bench.execute.grid import Cell
     from bench.nightly.canary import CanaryCell, Gathered
-    from bench.nightly.config import NightlyFile
     from bench.nightly.night import Work
-    from bench.records import BaselineRecord
-    from bench.store.writer import Writer
 
 _ConfigOption = Annotated[
     Path | None,
@@ -154,8 +156,6 @@ def _show_plan(
 ) -> None:
     from bench.cli.grid import show_grid
     from bench.nightly.night import margins_of
-    from bench.store.baselines import find_baseline, none_yet
-    from bench.store.database import opened_if_made
 
     margins_of(file)
     with opened_if_made(store) as opened:
@@ -226,9 +226,6 @@ def freeze(
 @baseline_app.command("list")
 def list_(store: _StoreOption = None, config: _ConfigOption = None) -> None:
     """Show the baselines of a store with their notes, the latest first."""
-    from bench.store.baselines import baselines, notes
-    from bench.store.database import open_store, opened_if_made
-
     _, place = _loaded(config, store)
     # A store that was named is there, or its name is a slip of the pen.
     opening = opened_if_made(place) if store is None else open_store(place, read_only=True)
@@ -288,12 +285,7 @@ def annotate(
     With --accept the note excuses exact layers that differ from the baseline just as they do now, such as
     losses in another order of summation; a further difference is red again.
     """
-    from datetime import UTC, datetime
-
     from bench.nightly.night import take_fingerprints
-    from bench.records import NoteRecord
-    from bench.store.baselines import find_baseline
-    from bench.store.database import open_store
 
     words = _required("TEXT", text)
     file, place = _loaded(config, store)
@@ -328,9 +320,6 @@ def _author() -> str:
 
 def _require_new(name: str, store: str) -> None:
     """Refuse a name that is taken, before anything is run."""
-    from bench.store.baselines import baselines
-    from bench.store.database import opened_if_made
-
     with opened_if_made(store) as opened:
         taken = [] if opened is None else [baseline.name for baseline in baselines(opened)]
     if name in taken:
@@ -340,7 +329,6 @@ def _require_new(name: str, store: str) -> None:
 
 def _gathered(file: NightlyFile, work: Work, store: str) -> tuple[Sequence[CanaryCell], Gathered]:
     from bench.nightly.canary import baseline_seeds, canary_cells, gather
-    from bench.store.database import opened_if_made
 
     cells = canary_cells(file, work.obtain)
     with opened_if_made(store) as opened:
@@ -350,7 +338,6 @@ def _gathered(file: NightlyFile, work: Work, store: str) -> tuple[Sequence[Canar
 def _freeze(
     name: str, reason: str, author: str, file: NightlyFile, gathered: Gathered, work: Work, store: str
 ) -> BaselineRecord:
-    from bench.catalog import load_catalog
     from bench.nightly.baseline import frozen
     from bench.nightly.night import take_fingerprints, take_pace
 
@@ -364,7 +351,6 @@ def _freeze(
 
 def _of_other_code(baseline: BaselineRecord, store: str) -> int:
     from bench.nightly.canary import of_other_code
-    from bench.store.database import open_store
 
     seeds = sorted({score.trial.seed for score in baseline.scores})
     with open_store(store, read_only=True) as opened:
@@ -374,10 +360,6 @@ def _of_other_code(baseline: BaselineRecord, store: str) -> int:
 @contextmanager
 def _writing(store: str) -> Iterator[Writer]:
     """The store's writer, with the run of this command."""
-    from bench.provenance import describe_run
-    from bench.store.database import open_store
-    from bench.store.writer import Writer
-
     with open_store(store, create=False) as opened, Writer(opened) as writer:
         run = describe_run(typed_command())
         writer.begin_run(run)
@@ -395,8 +377,6 @@ def _loaded(config: Path | None, store: str | None) -> tuple[NightlyFile, str]:
     ------
     BenchError : names file, line and key of a mistake, or the file that is not there.
     """
-    from bench.nightly.config import load_nightly
-
     file = load_nightly(config)
     return file, store or file.settings.store
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import progress
+from rich.console import Console
+
+from bench.records import Progress
 from bench.visible_text import visible
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def shown_progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def shown_progress(what: str, unit: str) -> Iterator[Progress]:
     """Yield the function to call with what is done and the total (0 where it is unknown).
 
     `unit` names what is counted ("transitions"); "bytes" is shown as sizes.
     """
-    from rich.console import Console
-
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_lines(what, unit)
         return
-    from rich import progress
-
     amount: tuple[progress.ProgressColumn, ...] = (
         (progress.DownloadColumn(), progress.TransferSpeedColumn())
         if unit == "bytes"
@@ -38,7 +38,7 @@ def shown_progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]
         yield lambda done, total: bar.update(job, completed=done, total=total or None)
 
 
-def _plain_lines(what: str, unit: str) -> Callable[[int, int], None]:
+def _plain_lines(what: str, unit: str) -> Progress:
     started = last = time.monotonic()
 
     def show(done: int, total: int) -> None:

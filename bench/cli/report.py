@@ -1,40 +1,76 @@
-"""`bench report`: the papers' tables with the measured numbers beside the printed ones."""
+"""`bench report`: the papers' tables with the measured numbers beside the printed ones, and figures."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, BinaryIO, Literal, get_args
 
 import typer
 
-from bench.cli.common import MarginsOption
-from bench.cli.figures import (
-    FigureFormatOption,
-    FiguresOption,
-    check_figure_format,
-    chosen_figures,
-    write_figures,
-)
+from bench.catalog import load_catalog
+from bench.cli.common import MarginsOption, choice
 from bench.cli.output import print_exactly
-from bench.errors import BenchError, unknown_name
-from bench.files import typed_path
+from bench.errors import BenchError
+from bench.files import typed_path, written_whole
+from bench.report.build import choose_tables, judged_tables
+from bench.report.formats import latex, markdown
+from bench.report.formats.data import render_csv, render_json
+from bench.report.judgement import Judgement
+from bench.report.loading import load_report_data
+from bench.report.margins import load_margins
+from bench.report.measured import ReportData
+from bench.report.tables import Table, compact, condensed
+from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
 
-if TYPE_CHECKING:
-    from bench.report.judgement import Judgement
-    from bench.report.measured import ReportData
-    from bench.report.tables import Table
+Format = Literal["markdown", "latex", "html", "csv", "json", "figures"]
+PictureFormat = Literal["pdf", "svg", "png"]
+CHARTS = {
+    "learning-curves": "bench run --suite SUITE",
+    "score-time": "bench run --suite SUITE, and bench speed for times measured alone",
+    "score-latency": "bench run --suite SUITE, and bench speed for latencies measured alone",
+    "profiles": "bench run --suite SUITE",
+}
+"""Charts by what they are asked for with, and what measures them."""
+FiguresOption = Annotated[
+    str,
+    typer.Option(
+        metavar="IDS",
+        help=f"Figures to write as files: {', '.join(CHARTS)}, "
+        "those of the 2D problems (dtql-fig3,bdpo-fig11), or all. The page (html) holds them anyway; "
+        "--format figures writes only them.",
+    ),
+]
+FigureFormatOption = Annotated[
+    PictureFormat | None,
+    choice(
+        "figure format",
+        PictureFormat,
+        metavar="FORMAT",
+        help=f"Of figures, one of: {', '.join(get_args(PictureFormat))}. By default pdf with --format "
+        "figures, otherwise png.",
+    ),
+]
 
-FORMATS = ("markdown", "latex", "html", "csv", "json", "figures")
 DEFAULT_FOLDER = Path("results")
+FLOATS = "figures.tex"
 
 
 def report(
     format_: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of: {', '.join(FORMATS)}.")
+        Format,
+        choice(
+            "format",
+            Format,
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help=f"One of: {', '.join(get_args(Format))}.",
+        ),
     ] = "markdown",
     tables: Annotated[
         str,
@@ -45,7 +81,7 @@ def report(
         ),
     ] = "all",
     figures: FiguresOption = "",
-    figure_format: FigureFormatOption = "",
+    figure_format: FigureFormatOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -70,16 +106,9 @@ def report(
     A cell that must not be held against the printed number is marked with a dagger and the reason. What was
     not measured is blank, and counted.
     """
-    if format_ not in FORMATS:
-        raise unknown_name("format", format_, FORMATS, "bench report --help")
-    check_figure_format(figure_format)
     if format_ == "figures":
         _write_figures_only(figures, figure_format, out, store)
         return
-    from bench.report.build import choose_tables, judged_tables
-    from bench.report.margins import load_margins
-    from bench.report.tables import compact, condensed
-
     choose_tables(tables)  # a slip of the pen is told before a large store is read
     drawn, declared = chosen_figures(figures), load_margins(margins)
     data = _load(store)
@@ -94,13 +123,16 @@ def report(
         if missing:
             typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
     else:
-        _write(out or DEFAULT_FOLDER, _files(format_, built, data, judgement))
+        for name, text in _files(format_, built, data, judgement):
+            path = (out or DEFAULT_FOLDER) / name
+            _write_text(path, text)
+            typer.echo(f"Wrote {path}")
     if drawn:
         write_figures(drawn, data, out or DEFAULT_FOLDER, figure_format or "png")
     _hint_if_empty(data, store)
 
 
-def _write_figures_only(figures: str, format_: str, out: Path | None, store: str) -> None:
+def _write_figures_only(figures: str, format_: PictureFormat | None, out: Path | None, store: str) -> None:
     names, data = chosen_figures(figures or "all"), _load(store)
     by_name = figures.strip() not in ("", "all")
     write_figures(names, data, out or DEFAULT_FOLDER, format_ or "pdf", tell_missing=by_name)
@@ -121,11 +153,6 @@ def _measured(tables: Sequence[Table]) -> Sequence[Table]:
 
 def _load(store: str) -> ReportData:
     """What the store holds; nothing where the default store has not been made yet."""
-    from bench.catalog import load_catalog
-    from bench.report.loading import load_report_data
-    from bench.report.measured import ReportData
-    from bench.store.database import open_store
-
     path = locate(store).path
     if store == DEFAULT_STORE and path is not None and not path.exists():
         return ReportData()
@@ -138,31 +165,80 @@ def _files(
 ) -> list[tuple[str, str]]:
     """(file name, text) of a format; the first is what a terminal shows."""
     if format_ == "html":
-        from bench.report.formats import html
+        from bench.report.formats import html  # draws, as figures do
 
         return [("report.html", html.render(tables, data, datetime.now(UTC), judgement))]
     if format_ == "latex":
-        from bench.report.formats import latex
-
         return [("tables.tex", latex.render(tables)), ("report.tex", latex.document(tables))]
     if format_ == "markdown":
-        from bench.report.formats import markdown
-
         return [("report.md", markdown.render(tables))]
-    from bench.report.formats.data import render_csv, render_json
-
     return (
         [("report.csv", render_csv(tables))] if format_ == "csv" else [("report.json", render_json(tables))]
     )
 
 
-def _write(folder: Path, files: Sequence[tuple[str, str]]) -> None:
-    from bench.files import write_text
+# Figures
 
-    for name, text in files:
-        try:
-            write_text(folder / name, text)
-        except OSError as error:
-            what = f"cannot write {str(folder / name)!r}"
-            raise BenchError(what, f"{error.strerror}.", "Name another folder with --out DIR.") from error
-        typer.echo(f"Wrote {folder / name}")
+
+def chosen_figures(names: str) -> list[str]:
+    """The figures asked for; without any, nothing that draws is imported."""
+    if not names:
+        return []
+    from bench.report.bandit2d_figures import FIGURES, choose_figures
+
+    return choose_figures(names, (*CHARTS, *FIGURES))
+
+
+def write_figures(
+    names: Sequence[str], data: ReportData, folder: Path, format_: PictureFormat, *, tell_missing: bool = True
+) -> None:
+    """Write those of the named figures that have something to show, and for LaTeX their captions.
+
+    What was written, and what lacks data, is said on stderr, because the report itself may be going through
+    a pipe.
+    """
+    from bench.report.bandit2d_figures import FIGURES, fill_figures
+    from bench.report.bandit2d_panels import save_sheet
+    from bench.report.charts import save_chart
+    from bench.report.figures import paper_charts
+
+    charts = paper_charts(data, names)
+    for chart in charts:
+        _write(folder / f"{chart.id}.{format_}", partial(save_chart, chart, format_=format_))
+        _say(f"Wrote {folder / chart.id}.{format_}")
+    if charts and format_ != "svg":
+        _write_text(folder / FLOATS, latex.render_charts(charts, format_))
+        _say(f"Wrote {folder / FLOATS}: LaTeX floats with the captions of these figures.")
+    of_problems = [name for name in names if name in FIGURES]
+    filled = fill_figures(data.illustrations.items, of_problems) if of_problems else []
+    for figure in filled:
+        path = folder / f"{figure.layout.id}.{format_}"
+        _write(path, partial(save_sheet, figure.sheet, figure.layout.id, format_=format_))
+        _say(f"Wrote {path}. {figure.shown}")
+    for sentence in data.illustrations.unreadable if of_problems else ():
+        _say(sentence)
+    drawn = {chart.section for chart in charts} | {figure.layout.id for figure in filled}
+    missing = [name for name in names if name not in drawn]
+    if tell_missing:
+        for name in missing:
+            command = CHARTS[name] if name in CHARTS else FIGURES[name].command
+            _say(f"{name}: nothing measured yet. {command}")
+    elif missing:
+        _say(f"Nothing measured yet for {', '.join(missing)}: --figures NAME says what measures it.")
+
+
+def _write_text(path: Path, text: str) -> None:
+    _write(path, lambda stream: stream.write(text.encode()))
+
+
+def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    try:
+        with written_whole(path) as temporary, temporary.open("wb") as stream:
+            save(stream)
+    except OSError as error:
+        what = f"cannot write {str(path)!r}"
+        raise BenchError(what, f"{error.strerror}.", "Name another folder with --out DIR.") from error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -6,20 +6,21 @@ import ipaddress
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from waitress.server import create_server
 
-from bench.cli.common import StoreOption
+from bench.catalog import load_catalog
+from bench.cli.common import MarginsOption, StoreOption
 from bench.errors import BenchError
-from bench.files import typed_path
+from bench.report.margins import Margins, load_margins
+from bench.serve.app import App
+from bench.serve.live import LivePage
+from bench.store.database import Store, open_store
 from bench.store.location import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from bench.report.margins import Margins
-    from bench.store.database import Store
+from bench.store.queries import change_token
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -32,12 +33,7 @@ def serve(
     public: Annotated[
         bool, typer.Option("--public", help="Let other machines in; nobody is asked for a password.")
     ] = False,
-    margins: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", parser=typed_path, help="Margins of the verdicts, instead of the project's."
-        ),
-    ] = None,
+    margins: MarginsOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show the report's page live while a run goes on: it follows what is stored, and only reads.
@@ -45,9 +41,6 @@ def serve(
     The same page as `bench report --format html`. Ctrl-C ends it.
     """
     _refuse_strangers(host, public)
-    from bench.report.margins import load_margins
-    from bench.store.database import open_store
-
     chosen = load_margins(margins)
     with open_store(store, read_only=True) as opened:
         _serve(opened, chosen, host, port, public)
@@ -73,13 +66,7 @@ def _is_local(host: str) -> bool:
 
 
 def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -> None:
-    from waitress.server import create_server
-
-    from bench.catalog import load_catalog
-    from bench.serve.app import App
-    from bench.serve.live import LivePage
-    from bench.serve.page import page_of, strip, working_lines
-    from bench.store.queries import change_token
+    from bench.serve.page import page_of, strip, working_lines  # draws, which `--help` need not wait for
 
     catalog = load_catalog()
     typer.echo(f"Making the page from {store.location} ...")

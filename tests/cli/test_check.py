@@ -359,11 +359,6 @@ def _plain(line):
     return re.sub(r"\x1b\[[0-9;]*m", "", line)
 
 
-def test_the_command_is_light_before_it_checks(tmp_path):
-    code = "import sys, bench.cli.check; assert not {'scipy', 'pandas', 'sqlalchemy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
-
-
 def test_the_report_says_the_same_as_the_check(bench, failing, tmp_path):
     _, out, _ = bench("report", "--store", failing, "--format", "json", "--tables", "dtql-1,srpo-1")
     found = [

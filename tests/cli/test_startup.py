@@ -30,6 +30,16 @@ def test_help_imports_nothing_heavy(arguments):
     assert imported_by(*arguments) == []
 
 
+def test_no_command_imports_what_trains_or_simulates_before_it_is_run():
+    code = (
+        "import sys\nfrom bench.cli import COMMANDS, loaded\n"
+        "for name in COMMANDS:\n"
+        "    loaded(name)\n"
+        "    assert not {'torch', 'ray', 'mujoco', 'matplotlib'} & set(sys.modules), name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 @pytest.mark.parametrize("arguments", [("list", "tasks"), ("show", "dtql", "antmaze-umaze-v0")])
 def test_how_a_simulator_was_proven_is_told_without_one(arguments):
     assert not {"torch", "ray", "mujoco"} & set(imported_by(*arguments))
