@@ -66,20 +66,34 @@ class Mailbox:
             self._replies[number].set_result(reply)
 
 
-def ask_keeper(mailbox: Any, method: str, *arguments: object) -> Any:  # noqa: ANN401 (an actor's handle)
-    """What a method of the keeper answers.
+@dataclass(frozen=True)
+class MailboxHandle:
+    """The mailbox, as its actor is reached from the driver, from Tune and from workers."""
 
-    Raises
-    ------
-    ChannelError : the driver refuses, or cannot be reached any more.
-    """
-    try:
-        reply = ray.get(mailbox.ask.remote(method, *arguments))
-    except RayError as error:
-        raise ChannelError("the driver cannot be reached", str(error)) from error
-    if isinstance(reply, ChannelError):
-        raise reply
-    return reply
+    actor: Any
+
+    def ask(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 (depends on the method)
+        """What a method of the keeper answers.
+
+        Raises
+        ------
+        ChannelError : the driver refuses, or cannot be reached any more.
+        """
+        try:
+            reply = ray.get(self.actor.ask.remote(method, *arguments))
+        except RayError as error:
+            raise ChannelError("the driver cannot be reached", str(error)) from error
+        if isinstance(reply, ChannelError):
+            raise reply
+        return reply
+
+    def requests(self, seconds: float) -> list[Request]:
+        """For the driver: what has been asked, waiting up to so long for the first."""
+        return ray.get(self.actor.requests.remote(seconds))
+
+    def reply(self, number: str, reply: object) -> None:
+        """For the driver: answer a request."""
+        ray.get(self.actor.reply.remote(number, reply))
 
 
 class RayChannel:
@@ -90,7 +104,7 @@ class RayChannel:
     ChannelError : by every method, once the driver has no use for this worker.
     """
 
-    def __init__(self, mailbox: Any, worker: Worker, plan: StackPlan) -> None:  # noqa: ANN401 (as above)
+    def __init__(self, mailbox: MailboxHandle, worker: Worker, plan: StackPlan) -> None:
         self._mailbox = mailbox
         self._worker = worker
         self._plan = plan
@@ -98,7 +112,7 @@ class RayChannel:
 
     def send(self, event: Event) -> None:
         """Hand over an event; its answer says whether to stop."""
-        self._stop = ask_keeper(self._mailbox, "receive", self._worker, event)
+        self._stop = self._mailbox.ask("receive", self._worker, event)
 
     def should_stop(self) -> bool:
         """What the last answer said; a stack at work sends its progress about once a second."""
@@ -106,7 +120,7 @@ class RayChannel:
 
     def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
         """The last checkpoint, from the driver's machine."""
-        checkpoint, complaints = ask_keeper(self._mailbox, "checkpoint", self._worker)
+        checkpoint, complaints = self._mailbox.ask("checkpoint", self._worker)
         return checkpoint, complaints
 
     def dataset(self) -> Path:
@@ -117,6 +131,6 @@ class RayChannel:
 
     def _pieces(self) -> Iterator[bytes]:
         offset = 0
-        while piece := ask_keeper(self._mailbox, "dataset_piece", self._worker, offset):
+        while piece := self._mailbox.ask("dataset_piece", self._worker, offset):
             yield piece
             offset += len(piece)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 from ray import tune
@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from bench.errors import BenchError, WorkFailedError
 from bench.execute.keeper import Keeper
 from bench.execute.messages import ChannelError, Worker
-from bench.execute.ray_mailbox import Mailbox, RayChannel, Request, ask_keeper
+from bench.execute.ray_mailbox import Mailbox, MailboxHandle, RayChannel, Request
 from bench.execute.worker import run_plan
 from bench.provenance import code_fingerprint
 from bench.visible_text import shortened
@@ -64,18 +64,18 @@ def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, s
     _check_shares(shares)
     keeper.concurrent_stacks = concurrency(shares, _nodes(), keeper.stacks_left())
     mailbox = _mailbox()
+    trainable = tune.with_resources(
+        tune.with_parameters(_train, mailbox=mailbox, algorithms=algorithms),
+        {"cpu": shares.cpus, "gpu": shares.gpus},
+    )
     rounds = 0
     while not keeper.exhausted:
         if not keeper.reserve():
             keeper.stop.wait(WAIT_SECONDS)
             continue
         rounds += 1
-        trainable = tune.with_parameters(_train, mailbox=mailbox, algorithms=algorithms)
-        _serve(
-            keeper,
-            mailbox,
-            _tuner(trainable, mailbox, keeper.stacks_left(), shares, scratch, f"stacks-{rounds}"),
-        )
+        tuner = _tuner(trainable, mailbox, keeper.stacks_left(), scratch, f"stacks-{rounds}")
+        _serve(keeper, mailbox, tuner)
     if keeper.error is not None:
         raise keeper.error
 
@@ -118,7 +118,7 @@ def _check_shares(shares: Shares) -> None:
     )
 
 
-def _mailbox() -> Any:  # noqa: ANN401 (an actor's handle)
+def _mailbox() -> MailboxHandle:
     """On this node, so that what is stored does not depend on another."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Mailbox).options(
@@ -127,19 +127,14 @@ def _mailbox() -> Any:  # noqa: ANN401 (an actor's handle)
         max_restarts=MAILBOX_RESTARTS,
         max_task_retries=MAILBOX_RESTARTS,
     )
-    return actor.remote()
+    return MailboxHandle(actor.remote())
 
 
 def _tuner(
-    trainable: Callable[..., None],
-    mailbox: Any,  # noqa: ANN401 (an actor's handle)
-    stacks: int,
-    shares: Shares,
-    scratch: Path,
-    name: str,
+    trainable: Callable[..., None], mailbox: MailboxHandle, stacks: int, scratch: Path, name: str
 ) -> tune.Tuner:
     return tune.Tuner(
-        tune.with_resources(trainable, {"cpu": shares.cpus, "gpu": shares.gpus}),
+        trainable,
         tune_config=tune.TuneConfig(num_samples=stacks, reuse_actors=False),
         run_config=tune.RunConfig(
             storage_path=str(scratch),
@@ -153,25 +148,25 @@ def _tuner(
     )
 
 
-def _train(config: dict[str, Any], mailbox: Any, algorithms: Sequence[str]) -> None:  # noqa: ANN401 (a handle)
+def _train(config: dict[str, object], mailbox: MailboxHandle, algorithms: Sequence[str]) -> None:
     """In the worker of a run of `algorithms`: train one stack, if there is one."""
     name = tune.get_context().get_trial_id()
     worker = Worker(name, secrets.token_hex(8), socket.gethostname(), code_fingerprint(algorithms))
     # What it raises, Tune tells the keeper: to one that was refused, or could not reach the driver, its stack
     # is lost as to one that was killed.
-    plan = ask_keeper(mailbox, "next_stack", worker)
+    plan = mailbox.ask("next_stack", worker)
     if plan is not None:
         run_plan(plan, RayChannel(mailbox, worker, plan))
 
 
-def _serve(keeper: Keeper, mailbox: Any, tuner: tune.Tuner) -> None:  # noqa: ANN401 (an actor's handle)
+def _serve(keeper: Keeper, mailbox: MailboxHandle, tuner: tune.Tuner) -> None:
     """Run Tune in a thread of its own, and answer here what its workers ask, until all have ended."""
     with ThreadPoolExecutor(1, thread_name_prefix="tune") as thread:
         tuning = thread.submit(tuner.fit)
         try:
             while not tuning.done():
-                for request in ray.get(mailbox.requests.remote(WAIT_SECONDS)):
-                    ray.get(mailbox.reply.remote(request.number, answer(keeper, request)))
+                for request in mailbox.requests(WAIT_SECONDS):
+                    mailbox.reply(request.number, answer(keeper, request))
         except RayActorError as error:
             keeper.fail(
                 WorkFailedError(
@@ -182,7 +177,7 @@ def _serve(keeper: Keeper, mailbox: Any, tuner: tune.Tuner) -> None:  # noqa: AN
             )
         except BaseException:
             # Without an answer workers, and Tune with them, would wait for ever.
-            ray.kill(mailbox)
+            ray.kill(mailbox.actor)
             raise
     if keeper.error is None:
         tuning.result()
@@ -202,7 +197,7 @@ def answer(keeper: Keeper, request: Request) -> object:
 class _End(tune.Stopper):
     """Ends Tune although it has a trial left for which no machine has room."""
 
-    def __init__(self, mailbox: Any) -> None:  # noqa: ANN401 (an actor's handle)
+    def __init__(self, mailbox: MailboxHandle) -> None:
         self._mailbox = mailbox
 
     def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
@@ -212,7 +207,7 @@ class _End(tune.Stopper):
     def stop_all(self) -> bool:
         """Asked several times a second."""
         try:
-            return bool(ask_keeper(self._mailbox, "is_over"))
+            return bool(self._mailbox.ask("is_over"))
         except ChannelError:
             return True
 
@@ -223,7 +218,7 @@ class _Endings(TrialProgressCallback):
     It stands in for Tune's own callback of this class, which would print the results that we do not report.
     """
 
-    def __init__(self, mailbox: Any) -> None:  # noqa: ANN401 (an actor's handle)
+    def __init__(self, mailbox: MailboxHandle) -> None:
         super().__init__()
         self._mailbox = mailbox
 
@@ -256,7 +251,7 @@ class _Endings(TrialProgressCallback):
     def _inform(self, method: str, *arguments: object) -> None:
         # What the keeper cannot do ends the run by itself.
         with suppress(ChannelError):
-            ask_keeper(self._mailbox, method, *arguments)
+            self._mailbox.ask(method, *arguments)
 
 
 def _error_of(trial: Trial) -> str:
