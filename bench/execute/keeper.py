@@ -291,17 +291,26 @@ class Keeper:
         """How many stacks may still be handed out; other drivers may work on some of them."""
         return max(len(self._waiting), self._queue.stacks_left() - len(self._running))
 
-    def is_over(self) -> bool:
-        """Whether the run is to end, and no worker works on a stack any more."""
-        return self.stop.is_set() and not self._running
-
     # Stacks
 
     def reserve(self) -> bool:
-        """Claim a stack for a worker that is still to come; False where there is none at the moment."""
+        """Claim a stack for the next worker, unless one waits for it; False where none is free now."""
+        # Of those that waited, another driver may have taken over some.
+        self._waiting = [results for results in self._waiting if not results.released]
         if not self._waiting and (results := self._claimed()) is not None:
             self._waiting.append(results)
         return bool(self._waiting)
+
+    def is_idle(self) -> bool:
+        """Whether no worker works on a stack, and the next one would get none.
+
+        Where one is free, it is claimed for the next worker.
+
+        Raises
+        ------
+        BenchError : the store cannot be reached, and the run is to end.
+        """
+        return not self._running and (self.stop.is_set() or not self.reserve())
 
     def next_stack(self, worker: Worker) -> StackPlan | None:
         """The next stack's plan; None where no stack is free at the moment, or none is left.
@@ -317,11 +326,9 @@ class Keeper:
             return self._results_of(worker).plan
         self._require_same_code(worker)
         self._never_begun.pop(worker.name, None)
-        if self.stop.is_set():
+        if self.stop.is_set() or not self.reserve():
             return None
-        results = self._waiting.pop(0) if self._waiting else self._claimed()
-        if results is None:
-            return None
+        results = self._waiting.pop(0)
         self._running[worker.name] = worker, results
         return results.plan
 

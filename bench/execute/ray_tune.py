@@ -195,7 +195,10 @@ def answer(keeper: Keeper, request: Request) -> object:
 
 
 class _End(tune.Stopper):
-    """Ends Tune although it has a trial left for which no machine has room."""
+    """Ends Tune although it has trials left, where they would find nothing to do.
+
+    On a busy cluster they might wait for room long after.
+    """
 
     def __init__(self, mailbox: MailboxHandle) -> None:
         self._mailbox = mailbox
@@ -207,7 +210,7 @@ class _End(tune.Stopper):
     def stop_all(self) -> bool:
         """Asked several times a second."""
         try:
-            return bool(self._mailbox.ask("is_over"))
+            return bool(self._mailbox.ask("is_idle"))
         except ChannelError:
             return True
 

@@ -202,6 +202,18 @@ def test_a_stack_that_waits_for_its_next_process_stays_claimed(store, plan, driv
     assert driver.keeper.next_stack(driver.process()) == plan
 
 
+def test_a_stack_that_was_taken_over_while_it_waited_is_handed_out_no_more(plan, drivers):
+    driver, other = drivers
+    stack = driver.next("worker")
+    driver.keeper.lost("worker", "killed")
+    assert taken_over_by(other) is not None
+    driver.keeper.heartbeat()
+    assert not driver.keeper.reserve()
+    assert driver.keeper.next_stack(driver.process("worker")) is None
+    with pytest.raises(ChannelError):
+        stack.receive(Stopped(plan.title, 3))
+
+
 def test_a_stack_that_begins_anew_takes_up_no_checkpoint(store, plan, drivers):
     """Of an attempt whose own numbers failed it; its driver may have been killed before it could clear up."""
     driver, _ = drivers
@@ -302,7 +314,7 @@ def test_a_worker_that_is_lost_again_and_again_before_it_begins_ends_the_run(dri
         asked(driver, "lost", "worker", "killed")
     assert driver.keeper.stop.is_set()
     assert "before it had begun" in driver.keeper.error.why
-    assert driver.keeper.is_over()
+    assert driver.keeper.is_idle()
     assert rows(store, "SELECT COUNT(*) FROM failures") == [(0,)]
 
 
@@ -314,6 +326,20 @@ def test_a_reserved_stack_is_the_next_worker_s(driver, drivers, plan):
     assert not drivers[1].keeper.reserve()
     assert driver.keeper.next_stack(driver.process()) == plan
     assert driver.keeper.stacks_left() == 0
+
+
+def test_without_a_stack_for_the_next_worker_none_is_waited_for(driver, drivers, plan):
+    """On a busy cluster it would have to wait for a place, to be told that there is nothing to do."""
+    other = drivers[1]
+    assert not driver.keeper.is_idle()
+    work = driver.next()
+    assert other.keeper.is_idle()
+    assert not driver.keeper.is_idle()
+    for event in (*map(outcome, plan.trials), Completed(plan.title)):
+        work.receive(event)
+    driver.keeper.returned(work.worker.name)
+    assert driver.keeper.is_idle()
+    assert driver.keeper.exhausted
 
 
 def test_stacks_that_were_cut_off_are_counted_as_they_were_made(store, plan):
