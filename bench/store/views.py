@@ -2,112 +2,139 @@
 
 Each is one select, from which both the view and the types of its columns follow. They are made anew with
 every upgrade, so that migrations know only tables; a test compares the columns.
+
+The selects are of tables, not of mapped classes: each process that opens a store makes them, and with classes
+that takes three times as long.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Select, Table, func, select, type_coerce
-from sqlalchemy.orm import aliased
+from sqlalchemy import Column, Connection, FromClause, MetaData, Select, Table, func, select, type_coerce
 
-from bench.store.models import Baseline, Count, Dataset, Duration, Execution, Night, NightCell, Run, Trial
+from bench.store import models
 
 _metadata = MetaData()
 _SELECTS: dict[Table, Select[Any]] = {}
 
-_CODE = (Run.code_version, Run.code_commit, Run.code_dirty)
-_DATASET = (Dataset.name.label("dataset"), Dataset.sha256.label("dataset_sha256"))
-_TIMES = (Trial.training_seconds, Trial.evaluation_seconds, Trial.peak_memory_bytes)
+_TRIAL, _DATASET, _RUN = (table.__table__ for table in (models.Trial, models.Dataset, models.Run))
+_EXECUTION, _DURATION = models.Execution.__table__, models.Duration.__table__
+_NIGHT, _NIGHT_CELL, _BASELINE = (
+    table.__table__ for table in (models.Night, models.NightCell, models.Baseline)
+)
 
 
-def _view(name: str, chosen: Select[*tuple[Any, ...]]) -> Table:
+def _view(name: str, source: FromClause, *columns: Any) -> Table:  # noqa: ANN401 (columns and labels)
     # Labelled all, because SQL leaves open what a column of a view is called that has no name of its own.
-    labelled = chosen.with_only_columns(*(column.label(column.name) for column in chosen.selected_columns))
-    view = Table(name, _metadata, *(Column(column.name, column.type) for column in labelled.selected_columns))
-    _SELECTS[view] = labelled
+    chosen = select(*(column.label(column.name) for column in columns)).select_from(source)
+    view = Table(name, _metadata, *(Column(column.name, column.type) for column in chosen.selected_columns))
+    _SELECTS[view] = chosen
     return view
 
 
-def _of_trials(*columns: Any) -> Select[Any]:  # noqa: ANN401 (mapped columns and labels)
-    """Columns of trials with what belongs to each.
+def _of(table: Table, names: str) -> list[Column[Any]]:
+    return [table.columns[name] for name in names.split()]
+
+
+def _with_last_execution() -> FromClause:
+    """Trials with what belongs to each.
 
     Of several stretches of work on a trial that is the last one of the run and the attempt that count: rows
     that were merged in from another store are younger.
     """
-    latest = aliased(Execution, name="latest")
+    latest, trial = _EXECUTION.alias("latest").c, _TRIAL.c
     last = (
         select(func.max(latest.id))
-        .where(latest.trial_id == Trial.id, latest.attempt == Trial.attempt, latest.run_id == Trial.run_id)
-        .correlate(Trial)
+        .where(latest.trial_id == trial.id, latest.attempt == trial.attempt, latest.run_id == trial.run_id)
+        .correlate(_TRIAL)
         .scalar_subquery()
     )
     return (
-        select(*columns)
-        .select_from(Trial)
-        .join(Dataset, Dataset.id == Trial.dataset_id)
-        .join(Run, Run.run_id == Trial.run_id)
-        .outerjoin(Execution, Execution.id == last)
+        _TRIAL.join(_DATASET, _DATASET.c.id == trial.dataset_id)
+        .join(_RUN, _RUN.c.run_id == trial.run_id)
+        .outerjoin(_EXECUTION, _EXECUTION.c.id == last)
     )
 
 
 def _executions() -> Any:  # noqa: ANN401 (an SQL expression)
-    each = aliased(Execution, name="each_execution")
-    count = select(func.count()).select_from(each).where(each.trial_id == Trial.id).correlate(Trial)
-    return type_coerce(count.scalar_subquery(), Count)
+    each = _EXECUTION.alias("each_execution")
+    count = select(func.count()).select_from(each).where(each.c.trial_id == _TRIAL.c.id).correlate(_TRIAL)
+    return type_coerce(count.scalar_subquery(), models.Count)
 
+
+_TRIALS = _with_last_execution()
+_CODE = _of(_RUN, "code_version code_commit code_dirty")
+_DATA = (_DATASET.c.name.label("dataset"), _DATASET.c.sha256.label("dataset_sha256"))
+_COST = _of(_TRIAL, "training_seconds evaluation_seconds peak_memory_bytes")
 
 SCORES = _view(
     "scores",
-    _of_trials(
-        Trial.id.label("trial_id"), Trial.algorithm, Trial.variant, Trial.task, Trial.task_version,
-        Trial.physics, Trial.seed, Trial.state, Trial.protocol, Trial.score, Trial.score_is_nan, Trial.budget,
-        Trial.episodes, Trial.reduced, *_DATASET, Dataset.verification, Dataset.replay, Trial.config_hash,
-        Trial.attempt, *_TIMES, Trial.started_at, Trial.finished_at, Trial.run_id, *_CODE, Execution.hostname,
-        Execution.device, Execution.threads, Trial.stack,
-    ),
-)  # fmt: skip
+    _TRIALS,
+    _TRIAL.c.id.label("trial_id"),
+    *_of(_TRIAL, "algorithm variant task task_version physics seed state protocol score score_is_nan"),
+    *_of(_TRIAL, "budget episodes reduced"),
+    *_DATA,
+    *_of(_DATASET, "verification replay"),
+    *_of(_TRIAL, "config_hash attempt"),
+    *_COST,
+    *_of(_TRIAL, "started_at finished_at run_id"),
+    *_CODE,
+    *_of(_EXECUTION, "hostname device threads"),
+    _TRIAL.c.stack,
+)
 """One row per trial, whatever its state; `score` is NULL until it has one."""
 
 PROVENANCE = _view(
     "provenance",
-    _of_trials(
-        Trial.id.label("trial_id"), Trial.algorithm, Trial.variant, Trial.task, Trial.seed, Trial.state,
-        Trial.attempt, Trial.config_hash, Trial.config, *_DATASET, Dataset.rows.label("dataset_rows"),
-        Dataset.verification, Dataset.replay, Trial.task_version, Trial.physics, Execution.simulator,
-        Trial.run_id, Run.command, *_CODE, Run.code_diff_sha256, Execution.code_sha256,
-        func.coalesce(Execution.packages, Run.packages).label("packages"), Execution.hostname, Execution.cpu,
-        Execution.device, Execution.gpu_driver, Execution.threads, Execution.runner, Execution.precision,
-        Trial.stack, _executions().label("executions"), Trial.started_at, Trial.finished_at, *_TIMES,
-    ),
-)  # fmt: skip
+    _TRIALS,
+    _TRIAL.c.id.label("trial_id"),
+    *_of(_TRIAL, "algorithm variant task seed state attempt config_hash config"),
+    *_DATA,
+    _DATASET.c.rows.label("dataset_rows"),
+    *_of(_DATASET, "verification replay"),
+    *_of(_TRIAL, "task_version physics"),
+    _EXECUTION.c.simulator,
+    _TRIAL.c.run_id,
+    _RUN.c.command,
+    *_CODE,
+    _RUN.c.code_diff_sha256,
+    _EXECUTION.c.code_sha256,
+    func.coalesce(_EXECUTION.c.packages, _RUN.c.packages).label("packages"),
+    *_of(_EXECUTION, "hostname cpu device gpu_driver threads runner precision"),
+    _TRIAL.c.stack,
+    _executions().label("executions"),
+    *_of(_TRIAL, "started_at finished_at"),
+    *_COST,
+)
 """One row per trial: all that its numbers depend on, as its last stretch of work found it."""
 
 TIMINGS = _view(
     "timings",
-    select(
-        Duration.trial_id, Duration.algorithm, Duration.variant, Duration.task, Trial.seed, Duration.quantity,
-        Duration.value, Duration.stack_size, Duration.concurrent_stacks, Duration.device, Duration.threads,
-        Duration.runner, Duration.exclusive, Duration.measured_at, Duration.run_id, *_CODE,
-    )
-    .select_from(Duration)
-    .outerjoin(Trial, Trial.id == Duration.trial_id)
-    .join(Run, Run.run_id == Duration.run_id),
-)  # fmt: skip
+    _DURATION.outerjoin(_TRIAL, _TRIAL.c.id == _DURATION.c.trial_id).join(
+        _RUN, _RUN.c.run_id == _DURATION.c.run_id
+    ),
+    *_of(_DURATION, "trial_id algorithm variant task"),
+    _TRIAL.c.seed,
+    *_of(_DURATION, "quantity value stack_size concurrent_stacks device threads runner exclusive"),
+    *_of(_DURATION, "measured_at run_id"),
+    *_CODE,
+)
 """One row per measured duration; `trial_id` and `seed` are NULL for `bench speed`."""
 
 NIGHTLY = _view(
     "nightly",
-    select(
-        Night.id.label("night_id"), Night.date, Baseline.name.label("baseline"), Night.outcome,
-        *(column for column in NightCell.__table__.columns if column.name != "night_id"),
-        Night.started_at, Night.ended_at, Night.run_id, *_CODE,
-    )
-    .select_from(NightCell)
-    .join(Night, Night.id == NightCell.night_id)
-    .join(Baseline, Baseline.id == Night.baseline_id)
-    .join(Run, Run.run_id == Night.run_id),
-)  # fmt: skip
+    _NIGHT_CELL.join(_NIGHT, _NIGHT.c.id == _NIGHT_CELL.c.night_id)
+    .join(_BASELINE, _BASELINE.c.id == _NIGHT.c.baseline_id)
+    .join(_RUN, _RUN.c.run_id == _NIGHT.c.run_id),
+    _NIGHT.c.id.label("night_id"),
+    _NIGHT.c.date,
+    _BASELINE.c.name.label("baseline"),
+    _NIGHT.c.outcome,
+    *(column for column in _NIGHT_CELL.columns if column.name != "night_id"),
+    *_of(_NIGHT, "started_at ended_at run_id"),
+    *_CODE,
+)
 """One row per canary cell of every night, with what it was held against."""
 
 VIEWS = (SCORES, PROVENANCE, TIMINGS, NIGHTLY)
