@@ -18,6 +18,7 @@ from bench.provenance import describe_run
 from bench.records import (
     EvaluationRecord,
     FinishedRecord,
+    ResultRecord,
     RunRecord,
     TimingRecord,
     TrialKey,
@@ -82,7 +83,7 @@ def compare_commits(path: Path, size: Size, turns: int) -> Iterator[Comparison]:
         yield compare(f"an evaluation of {cell.episodes} episodes", UNIT, TARGET, ways, turns)
         bare_result = committing_results(connection, cell, run.run_id)
         ways = {
-            "writer": _rate(map(_result, keys), lambda parts: writer.finish(*parts)),
+            "writer": _rate(map(_result, keys), lambda records: writer.record(*records)),
             "bare": _rate(trials, bare_result),
         }
         yield compare("the end of a trial", UNIT, TARGET, ways, turns)
@@ -130,7 +131,7 @@ def _evaluation(cell: Cell, key: TrialKey) -> EvaluationRecord:
     )
 
 
-def _result(key: TrialKey) -> tuple[FinishedRecord, WeightsRecord, list[TimingRecord]]:
+def _result(key: TrialKey) -> list[ResultRecord]:
     timings = [
         TimingRecord(
             quantity=quantity,
@@ -150,7 +151,7 @@ def _result(key: TrialKey) -> tuple[FinishedRecord, WeightsRecord, list[TimingRe
         for quantity in QUANTITIES
     ]
     weights = WeightsRecord(key, "final", f"weights/{key.seed}.safetensors", hash_of(key.seed), 1_234_567)
-    return FinishedRecord(key, 85.5, 9000.0, 1250.0, 2**31, 1_050_000, _NOW), weights, timings
+    return [weights, *timings, FinishedRecord(key, 85.5, 9000.0, 1250.0, 2**31, 1_050_000, _NOW)]
 
 
 # The same rows with nothing but Python's sqlite3: what the writer is held against.

@@ -218,7 +218,7 @@ class StackResults:
         match event:
             case TrialFinished():
                 weights = self._write_weights(event.finished.trial, FINAL, event.weights)
-                self._writer.finish(event.finished, weights, event.timings)
+                self._writer.record(weights, *event.timings, event.finished)
             case Weights():
                 self._writer.record(self._write_weights(event.trial, event.role, event.content))
             case _:

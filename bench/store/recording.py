@@ -1,11 +1,11 @@
-"""Rows of results. Each function stores one record, or finds it stored already, or raises a conflict.
+"""Rows of results. Each function stores a record, or finds it stored already, or raises a conflict.
 
 The statements are made once: making one takes SQLAlchemy longer than the database needs to carry it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from bench.records import (
     ExecutionRecord,
     FailureRecord,
     FinishedRecord,
+    ResultRecord,
     TimingRecord,
     TrialKey,
     WeightsRecord,
@@ -142,10 +143,32 @@ def evaluation(connection: Connection, record: EvaluationRecord, run_id: str) ->
     connection.execute(_INSERTS[Episode], [{"evaluation_id": row_id, **episode} for episode in episodes])
 
 
-def timing(connection: Connection, record: TimingRecord, run_id: str) -> None:
-    """Store a duration; without a time of measurement, an equal one counts as the same."""
-    trial_id = None if record.trial is None else trial_row(connection, record.trial, run_id).id
-    _timings(connection, trial_id, [record], run_id)
+def timings(
+    connection: Connection, key: TrialKey | None, records: Sequence[TimingRecord], run_id: str
+) -> None:
+    """Store durations, of a trial or of synthetic data; without a time of measurement, equal ones are the same.
+
+    Together, because what is stored already is asked for once.
+    """
+    trial_id = None if key is None else trial_row(connection, key, run_id).id
+    owner = {"trial_id": trial_id, "run_id": run_id}
+    stored = _found(connection, _DURATIONS if trial_id is not None else _DURATIONS_WITHOUT_TRIAL, owner)
+    rows = []
+    for record in records:
+        row = {name: value for name, value in vars(record).items() if name != "trial"}
+        if record.measured_at is None:
+            del row["measured_at"]
+            natural_key = row
+        else:
+            names = ("algorithm", "variant", "task", "quantity", "measured_at")
+            natural_key = {name: row[name] for name in names}
+        same = [other for other in stored if _has(other, natural_key)]
+        if not same:
+            rows.append(owner | {"measured_at": datetime.now(UTC)} | row)
+        elif not _has(same[0], row):
+            raise _conflict(trial_id, f"timing {record.quantity!r} of {record.measured_at}")
+    if rows:
+        connection.execute(_INSERTS[Duration], rows)
 
 
 def failure(connection: Connection, record: FailureRecord, run_id: str) -> None:
@@ -167,45 +190,6 @@ def failure(connection: Connection, record: FailureRecord, run_id: str) -> None:
 def weights(connection: Connection, record: WeightsRecord, run_id: str) -> None:
     """Store where weights lie and what their hash is."""
     trial = trial_row(connection, record.trial, run_id, _TRIAL_AND_WEIGHTS, role=record.role)
-    _weights(connection, trial, record, run_id)
-
-
-def finished(connection: Connection, record: FinishedRecord, run_id: str) -> None:
-    """Mark a trial as finished; again with the same score it changes nothing."""
-    _finished(connection, trial_row(connection, record.trial, run_id), record, run_id)
-
-
-def result(
-    connection: Connection,
-    record: FinishedRecord,
-    weights: WeightsRecord,
-    timings: Sequence[TimingRecord],
-    run_id: str,
-) -> None:
-    """Store all that completes a trial."""
-    trial = trial_row(connection, record.trial, run_id, _TRIAL_AND_WEIGHTS, role=weights.role)
-    _weights(connection, trial, weights, run_id)
-    _timings(connection, trial.id, timings, run_id)
-    _finished(connection, trial, record, run_id)
-
-
-def execution(connection: Connection, key: TrialKey, record: ExecutionRecord, run_id: str) -> None:
-    """Store that a process has begun, or goes on, to work on a trial."""
-    trial = trial_row(connection, key, run_id)
-    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "started_at": record.started_at}
-    if not _found(connection, _EXECUTION, natural_key):
-        facts = vars(record) | {"stack": list(record.stack), "run_id": run_id}
-        connection.execute(_INSERTS[Execution], facts | natural_key)
-
-
-def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str) -> None:
-    """Note that work on a trial was stopped with its state saved; anyone may continue it."""
-    trial = trial_row(connection, key, run_id)
-    if trial.state == RUNNING:
-        _release(connection, trial.id, run_id, STOPPED, iterations)
-
-
-def _weights(connection: Connection, trial: AnyRow, record: WeightsRecord, run_id: str) -> None:
     facts = {"path": record.path, "sha256": record.sha256, "size_bytes": record.bytes}
     if trial.path is None:
         owner = {"trial_id": trial.id, "attempt": trial.attempt, "role": record.role, "run_id": run_id}
@@ -214,30 +198,9 @@ def _weights(connection: Connection, trial: AnyRow, record: WeightsRecord, run_i
         raise _conflict(trial.id, f"weights {record.role!r}")
 
 
-def _timings(
-    connection: Connection, trial_id: int | None, records: Sequence[TimingRecord], run_id: str
-) -> None:
-    owner = {"trial_id": trial_id, "run_id": run_id}
-    stored = _found(connection, _DURATIONS if trial_id is not None else _DURATIONS_WITHOUT_TRIAL, owner)
-    rows = []
-    for record in records:
-        row = {name: value for name, value in vars(record).items() if name != "trial"}
-        if record.measured_at is None:
-            del row["measured_at"]
-            natural_key = row
-        else:
-            names = ("algorithm", "variant", "task", "quantity", "measured_at")
-            natural_key = {name: row[name] for name in names}
-        same = [other for other in stored if _has(other, natural_key)]
-        if not same:
-            rows.append(owner | {"measured_at": datetime.now(UTC)} | row)
-        elif not _has(same[0], row):
-            raise _conflict(trial_id, f"timing {record.quantity!r} of {record.measured_at}")
-    if rows:
-        connection.execute(_INSERTS[Duration], rows)
-
-
-def _finished(connection: Connection, trial: AnyRow, record: FinishedRecord, run_id: str) -> None:
+def finished(connection: Connection, record: FinishedRecord, run_id: str) -> None:
+    """Mark a trial as finished; again with the same score it changes nothing."""
+    trial = trial_row(connection, record.trial, run_id)
     score = number_columns("score", record.score)
     if trial.state == FINISHED:
         if {"score": trial.score, "score_is_nan": trial.score_is_nan} != score:
@@ -260,6 +223,40 @@ def _finished(connection: Connection, trial: AnyRow, record: FinishedRecord, run
     }
     connection.execute(_UPDATE_TRIAL, {"of_trial": trial.id, **values})
     _release(connection, trial.id, run_id, FINISHED, record.iterations, record.peak_memory_bytes)
+
+
+def execution(connection: Connection, key: TrialKey, record: ExecutionRecord, run_id: str) -> None:
+    """Store that a process has begun, or goes on, to work on a trial."""
+    trial = trial_row(connection, key, run_id)
+    natural_key = {"trial_id": trial.id, "attempt": trial.attempt, "started_at": record.started_at}
+    if not _found(connection, _EXECUTION, natural_key):
+        facts = vars(record) | {"stack": list(record.stack), "run_id": run_id}
+        connection.execute(_INSERTS[Execution], facts | natural_key)
+
+
+def stopped(connection: Connection, key: TrialKey, iterations: int, run_id: str) -> None:
+    """Note that work on a trial was stopped with its state saved; anyone may continue it."""
+    trial = trial_row(connection, key, run_id)
+    if trial.state == RUNNING:
+        _release(connection, trial.id, run_id, STOPPED, iterations)
+
+
+_ALONE: dict[type[ResultRecord], Callable[[Connection, Any, str], None]] = {
+    EvaluationRecord: evaluation,
+    FailureRecord: failure,
+    WeightsRecord: weights,
+    FinishedRecord: finished,
+}
+
+
+def results(connection: Connection, records: Sequence[ResultRecord], run_id: str) -> None:
+    """Store records of any kind, durations first: nothing follows the end of a trial."""
+    durations = [record for record in records if isinstance(record, TimingRecord)]
+    for key in dict.fromkeys(record.trial for record in durations):
+        timings(connection, key, [record for record in durations if record.trial == key], run_id)
+    for record in records:
+        if not isinstance(record, TimingRecord):
+            _ALONE[type(record)](connection, record, run_id)
 
 
 def _release(

@@ -17,19 +17,14 @@ from bench.records import (
     BaselineRecord,
     CellKey,
     DatasetRecord,
-    EvaluationRecord,
     ExecutionRecord,
-    FailureRecord,
-    FinishedRecord,
     NightRecord,
     NoteRecord,
     ResultRecord,
     RunRecord,
     StackProgress,
-    TimingRecord,
     TrialKey,
     TrialRecord,
-    WeightsRecord,
 )
 from bench.store import baselines, claims, nights, planning, recording
 from bench.store.claims import ClaimedStack, HeartbeatWatch, Nothing
@@ -155,8 +150,8 @@ class Writer:
 
     # Results
 
-    def record(self, record: ResultRecord) -> None:
-        """Store one result of the current run; returning acknowledges it.
+    def record(self, *records: ResultRecord) -> None:
+        """Store results of the current run in one transaction; returning acknowledges them.
 
         Raises
         ------
@@ -164,29 +159,7 @@ class Writer:
         ClaimLostError : another driver works on the trial by now; nothing is stored.
         """
         with self.transaction() as connection:
-            match record:
-                case EvaluationRecord():
-                    recording.evaluation(connection, record, self._run)
-                case TimingRecord():
-                    recording.timing(connection, record, self._run)
-                case FailureRecord():
-                    recording.failure(connection, record, self._run)
-                case WeightsRecord():
-                    recording.weights(connection, record, self._run)
-                case FinishedRecord():
-                    recording.finished(connection, record, self._run)
-
-    def finish(
-        self, finished: FinishedRecord, weights: WeightsRecord, timings: Sequence[TimingRecord]
-    ) -> None:
-        """Store all that completes a trial, in one transaction.
-
-        Raises
-        ------
-        ConflictError, ClaimLostError : as `record`.
-        """
-        with self.transaction() as connection:
-            recording.result(connection, finished, weights, timings, self._run)
+            recording.results(connection, records, self._run)
 
     # Baselines and nights
 

@@ -88,7 +88,7 @@ class Machine:
         file.write_bytes(content)
         finished = replace(samples.finished_record(key, 10.0 + digits), finished_at=self._now())
         weights = WeightsRecord(key, "final", name, sha256, len(content))
-        writer.finish(finished, weights, [samples.timing_record(key, measured_at=self._now())])
+        writer.record(weights, samples.timing_record(key, measured_at=self._now()), finished)
 
     def _judge(self, writer: Writer, store: Store, key: TrialKey) -> None:
         with closing(sqlite3.connect(self.path)) as connection:

@@ -76,7 +76,7 @@ def test_a_driver_that_slept_stores_nothing_into_an_attempt_that_was_planned_mea
     with pytest.raises(ClaimLostError):
         writer.record(samples.evaluation_record(KEYS[0], 2))
     with pytest.raises(ClaimLostError):
-        writer.finish(samples.finished_record(KEYS[0]), samples.weights_record(KEYS[0]), [])
+        writer.record(samples.weights_record(KEYS[0]), samples.finished_record(KEYS[0]))
     assert writer.heartbeat({KEYS[0]: None}) == writer.lost(KEYS[:1]) == {KEYS[0]}
     assert fetched(store.location.url, "SELECT attempt, number FROM evaluations") == [(1, 1)]
 
