@@ -31,7 +31,7 @@ _HEADERS = [
 
 
 class App:
-    """Answers GET and HEAD of `/` (the page) and `/stand` (version, who works, trouble); all else is refused.
+    """Answers GET and HEAD of `/` (the page) and `/change_token` (version, who works, trouble), no other.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ class App:
             return "405 Method Not Allowed", _PLAIN, b"Only reading is possible here.\n"
         if environ["PATH_INFO"] in ("/", ""):
             return "200 OK", "text/html; charset=utf-8", self._page.page().body
-        if environ["PATH_INFO"] == "/stand":
-            return "200 OK", "application/json", self._stand()
+        if environ["PATH_INFO"] == "/change_token":
+            return "200 OK", "application/json", self._change_token()
         return "404 Not Found", _PLAIN, b"The page is at /.\n"
 
-    def _stand(self) -> bytes:
+    def _change_token(self) -> bytes:
         version = self._page.page().version
         trouble = self._page.trouble()
         working: list[str] = []

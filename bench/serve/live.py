@@ -29,22 +29,23 @@ class LivePage:
 
     Parameters
     ----------
-    stand : text that changes with what the page shows; cheap.
+    change_token : text that changes with what the page shows; cheap.
     render : makes the page; may take seconds.
     strip : text that goes in at the page's end, made from its version; it asks for the next one.
-    pause_seconds : least time between two looks at the stand.
+    pause_seconds : least time between two looks at the token.
     """
 
     def __init__(
         self,
-        stand: Callable[[], str],
+        change_token: Callable[[], str],
         render: Callable[[], str],
         strip: Callable[[str], str],
         pause_seconds: float = 3.0,
     ) -> None:
-        self._stand, self._render, self._strip, self._pause = stand, render, strip, pause_seconds
+        self._change_token, self._render, self._strip = change_token, render, strip
+        self._pause = pause_seconds
         self._lock = Lock()
-        self._seen = stand()
+        self._seen = change_token()
         self._page = self._made()
         self._trouble = ""
         self._asked = time.monotonic()
@@ -80,12 +81,12 @@ class LivePage:
             watched = time.monotonic() - self._asked < WATCHED_SECONDS
         if not watched:
             return
-        stand = self._stand()
-        if stand != self._seen:
+        token = self._change_token()
+        if token != self._seen:
             page = self._made()
             with self._lock:
                 self._page = page
-            self._seen = stand
+            self._seen = token
         with self._lock:
             self._trouble = ""
 

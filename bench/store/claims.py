@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from bench.errors import WorkFailedError
 from bench.records import PLANNED, RUNNING, CellKey, StackProgress, TrialKey
 from bench.store.models import AnyRow, Claim, Trial
-from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, key_of
+from bench.store.planning import CELL_COLUMNS, KEY_COLUMNS, rows_of
 from bench.store.process_lock import is_alive, is_dead
 
 EXPIRY = timedelta(seconds=60)
@@ -191,14 +191,10 @@ def database_now(connection: Connection) -> datetime:
 
 def _holders(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKey, AnyRow]:
     """`id`, `state`, `run_id` and `claimed_by` of each trial."""
-    if not keys:
-        return {}
-    chosen = (
-        select(*KEY_COLUMNS, Trial.id, Trial.state, Trial.run_id, Claim.run_id.label("claimed_by"))
-        .outerjoin(Claim, Claim.trial_id == Trial.id)
-        .where(Trial.config_hash.in_({key.config_hash for key in keys}))
-    )
-    rows = {key_of(row._mapping): row for row in connection.execute(chosen)}
+    chosen = select(
+        *KEY_COLUMNS, Trial.id, Trial.state, Trial.run_id, Claim.run_id.label("claimed_by")
+    ).outerjoin(Claim, Claim.trial_id == Trial.id)
+    rows = dict(rows_of(connection, chosen, keys))
     return {key: rows[key] for key in keys}
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from bench.records import ExecutionRecord, RunRecord, TimingRecord, TrialKey, WeightsRecord
-from bench.store.columns import number_from
+from bench.records import EvaluationRecord, ExecutionRecord, RunRecord, TimingRecord, TrialKey, WeightsRecord
 from bench.store.database import Store
-from bench.store.models import Duration, Episode, Evaluation, Run, Weights
+from bench.store.models import Duration, Run, Weights
 from bench.store.models import Execution as ExecutionRow
-from bench.store.queries import StoredFailure, StoredTrial, failures, find_trial
+from bench.store.queries import StoredFailure, StoredTrial, evaluations, failures, find_trial
 from bench.store.status import RunningStack, running_stacks
 from bench.store.weight_files import problem_with
 
-_EPISODE = (Episode.score, Episode.score_is_nan, Episode.return_, Episode.return_is_nan, Episode.length)
 _OF_THE_WORKER = ("hostname", "cpu", "device", "gpu_driver", "threads", "runner", "stack", "simulator")
 _OF_THE_CODE = ("code_version", "code_commit", "code_diff_sha256")
 HASH_LENGTH = 12
@@ -101,7 +97,6 @@ def explain(store: Store, trial_id: int) -> Explanation:
     with store.connect() as connection:
         run = _run(connection, trial.run_id)
         executions = tuple(executions_of(connection, trial_id))
-        evaluations = tuple(_evaluations(connection, trial_id, trial.attempt))
         timings = tuple(_timings(connection, trial_id, key))
         files = tuple(_files(connection, store, trial_id, key))
     return Explanation(
@@ -109,7 +104,7 @@ def explain(store: Store, trial_id: int) -> Explanation:
         run=run,
         at_work=next((stack for stack in running_stacks(store) if trial_id in stack.trial_ids), None),
         executions=executions,
-        evaluations=evaluations,
+        evaluations=tuple(map(_summary, evaluations(store, trial_id, trial.attempt))),
         timings=timings,
         failures=tuple(failure for failure in failures(store) if failure.trial_id == trial_id),
         files=files,
@@ -145,33 +140,24 @@ def _run(connection: Connection, run_id: str) -> RunRecord:
     return RunRecord(**connection.execute(select(*columns).where(Run.run_id == run_id)).mappings().one())
 
 
-def _evaluations(connection: Connection, trial_id: int, attempt: int) -> list[EvaluationSummary]:
-    columns = ("number", "step", "physics", "seconds", "evaluated_at")
-    chosen = (
-        select(*(getattr(Evaluation, name) for name in columns), *_EPISODE)
-        .join(Episode, Episode.evaluation_id == Evaluation.id)
-        .where(Evaluation.trial_id == trial_id, Evaluation.attempt == attempt)
-        .order_by(Evaluation.number)
+def _summary(evaluation: EvaluationRecord) -> EvaluationSummary:
+    assert evaluation.evaluated_at is not None, "the column is not nullable"
+    return EvaluationSummary(
+        number=evaluation.number,
+        step=evaluation.step,
+        physics=evaluation.physics,
+        episodes=len(evaluation.scores),
+        mean_score=_mean(evaluation.scores),
+        mean_return=_mean(evaluation.returns),
+        mean_length=_mean(evaluation.lengths),
+        seconds=evaluation.seconds,
+        evaluated_at=evaluation.evaluated_at,
     )
-    summaries = []
-    for _, of in groupby(connection.execute(chosen), key=attrgetter("number")):
-        rows = list(of)
-        summaries.append(
-            EvaluationSummary(
-                **{name: getattr(rows[0], name) for name in columns},
-                episodes=len(rows),
-                mean_score=_mean(number_from(row.score, row.score_is_nan) for row in rows),
-                mean_return=_mean(number_from(row.return_, row.return_is_nan) for row in rows),
-                mean_length=_mean(row.length for row in rows),
-            )
-        )
-    return summaries
 
 
-def _mean(values: Iterable[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     # Not fmean, which refuses infinities of both signs.
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
+    return sum(values) / len(values)
 
 
 def _timings(connection: Connection, trial_id: int, key: TrialKey) -> list[TimingRecord]:

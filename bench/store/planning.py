@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, Select, insert, select, tuple_, update
 
 from bench.errors import WorkFailedError
 from bench.records import (
@@ -66,21 +66,25 @@ def retry(connection: Connection, keys: Collection[TrialKey], run_id: str) -> fr
     return frozenset(asked | mates | begun)
 
 
-def stored_states(connection: Connection, keys: Sequence[TrialKey]) -> dict[TrialKey, str]:
+def stored_states(connection: Connection, keys: Collection[TrialKey]) -> dict[TrialKey, str]:
     """State of each trial that the store knows."""
-    states: dict[TrialKey, str] = {}
-    hashes = sorted({key.config_hash for key in keys})
-    wanted = set(keys)
+    chosen = select(*KEY_COLUMNS, Trial.state)
+    return {key: row.state for key, row in rows_of(connection, chosen, keys)}
+
+
+def rows_of(
+    connection: Connection, chosen: Select[*tuple[Any, ...]], keys: Collection[TrialKey]
+) -> Iterator[tuple[TrialKey, AnyRow]]:
+    """The rows of these trials, of `chosen`, which begins with the columns of the key."""
+    wanted, hashes = set(keys), sorted({key.config_hash for key in keys})
     for first in range(0, len(hashes), _CHUNK):  # databases limit the parameters of one statement
-        chosen = select(*KEY_COLUMNS, Trial.state).where(
-            Trial.config_hash.in_(hashes[first : first + _CHUNK])
-        )
+        some = chosen.where(Trial.config_hash.in_(hashes[first : first + _CHUNK]))
         # Said for the index, which begins with them.
         for column in (Trial.algorithm, Trial.variant, Trial.task):
-            chosen = chosen.where(column.in_({getattr(key, column.key) for key in keys}))
-        for row in connection.execute(chosen):
-            states[TrialKey(*row[:-1])] = row.state
-    return {key: state for key, state in states.items() if key in wanted}
+            some = some.where(column.in_({getattr(key, column.key) for key in keys}))
+        for row in connection.execute(some):
+            if (key := TrialKey(*row[: len(KEY_COLUMNS)])) in wanted:
+                yield key, row
 
 
 def dataset_id(connection: Connection, dataset: DatasetRecord) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import groupby
@@ -45,7 +45,7 @@ from bench.store.damage import require_consistent
 from bench.store.database import Store, revision_of
 from bench.store.faults import explained
 from bench.store.models import Dataset, Duration, Episode, Evaluation, Execution, Failure, Run, Trial, Weights
-from bench.store.planning import KEY_COLUMNS, key_of, stored_states
+from bench.store.planning import KEY_COLUMNS, key_of, rows_of, stored_states
 from bench.store.views import SCORES, TIMINGS
 
 if TYPE_CHECKING:
@@ -116,16 +116,11 @@ def trial_states(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, str]:
 
 def stored_scores(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, tuple[str, float | None]]:
     """State and score of those trials that the store knows; a score may be NaN."""
-    wanted = set(keys)
-    chosen = select(*KEY_COLUMNS, Trial.state, Trial.score, Trial.score_is_nan).where(
-        Trial.config_hash.in_({key.config_hash for key in keys})
-    )
+    chosen = select(*KEY_COLUMNS, Trial.state, Trial.score, Trial.score_is_nan)
     with store.connect() as connection:
-        rows = [(key_of(row), row) for row in connection.execute(chosen).mappings()]
         return {
-            key: (row["state"], number_from(row["score"], row["score_is_nan"]))
-            for key, row in rows
-            if key in wanted
+            key: (row.state, number_from(row.score, row.score_is_nan))
+            for key, row in rows_of(connection, chosen, keys)
         }
 
 
@@ -134,20 +129,16 @@ def codes_of(store: Store, keys: Sequence[TrialKey]) -> dict[TrialKey, frozenset
 
     One that was cut off and continued may have several; what began anew leaves the earlier ones behind.
     """
-    wanted = set(keys)
     codes: dict[TrialKey, frozenset[str]] = {}
     chosen = (
         select(*KEY_COLUMNS, Execution.from_iteration, Execution.code_sha256)
         .join(Trial, Trial.id == Execution.trial_id)
-        .where(Trial.config_hash.in_({key.config_hash for key in keys}))
         .order_by(Execution.attempt, Execution.started_at)
     )
     with store.connect() as connection:
-        for row in connection.execute(chosen).mappings():
-            key = key_of(row)
-            if key in wanted:
-                earlier = codes.get(key, frozenset()) if row["from_iteration"] else frozenset()
-                codes[key] = earlier | {row["code_sha256"]}
+        for key, row in rows_of(connection, chosen, keys):
+            earlier = codes.get(key, frozenset()) if row.from_iteration else frozenset()
+            codes[key] = earlier | {row.code_sha256}
     return codes
 
 
@@ -184,9 +175,11 @@ def find_trial(store: Store, trial_id: int) -> StoredTrial:
     raise BenchError(f"no trial {trial_id} in store {store.location}", "", listing)
 
 
-def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
-    """All evaluations of a trial by number; where several attempts made one, the latest."""
+def evaluations(store: Store, trial_id: int, attempt: int | None = None) -> list[EvaluationRecord]:
+    """All evaluations of a trial by number, or those of one attempt; where several made one, the latest."""
     stored = select(Evaluation.__table__).where(Evaluation.trial_id == trial_id).order_by(Evaluation.attempt)
+    if attempt is not None:
+        stored = stored.where(Evaluation.attempt == attempt)
     played = (
         select(Episode.__table__)
         .join(Evaluation, Evaluation.id == Episode.evaluation_id)
@@ -206,34 +199,12 @@ def evaluations(store: Store, trial_id: int) -> list[EvaluationRecord]:
 
 def weights_of(store: Store, trial_id: int) -> dict[str, WeightsRecord]:
     """Weights of a trial by role; where several attempts stored some, the latest."""
-    chosen = (
-        select(Trial.__table__, Weights.role, Weights.path, Weights.sha256, Weights.size_bytes)
-        .join(Weights, Weights.trial_id == Trial.id)
-        .where(Trial.id == trial_id)
-        .order_by(Weights.attempt)
-    )
-    with store.connect() as connection:
-        rows = connection.execute(chosen).mappings().all()
-    return {
-        row["role"]: WeightsRecord(key_of(row), row["role"], row["path"], row["sha256"], row["size_bytes"])
-        for row in rows
-    }
+    return {record.role: record for _, record in _weights(store, Weights.trial_id == trial_id)}
 
 
 def weights_by_role(store: Store, role: str) -> dict[int, WeightsRecord]:
     """Weights kept under one role, by number of the trial; where several attempts stored some, the latest."""
-    chosen = (
-        select(Weights.trial_id, *KEY_COLUMNS, Weights.path, Weights.sha256, Weights.size_bytes)
-        .join(Trial, Weights.trial_id == Trial.id)
-        .where(Weights.role == role)
-        .order_by(Weights.attempt)
-    )
-    with store.connect() as connection:
-        rows = connection.execute(chosen).mappings().all()
-    return {
-        row["trial_id"]: WeightsRecord(key_of(row), role, row["path"], row["sha256"], row["size_bytes"])
-        for row in rows
-    }
+    return dict(_weights(store, Weights.role == role))
 
 
 def next_reevaluation(store: Store, trial_id: int) -> int:
@@ -485,6 +456,17 @@ def _evaluation(key: TrialKey, row: RowMapping, episodes: Sequence[RowMapping]) 
         metrics=metrics_from_json(row["metrics"]),
         **{name: row[name] for name in ("number", "step", "physics", "seconds", "evaluated_at")},
     )
+
+
+def _weights(store: Store, condition: ColumnElement[bool]) -> Iterator[tuple[int, WeightsRecord]]:
+    """Number of the trial and record, in the order of the attempts."""
+    columns = (Weights.trial_id, Weights.role, Weights.path, Weights.sha256, Weights.size_bytes)
+    chosen = select(*KEY_COLUMNS, *columns).join(Trial, Weights.trial_id == Trial.id)
+    with store.connect() as connection:
+        rows = connection.execute(chosen.where(condition).order_by(Weights.attempt)).mappings().all()
+    for row in rows:
+        record = WeightsRecord(key_of(row), row["role"], row["path"], row["sha256"], row["size_bytes"])
+        yield row["trial_id"], record
 
 
 def _rows(connection: Connection, name: str) -> int:

@@ -146,7 +146,7 @@ def evaluation(connection: Connection, record: EvaluationRecord, run_id: str) ->
 def timings(
     connection: Connection, key: TrialKey | None, records: Sequence[TimingRecord], run_id: str
 ) -> None:
-    """Store durations, of a trial or of synthetic data; without a time of measurement, equal ones are the same.
+    """Store durations of a trial, or of none; without a time of measurement, equal ones are the same.
 
     Together, because what is stored already is asked for once.
     """

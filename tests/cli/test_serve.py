@@ -35,7 +35,7 @@ def got(address, host=None):
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_page_follows_the_store_and_only_reads(served, store, stop):
     address, process = served
-    first = json.loads(got(f"{address}stand"))
+    first = json.loads(got(f"{address}change_token"))
     assert first["working"] == []
     assert "hopper-medium-v2" in got(address)
     assert f'data-version="{first["version"]}"' in got(address)
@@ -44,12 +44,12 @@ def test_the_page_follows_the_store_and_only_reads(served, store, stop):
         writer.begin_run(samples.run_record("run-2"))
         writer.claim(trial.key.cell, [0], 1)
         writer.begin_execution([trial.key], samples.execution_record((0,)))
-        working = json.loads(got(f"{address}stand"))["working"]
+        working = json.loads(got(f"{address}change_token"))["working"]
         assert working == ["dtql on hopper-medium-v2, seed 0: starting"]
         writer.record(samples.failure_record(trial.key))
         for _ in range(300):
             time.sleep(0.1)
-            if json.loads(got(f"{address}stand"))["version"] != first["version"]:
+            if json.loads(got(f"{address}change_token"))["version"] != first["version"]:
                 break
         else:
             pytest.fail("the page stayed as it was")

@@ -31,7 +31,7 @@ def app():
 def test_the_page_with_the_strip_at_its_end(app):
     answer = Result(app)
     assert answer.status == "200 OK"
-    version = json.loads(Result(app, "/stand").body)["version"]
+    version = json.loads(Result(app, "/change_token").body)["version"]
     assert answer.body.decode() == f"<html><body>p<b>{version}</b></body></html>"
     assert answer.headers["Content-Length"] == str(len(answer.body))
 
@@ -44,9 +44,9 @@ def test_nothing_may_be_fetched_from_elsewhere_or_kept(app):
 
 
 def test_who_works_is_told(app):
-    stand = json.loads(Result(app, "/stand").body)
-    assert stand["working"] == ["dtql on hopper, seed 0: training 34%"]
-    assert stand["trouble"] == ""
+    told = json.loads(Result(app, "/change_token").body)
+    assert told["working"] == ["dtql on hopper, seed 0: training 34%"]
+    assert told["trouble"] == ""
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -82,7 +82,7 @@ def test_a_defect_is_told_on_the_page_and_its_traceback_in_the_log_alone(caplog)
     def fails():
         raise KeyError("a secret detail")
 
-    answer = Result(App(page, fails, LOCAL), "/stand")
+    answer = Result(App(page, fails, LOCAL), "/change_token")
     assert answer.status.startswith("500 ")
     assert answer.body.startswith(b"A defect of bench")
     assert b"secret" not in answer.body
@@ -96,5 +96,5 @@ def test_a_store_that_fails_meanwhile_is_trouble_and_no_defect():
     def fails():
         raise BenchError("the store is gone")
 
-    answer = Result(App(page, fails, LOCAL), "/stand")
+    answer = Result(App(page, fails, LOCAL), "/change_token")
     assert json.loads(answer.body)["trouble"] == "the store is gone"

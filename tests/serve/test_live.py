@@ -15,7 +15,7 @@ class Source:
     def __init__(self):
         self.number, self.renders, self.error = 0, 0, None
 
-    def stand(self):
+    def change_token(self):
         if self.error:
             raise self.error
         return str(self.number)
@@ -32,7 +32,7 @@ def source():
 
 @pytest.fixture
 def page(source):
-    return LivePage(source.stand, source.render, lambda version: "", pause_seconds=0.01)
+    return LivePage(source.change_token, source.render, lambda version: "", pause_seconds=0.01)
 
 
 @pytest.fixture
