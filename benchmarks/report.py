@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks.full_store import Size, make_store
 from benchmarks.measuring import Comparison, Figure, compare, write_record
 
-_READS = "import bench.cli, bench.report.measured, bench.report.verdicts"
-_SHOWS = f"{_READS}, bench.report.loading, bench.report.build"
+_READS = "import bench.cli, bench.report.loading, bench.report.verdicts"
+_SHOWS = f"{_READS}, pandas, bench.report.build"
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from bench.report import check as checking
 from bench.report.check import Check, find_verdict
 from bench.report.formats.check import NUMBERS, Section, explain_verdict, render_json, sections
 from bench.report.formats.junit import render
+from bench.report.loading import load_judged_data
 from bench.report.margins import load_margins
-from bench.report.measured import ReportData, load_judged_data
+from bench.report.measured import ReportData
 from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
 from bench.visible_text import count

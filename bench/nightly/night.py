@@ -42,8 +42,8 @@ from bench.records import (
     PrintedNumber,
     hash_of,
 )
+from bench.report.loading import load_judged_data
 from bench.report.margins import Margins, load_margins
-from bench.report.measured import load_judged_data
 from bench.report.verdicts import judge
 from bench.store.baselines import find_baseline, none_yet, notes
 from bench.store.database import Store, open_store, opened_if_made

@@ -16,8 +16,7 @@ from scipy.special import stdtrit
 
 from bench.records import FINISHED
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
-from bench.report.matching import Identity, identity
-from bench.report.measured import LearningCurve, Measured
+from bench.report.measured import Measured
 from bench.report.series import (
     Series,
     Style,
@@ -63,24 +62,26 @@ class MeanCurve:
 
 
 def mean_curves(
-    measured: Iterable[Measured], curves: Sequence[LearningCurve]
+    measured: Iterable[Measured], steps: Mapping[int, tuple[int, ...]]
 ) -> dict[str, dict[Series, MeanCurve]]:
     """By task, in the order of `measured`, and by series with the configuration's hash.
 
     Finished seeds enter; where a configuration has none yet, those that have not failed. Evaluations that
     some of them lack are left out.
+
+    Parameters
+    ----------
+    steps : training iterations done before each evaluation of a trial, by its number.
     """
-    by_seed: dict[Identity, dict[int, LearningCurve]] = {}
-    for curve in curves:
-        key = (curve.algorithm, curve.variant, curve.task, curve.config_hash)
-        by_seed.setdefault(key, {})[curve.seed] = curve
     found: dict[str, dict[Series, MeanCurve]] = {}
     for entry in measured:
-        chosen, finished = _chosen(entry, by_seed.get(identity(entry), {}))
-        if chosen:
+        evaluated = [trial for trial in entry.trials if trial.trial_id in steps]
+        finished = [trial for trial in evaluated if trial.state == FINISHED]
+        if chosen := finished or [trial for trial in evaluated if trial.state == "running"]:
             moment = entry.finished_at.timestamp() if entry.finished_at else 0.0
             of_task = found.setdefault(entry.task, {})
-            of_task[series_of(entry, with_hash=True)] = _mean(chosen, finished, moment)
+            points = [dict(zip(steps[seed.trial_id], seed.evaluations, strict=True)) for seed in chosen]
+            of_task[series_of(entry, with_hash=True)] = _mean(points, bool(finished), moment)
     return {task: {one: means[one] for one in in_order(means)} for task, means in found.items()}
 
 
@@ -90,19 +91,12 @@ def newest(curves: Mapping[Series, MeanCurve]) -> dict[Series, MeanCurve]:
     return {replace(series, config_hash=""): curve for series, curve in dated}
 
 
-def _chosen(entry: Measured, curves: Mapping[int, LearningCurve]) -> tuple[list[LearningCurve], bool]:
-    states = {trial.seed: trial.state for trial in entry.trials}
-    finished = [curve for seed, curve in curves.items() if states.get(seed) == FINISHED]
-    running = [curve for seed, curve in curves.items() if states.get(seed) == "running"]
-    return (finished, True) if finished else (running, False)
-
-
-def _mean(curves: Sequence[LearningCurve], finished: bool, finished_at: float) -> MeanCurve:
-    by_step = [dict(zip(curve.steps, curve.scores, strict=True)) for curve in curves]
+def _mean(by_step: Sequence[Mapping[int, float]], finished: bool, finished_at: float) -> MeanCurve:
+    """Of the scores by step of each seed."""
     steps = sorted(set.intersection(*map(set, by_step)))
     scores = np.array([[points[step] for step in steps] for points in by_step], dtype=float)
     scores = np.where(np.isfinite(scores), scores, np.nan)
-    seeds, known = len(curves), scores[np.isfinite(scores)]
+    seeds, known = len(by_step), scores[np.isfinite(scores)]
     half_width = np.full(len(steps), np.nan)
     if seeds >= LEAST_SEEDS:
         half_width = stdtrit(seeds - 1, (1 + LEVEL) / 2) * scores.std(axis=0, ddof=1) / math.sqrt(seeds)

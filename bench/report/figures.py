@@ -18,7 +18,7 @@ NO_SUITE = "other-tasks"
 
 def page_figures(data: ReportData) -> list[Chart]:
     """Every chart that has something to show, in the order of the sections: one of curves for each task."""
-    curves = mean_curves(data.measured, data.curves)
+    curves = mean_curves(data.measured, data.steps)
     charts = [task_chart(task, found, _cells(data, [task])) for task, found in curves.items()]
     return charts + _charts_of_suites(data, load_catalog())
 
@@ -27,7 +27,7 @@ def paper_charts(data: ReportData, sections: Collection[str]) -> list[Chart]:
     """Those of some sections, as papers have them: one sheet of curves for each suite."""
     catalog, charts = load_catalog(), []
     if "learning-curves" in sections:
-        curves = mean_curves(data.measured, data.curves)
+        curves = mean_curves(data.measured, data.steps)
         for name, tasks in _suites(catalog, list(curves)).items():
             charts.append(suite_chart(name, {task: curves[task] for task in tasks}, _cells(data, tasks)))
     return charts + [chart for chart in _charts_of_suites(data, catalog) if chart.section in sections]

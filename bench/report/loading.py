@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import select
 
 from algorithms.registry import methods
 from bench.bandit2d.stored import load_illustrations
 from bench.catalog import Catalog
+from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError
 from bench.presets import PresetFiles, preset_of
 from bench.records import FINISHED, PhaseRecord, TimingRecord
 from bench.report.measured import (
     LATENCY,
     Configuration,
-    LearningCurve,
+    Measured,
     Origin,
     Phases,
     ReportData,
+    SeedScore,
     TrialDuration,
-    gather,
-    tasks_of_suites,
 )
 from bench.store.database import Store
 from bench.store.models import Trial
 from bench.store.queries import (
     StoredTrial,
     datasets,
+    evaluation_means,
     failures,
     final_episodes,
     learning_curves,
@@ -40,19 +41,21 @@ from bench.store.queries import (
 )
 from bench.store.views import PROVENANCE
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     """Everything in `store` that reports are made of; each cell with its trials gathered."""
     stored, durations = trials(store), timings_frame(store)
     timings = tuple(_timings(durations))
-    curves = _curves(learning_curves(store))
-    evaluations = {trial_id: curve.scores for trial_id, curve in curves.items()}
+    points = learning_curves(store)
     return ReportData(
-        measured=tuple(gather(stored, catalog, evaluations)),
+        measured=tuple(gather(stored, catalog, _by_trial(points, "mean_score"))),
         timings=timings,
         phases=_phases(timings, catalog),
         durations=tuple(trial_durations(stored, durations)),
-        curves=tuple(curves.values()),
+        steps=_by_trial(points, "step"),
         runs=tuple(runs(store)),
         failures=tuple(failure.record for failure in failures(store) if failure.current),
         illustrations=load_illustrations(store, catalog),
@@ -65,9 +68,92 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     )
 
 
+def _by_trial(points: pd.DataFrame, column: str) -> dict[int, tuple[Any, ...]]:
+    """What a column says of the evaluations of every trial, by its number."""
+    gathered = points.groupby("trial_id", sort=False)[column].agg(tuple)
+    return dict(zip(gathered.index, gathered, strict=True))
+
+
+def load_judged_data(store: Store, catalog: Catalog) -> ReportData:
+    """What verdicts need of `store`, and nothing that only a report shows."""
+    return ReportData(
+        measured=tuple(gather(trials(store), catalog, evaluation_means(store))),
+        final_episodes=final_episodes(store),
+        suites=tasks_of_suites(catalog),
+    )
+
+
+def gather(
+    stored: Iterable[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
+) -> list[Measured]:
+    """Cells from trials: those that differ in the seed alone belong together.
+
+    `evaluations` holds the mean scores of the evaluations during training, by number of the trial.
+    """
+    groups: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
+    for trial in stored:
+        key = trial.record.key
+        groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
+    manifest = load_manifest()
+    return [_measured(group, catalog, manifest, evaluations) for group in groups.values()]
+
+
+def _measured(
+    group: Sequence[StoredTrial],
+    catalog: Catalog,
+    manifest: Manifest,
+    evaluations: Mapping[int, tuple[float, ...]],
+) -> Measured:
+    record = group[0].record
+    task = catalog.tasks.get(record.key.task)
+    seeds = (
+        SeedScore(
+            trial.trial_id,
+            trial.record.key.seed,
+            trial.state,
+            trial.score,
+            evaluations.get(trial.trial_id, ()),
+        )
+        for trial in group
+    )
+    started = [trial.started_at for trial in group if trial.started_at is not None]
+    finished = [trial.finished_at for trial in group if trial.finished_at is not None]
+    return Measured(
+        algorithm=record.key.algorithm,
+        variant=record.key.variant,
+        task=record.key.task,
+        config_hash=record.key.config_hash,
+        task_version=record.task_version,
+        physics=record.physics,
+        budget=record.budget,
+        protocol=record.protocol,
+        episodes=record.episodes,
+        # Against the preset of the day on which each was planned.
+        reduced=tuple(dict.fromkeys(text for trial in group for text in trial.record.reduced)),
+        dataset=record.dataset.name,
+        verification=verification_of(record.dataset, manifest),
+        replay=record.dataset.replay,
+        trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
+        twin_of=task.twin_of if task else None,
+        current_task_version=task.version if task else None,
+        started_at=min(started, default=None),
+        finished_at=max(finished, default=None),
+    )
+
+
+def tasks_of_suites(catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    """Names of the tasks of every suite."""
+    return {name: tuple(task.name for task in suite.tasks) for name, suite in catalog.suites.items()}
+
+
+# Timings and phases
+
+
 def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:
     names = ("quantity", "value", "algorithm", "variant", "task", "stack_size", "concurrent_stacks",
              "device", "threads", "runner", "exclusive")  # fmt: skip
+    import pandas as pd  # not waited for by those that ask for verdicts alone
+
     # The others enter no table, and a large grid leaves tens of thousands.
     for row in frame[frame["exclusive"].astype(bool)].to_dict("records"):
         measured_at = row["measured_at"]
@@ -116,16 +202,6 @@ def declared_phases(algorithm: str, values: Mapping[str, object]) -> tuple[Phase
         for phase, count in declared.phases.items()
         if type(iterations := values.get(count)) is int
     )
-
-
-def _curves(points: pd.DataFrame) -> dict[int, LearningCurve]:
-    """The curve of every trial, by its number."""
-    trial = ["trial_id", "task", "algorithm", "variant", "config_hash", "seed"]
-    gathered = points.groupby(trial, sort=False)[["step", "mean_score"]].agg(tuple)
-    return {
-        names[0]: LearningCurve(**dict(zip(trial[1:], names[1:], strict=True)), steps=steps, scores=scores)
-        for names, steps, scores in gathered.itertuples(name=None)
-    }
 
 
 # Origins and configurations

@@ -1,21 +1,17 @@
-"""What a report is made of: stored trials gathered into measured cells, timings, curves, runs, failures."""
+"""What a report is made of: measured cells with their trials, timings, runs, failures, circumstances."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
 from bench.bandit2d.stored import Illustrations
-from bench.catalog import Catalog
-from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.evaluation.protocols import reported_score
 from bench.records import DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
-from bench.store.database import Store
-from bench.store.queries import StoredTrial, evaluation_means, final_episodes, trials
 
 SECONDS_PER_1K = "training_seconds_per_1k_iterations"
 LATENCY = "action_latency_median_seconds"
@@ -148,21 +144,6 @@ class Measured:
         return tuple(f"{count} of {total} seeds {what}" for count, what in counts if count)
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """Scores of one trial over training."""
-
-    task: str
-    algorithm: str
-    variant: str
-    config_hash: str
-    seed: int
-    steps: tuple[int, ...]
-    """Training iterations done before each evaluation."""
-    scores: tuple[float, ...]
-    """Mean normalised score of each evaluation."""
-
-
 def alone(timing: TimingRecord) -> bool:
     """Whether a timing may be held against a paper's: one seed, nothing else running."""
     return timing.exclusive and timing.stack_size == 1 and timing.concurrent_stacks <= 1
@@ -213,7 +194,8 @@ class ReportData:
     """Of the presets of what `timings` are of."""
     durations: tuple[TrialDuration, ...] = ()
     """Of whole trials that were trained alone."""
-    curves: tuple[LearningCurve, ...] = ()
+    steps: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Training iterations done before each of a trial's evaluations, by its number."""
     runs: tuple[RunRecord, ...] = ()
     failures: tuple[FailureRecord, ...] = ()
     illustrations: Illustrations = field(default_factory=Illustrations)
@@ -229,75 +211,3 @@ class ReportData:
     """Tasks of each suite of the catalog."""
     datasets: tuple[DatasetRecord, ...] = ()
     """That trials are on."""
-
-
-def load_judged_data(store: Store, catalog: Catalog) -> ReportData:
-    """What verdicts need of `store`, and nothing that only a report shows."""
-    return ReportData(
-        measured=tuple(gather(trials(store), catalog, evaluation_means(store))),
-        final_episodes=final_episodes(store),
-        suites=tasks_of_suites(catalog),
-    )
-
-
-def gather(
-    stored: Iterable[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
-) -> list[Measured]:
-    """Cells from trials: those that differ in the seed alone belong together.
-
-    `evaluations` holds the mean scores of the evaluations during training, by number of the trial.
-    """
-    groups: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
-    for trial in stored:
-        key = trial.record.key
-        groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
-    manifest = load_manifest()
-    return [_measured(group, catalog, manifest, evaluations) for group in groups.values()]
-
-
-def _measured(
-    group: Sequence[StoredTrial],
-    catalog: Catalog,
-    manifest: Manifest,
-    evaluations: Mapping[int, tuple[float, ...]],
-) -> Measured:
-    record = group[0].record
-    task = catalog.tasks.get(record.key.task)
-    seeds = (
-        SeedScore(
-            trial.trial_id,
-            trial.record.key.seed,
-            trial.state,
-            trial.score,
-            evaluations.get(trial.trial_id, ()),
-        )
-        for trial in group
-    )
-    started = [trial.started_at for trial in group if trial.started_at is not None]
-    finished = [trial.finished_at for trial in group if trial.finished_at is not None]
-    return Measured(
-        algorithm=record.key.algorithm,
-        variant=record.key.variant,
-        task=record.key.task,
-        config_hash=record.key.config_hash,
-        task_version=record.task_version,
-        physics=record.physics,
-        budget=record.budget,
-        protocol=record.protocol,
-        episodes=record.episodes,
-        # Against the preset of the day on which each was planned.
-        reduced=tuple(dict.fromkeys(text for trial in group for text in trial.record.reduced)),
-        dataset=record.dataset.name,
-        verification=verification_of(record.dataset, manifest),
-        replay=record.dataset.replay,
-        trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
-        twin_of=task.twin_of if task else None,
-        current_task_version=task.version if task else None,
-        started_at=min(started, default=None),
-        finished_at=max(finished, default=None),
-    )
-
-
-def tasks_of_suites(catalog: Catalog) -> dict[str, tuple[str, ...]]:
-    """Names of the tasks of every suite."""
-    return {name: tuple(task.name for task in suite.tasks) for name, suite in catalog.suites.items()}

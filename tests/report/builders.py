@@ -1,13 +1,14 @@
 """A small paper with awkward names, and measurements to stand beside it."""
 
 import os
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.records import FailureRecord, RunRecord, TimingRecord, TrialKey
 from bench.report import build
-from bench.report.matching import matched
-from bench.report.measured import LearningCurve, Measured, ReportData, SeedScore
+from bench.report.matching import identity, matched
+from bench.report.measured import Measured, ReportData, SeedScore
 from bench.report.paper import Bold, Erratum, PaperCell, PaperTable, Scores, TableInfo, load_paper_tables
 from bench.report.score_tables import score_table
 
@@ -134,11 +135,42 @@ def timing(quantity, value, **other):
     return TimingRecord(quantity=quantity, value=value, **facts)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Scores of one trial over training."""
+
+    task: str
+    algorithm: str
+    variant: str
+    config_hash: str
+    seed: int
+    steps: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+def with_curves(entries, curves):
+    """`measured` and `steps` of report data: entries with what curves say of them, trials numbered apart."""
+    by_trial = {(c.algorithm, c.variant, c.task, c.config_hash, c.seed): c for c in curves}
+    found, steps, taken = [], {}, set()
+    for place, entry in enumerate(entries):
+        trials = []
+        for trial in entry.trials:
+            number = trial.trial_id + (1000 * place if trial.trial_id in taken else 0)
+            taken.add(number)
+            curve = by_trial.get((*identity(entry), trial.seed))
+            if curve is not None:
+                steps[number] = curve.steps
+            scores = curve.scores if curve is not None else trial.evaluations
+            trials.append(replace(trial, trial_id=number, evaluations=scores))
+        found.append(replace(entry, trials=tuple(trials)))
+    return {"measured": tuple(found), "steps": steps}
+
+
 def toy_data():
     """Report data with a curve, a run and a failure, all with characters that HTML would misread."""
     key = TrialKey("dtql", "released", AWKWARD, 3, "ab" * 32)
     curves = tuple(
-        LearningCurve(AWKWARD, "dtql", "released", "ab" * 32, seed, (50, 100), (10.0 + seed, 20.0))
+        Curve(AWKWARD, "dtql", "released", "ab" * 32, seed, (50, 100), (10.0 + seed, 20.0))
         for seed in range(2)
     )
     run = RunRecord(
@@ -153,7 +185,7 @@ def toy_data():
         hardware={"cpu": "Some CPU", "cores": 2, "memory_gib": 7.75, "gpus": []},
     )
     failure = FailureRecord(key, 1234, "diverged", "loss is NaN", "Traceback <b>here</b>")
-    return ReportData(measured=toy_measured(), curves=curves, runs=(run,), failures=(failure,))
+    return ReportData(**with_curves(toy_measured(), curves), runs=(run,), failures=(failure,))
 
 
 def check_golden(name, text):

@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from bench.report.formats.html import render
-from bench.report.measured import LearningCurve
 from bench.report.paper import paper_tables
-from tests.report.builders import AWKWARD, WHEN, build_table, measured, toy_data
+from tests.report.builders import AWKWARD, WHEN, Curve, build_table, measured, toy_data, with_curves
 from tests.report.verdicts import judged_table, toy_judgement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -60,13 +59,12 @@ def _data():
         for algorithm in METHODS
     ]
     curves = [
-        LearningCurve(
-            entry.task, entry.algorithm, entry.variant, entry.config_hash, seed, (50, 100), (9.0, 20.0)
-        )
+        Curve(entry.task, entry.algorithm, entry.variant, entry.config_hash, seed, (50, 100), (9.0, 20.0))
         for entry in entries
         for seed in range(3)
     ]
-    return replace(data, measured=(*data.measured, *entries), curves=(*data.curves, *curves))
+    more = with_curves((*data.measured, *entries), curves)
+    return replace(data, measured=more["measured"], steps=data.steps | more["steps"])
 
 
 @pytest.fixture(scope="module")

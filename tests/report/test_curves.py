@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from bench.report.curves import mean_curves, newest
-from bench.report.measured import LearningCurve, SeedScore
-from tests.report.builders import measured
+from bench.report.measured import SeedScore
+from tests.report.builders import Curve, measured, with_curves
 
 NAN = float("nan")
 TASK = "hopper-medium-v2"
@@ -17,15 +17,19 @@ TASK = "hopper-medium-v2"
 def curve(seed, scores, **other):
     facts = {"task": TASK, "algorithm": "dtql", "variant": "released", "config_hash": "ab" * 32} | other
     steps = tuple(100 * (place + 1) for place in range(len(scores)))
-    return LearningCurve(seed=seed, steps=steps, scores=scores, **facts)
+    return Curve(seed=seed, steps=steps, scores=scores, **facts)
 
 
 def trials(*states):
     return tuple(SeedScore(10 + seed, seed, state, None) for seed, state in enumerate(states))
 
 
+def means(entries, curves):
+    return mean_curves(**with_curves(entries, curves))
+
+
 def only(entries, curves):
-    (by_series,) = mean_curves(entries, curves).values()
+    (by_series,) = means(entries, curves).values()
     (found,) = by_series.values()
     return found
 
@@ -65,12 +69,12 @@ def test_failed_seeds_do_not_enter_and_running_ones_only_where_none_has_finished
     assert only([entry], both).mean.tolist() == [1.0]
     early = only([measured(TASK, trials=trials("failed", "running", "running"))], both)
     assert (early.mean.tolist(), early.finished) == ([7.0], False)
-    assert mean_curves([measured(TASK, trials=trials("failed"))], [curve(0, (1.0,))]) == {}
+    assert means([measured(TASK, trials=trials("failed"))], [curve(0, (1.0,))]) == {}
 
 
 def test_of_two_configurations_the_one_that_finished_last_stands_for_the_series():
     later = measured(TASK, config_hash="cd" * 32, finished_at=None)
-    found = mean_curves([measured(TASK), later], [curve(0, (1.0,)), curve(0, (2.0,), config_hash="cd" * 32)])
+    found = means([measured(TASK), later], [curve(0, (1.0,)), curve(0, (2.0,), config_hash="cd" * 32)])
     assert len(found[TASK]) == 2
     (left,) = newest(found[TASK]).values()
     assert left.mean.tolist() == [1.0]

@@ -9,9 +9,9 @@ import pytest
 
 from bench.report.charts import ChartKind, save_chart
 from bench.report.figures import page_figures, paper_charts
-from bench.report.measured import LearningCurve, ReportData, SeedScore
+from bench.report.measured import ReportData, SeedScore
 from bench.report.series import style_of, styles
-from tests.report.builders import AWKWARD, measured, toy_data
+from tests.report.builders import AWKWARD, Curve, measured, toy_data, with_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAN = float("nan")
@@ -20,11 +20,11 @@ TASK = "hopper-medium-v2"
 
 def curve(seed, scores, task=TASK, algorithm="dtql", config_hash="ab" * 32):
     steps = tuple(100 * (place + 1) for place in range(len(scores)))
-    return LearningCurve(task, algorithm, "released", config_hash, seed, steps, scores)
+    return Curve(task, algorithm, "released", config_hash, seed, steps, scores)
 
 
 def figure_of(curves, *cells):
-    data = ReportData(measured=cells or (measured(TASK),), curves=tuple(curves))
+    data = ReportData(**with_curves(cells or (measured(TASK),), curves))
     (found,) = [figure for figure in page_figures(data) if figure.section == "learning-curves"]
     return found
 
@@ -118,7 +118,7 @@ def test_a_name_is_no_formula_and_an_id_has_no_spaces_or_quotes():
     name = 'a $\\frac{$ "b" &c'
     cells = (measured(name), measured("another"))
     curves = [curve(0, (1.0, 2.0), task=name), curve(0, (1.0, 2.0), task="another")]
-    data = ReportData(measured=cells, curves=tuple(curves))
+    data = ReportData(**with_curves(cells, curves))
     assert [figure.id for figure in page_figures(data)] == ["curves-a-frac-b-c", "curves-another"]
     stream = io.BytesIO()
     save_chart(paper_charts(data, ["learning-curves"])[0], stream, "svg")
@@ -138,7 +138,7 @@ def test_papers_have_a_sheet_per_suite_with_the_newest_settings():
     tasks = (TASK, "walker2d-medium-v2", "collected-hopper-medium", "of-no-suite")
     cells = [measured(task) for task in tasks] + [measured(TASK, config_hash="cd" * 32, finished_at=None)]
     curves = [curve(0, (1.0, 2.0), task=task) for task in tasks] + [curve(0, (9.0,), config_hash="cd" * 32)]
-    charts = paper_charts(ReportData(measured=tuple(cells), curves=tuple(curves)), ["learning-curves"])
+    charts = paper_charts(ReportData(**with_curves(cells, curves)), ["learning-curves"])
     assert [chart.id for chart in charts] == [
         "curves-d4rl-locomotion", "curves-collected-locomotion", "curves-other-tasks"
     ]  # fmt: skip
@@ -154,7 +154,7 @@ def test_papers_have_a_sheet_per_suite_with_the_newest_settings():
 def test_sheets_of_papers_are_as_wide_as_the_text_with_fonts_as_text(format_, width):
     cells = (measured(TASK), measured("walker2d-medium-v2"))
     curves = (curve(0, (1.0, 2.0)), curve(0, (1.0, 2.0), task="walker2d-medium-v2"))
-    (chart, *_) = paper_charts(ReportData(measured=cells, curves=curves), ["learning-curves"])
+    (chart, *_) = paper_charts(ReportData(**with_curves(cells, curves)), ["learning-curves"])
     stream = io.BytesIO()
     save_chart(chart, stream, format_)
     assert width in stream.getvalue()

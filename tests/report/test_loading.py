@@ -9,8 +9,7 @@ from sqlalchemy import update
 
 from bench.catalog import load_catalog
 from bench.records import PhaseRecord, hash_of
-from bench.report.loading import load_configurations, load_origins, load_report_data
-from bench.report.measured import load_judged_data
+from bench.report.loading import load_configurations, load_judged_data, load_origins, load_report_data
 from bench.store.database import open_store, transaction
 from bench.store.models import Trial
 from bench.store.queries import evaluation_means
@@ -69,9 +68,11 @@ def test_twins_and_versions_come_from_the_catalog(data):
 
 
 def test_curves_runs_failures_and_timings(data):
-    assert [(curve.seed, curve.steps) for curve in data.curves] == [(2, (1000, 2000)), (0, (1000, 2000))]
-    assert data.curves[0].scores[0] == pytest.approx((300.0 + 250.5 + 275.25) / 3 / 30)
-    assert data.curves[0].config_hash == data.measured[0].config_hash != hash_of({})
+    curves = {trial.seed: trial for trial in data.measured[0].trials if trial.trial_id in data.steps}
+    assert [data.steps[curves[seed].trial_id] for seed in (2, 0)] == [(1000, 2000)] * 2
+    assert len(curves) == len(data.steps) == 2
+    assert curves[2].evaluations[0] == pytest.approx((300.0 + 250.5 + 275.25) / 3 / 30)
+    assert data.measured[0].config_hash != hash_of({})
     assert data.runs == (run_record(),)
     assert [failure.step for failure in data.failures] == [700]
     # The one of the grid, measured beside other work, enters no table.
