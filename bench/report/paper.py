@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from algorithms.registry import methods
 from bench.catalog import shipped_domains
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError
 from bench.presets import method_on
 from bench.records import PrintedNumber
 from bench.resources import resource
@@ -315,19 +315,6 @@ def paper_tables() -> Mapping[str, TableInfo]:
     }
 
 
-def load_paper_table(table_id: str) -> PaperTable:
-    """The printed table called `table_id`.
-
-    Raises
-    ------
-    BenchError : unknown id, or a cell that cannot be read (file and line are named).
-    """
-    known = paper_tables()
-    if table_id not in known:
-        raise unknown_name("table", table_id, known, "bench list tables")
-    return _table(table_id, known[table_id], _errata().get(table_id, {}))
-
-
 def load_paper_tables() -> dict[str, PaperTable]:
     """All printed tables by id, in the order of paper_tables/tables.yaml.
 
@@ -335,23 +322,18 @@ def load_paper_tables() -> dict[str, PaperTable]:
     ------
     BenchError : a cell cannot be read (file and line are named).
     """
-    errata = _errata()
-    return {
-        table_id: _table(table_id, info, errata.get(table_id, {}))
-        for table_id, info in paper_tables().items()
-    }
+    errata, found = _errata(), {}
+    for table_id, info in paper_tables().items():
+        path, of_table = resource("paper_tables") / info.file, errata.get(table_id, {})
+        cells = tuple(_cell(path, line, row, of_table) for line, row in _rows(path, _CELL_COLUMNS))
+        if of_table:
+            raise BenchError(f"errata.csv: {table_id} has no cell {next(iter(of_table))}")
+        found[table_id] = PaperTable(table_id, info, cells)
+    return found
 
 
 CellKey = tuple[str, str, str, str, str]
 """Metric, domain, task, method, protocol: what tells the cells of a table apart."""
-
-
-def _table(table_id: str, info: TableInfo, errata: dict[CellKey, tuple[Erratum, ...]]) -> PaperTable:
-    path = resource("paper_tables") / info.file
-    cells = tuple(_cell(path, line, row, errata) for line, row in _rows(path, _CELL_COLUMNS))
-    if errata:
-        raise BenchError(f"errata.csv: {table_id} has no cell {next(iter(errata))}")
-    return PaperTable(table_id, info, cells)
 
 
 def _errata() -> dict[str, dict[CellKey, tuple[Erratum, ...]]]:

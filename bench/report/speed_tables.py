@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import TypeVar
 
 from bench.records import PhaseRecord, TimingRecord
 from bench.report.measured import Phases, TrialDuration, alone
@@ -75,13 +78,9 @@ def _speed_block(
 
 
 def _latest(timings: Sequence[TimingRecord]) -> list[TimingRecord]:
-    """The rows that share device, threads, runner and variant with the latest one: never a mixture."""
-
-    def circumstances(timing: TimingRecord) -> tuple[object, ...]:
-        return timing.device, timing.threads, timing.runner, timing.variant
-
+    """The rows that were measured as the latest one was, in order of time."""
     dated = sorted(timings, key=lambda t: t.measured_at.timestamp() if t.measured_at else 0.0)
-    return [timing for timing in dated if circumstances(timing) == circumstances(dated[-1])]
+    return _like_the_last(dated, "variant", *_MACHINE)
 
 
 def _speed_cell(
@@ -112,23 +111,13 @@ def _speed_cell(
         )
     else:
         value = _READINGS[row.reading](median)
-    circumstances = f"{latest.device}, {latest.threads} threads, runner {latest.runner}"
+    machine = _machine(latest)
     return Cell(
         "measured",
         printed=printed,
-        measured=Amount(
-            value,
-            n=len(values),
-            algorithm=latest.algorithm,
-            variant=latest.variant,
-            task=latest.task,
-            quantity=quantity,
-            device=latest.device,
-            threads=latest.threads,
-            runner=latest.runner,
-        ),
-        not_comparable=(f"measured on {circumstances}; printed on {hardware}",) if row.metric else (),
-        footnotes=(() if row.metric else (f"on {circumstances}",)) + footnotes,
+        measured=_amount(value, quantity, latest, len(values)),
+        not_comparable=(f"measured on {machine}; printed on {hardware}",) if row.metric else (),
+        footnotes=(() if row.metric else (f"on {machine}",)) + footnotes,
         digits=Digits(row.decimals),
     )
 
@@ -148,8 +137,12 @@ def wall_time_table(paper: PaperTable, layout: WallTime, durations: Sequence[Tri
     algorithms = {cell.task: cell.algorithm for cell in paper.rows}
     printed = {(cell.task, cell.metric): cell for cell in paper.rows}
     measured = {
-        task: _last_circumstances(
-            [one for one in durations if (one.algorithm, one.task) == (algorithm, task)]
+        task: _like_the_last(
+            [one for one in durations if (one.algorithm, one.task) == (algorithm, task)],
+            "variant",
+            "training_iterations",
+            "exclusive",
+            *_MACHINE,
         )
         for task, algorithm in algorithms.items()
     }
@@ -177,29 +170,18 @@ def _of_hours(column: Column) -> bool:
     return column.key.startswith("hours")
 
 
-def _last_circumstances(durations: Sequence[TrialDuration]) -> list[TrialDuration]:
-    """Those that share variant, device, threads, runner and epochs with the last one: never a mixture."""
-
-    def circumstances(duration: TrialDuration) -> tuple[object, ...]:
-        machine = duration.device, duration.threads, duration.runner, duration.exclusive
-        return duration.variant, duration.training_iterations, *machine
-
-    return [one for one in durations if circumstances(one) == circumstances(durations[-1])]
-
-
 def _hours_cell(printed: PaperCell | None, durations: Sequence[TrialDuration], hardware: str) -> Cell:
     if not durations:
         return BLANK
     first = durations[0]
-    machine = f"{first.device}, {first.threads} threads, runner {first.runner}"
-    reasons = [f"measured on {machine}; printed on {hardware}"]
+    reasons = [f"measured on {_machine(first)}; printed on {hardware}"]
     if not first.exclusive:
         reasons.append("whether the machine did nothing else is not known")
     hours = statistics.median(duration.hours for duration in durations)
     return Cell(
         "measured",
         printed=printed,
-        measured=_amount(hours, "training and evaluation, hours", durations),
+        measured=_of_trials(hours, "training and evaluation, hours", durations),
         not_comparable=tuple(reasons),
         footnotes=_variant(first),
     )
@@ -213,26 +195,47 @@ def _epochs_cell(printed: PaperCell | None, durations: Sequence[TrialDuration]) 
         "measured",
         f"{epochs:g}",
         printed=printed,
-        measured=_amount(epochs, "training epochs", durations),
+        measured=_of_trials(epochs, "training epochs", durations),
         footnotes=_variant(durations[0]),
     )
 
 
-def _amount(value: float, quantity: str, durations: Sequence[TrialDuration]) -> Amount:
-    first = durations[0]
-    return Amount(
-        value,
-        n=len(durations),
-        algorithm=first.algorithm,
-        variant=first.variant,
-        task=first.task,
-        quantity=quantity,
-        trials=tuple(duration.trial_id for duration in durations),
-        device=first.device,
-        threads=first.threads,
-        runner=first.runner,
-    )
+def _of_trials(value: float, quantity: str, durations: Sequence[TrialDuration]) -> Amount:
+    trials = tuple(duration.trial_id for duration in durations)
+    return replace(_amount(value, quantity, durations[0], len(durations)), trials=trials)
 
 
 def _variant(duration: TrialDuration) -> tuple[str, ...]:
     return () if duration.variant == DEFAULT_VARIANT else (f"variant {duration.variant}",)
+
+
+# Under which circumstances
+
+Timed = TypeVar("Timed", TimingRecord, TrialDuration)
+
+_MACHINE = ("device", "threads", "runner")
+
+
+def _like_the_last(found: Sequence[Timed], *names: str) -> list[Timed]:
+    """Those that share what the last one has under these names: never a mixture."""
+    circumstances = attrgetter(*names)
+    return [one for one in found if circumstances(one) == circumstances(found[-1])]
+
+
+def _machine(one: TimingRecord | TrialDuration) -> str:
+    return f"{one.device}, {one.threads} threads, runner {one.runner}"
+
+
+def _amount(value: float, quantity: str | None, one: TimingRecord | TrialDuration, n: int) -> Amount:
+    """A number from `n` measurements such as `one`."""
+    return Amount(
+        value,
+        n=n,
+        algorithm=one.algorithm,
+        variant=one.variant,
+        task=one.task,
+        quantity=quantity,
+        device=one.device,
+        threads=one.threads,
+        runner=one.runner,
+    )

@@ -38,6 +38,8 @@ from bench.report.statistics import stratified_t_interval
 
 
 _SECONDS_PER_HOUR = 3600.0
+Mark = Literal["alone", "shared", "printed"]
+"""How the cost came about: measured with nothing else running, in a grid, or printed by a paper."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class Costs:
     shared: Callable[[Measured], float | None]
     circumstances: Circumstances | None
     """Of the measurements alone."""
+
+    def known(self, by_task: Mapping[str, Measured]) -> tuple[Mark, dict[str, float]]:
+        """Those that are known, by task: alone where they are known for every task, else shared."""
+        alone, shared = (
+            {task: cost for task, entry in by_task.items() if (cost := cost_of(entry)) is not None}
+            for cost_of in (self.alone, self.shared)
+        )
+        return ("alone", alone) if len(alone) == len(by_task) else ("shared", shared)
 
 
 def training_hours(data: ReportData, tasks: Sequence[str]) -> Costs:
@@ -235,9 +245,6 @@ def _in_doubt(cell: PaperCell) -> bool:
 # Points
 
 
-Mark = Literal["alone", "shared", "printed"]
-"""How the cost came about: measured with nothing else running, in a grid, or printed by a paper."""
-
 LEVEL = 0.95
 """Of the interval of the mean score."""
 
@@ -267,10 +274,8 @@ def with_costs(
     series: Mapping[Series, Mapping[str, Measured]], costs: Costs
 ) -> dict[Series, dict[str, Measured]]:
     """The cells whose cost is known: a point's name must not promise tasks that are not in it."""
-    known = {
-        one: {task: by_task[task] for task in _known(by_task, costs)[1]} for one, by_task in series.items()
-    }
-    return {one: by_task for one, by_task in known.items() if by_task}
+    known = {one: costs.known(by_task)[1] for one, by_task in series.items()}
+    return {one: {task: series[one][task] for task in found} for one, found in known.items() if found}
 
 
 def printed_points(costs: Iterable[PrintedCost], domain: str) -> list[Point]:
@@ -289,19 +294,8 @@ def printed_points(costs: Iterable[PrintedCost], domain: str) -> list[Point]:
     ]
 
 
-def _known(by_task: Mapping[str, Measured], costs: Costs) -> tuple[Mark, dict[str, float]]:
-    """How costs came about, and those that are known, by task."""
-    alone = _prices(by_task, costs.alone)
-    return ("alone", alone) if len(alone) == len(by_task) else ("shared", _prices(by_task, costs.shared))
-
-
-def _prices(by_task: Mapping[str, Measured], cost_of: Callable[[Measured], float | None]) -> dict[str, float]:
-    costs = {task: cost_of(entry) for task, entry in by_task.items()}
-    return {task: cost for task, cost in costs.items() if cost is not None}
-
-
 def _point(name: str, style: Style, by_task: Mapping[str, Measured], costs: Costs) -> Point:
-    mark, prices = _known(by_task, costs)
+    mark, prices = costs.known(by_task)
     scores = [entry.scores for entry in by_task.values()]
     interval = stratified_t_interval(scores, LEVEL)
     # As for the bands of curves: one degree of freedom makes an interval that dwarfs everything.

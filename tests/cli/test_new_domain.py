@@ -8,7 +8,7 @@ from bench.catalog import shipped_domains
 from bench.data.folder import dataset_path
 from bench.envs import ROBOTS
 from bench.envs.rules import Proof, Robot
-from bench.report.paper import load_paper_table, paper_tables
+from bench.report.paper import load_paper_tables
 from bench.report.score_tables import combined_table
 from bench.resources import resource
 from tests.data.files import columns, hopper, write
@@ -94,7 +94,7 @@ def replace_url():
 
 
 def test_a_table_has_its_heading_after_the_others(toys):
-    papers = {table: load_paper_table(table) for table in paper_tables()}
+    papers = load_paper_tables()
     rows = papers["dtql-1"].rows
     first = next(cell for cell in rows if cell.method == "DTQL")
     toy = replace(first, domain="toys", task="toy-medium-v7")

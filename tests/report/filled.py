@@ -6,7 +6,7 @@ from functools import cache
 from bench.report.build import table_ids
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.measured import Measured, ReportData, SeedScore, TrialDuration
-from bench.report.paper import load_paper_table, paper_tables
+from bench.report.paper import load_paper_tables
 from tests.report.builders import AWKWARD, measured, timing
 
 AGGREGATES = ("average", "sum")
@@ -18,9 +18,7 @@ WALKER = "walker2d-medium-expert-v2"
 @cache
 def own_cells() -> tuple:
     """(cell, our name of its method) of every score that may be judged."""
-    cells = [
-        cell for table in paper_tables() for cell in load_paper_table(table).rows if cell.accepts_variants
-    ]
+    cells = [cell for table in load_paper_tables().values() for cell in table.rows if cell.accepts_variants]
     named = [(cell, cell.algorithm) for cell in cells]
     return tuple((cell, name) for cell, name in named if name in OURS and cell.mean is not None)
 

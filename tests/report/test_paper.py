@@ -9,9 +9,10 @@ import pytest
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.report import paper
-from bench.report.paper import load_paper_table, paper_tables
+from bench.report.build import choose_tables
+from bench.report.paper import load_paper_tables
 
-TABLES = {table_id: load_paper_table(table_id) for table_id in paper_tables()}
+TABLES = load_paper_tables()
 AGGREGATES = ("average", "sum")
 
 
@@ -193,7 +194,7 @@ def test_released_is_not_held_against_the_longer_training_of_table_6():
 
 def test_an_unknown_table_gets_the_nearest():
     with pytest.raises(BenchError, match=r"unknown table 'dtql1'\nDid you mean dtql-1"):
-        load_paper_table("dtql1")
+        choose_tables("dtql1")
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def edited(tmp_path, monkeypatch):
         content = path.read_bytes()
         assert old in content
         path.write_bytes(content.replace(old, new, 1))
-        return load_paper_table("dtql-1")
+        return load_paper_tables()["dtql-1"]
 
     return load
 
@@ -243,4 +244,4 @@ def test_other_columns_and_a_file_that_is_missing_are_told(edited, tmp_path, nam
         edited(name, b"metric", b"metrics")
     (tmp_path / "paper_tables" / name).unlink()
     with pytest.raises(BenchError, match=r"(?s)cannot read .*Install bench again"):
-        load_paper_table("dtql-1")
+        load_paper_tables()

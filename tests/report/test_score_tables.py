@@ -14,7 +14,7 @@ from bench.report.formats.data import render_csv, render_json
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
 from bench.report.matching import match_of
 from bench.report.measured import ReportData, SeedScore
-from bench.report.paper import algorithm_of, load_paper_table
+from bench.report.paper import algorithm_of, load_paper_tables
 from bench.report.score_tables import aggregate_cell
 from bench.report.tables import legend
 from bench.resources import resource
@@ -262,7 +262,7 @@ def test_one_trial_fills_the_running_average_and_the_best():
 
 
 def test_both_protocols_are_printed_as_the_paper_does():
-    printed = {(c.task, c.method, c.protocol): c.printed for c in load_paper_table("edp-5").rows}
+    printed = {(c.task, c.method, c.protocol): c.printed for c in load_paper_tables()["edp-5"].rows}
     shown = cells("edp-5")
     for method in ("EDP+TD3", "EDP+CRR", "EDP+IQL"):
         for protocol in ("rat", "oms"):
@@ -296,12 +296,14 @@ def test_failed_seeds_have_no_score_under_any_protocol():
 
 
 def test_sums_are_of_the_tasks_that_the_paper_prints():
-    paper = load_paper_table("bdpo-1")
+    paper = load_paper_tables()["bdpo-1"]
     tasks = [t for t in paper.tasks if t.endswith("-v2")]
     entries = [measured(task, (10.0,), algorithm="bdpo") for task in tasks]
     assert cells("bdpo-1", *entries, task="locomotion sum")["BDPO measured"].text == f"{10 * len(tasks)}.0"
     # SRPO's own AntMaze rows are named -v2, those it quotes have no version: the average is over its own.
-    rows = [c.task for c in load_paper_table("srpo-1").rows if c.method == "SRPO" and c.domain == "antmaze"]
+    rows = [
+        c.task for c in load_paper_tables()["srpo-1"].rows if c.method == "SRPO" and c.domain == "antmaze"
+    ]
     entries = [measured(task, (30.0,), algorithm="srpo", episodes=20) for task in rows if "-v2" in task]
     assert len(entries) == 6
     assert cells("srpo-1", *entries, block=1, task="Average (AntMaze)")["SRPO measured"].text == "30.0"

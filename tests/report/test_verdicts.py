@@ -9,7 +9,7 @@ import pytest
 from bench.report import matching as module
 from bench.report.matching import own_numbers
 from bench.report.measured import ReportData
-from bench.report.paper import Erratum, load_paper_table
+from bench.report.paper import Erratum, load_paper_tables
 from bench.report.verdicts import judge
 from tests.report.builders import measured
 from tests.report.judging import MARGINS, TASK, key_of, numbers, own, seeds
@@ -26,7 +26,7 @@ def around(mean, **other):
 
 def test_each_number_is_judged_once_in_however_many_tables_it_stands():
     table, cell = own_numbers()["DTQL", "dtql", "hopper-medium-v2", "last"]
-    again = [c for c in load_paper_table("dtql-3").rows if c.task == cell.task and c.accepts_variants]
+    again = [c for c in load_paper_tables()["dtql-3"].rows if c.task == cell.task and c.accepts_variants]
     assert (table, cell.mean, cell.spread) == ("dtql-1", 99.6, 0.87)
     assert [one.mean for one in again] == [99.6]
     judgement = judge(ReportData((around(99.6, episodes=10),)), MARGINS)
@@ -48,7 +48,7 @@ def test_of_two_prints_of_a_number_the_one_without_erratum_is_judged():
     """EDP Table 5's best scores of EDP+TD3 stand in the wrong rows; Table 4 has them right."""
     key = ("EDP", "edp-td3", "kitchen-complete-v0", "oms")
     table, cell = own_numbers()[key]
-    wrong = [c for c in load_paper_table("edp-5").rows if c.task == key[2] and c.method == "EDP+TD3"]
+    wrong = [c for c in load_paper_tables()["edp-5"].rows if c.task == key[2] and c.method == "EDP+TD3"]
     assert (table, cell.mean, cell.errata) == ("edp-4", 97.0, ())
     assert [c.mean for c in wrong if c.protocol == "oms"] == [93.4]
 
