@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +14,16 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, stroke
 from bench.report.measured import Measured, ReportData
 from bench.report.series import (
+    Cells,
     Series,
     by_series,
-    coverage,
-    doubts,
-    failures,
+    caveats,
+    entries_of,
     labels_of,
     methods_of,
     said,
     styles_of,
+    tasks_of,
 )
 from bench.report.statistics import (
     Array,
@@ -63,9 +64,9 @@ class Aggregates:
     """Percentile bootstrap, seeds resampled within tasks."""
 
 
-def thresholds_of(series: Mapping[Series, Mapping[str, Measured]]) -> Array:
+def thresholds_of(series: Cells) -> Array:
     """(T,) from a little below the lowest score of all to a little above the highest."""
-    scores = [score for by_task in series.values() for entry in by_task.values() for score in entry.scores]
+    scores = [score for entry in entries_of(series) for score in entry.scores]
     low, high = min(0.0, *scores), max(scores)
     room = 0.03 * (high - low) or 1.0
     return np.linspace(low - room, high + room, _THRESHOLDS)
@@ -93,9 +94,9 @@ def aggregates_of(entries: Sequence[Measured]) -> Aggregates:
     return Aggregates(stratified_t_interval(scores, LEVEL), bootstrap)
 
 
-def fewest_seeds(series: Mapping[Series, Mapping[str, Measured]]) -> int:
+def fewest_seeds(series: Cells) -> int:
     """Of any cell."""
-    return min((entry.n for by_task in series.values() for entry in by_task.values()), default=0)
+    return min((entry.n for entry in entries_of(series)), default=0)
 
 
 def bounded(interval: Interval) -> bool:
@@ -107,8 +108,6 @@ def bounded(interval: Interval) -> bool:
 
 
 _LINE, _BAND_ALPHA = 1.3, 0.15
-
-Cells = Mapping[Series, Mapping[str, Measured]]
 
 
 def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | None:
@@ -127,7 +126,7 @@ def profile_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart | 
         title,
         _about(what, series, data, tasks),
         methods_of(series),
-        _tasks(series, tasks),
+        tasks_of(series, tasks),
         lambda look: _drawn_profiles(look, series),
     )
 
@@ -148,25 +147,15 @@ def aggregate_chart(data: ReportData, name: str, tasks: Sequence[str]) -> Chart 
         f"Aggregate scores, {name}",
         _about(what, series, data, tasks),
         methods_of(series),
-        _tasks(series, tasks),
+        tasks_of(series, tasks),
         lambda look: _drawn_aggregates(look, series),
     )
 
 
 def _about(what: str, series: Cells, data: ReportData, tasks: Sequence[str]) -> str:
     caveat = bootstrap_caveat(fewest_seeds(series))
-    entries = [entry for by_task in series.values() for entry in by_task.values()]
-    return said(
-        what,
-        f"{caveat[0].upper()}{caveat[1:]}." if caveat else "",
-        coverage(series),
-        failures(entry for entry in data.measured if entry.task in tasks),
-        doubts(entries),
-    )
-
-
-def _tasks(series: Cells, tasks: Sequence[str]) -> tuple[str, ...]:
-    return tuple(task for task in tasks if any(task in by_task for by_task in series.values()))
+    warning = f"{caveat[0].upper()}{caveat[1:]}." if caveat else ""
+    return said(what, warning, caveats(series, data.measured, tasks))
 
 
 def _drawn_profiles(look: Look, series: Cells) -> Figure:

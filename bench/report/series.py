@@ -124,6 +124,10 @@ class Series:
         return ", ".join(part for part in parts if part)
 
 
+Cells = Mapping[Series, Mapping[str, Measured]]
+"""What was measured, by series and task."""
+
+
 def series_of(entry: Measured, with_hash: bool = False) -> Series:
     """The series that a measured cell belongs to."""
     config_hash = entry.config_hash if with_hash else ""
@@ -183,7 +187,7 @@ def count_text(counts: Iterable[int]) -> str:
     return f"n = {low}" if low == high else f"n = {low}\N{EN DASH}{high}"
 
 
-def labels_of(series: Mapping[Series, Mapping[str, Measured]]) -> dict[Series, str]:
+def labels_of(series: Cells) -> dict[Series, str]:
     """Names with seeds, `DTQL (n = 5)`, and with tasks where these differ."""
     names, same = names_of(list(series)), len({len(by_task) for by_task in series.values()}) == 1
     return {
@@ -243,7 +247,27 @@ def failures(measured: Iterable[Measured]) -> str:
     return f"Failed trials are left out: {', '.join(parts)}." if parts else ""
 
 
-def coverage(series: Mapping[Series, Mapping[str, Measured]]) -> str:
+def entries_of(series: Cells) -> list[Measured]:
+    """The cells alone, in order."""
+    return [entry for by_task in series.values() for entry in by_task.values()]
+
+
+def tasks_of(series: Cells, tasks: Iterable[str]) -> tuple[str, ...]:
+    """Those among `tasks` on which anything was measured."""
+    return tuple(task for task in tasks if any(task in by_task for by_task in series.values()))
+
+
+def caveats(series: Cells, measured: Iterable[Measured], tasks: Sequence[str], *more: str) -> str:
+    """What means over tasks leave out or rest on: tasks, `more`, what failed of all `measured`, doubts."""
+    return said(
+        _coverage(series),
+        *more,
+        failures(entry for entry in measured if entry.task in tasks),
+        doubts(entries_of(series)),
+    )
+
+
+def _coverage(series: Cells) -> str:
     """On how many tasks the series were measured; a warning where not all on the same."""
     tasks = {frozenset(by_task) for by_task in series.values()}
     if len(tasks) == 1:

@@ -20,17 +20,17 @@ from bench.report.charts import Chart, ChartKind, Look, frame, plain_axes
 from bench.report.measured import LATENCY, SECONDS_PER_1K, Measured, ReportData, alone
 from bench.report.paper import AGGREGATES, SCORE, PaperCell, algorithm_of, load_paper_tables
 from bench.report.series import (
+    Cells,
     Series,
     Style,
     by_series,
-    coverage,
-    doubts,
-    failures,
+    caveats,
     labels_of,
     methods_of,
     said,
     style_of,
     styles_of,
+    tasks_of,
 )
 from bench.report.statistics import stratified_t_interval
 
@@ -263,16 +263,14 @@ class Point:
     mark: Mark
 
 
-def measured_points(series: Mapping[Series, Mapping[str, Measured]], costs: Costs) -> list[Point]:
+def measured_points(series: Cells, costs: Costs) -> list[Point]:
     """A point for each series that has costs: alone where they are known for every task, else shared."""
     series = with_costs(series, costs)
     labels, styles = labels_of(series), styles_of(list(series))
     return [_point(labels[one], styles[one], by_task, costs) for one, by_task in series.items()]
 
 
-def with_costs(
-    series: Mapping[Series, Mapping[str, Measured]], costs: Costs
-) -> dict[Series, dict[str, Measured]]:
+def with_costs(series: Cells, costs: Costs) -> dict[Series, dict[str, Measured]]:
     """The cells whose cost is known: a point's name must not promise tasks that are not in it."""
     known = {one: costs.known(by_task)[1] for one, by_task in series.items()}
     return {one: {task: series[one][task] for task in found} for one, found in known.items() if found}
@@ -357,14 +355,10 @@ def _chart(
     if not measured:
         return None
     points = [*measured, *printed_points(printed, domain)]
-    entries = [entry for by_task in series.values() for entry in by_task.values()]
     over = ", mean over tasks" if len(tasks) > 1 else ""
     about = said(
         f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none over few seeds).",
-        coverage(series),
-        *_marks(points, section, costs.circumstances, printed),
-        failures(entry for entry in data.measured if entry.task in tasks),
-        doubts(entries),
+        caveats(series, data.measured, tasks, *_marks(points, section, costs.circumstances, printed)),
     )
     cost, label = _COSTS[section]
     return Chart(
@@ -373,7 +367,7 @@ def _chart(
         f"Score against {cost}, {name}",
         about,
         methods_of(series),
-        tuple(task for task in tasks if any(entry.task == task for entry in entries)),
+        tasks_of(series, tasks),
         lambda look: _drawn(look, points, label),
     )
 
