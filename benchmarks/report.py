@@ -81,13 +81,15 @@ def _compared(command: Command, store: Path, repeats: int) -> Comparison:
     if "--format" in words:
         words += ["--out", str(store.parent)]
     ways = {
-        command.name: _seconds(words, command.codes),
-        "imports": _seconds(["-c", command.imports], (0,)),
+        command.name: seconds_of(words, command.codes),
+        "imports": seconds_of(["-c", command.imports], (0,)),
     }
     return compare(command.name, "seconds", None, ways, repeats)
 
 
-def _seconds(arguments: list[str], codes: Sequence[int]) -> Callable[[], float]:
+def seconds_of(arguments: list[str], codes: Sequence[int]) -> Callable[[], float]:
+    """How long Python takes with these arguments; RuntimeError unless it ends with one of `codes`."""
+
     def measure() -> float:
         started = time.perf_counter()
         done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("bench", "algorithms")
+OURS = (*PACKAGES, "benchmarks", "tests")
 
 FLOORS = (
     ("algorithms", "ground", ""),
@@ -63,6 +64,43 @@ def _imported(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[str]
                     yield node.module
         elif isinstance(node, ast.ImportFrom) and node.level:
             raise ValueError(f"{name} has a relative import, line {node.lineno}; write the whole name")
+
+
+def private_reads(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of every private name of another module of ours that a module reads or replaces."""
+    tree = ast.parse(source)
+    ours = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in OURS:
+            ours.update(alias.asname or alias.name for alias in node.names)
+            yield from ((node.lineno, alias.name) for alias in node.names if _is_private(alias.name))
+        elif isinstance(node, ast.Import):
+            roots = {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
+            ours.update(name for name, module in roots.items() if module.partition(".")[0] in OURS)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _is_private(node.attr) and _root(node) in ours:
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Call) and len(node.args) > 1 and _root(node.args[0]) in ours:
+            # As in monkeypatch.setattr(module, "_name", ...).
+            name = node.args[1]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str) and _is_private(name.value):
+                yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # As in monkeypatch.setattr("bench.module._name", ...).
+            first, *rest = node.value.split(".")
+            if first in OURS and all(map(str.isidentifier, rest)) and any(map(_is_private, rest)):
+                yield node.lineno, node.value
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def _root(node: ast.expr) -> str:
+    """The name that a chain of attributes starts from."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def package_of(module: str) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests import architecture
-from tests.architecture import ROOT, between_packages, circles, drawn, imports, package_of, upward
+from tests.architecture import (
+    ROOT,
+    between_packages,
+    circles,
+    drawn,
+    imports,
+    package_of,
+    private_reads,
+    upward,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +74,28 @@ def test_modules_right_under_bench_are_the_ground() -> None:
     assert [package_of(name) for name in names] == [
         "ground", "store", "algorithms", "ground", "presets", "__main__"
     ]  # fmt: skip
+
+
+def test_private_names_are_found_in_every_guise() -> None:
+    source = """\
+from bench.a import _b, c, __version__
+from bench import d
+import bench.e
+import os
+os._exit(c.f + self._g)
+d._h()
+c.Class._i
+bench.e._j
+patch.setattr(d, '_k', 1)
+patch.setattr('bench.e._l', 1)
+"""
+    assert sorted(line for line, _ in private_reads(source)) == [1, 6, 7, 8, 9, 10]
+
+
+def test_no_test_reads_a_private_name_of_another_module() -> None:
+    found = [
+        f"{path.relative_to(ROOT)} line {line}: {text}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for line, text in private_reads(path.read_text(encoding="utf-8"))
+    ]
+    assert not found

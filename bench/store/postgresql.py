@@ -16,7 +16,7 @@ _TIMEOUTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_i
 
 # A number that other applications in the same database hardly use: "bench" in ASCII.
 _WRITERS_LOCK = int.from_bytes(b"bench")
-_BEGIN_WRITING = (
+BEGIN_WRITING = (
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SELECT set_config('TimeZone', 'UTC', true), set_config('lock_timeout', '30s', true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)",
@@ -39,7 +39,7 @@ _POWERFUL = """
 """
 # A cursor alone would not do: set_config() gives the role back, and query_to_xml() then runs text as SQL.
 # While a function of another owner runs, the server lets nobody change the role.
-_MAKE_READER = (
+MAKE_READER = (
     """
     CREATE FUNCTION pg_temp.bench_rows(statement text, most bigint) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -96,7 +96,7 @@ def engine_for(location: Location, *, read_only: bool) -> Engine:
 
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get("writing", False):
-        for statement in _BEGIN_WRITING:
+        for statement in BEGIN_WRITING:
             connection.exec_driver_sql(statement)
     else:
         _begin_reading(connection)
@@ -173,7 +173,7 @@ def _become_reader(connection: Connection, powerful: str) -> None:
             "SET TRANSACTION READ WRITE",
             _KEEP_SEARCH_PATH,
             f"SET LOCAL ROLE {role}",
-            *_MAKE_READER,
+            *MAKE_READER,
             "SET TRANSACTION READ ONLY",
             f"SET LOCAL ROLE {_READER}",
         ):

@@ -23,4 +23,4 @@ def test_every_command_is_measured_beside_its_imports(tmp_path, capsys):
 
 def test_a_command_that_fails_is_no_measurement():
     with pytest.raises(RuntimeError, match="ended with 3"):
-        report._seconds(["-c", "raise SystemExit(3)"], (0, 1))()
+        report.seconds_of(["-c", "raise SystemExit(3)"], (0, 1))()

@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 def nothing_trained(monkeypatch):
     """As if every stack ended at once; says how often training was begun."""
     begun = []
-    monkeypatch.setattr("bench.execute.driver._execute", lambda *arguments: begun.append(arguments))
+    monkeypatch.setattr("bench.execute.driver.run_locally", lambda *arguments: begun.append(arguments))
     return begun
 
 

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from bench.execute import stack as stack_module
+from bench.execute.local import LocalChannel
+from bench.records import EvaluationRecord
 from bench.store.database import open_store
 from bench.store.queries import evaluations, failures, trials
 from tests.execute.tiny import CHANGES, TASK, completed, started, typed
@@ -288,11 +290,11 @@ def test_missing_data_is_collected_first(bench, tmp_path, monkeypatch):
 
 
 def test_a_retry_of_one_seed_leaves_the_rest_of_its_stack_in_order(bench, monkeypatch):
-    def broken(self, simulator, due):
+    def broken(*_, **__):
         raise RuntimeError("no luck")
 
     with monkeypatch.context() as patched:
-        patched.setattr(stack_module.Stack, "_evaluate", broken)
+        patched.setattr(stack_module, "roll_out", broken)
         code, *_ = bench(local("--seeds", "0-1", "--seeds-per-stack", "2", "--checkpoint-seconds", "0"))
         assert code == 1
     again = local("--seeds", "0", "--seeds-per-stack", "2", "--retry", "failed")
@@ -308,15 +310,15 @@ def test_a_retry_of_one_seed_leaves_the_rest_of_its_stack_in_order(bench, monkey
 
 
 def test_numbers_that_do_not_repeat_fail_their_trial_and_no_other(bench, monkeypatch):
-    original = stack_module.Stack._send_evaluations
+    original = LocalChannel.send
 
-    def stop_after_sending(self, slot, entries):
-        original(self, slot, entries)
-        if slot == 1 and entries:
+    def stop_after_sending(self, event):
+        original(self, event)
+        if isinstance(event, EvaluationRecord) and event.trial.seed == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(stack_module.Stack, "_send_evaluations", stop_after_sending)
+        patched.setattr(LocalChannel, "send", stop_after_sending)
         bench(local("--seeds", "0-1", "--seeds-per-stack", "2"))
     with sqlite3.connect("results/bench.sqlite") as connection:
         connection.execute(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.cli.run import parse_seeds
-from bench.execute import driver
+from bench.execute import driver, ray_start
 from bench.store.database import open_store
 from tests.execute.tiny import TASK, typed
 
@@ -99,7 +99,8 @@ BDPO = ["--tasks", TASK, "--algos", "bdpo", *LOCAL]
 )
 def test_a_wrong_request_is_told_and_writes_nothing(bench, tmp_path, monkeypatch, arguments, told):
     # What is wrongly let through must fail here, not train for hours.
-    monkeypatch.setattr(driver, "_execute", lambda *_: None)
+    monkeypatch.setattr(driver, "run_locally", lambda *_: None)
+    monkeypatch.setattr(ray_start, "running_ray", lambda *_: pytest.fail("Ray was started"))
     code, out, err = bench(["run", *arguments])
     assert (code, out) == (2, "")
     for words in told:

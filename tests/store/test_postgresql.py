@@ -232,8 +232,8 @@ def test_a_writer_that_hangs_in_its_transaction_keeps_nobody_for_ever(store: Sto
 def test_a_store_that_another_writer_holds_is_a_trouble_that_passes(
     store: Store, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = [statement.replace("30s", "100ms") for statement in postgresql._BEGIN_WRITING]
-    monkeypatch.setattr(postgresql, "_BEGIN_WRITING", begin)
+    begin = [statement.replace("30s", "100ms") for statement in postgresql.BEGIN_WRITING]
+    monkeypatch.setattr(postgresql, "BEGIN_WRITING", begin)
     with transaction(store.engine):
         assert trials(store) == []  # readers need not wait
         with pytest.raises(StoreUnavailableError, match="is held by another process"):

@@ -231,7 +231,7 @@ def test_a_plain_user_asks_with_its_own_rights(
 @ONLY_POSTGRESQL
 def test_where_a_superuser_cannot_be_kept_to_reading_nothing_is_asked(asked, monkeypatch) -> None:
     """As on a server before version 14, which has no role for it, or on one that only follows another."""
-    monkeypatch.setattr(postgresql, "_MAKE_READER", ("ALTER FUNCTION now OWNER TO pg_no_such_role",))
+    monkeypatch.setattr(postgresql, "MAKE_READER", ("ALTER FUNCTION now OWNER TO pg_no_such_role",))
     with pytest.raises(BenchError, match="cannot be kept to reading") as error:
         asked("SELECT 1")
     assert "pg_no_such_role" in error.value.why
