@@ -39,7 +39,10 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
+def store(store_url: str, empty: Path) -> Iterator[Store]:
+    if "://" not in store_url:
+        Path(store_url).parent.mkdir()
+        shutil.copy(empty, store_url)
     with open_store(store_url) as opened:
         yield opened
 
