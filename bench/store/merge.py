@@ -116,6 +116,9 @@ _KINDS = (_RUNS, _DATASETS, _BASELINES, _NOTES, _NIGHTS, _TIMINGS)
 _NAMING_RUNS = (Trial, Evaluation, Failure, Weights, Execution, Duration, Baseline, Night)
 
 Shared = Mapping[_Kind, Rows]
+Doubted = frozenset[tuple[type[Base], Key]]
+"""Rows of another store that contradict the one that is merged into, and what was made by such a run or is
+about such a baseline: ours stay, and these stay behind."""
 
 
 @dataclass(frozen=True)
@@ -210,11 +213,9 @@ def survey(into: str, sources: Sequence[Source], show: Show) -> Survey:
         shared, found = known, Survey()
         doubted: dict[str, Doubted] = {}
         for source in sources:
-            shared, doubts = unite_shared(shared, source.shared)
-            doubted[source.place] = doubts
+            shared, errors, doubted[source.place] = unite_shared(shared, source.shared)
             found.conflicts += [
-                f"{error.what} is {error.ours}, but {error.theirs} in {source.place}"
-                for error in doubts.errors
+                f"{error.what} is {error.ours}, but {error.theirs} in {source.place}" for error in errors
             ]
             found.verdicts[source.place], found.files_behind[source.place] = {}, {}
         keys = dict.fromkeys(key for source in sources for key in sorted(source.keys, key=str))
@@ -358,21 +359,8 @@ def _baseline_ids(connection: Connection) -> dict[str, int]:
     return {row.name: row.id for row in connection.execute(select(Baseline.name, Baseline.id))}
 
 
-@dataclass(frozen=True)
-class Doubted:
-    """What of another store contradicts the one that is merged into; that stays, and theirs stays behind."""
-
-    errors: tuple[ContradictionError, ...]
-    rows: frozenset[tuple[type[Base], Key]]
-    """Those, and what was made by such a run or is about such a baseline."""
-
-    def holds(self, table: type[Base], *key: object) -> bool:
-        """Whether this row is in doubt."""
-        return (table, key) in self.rows
-
-
-def unite_shared(ours: Shared, theirs: Shared) -> tuple[Shared, Doubted]:
-    """Both together, and what of theirs contradicts ours."""
+def unite_shared(ours: Shared, theirs: Shared) -> tuple[Shared, list[ContradictionError], Doubted]:
+    """Both together, what of theirs contradicts ours, and which of their rows stay behind."""
     united = {kind: dict(rows) for kind, rows in ours.items()}
     errors: list[ContradictionError] = []
     doubted: set[tuple[type[Base], Key]] = set()
@@ -387,7 +375,7 @@ def unite_shared(ours: Shared, theirs: Shared) -> tuple[Shared, Doubted]:
             except ContradictionError as error:
                 errors.append(error)
                 doubted.add((kind.table, key))
-    return united, Doubted(tuple(errors), frozenset(doubted))
+    return united, errors, frozenset(doubted)
 
 
 def _united(kind: _Kind, ours: Row, theirs: Row) -> Row:
@@ -479,11 +467,11 @@ def _survey_trial(
         if key in source.held or (mine is not None and key in mine.held):
             found.verdicts[source.place][key] = Verdict.HELD
         # Reading a trial with all its episodes takes milliseconds, which is saved where nothing can differ.
-        elif len(holders) == 1 and mine is None and not doubts.errors:
+        elif len(holders) == 1 and mine is None and not doubts:
             found.verdicts[source.place][key] = Verdict.CAME
         else:
             content = source.load(key)
-            if any(doubts.holds(*row) for row in content.shared_rows):
+            if not doubts.isdisjoint(content.shared_rows):
                 found.verdicts[source.place][key] = Verdict.LEFT_OUT
             else:
                 others.append((source.place, content))

@@ -121,11 +121,11 @@ class TrialContent:
         }
 
     @property
-    def shared_rows(self) -> Iterator[tuple[Any, ...]]:
+    def shared_rows(self) -> Iterator[tuple[type[Base], Key]]:
         """Rows that it shares with others: its dataset and the runs that worked on it."""
-        yield Dataset, *self.facts["dataset"].rsplit(" ", 1)
+        yield Dataset, tuple(self.facts["dataset"].rsplit(" ", 1))
         for run_id in {self.outcome["run_id"], *(row["run_id"] for row in self.rows.values())} - {None}:
-            yield Run, run_id
+            yield Run, (run_id,)
 
     @property
     def files(self) -> frozenset[tuple[str, str]]:
@@ -198,20 +198,28 @@ def unite(ours: TrialContent, theirs: TrialContent) -> tuple[TrialContent, Verdi
     )
     if facts != others:
         raise ContradictionError(*first_difference(facts, others))
+    # Planned by an earlier version, it has none noted.
+    phases = ours.planned["phases"] or theirs.planned["phases"]
+    known = replace(ours, planned={**ours.planned, "phases": phases})
     if not ours.is_begun:
-        came = newcomer(theirs)
-        united = replace(ours, outcome=came.outcome, attempt=came.attempt, rows=came.rows, origin=came.origin)
-        return (united, Verdict.COMPLETED) if theirs.is_begun else (ours, Verdict.THERE)
+        if theirs.is_begun:
+            came = newcomer(theirs)
+            known = replace(
+                known, outcome=came.outcome, attempt=came.attempt, rows=came.rows, origin=came.origin
+            )
+        return known, Verdict.THERE if known == ours else Verdict.COMPLETED
     current, other = ours.of(ours.attempt), theirs.of(theirs.attempt)
     if theirs.state != FINISHED:
+        if known != ours:
+            return known, Verdict.COMPLETED
         is_here = all(ours.rows.get(key) == row for key, row in theirs.rows.items())
         return ours, Verdict.THERE if is_here else Verdict.BEHIND
     if ours.state == FINISHED:
         _compare_results(ours, theirs)
-        united = ours
+        united = known
     else:
         attempt = ours.attempt if _went_on(current, other) else ours.attempt + 1
-        united = replace(ours, outcome=theirs.outcome, attempt=attempt, origin=theirs.origin)
+        united = replace(known, outcome=theirs.outcome, attempt=attempt, origin=theirs.origin)
     rows = dict(ours.rows)
     for (table, *key), row in other.items():
         _put(rows, (table, united.attempt, *key), row)
@@ -317,7 +325,7 @@ def _number(columns: tuple[float | None, bool]) -> str:
 def save_trial(connection: Connection, stored: TrialContent | None, wanted: TrialContent) -> None:
     """Write what the store does not have of a trial yet; its runs and its dataset are there."""
     trial_id = _insert_trial(connection, wanted) if stored is None else stored.trial_id
-    values = {**wanted.outcome, "attempt": wanted.attempt}
+    values = {**wanted.outcome, "attempt": wanted.attempt, "phases": wanted.planned["phases"]}
     connection.execute(update(Trial).where(Trial.id == trial_id).values(values))
     new: dict[Any, list[dict[str, Any]]] = {}
     before = {} if stored is None else stored.rows

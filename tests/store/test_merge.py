@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -279,3 +280,24 @@ def test_what_a_store_knows_of_a_dataset_is_taken_over(machine) -> None:
     change(str(a), "UPDATE datasets SET replay = 'd4rl'")
     assert merged(a, b) == 0
     assert fetched(a, "SELECT verification, replay FROM datasets") == [("verified", "d4rl")]
+
+
+@pytest.mark.parametrize("theirs", [(), (evaluated(1),), (evaluated(1), finished())])
+@pytest.mark.parametrize("ours", [(), (evaluated(1),), (evaluated(1), finished())])
+def test_phases_that_were_not_noted_here_are_filled_in(machine, capsys, ours, theirs) -> None:
+    phases = '[{"name": "train", "iterations": 1000, "evaluated": true}]'
+    a, b = machine("a", *ours), machine("b", *theirs)
+    change(str(a), "UPDATE trials SET phases = NULL")
+    change(str(b), f"UPDATE trials SET phases = '{phases}'")
+    before = seen(a)[0].attempts[-1].results
+    assert merged(a, b) == 0
+    assert "now completed" in capsys.readouterr().out
+    stored = fetched(a, "SELECT phases FROM trials")[0][0]
+    assert json.loads(stored) == json.loads(phases)
+    if ours and len(theirs) < 2:
+        assert seen(a)[0].attempts[-1].results == before
+    # What is not noted there takes nothing away.
+    assert merged(b, a) == 0
+    change(str(b), "UPDATE trials SET phases = NULL")
+    assert merged(a, b) == 0
+    assert fetched(a, "SELECT phases FROM trials") == [(stored,)]
