@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
-from scipy.stats import wasserstein_distance
 
 Cloud = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -49,6 +48,9 @@ def sliced_wasserstein(first: Cloud, second: Cloud, seed: int = 0) -> float:
     The lines are a function of `seed` alone. Between a cloud in the plane and itself moved by a vector of
     length d it is 2 d / pi, up to the choice of lines.
     """
+    # A second of start-up for every worker and report; only the 2D problems are measured so.
+    from scipy.stats import wasserstein_distance
+
     normals = np.random.default_rng(seed).standard_normal((DIRECTIONS, first.shape[1]))
     lines = normals / np.linalg.norm(normals, axis=1, keepdims=True)
     pairs = zip((first @ lines.T).T, (second @ lines.T).T, strict=True)
