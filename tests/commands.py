@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from bench.cli import COMMANDS, loaded
-
 
 @cache
 def all_commands() -> Mapping[str, Any]:
     """Commands and groups by what is typed: `run`, `db`, `db merge`."""
+    # Not at the top: the fuzzer's workers choose first whose bench they import.
+    from bench.cli import COMMANDS, loaded
+
     return dict(_within({name: loaded(name) for name in COMMANDS}))
 
 

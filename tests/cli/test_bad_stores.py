@@ -51,7 +51,12 @@ CASES = {
         HALF,
         EVERY,
     ),
-    "a view missing": (lambda folder: stores.changed(stores.store(folder), "DROP VIEW scores"), HALF, EVERY),
+    # An upgrade makes the views anew, which hold nothing of their own.
+    "a view missing": (
+        lambda folder: stores.changed(stores.store(folder), "DROP VIEW scores"),
+        HALF,
+        [command for command in EVERY if command != "upgrade"],
+    ),
     "a column missing": (
         lambda folder: stores.changed(
             stores.store(folder),

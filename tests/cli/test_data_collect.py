@@ -59,7 +59,7 @@ def test_another_place_is_not_recorded(capsys, data_folder):
         (["collected-hoper-medium"], "collected-hopper-medium"),
         (["hopper-medium-v2"], "bench data collect collected-hopper-medium"),
         ([NAME, "--transitions", "0"], "--transitions"),
-        ([NAME, "--physics", "old"], "d4rl or modern"),
+        ([NAME, "--physics", "old"], "d4rl, modern"),
         (["collected-hopper-medium-replay", "--transitions", "3"], "3 transitions"),
         (["collected-locomotion", "--out", "x.hdf5"], "--out x.hdf5"),
         ([NAME, "--transitions", "300", "--out", "/proc/none/x.hdf5"], "cannot be written"),
