@@ -70,8 +70,7 @@ def _request(random: Random) -> dict:
 
 def _answered(run: list[str], requests: list[dict]) -> None:
     """Start serving; instead of listening, answer the requests and end."""
-    import waitress.server
-
+    import bench.cli.serve as serving
     from bench.cli import main
 
     def answer(application: object, **_: object) -> None:
@@ -79,7 +78,7 @@ def _answered(run: list[str], requests: list[dict]) -> None:
             _answer(application, request)
         raise KeyboardInterrupt
 
-    waitress.server.create_server = answer
+    serving.create_server = answer
     sys.argv = ["bench", *run]
     try:
         main(list(run))
