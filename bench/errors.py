@@ -48,6 +48,30 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Be
     return BenchError(f"unknown {kind} {quoted(name)}", "", hint + rest)
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The names that a person separated by commas, each once, in their order; none where there is none."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def chosen_names(kind: str, text: str, known: Iterable[str], listing: str) -> list[str]:
+    """Known names from a comma-separated list, or all of them for `all`; `kind` is what they name.
+
+    Raises
+    ------
+    BenchError : a name is unknown, or none is given.
+    """
+    known = list(known)
+    if text.strip() == "all":
+        return known
+    chosen = names_in(text)
+    if not chosen:
+        raise BenchError(f"no {kind} named in {text!r}", "", f"Known: {', '.join(known)}, or all.")
+    for name in chosen:
+        if name not in known:
+            raise unknown_name(kind, name, known, listing)
+    return list(chosen)
+
+
 def _nearest(name: str, known: list[str]) -> list[str]:
     longest = 2 * max(map(len, known), default=0)
     return difflib.get_close_matches(name, known, n=3, cutoff=0.5) if len(name) <= longest else []

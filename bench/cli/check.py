@@ -15,7 +15,7 @@ import typer
 from bench.catalog import load_catalog
 from bench.cli.common import MarginsOption, choice
 from bench.cli.output import aligned, print_table
-from bench.errors import BenchError
+from bench.errors import BenchError, names_in
 from bench.files import typed_path, write_text
 from bench.report import check as checking
 from bench.report.check import Check, find_verdict
@@ -173,7 +173,7 @@ def _load(store: str) -> ReportData:
 
 
 def _suites(names: str) -> list[str]:
-    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    chosen = list(names_in(names))
     if names and not chosen:
         raise BenchError(f"no suite named in {names!r}", "", "`bench list suites` shows all.")
     if chosen:

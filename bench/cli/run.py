@@ -21,7 +21,7 @@ from bench.cli.common import (
     choice,
     finite,
 )
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError, names_in, unknown_name
 from bench.records import Device, Executor, GoalRule, Physics, Runner
 from bench.visible_text import quoted, shortened
 
@@ -260,7 +260,7 @@ def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = names_in(text)
     if not names:
         raise BenchError(f"{option} {quoted(text)} names nothing", "", "Separate names by commas.")
     return names

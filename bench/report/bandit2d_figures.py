@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bench.bandit2d.stored import Array, Clouds, FreePoints, Illustration, interval_bounds, representative
-from bench.errors import BenchError, unknown_name
+from bench.errors import chosen_names
 from bench.report.bandit2d_panels import (
     PALE,
     RED,
@@ -91,16 +91,7 @@ def choose_figures(names: str, known: Sequence[str] = ()) -> list[str]:
     ------
     BenchError : a name is unknown, or none is given.
     """
-    known = known or tuple(FIGURES)
-    if names.strip() == "all":
-        return list(known)
-    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not chosen:
-        raise BenchError(f"no figure named in {names!r}", "", f"Known: {', '.join(known)}, or all.")
-    for name in chosen:
-        if name not in known:
-            raise unknown_name("figure", name, known, "bench report --help")
-    return chosen
+    return chosen_names("figure", names, known or FIGURES, "bench report --help")
 
 
 def fill_figures(items: Sequence[Illustration], names: Sequence[str] | None = None) -> list[FilledFigure]:

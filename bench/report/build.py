@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from algorithms.registry import methods
-from bench.errors import BenchError, unknown_name
+from bench.errors import chosen_names
 from bench.report.bandit2d_table import TABLE_2D, table_2d
 from bench.report.judgement import Judgement
 from bench.report.margins import Margins
@@ -31,16 +31,7 @@ def choose_tables(names: str) -> list[str]:
     ------
     BenchError : a name is unknown, or none is given.
     """
-    reported = list(table_ids())
-    if names.strip() == "all":
-        return reported
-    chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not chosen:
-        raise BenchError(f"no table named in {names!r}", "", f"Known: {', '.join(reported)}, or all.")
-    for name in chosen:
-        if name not in reported:
-            raise unknown_name("table", name, reported, "bench list tables")
-    return chosen
+    return chosen_names("table", names, table_ids(), "bench list tables")
 
 
 def judged_tables(names: str, data: ReportData, margins: Margins) -> tuple[list[Table], Judgement]:
