@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from bench.errors import BenchError
 from bench.records import PhaseRecord
 from bench.store.baselines import find_baseline, notes
 from bench.store.claims import EXPIRY, Nothing
-from bench.store.database import Store, head_revision, open_store, upgrade_store
+from bench.store.database import MIGRATIONS, Store, head_revision, open_store, revisions, upgrade_store
 from bench.store.location import locate
 from bench.store.models import Base
 from bench.store.nights import nights
@@ -91,6 +92,12 @@ def test_the_views_keep_their_columns(store: Store, view: str, typed: object, co
     with store.connect() as connection:
         assert [column["name"] for column in inspect(connection).get_columns(view)] == columns.split()
     assert [column.name for column in typed.columns] == columns.split()
+
+
+def test_files_of_migrations_are_named_after_their_revisions() -> None:
+    scripts = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    assert revisions() == scripts[::-1]
+    assert revisions()[:3] == ["0001", "0002", "0003"]
 
 
 def test_a_database_of_the_first_schema_still_reads(first: str) -> None:
