@@ -37,6 +37,9 @@ Executor = Literal["ray", "local"]
 Device = Literal["auto", "cpu", "cuda"]
 Runner = Literal["auto", "eager", "graph"]
 
+MAX_RETRIES = 3
+"""How often a stack is taken up again whose worker's process was lost, unless asked otherwise."""
+
 SOURCES = "sources"
 """Part of a configuration that says where its values come from; it changes no number and so no hash."""
 

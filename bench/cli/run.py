@@ -22,7 +22,7 @@ from bench.cli.common import (
     finite,
 )
 from bench.errors import BenchError, names_in, unknown_name
-from bench.records import Device, Executor, GoalRule, Physics, Runner
+from bench.records import MAX_RETRIES, Device, Executor, GoalRule, Physics, Runner
 from bench.visible_text import quoted, shortened
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def run(
     max_retries: Annotated[
         int,
         typer.Option(min=0, max=1000, help="Times that a stack is taken up again whose process was killed."),
-    ] = 3,
+    ] = MAX_RETRIES,
     checkpoint_seconds: Annotated[
         float | None,
         typer.Option(

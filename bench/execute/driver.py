@@ -21,6 +21,7 @@ from bench.provenance import code_fingerprint, describe_run
 from bench.records import (
     FAILED,
     FINISHED,
+    MAX_RETRIES,
     MISMATCH,
     CellKey,
     DatasetRecord,
@@ -63,7 +64,7 @@ class Settings:
     runner: Runner = "auto"
     retry_failed: bool = False
     """Run just the trials that failed, as a further attempt."""
-    max_retries: int = 3
+    max_retries: int = MAX_RETRIES
     """How often a stack is taken up again whose worker process was lost."""
     checkpoint_seconds: float | None = None
     """None: a minute on this machine, ten on a cluster, whose checkpoints travel."""
