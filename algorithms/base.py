@@ -59,6 +59,9 @@ def hyperparameters(configuration: type[Configured]) -> type[Configured]:
 
     The docstring below a field says unit and meaning. Whole numbers serve as fractions; nothing else is taken
     for another type. Making one raises pydantic's ValidationError; `checked` says it in a sentence.
+
+    Defaults serve who makes one in Python, as tests do. Every command takes all values from the preset file,
+    which must give each of them.
     """
     strict = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     return cast(type[Configured], validated_dataclass(frozen=True, config=strict)(configuration))

@@ -174,7 +174,10 @@ class DTQLSharedConfig:
 
 @hyperparameters
 class DTQLConfig(DTQLSharedConfig):
-    """Hyper-parameters of DTQL, L_actor = alpha L_TR + eta L_Q + g L_likelihood."""
+    """Hyper-parameters of DTQL, L_actor = alpha L_TR + eta L_Q + g L_likelihood.
+
+    Values per task, with their sources, are in presets/dtql.yaml.
+    """
 
     likelihood_weight: NonNegative = 0.0
     """g, the paper's entropy term: negative log-likelihood of dataset actions"""

@@ -196,7 +196,7 @@ class EDPNoiseNetwork(nn.Module):
 
 @hyperparameters
 class EDPConfig:
-    """Hyper-parameters that EDP has under every method."""
+    """Hyper-parameters that EDP has under every method; values per task are in presets/edp-*.yaml."""
 
     train_iterations: Count = 2_000_000
     """iterations; epochs of 1000 in the paper"""
@@ -257,7 +257,7 @@ class TargetPolicyConfig(EDPConfig):
 
 @hyperparameters
 class EDPTD3Config(TargetPolicyConfig):
-    """Hyper-parameters of EDP with TD3."""
+    """Hyper-parameters of EDP with TD3; values, with their sources, are in presets/edp-td3.yaml."""
 
     value_weight: NonNegative = 2.0
     """alpha, weight of the normalised value; guidance_weight multiplies it"""
@@ -267,7 +267,7 @@ class EDPTD3Config(TargetPolicyConfig):
 
 @hyperparameters
 class EDPCRRConfig(TargetPolicyConfig):
-    """Hyper-parameters of EDP with critic-regularised regression."""
+    """Hyper-parameters of EDP with critic-regularised regression; values are in presets/edp-crr.yaml."""
 
     advantage_samples: Count = 10
     """actions of N(approximated action, I) whose mean value is the baseline"""
@@ -279,7 +279,7 @@ class EDPCRRConfig(TargetPolicyConfig):
 
 @hyperparameters
 class EDPIQLConfig(EDPConfig):
-    """Hyper-parameters of EDP with IQL."""
+    """Hyper-parameters of EDP with IQL; values, with their sources, are in presets/edp-iql.yaml."""
 
     expectile: InnerFraction = 0.7
     """of the state value (tau)"""
