@@ -1,6 +1,8 @@
-"""Imports run one way, and the picture of them is the present one."""
+"""Imports run one way, the picture of them is the present one, and what the page names is where it says."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -37,6 +39,26 @@ def test_algorithms_take_nothing_of_the_suite(graph) -> None:
 def test_the_picture_is_of_the_present_imports() -> None:
     picture = (ROOT / "docs/images/architecture.svg").read_text(encoding="utf-8")
     assert picture == drawn(), "run: make architecture"
+
+
+def test_every_file_that_the_page_names_is_there_and_holds_what_it_says() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w./-]+\.(?:py|yaml|md))(?:: (\w+))?`", page)
+    files = [
+        path
+        for folder in ("bench", "algorithms", "paper_tables", "tests")
+        for path in (ROOT / folder).rglob("*")
+    ]
+    files += [*ROOT.glob("*.yaml"), *(ROOT / "docs").glob("*.md")]
+    for name, held in named:
+        # METHOD.yaml stands for the file of any method.
+        pattern = re.sub("[A-Z]+", "*", name)
+        found = [path for path in files if path.match(pattern)]
+        assert found, name
+        assert not held or any(
+            re.search(rf"\b{held}\b", path.read_text(encoding="utf-8")) for path in found
+        ), held
+    assert len(named) > 50
 
 
 def test_every_package_has_a_place() -> None:
