@@ -96,25 +96,21 @@ def synchronise(device: torch.device | str) -> None:
 
 
 def machine_is_idle(seconds: float = 1.0) -> bool:
-    """Watch processors and GPUs for `seconds`; False also where they cannot be watched."""
-    before = processor_ticks()
+    """Watch processors and GPUs for `seconds`."""
+    before = processor_seconds()
     time.sleep(seconds)
-    after = processor_ticks()
-    if before is None or after is None:
-        return False
+    after = processor_seconds()
     total = after[0] - before[0]
     busy = (after[1] - before[1]) / total if total else 1.0
     return busy < IDLE_BELOW and all(share < IDLE_BELOW for share in gpu_shares())
 
 
-def processor_ticks() -> tuple[int, int] | None:
-    """Ticks of all processors since the start, in all and busy (Linux)."""
-    statistics = Path("/proc/stat")
-    if not statistics.exists():
-        return None
-    ticks = [int(part) for part in statistics.read_text(encoding="utf-8").splitlines()[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return sum(ticks), sum(ticks) - idle
+def processor_seconds() -> tuple[float, float]:
+    """Seconds of all processors since the start, in all and busy."""
+    spent = psutil.cpu_times()._asdict()
+    # Linux counts what guests take among what their hosts' users take, too.
+    total = sum(seconds for kind, seconds in spent.items() if not kind.startswith("guest"))
+    return total, total - spent["idle"] - spent.get("iowait", 0.0)
 
 
 def gpu_shares() -> list[float]:

@@ -21,17 +21,16 @@ def test_how_busy_gpus_are_is_told_in_shares(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.parametrize(
-    ("ticks", "shares", "expected"),
+    ("seconds", "shares", "expected"),
     [
         ([(1000, 500), (1200, 510)], [], True),
         ([(1000, 500), (1200, 530)], [], False),
         ([(1000, 500), (1200, 510)], [0.5], False),
         ([(1000, 500), (1200, 510)], [0.0, 0.02], True),
-        ([None, None], [], False),
     ],
 )
-def test_idle_is_below_a_tenth_of_processors_and_gpus(monkeypatch, ticks, shares, expected):
-    answers = iter(ticks)
-    monkeypatch.setattr(hardware, "processor_ticks", lambda: next(answers))
+def test_idle_is_below_a_tenth_of_processors_and_gpus(monkeypatch, seconds, shares, expected):
+    answers = iter(seconds)
+    monkeypatch.setattr(hardware, "processor_seconds", lambda: next(answers))
     monkeypatch.setattr(hardware, "gpu_shares", lambda: shares)
     assert hardware.machine_is_idle(seconds=0) is expected

@@ -1,4 +1,7 @@
-"""What must work on macOS too, played on Linux in a process of its own that lacks what macOS lacks."""
+"""What must work on macOS too, played on Linux in a process of its own that lacks what macOS lacks.
+
+And that Windows is refused.
+"""
 
 import json
 import subprocess
@@ -8,28 +11,40 @@ from pathlib import Path
 import pytest
 
 from tests.cli import stores
+from tests.execute.tiny import TASK, TRANSITIONS, typed
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 AS_ON_MACOS = """
-import builtins, errno, importlib, io, json, os, pkgutil, resource, select, sys, time, types, urllib.request
+import builtins, collections, errno, fcntl, importlib, io, json, os, pkgutil, platform, resource, select
+import signal, socket, sys, time, types, urllib.request
 # Packages of others choose their ways by the platform when they are imported: theirs to get right.
 for name in sys.argv[1].split(","):
     importlib.import_module(name)
 import psutil
 ABSENT = {
     os: "sched_getaffinity sched_setaffinity fdatasync posix_fallocate posix_fadvise pipe2 memfd_create "
-        "eventfd pidfd_open copy_file_range splice getrandom setns unshare O_TMPFILE O_PATH O_DIRECT",
+        "eventfd pidfd_open copy_file_range splice getrandom setns unshare O_TMPFILE O_PATH O_DIRECT "
+        "posix_fadvise sched_setscheduler sched_getparam setresuid getresuid getxattr setxattr",
     select: "epoll",
     time: "CLOCK_BOOTTIME",
-    resource: "prlimit",
-    psutil.Process: "cpu_affinity",
+    resource: "prlimit RLIMIT_NICE RLIMIT_OFILE",
+    signal: "sigwaitinfo sigtimedwait SIGRTMIN SIGPWR SIGCLD",
+    socket: "SOCK_CLOEXEC SOCK_NONBLOCK AF_NETLINK AF_PACKET SO_PEERCRED",
+    fcntl: "F_OFD_SETLK F_OFD_SETLKW F_ADD_SEALS F_SETPIPE_SZ",
+    psutil.Process: "cpu_affinity io_counters",
 }
 for owner, names in ABSENT.items():
     for name in names.split():
         if hasattr(owner, name):
             delattr(owner, name)
 psutil.virtual_memory = lambda: types.SimpleNamespace(total=16 * 2**30)
+psutil.disk_partitions = lambda all=False: [types.SimpleNamespace(mountpoint="/", fstype="apfs")]
+times = collections.namedtuple("scputimes", "user nice system idle")
+psutil.cpu_times = lambda: times(*[spent * time.monotonic() for spent in (0.4, 0.0, 0.1, 0.5)])
+platform.libc_ver = lambda: ("", "")
+import threadpoolctl
+threadpoolctl.ThreadpoolController._load_libraries = lambda self: None  # it chose its way, as others do
 sys.platform = "darwin"
 
 def without_proc(real):
@@ -83,6 +98,7 @@ def on_macos(code, *arguments, cwd):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    print(done.stderr)
     return done.stdout.splitlines()
 
 
@@ -98,6 +114,17 @@ def test_every_module_is_imported_and_the_machine_described(tmp_path):
     )  # in the unit of macOS; taken for KiB it were at least a thousand times as much
 
 
+def ended(commands, **options):
+    """How each of the commands ended there: its exit code and itself."""
+    lines = on_macos(EVERY_COMMAND, json.dumps(commands), **options)
+    print(*lines, sep="\n")
+    return [line.removeprefix("ENDED ") for line in lines if line.startswith("ENDED")]
+
+
+def done_all(commands):
+    return [" ".join(["0", *command]) for command in commands]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="plays macOS on Linux")
 def test_list_show_check_and_report_work(tmp_path):
     store, other = stores.store(tmp_path), tmp_path / "other.sqlite"
@@ -109,5 +136,50 @@ def test_list_show_check_and_report_work(tmp_path):
         ["report", "--store", str(store), "--format", "html", "--out", str(tmp_path / "page")],
         *(command for command in reading if command[:2] != ["db", "merge"]),
     ]
-    ended = [line for line in on_macos(EVERY_COMMAND, json.dumps(wanted), cwd=tmp_path) if "ENDED" in line]
-    assert ended == [" ".join(["ENDED", "0", *command]) for command in wanted]
+    assert ended(wanted, cwd=tmp_path) == done_all(wanted)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="plays macOS on Linux")
+def test_data_is_collected_trained_on_judged_and_reported(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "data"))
+    store = ["--store", str(tmp_path / "bench.sqlite")]
+    timed = ["--algos", "bc", "--tasks", "hopper-medium-v2", "--iterations", "10", "--threads", "1"]
+    wanted = [
+        ["data", "collect", TASK, "--transitions", str(TRANSITIONS), "--threads", "1"],
+        *(["data", command, TASK] for command in ("list", "info")),
+        ["data", "verify", TASK, "--replay"],
+        [*typed("--executor", "local", "--seeds", "0,1"), *store],
+        ["evaluate", "1", "--episodes", "2", *store],
+        ["speed", *timed, *store],
+        ["status", *store],
+        ["report", *store],
+        ["check", *store],
+        ["db", "export", str(tmp_path / "episodes.parquet"), "--what", "episodes", *store],
+    ]
+    assert ended(wanted, cwd=tmp_path) == done_all(wanted)
+
+
+ON_WINDOWS = """
+import sys
+for name in ("fcntl", "resource", "termios"):
+    sys.modules[name] = None  # to import it is an ImportError
+import signal
+del signal.SIGHUP, signal.SIGALRM, signal.setitimer, signal.pthread_sigmask
+sys.platform = "win32"
+from bench.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["list", "tasks"], ["--help"], []])
+def test_windows_is_refused_in_one_line(arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", ON_WINDOWS, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("bench: Windows is not supported") and "WSL" in line
