@@ -40,6 +40,12 @@ _FACTS = ("config", "task_version", "physics", "budget", "protocol", "episodes",
 _OUTCOME = ("state", "run_id", "score", "score_is_nan", "training_seconds", "evaluation_seconds",
             "peak_memory_bytes", "stack", "started_at", "finished_at")  # fmt: skip
 """Columns of `trials` that change while a trial is worked on, besides the number of the attempt."""
+_PLANNED = tuple(
+    column.name
+    for column in Trial.__table__.columns
+    if column.name not in (*TrialKey.__dataclass_fields__, *_NUMBERS, *_FACTS, *_OUTCOME)
+)
+"""All its other columns, so that a new one comes over, too."""
 _KEYS: dict[type[Base], tuple[str, ...]] = {
     Evaluation: ("number",),
     Failure: ("failed_at",),
@@ -151,7 +157,7 @@ def load_trial(connection: Connection, key: TrialKey, place: str) -> TrialConten
         trial_id=row["id"],
         facts={name: row[name] for name in _FACTS}
         | {"dataset": f"{row['dataset_name']} {row['dataset_sha256']}"},
-        planned={name: row[name] for name in ("planned_at", "phases")},
+        planned={name: row[name] for name in _PLANNED},
         outcome={name: row[name] for name in _OUTCOME},
         attempt=row["attempt"],
         rows=dict(_rows_of_trial(connection, row["id"])),

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from bench.store import database
-from bench.store.database import Store, open_store
+from bench.store.database import Store, head_revision, open_store
 from bench.store.writer import Writer
 from tests.store.samples import run_record, trial_record
 
-_SECOND = '''
-"""A later schema."""
+_FOLLOWING = '''
+"""The schema that follows."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "{following}"
+down_revision = "{head}"
 
 def upgrade():
     op.add_column("runs", sa.Column("colour", sa.String()))
@@ -56,13 +56,16 @@ def writer(store: Store) -> Iterator[Writer]:
 
 @pytest.fixture
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Call it to make this bench the one that follows, whose schema is 0005."""
+    """Call it to make this bench the one that follows; returns the number of its schema."""
 
-    def install(then: str = "pass") -> None:
-        copy = tmp_path / "migrations"
+    def install(then: str = "pass") -> str:
+        copy, head = tmp_path / "migrations", head_revision()
+        following = f"{int(head) + 1:04}"
         shutil.copytree(database.MIGRATIONS, copy)
-        (copy / "versions" / "0005_colour.py").write_text(_SECOND.format(then=then))
+        text = _FOLLOWING.format(following=following, head=head, then=then)
+        (copy / "versions" / f"{following}_colour.py").write_text(text)
         monkeypatch.setattr(database, "MIGRATIONS", copy)
+        return following
 
     return install
 
