@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from typer.main import get_group
+
 
 @cache
 def all_commands() -> Mapping[str, Any]:
     """Commands and groups by what is typed: `run`, `db`, `db merge`."""
     # Not at the top: the fuzzer's workers choose first whose bench they import.
-    from bench.cli import COMMANDS, loaded
+    from bench.cli.commands import app
 
-    return dict(_within({name: loaded(name) for name in COMMANDS}))
+    return dict(_within(get_group(app).commands))
 
 
 @cache

@@ -6,55 +6,40 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from bench.cli.common import StoreOption, typed_command
+from bench.cli.options import FRAMES
 from bench.cli.output import print_table
 from bench.cli.progress import shown_progress
+from bench.cli.recorded import recorded_run
 from bench.errors import BenchError, WorkFailedError, unknown_name
-from bench.files import typed_path
-from bench.provenance import describe_run
 from bench.store import export as exporting
 from bench.store import merge as merging
 from bench.store.damage import damaged_cells
 from bench.store.database import Store, open_store, upgrade_store
 from bench.store.faults import explained
-from bench.store.location import DEFAULT_STORE, locate
+from bench.store.location import locate
 from bench.store.merge import Source, Survey, Verdict
 from bench.store.queries import describe
 from bench.store.weight_files import MISSING
 from bench.store.writer import Writer
 from bench.visible_text import count
 
-FRAMES = ("scores", "timings", "provenance", "evaluations", "episodes")
 _STORE, _FRAME = ".sqlite", ".parquet"
 _MOST_DAMAGED = 20
 """Damaged cells that are told."""
 
-app = typer.Typer(
-    help="Look at the results database, bring it to the newest schema, carry it to other machines.",
-    no_args_is_help=True,
-)
 
-
-@app.command()
-def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
+def upgrade(store: str) -> None:
     """Bring an older results database to the newest schema."""
     before, after = upgrade_store(store)
     done = "already has" if before == after else f"came from schema {before} to"
     typer.echo(f"The store {locate(store)} {done} schema {after}.")
 
 
-@app.command()
-def info(
-    check: Annotated[
-        bool, typer.Option("--check", help="Read every cell too, and say which are damaged.")
-    ] = False,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Show the schema, the size, and the rows and columns of every table and view."""
+def info(store: str, *, check: bool) -> None:
+    """Show the schema, the size, and the rows and columns of every table and view; with `check`, damage."""
     with open_store(store, read_only=True) as opened:
         contents = describe(opened)
         with explained(str(opened.location)):
@@ -77,25 +62,8 @@ def info(
         typer.echo("\nEvery cell holds what bench writes there.")
 
 
-@app.command()
-def export(
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", parser=typed_path, help="File to write: .sqlite or .parquet.")
-    ],
-    what: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}; the first if left out."),
-    ] = None,
-    weights: Annotated[
-        bool, typer.Option("--weights", help="For .sqlite: copy the files of weights beside it.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Write a portable file: the whole store (.sqlite), or one table for data frames (.parquet).
-
-    Every command opens the .sqlite file as it does any store, and `bench db merge` unites it with another.
-    """
+def export(out: Path, what: str | None, store: str, *, weights: bool, force: bool) -> None:
+    """Write a portable file: the whole store (.sqlite), or one table for data frames (.parquet)."""
     _check_names(out, what, weights=weights)
     with open_store(store, read_only=True) as opened:
         exporting.check_target(out, opened, force=force)
@@ -151,20 +119,8 @@ def _size_of(path: Path) -> str:
     return f"; {path.stat().st_size / 1e6:.1f} MB"
 
 
-@app.command()
-def merge(
-    into: Annotated[str, typer.Argument(metavar="INTO", help="Store to bring the others into.")],
-    others: Annotated[list[str], typer.Argument(metavar="FROM...", help="Stores that are only read.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    leave_out_conflicts: Annotated[
-        bool, typer.Option("--leave-out-conflicts", help="Merge all that does not contradict.")
-    ] = False,
-) -> None:
-    """Unite stores: bring what the others hold into the first, with the files of weights.
-
-    Where two stores contradict each other, all contradictions are listed and nothing is written. Merging
-    twice changes nothing; after an interruption the same command goes on.
-    """
+def merge(into: str, others: Sequence[str], *, dry_run: bool, leave_out_conflicts: bool) -> None:
+    """Unite stores: bring what the others hold into the first, with the files of weights."""
     with merging.opened(others, into) as sources:
         with shown_progress("Comparing", "trials") as show:
             found = merging.survey(into, sources, show)
@@ -193,11 +149,12 @@ def _carry_out(found: Survey, sources: Sequence[Source], into: str) -> dict[str,
         faults = merging.copy_weights(found, sources, store.folder)
         if not found.is_new:
             return faults
-        with Writer(store) as writer, shown_progress("Merging", "trials") as show:
-            run = describe_run(typed_command())
-            writer.begin_run(run)
+        with (
+            Writer(store) as writer,
+            shown_progress("Merging", "trials") as show,
+            recorded_run(writer),
+        ):
             merging.merge(store, writer, found, sources, show)
-            writer.end_run(run.run_id)
     return faults
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from typer import exceptions
 
-from bench.cli.common import typed_command
+from bench.cli.options import typed_command
 from bench.cli.output import stop_printing
 from bench.errors import BenchError, WorkFailedError
 from bench.store.location import without_password

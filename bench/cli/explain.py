@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 from pydantic_core import to_json
 
-from bench.cli.common import StoreOption, TrialArgument
-from bench.cli.output import duration, moment, print_json, print_table, size
+from bench.cli.output import duration, line_width, moment, print_json, print_table, size, value_text
 from bench.data.manifest import load_manifest, verification_of
 from bench.presets import algorithms_with_presets, hyperparameter_docs
 from bench.records import RunRecord, TrialRecord
 from bench.store import explanation
 from bench.store.database import open_store
 from bench.store.explanation import Execution, Explanation, KeptFile, changes
-from bench.store.location import DEFAULT_STORE
 from bench.visible_text import count
 
 _FEW_EVALUATIONS = 20
@@ -30,14 +26,9 @@ _SHOWN_ELSEWHERE = {
     *("hyperparameters", "sources"),
 }
 """Parts of a configuration."""
-_FEW_VALUES = 6
 
 
-def explain(
-    trial: TrialArgument,
-    format: Annotated[Literal["text", "json"], typer.Option(help="For people, or for programs.")] = "text",
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
+def explain(trial: int, format: Literal["text", "json"], store: str) -> None:
     """Show all that a trial's number depends on: settings, data, simulator, code, machines, time, weights."""
     with open_store(store, read_only=True) as opened:
         found = explanation.explain(opened, trial)
@@ -71,10 +62,10 @@ def _show_work(found: Explanation) -> None:
         return
     typer.echo("\nWork:" if len(found.executions) == 1 else f"\nWork, in {len(found.executions)} stretches:")
     earlier = (None, *found.executions)
-    for number, (stretch, previous) in enumerate(zip(found.executions, earlier, strict=False), start=1):
+    for number, (execution, previous) in enumerate(zip(found.executions, earlier, strict=False), start=1):
         goes_on = found.at_work is not None and number == len(found.executions)
         typer.echo(f"{number}.")
-        _print_facts(execution_facts(stretch, previous, goes_on=goes_on))
+        _print_facts(execution_facts(execution, previous, goes_on=goes_on))
 
 
 def _show_evaluations(found: Explanation) -> None:
@@ -120,14 +111,12 @@ def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Names and texts; on a terminal folded to its width, in a pipe one line each."""
     facts = list(facts)
     indent = max((len(name) for name, _ in facts), default=0) + 2
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for name, text in facts:
         line = textwrap.fill(
             f"{name:<{indent}}{text}",
-            width,
+            line_width(),
             subsequent_indent=" " * indent,
             break_on_hyphens=False,
-            drop_whitespace=True,
         )
         typer.echo(line)
 
@@ -200,19 +189,6 @@ def execution_facts(execution: Execution, previous: Execution | None, *, goes_on
     changed = list(changes(previous, execution)) or ["nothing else since the stretch before"]
     yield "   CHANGED", changed[0]
     yield from (("", text) for text in changed[1:])
-
-
-def value_text(value: object) -> str:
-    """A setting's value; long lists by their ends."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list) and len(value) > _FEW_VALUES:
-        return f"{value_text(value[:2])}, ..., {value_text(value[-1])} ({len(value)} in all)"
-    if isinstance(value, list):
-        return ", ".join(value_text(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _score(found: Explanation) -> str:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from bench.catalog import Task
-from bench.cli.common import typed_command
+from bench.cli.options import typed_command
 from bench.cli.output import print_lines, print_table, progress_text, stop_printing
 from bench.cli.progress import shown_progress
 from bench.data.fetch import ensure_dataset
@@ -35,6 +35,11 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 # Working it off
+
+
+def run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
+    """Run what is left of a grid, missing data being obtained, and say what became of it."""
+    conclude(work_off(cells, seeds, settings, store, Datasets(obtained)), store)
 
 
 def work_off(

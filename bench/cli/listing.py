@@ -1,26 +1,46 @@
-"""`bench list`: what there is."""
+"""`bench list` and `bench show`: what can be run, and every hyper-parameter of a method on a task."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
 
 import typer
 
-from bench.catalog import load_catalog
-from bench.cli.output import print_table
+from algorithms.registry import installed
+from bench.catalog import Task, load_catalog
+from bench.cli.output import print_table, value_text
 from bench.envs import ROBOTS
+from bench.presets import (
+    ALIASES,
+    Preset,
+    Setting,
+    algorithms_with_presets,
+    explanations,
+    hyperparameter_docs,
+    load_preset,
+    method_on,
+    tasks_of,
+    title_of,
+    variants_of,
+)
 
+DIFFERS = "≠"
 _ORIGINS = {"d4rl": "D4RL", "collected": "collected", "generated": "generated"}
+_EVALUATION_DOCS = {
+    "transitions": "rows of the file that are trained on: D4RL's, or also terminal ones marked as cut",
+    "reward_transform": "applied to the dataset's rewards before training",
+    "evaluation interval": "iterations between evaluations",
+    "evaluation episodes": "episodes per evaluation",
+    "protocol": "how evaluations become the reported score",
+    "goals": "one goal for each; drawn when an environment is made",
+}
 
-app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_help=True)
+
+# bench list
 
 
-@app.command()
-def algorithms() -> None:
+def list_algorithms() -> None:
     """List the methods that can be trained, with their variants."""
-    from algorithms.registry import installed
-    from bench.presets import ALIASES, algorithms_with_presets, tasks_of, title_of, variants_of
-
     rows = [
         (name, title_of(name), ", ".join(variants_of(name)), str(len(tasks_of(name))))
         for name in algorithms_with_presets()
@@ -33,10 +53,7 @@ def algorithms() -> None:
         typer.echo(f"\nNot listed: {problem}")
 
 
-@app.command()
-def tasks(
-    suite: Annotated[str | None, typer.Option("--suite", help="Only the tasks of this suite.")] = None,
-) -> None:
+def list_tasks(suite: str | None) -> None:
     """List the tasks: dimensions, steps per episode, rows of the dataset, and how its simulator was proven.
 
     proof: the largest error of any position or velocity after one step, against recorded steps of the MuJoCo
@@ -66,8 +83,7 @@ def _proof(environment: str) -> str:
     return f"{proof.largest:.0e} in {proof.steps} steps"
 
 
-@app.command()
-def suites() -> None:
+def list_suites() -> None:
     """List the suites."""
     rows = [
         (suite.name, str(len(suite.tasks)), suite.description) for suite in load_catalog().suites.values()
@@ -75,8 +91,7 @@ def suites() -> None:
     print_table(("suite", "tasks", "what"), rows, right=("tasks",))
 
 
-@app.command()
-def tables() -> None:
+def list_tables() -> None:
     """List the tables that `bench report` makes, with the numbers that a paper prints in them."""
     from bench.report.bandit2d_table import TABLE_2D, TITLE
     from bench.report.paper import load_paper_tables
@@ -88,3 +103,92 @@ def tables() -> None:
         rows.append((table_id, f"{paper.info.paper}, {paper.info.label}", paper.info.title, str(printed)))
     rows += [(COMBINED, "", COMBINED_TITLE, ""), (TABLE_2D, "", TITLE, "")]
     print_table(("table", "printed as", "what", "numbers"), rows, right=("numbers",))
+
+
+# bench show
+
+
+def show(algorithm: str, task: str) -> None:
+    """Show every hyper-parameter of a method on a task: value per variant, unit, meaning and source."""
+    chosen = load_catalog().task(task)
+    for line in explanations([algorithm]):
+        typer.echo(line)
+    algorithm = method_on(algorithm, chosen.domain)
+    presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
+    docs = hyperparameter_docs(algorithm)
+    for line in _heading(title_of(algorithm), chosen):
+        typer.echo(line)
+    settings = {variant: _settings(preset, docs) for variant, preset in presets.items()}
+    columns = ("name", *settings, "", "unit; meaning [source]")
+    rows = _rows(settings, {**docs, **_EVALUATION_DOCS})
+    print_table(columns, rows, right=tuple(settings), narrow=tuple(settings))
+    typer.echo(_conclusion(settings))
+
+
+def _heading(title: str, task: Task) -> list[str]:
+    lines = [f"{title} on {task.name}"]
+    if task.twin_of:
+        lines.append(f"Data collected here; the preset is that of {task.twin_of}.")
+    lines.append(
+        f"{task.observation_dim} observations, {task.action_dim} actions, at most {task.horizon} steps per "
+        f"episode."
+    )
+    return [*lines, *_proof_in_words(task), ""]
+
+
+def _proof_in_words(task: Task) -> list[str]:
+    """What shows that the simulator is the one that made the data."""
+    if task.environment not in ROBOTS:
+        return []
+    proof = ROBOTS[task.environment].proof
+    here, default = f"{proof.largest:.0e}", f"{proof.largest_by_default:.2g}"
+    return [
+        f"Held against {proof.steps} steps of the MuJoCo 2.1.0 that made D4RL's data,",
+        f"the simulator is off by {here} at most, today's MuJoCo as it comes by {default}.",
+    ]
+
+
+def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
+    """All settings of a preset by the name they are shown under, in the order of the configuration."""
+    names = [name for name in docs if name in preset.hyperparameters]
+    names += [name for name in preset.hyperparameters if name not in docs]
+    evaluation = {
+        shown: Setting(value=getattr(preset.evaluation, field), source=preset.evaluation.sources[field])
+        for shown, field in (
+            ("evaluation interval", "interval"),
+            ("evaluation episodes", "episodes"),
+            ("protocol", "protocol"),
+            ("goals", "goals"),
+        )
+        if getattr(preset.evaluation, field) is not None
+    }
+    chosen = {name: preset.hyperparameters[name] for name in names}
+    data = {"transitions": preset.transitions, "reward_transform": preset.reward_transform}
+    return {**chosen, **data, **evaluation}
+
+
+def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> list[Sequence[str]]:
+    names = next(iter(settings.values()))
+    rows: list[Sequence[str]] = []
+    for name in names:
+        mark = DIFFERS if _differs(name, settings) else ""
+        values = (value_text(of[name].value) for of in settings.values())
+        rows.append((name, *values, mark, _explanation(name, settings, docs)))
+    return rows
+
+
+def _differs(name: str, settings: Mapping[str, Mapping[str, Setting]]) -> bool:
+    return len({of[name].value for of in settings.values()}) > 1
+
+
+def _conclusion(settings: Mapping[str, Mapping[str, Setting]]) -> str:
+    if len(settings) == 1:
+        return "\nThere is one variant."
+    differing = [name for name in next(iter(settings.values())) if _differs(name, settings)]
+    return f"\n{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}."
+
+
+def _explanation(name: str, settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> str:
+    # In the order of the columns; one where all variants agree.
+    sources = dict.fromkeys(of[name].source for of in settings.values())
+    return f"{docs.get(name, '')}\n[{' / '.join(sources)}]"

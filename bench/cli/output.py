@@ -156,12 +156,24 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Seq
     return table
 
 
+def line_width() -> int:
+    """Characters of a line that is printed: as many as the terminal has; in a pipe it is never folded."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines; on a terminal folded at spaces, further in than they begin, in a pipe as they are."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip()) + 2)
-        print(textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False))
+        print(
+            textwrap.fill(
+                line,
+                line_width(),
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+        )
 
 
 def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> list[str]:
@@ -181,7 +193,22 @@ def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> lis
 # Durations, times, sizes and numbers as people read them
 
 
+_FEW_VALUES = 6
+"""Longer lists are shown by their ends."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def value_text(value: object) -> str:
+    """A setting's value; long lists by their ends."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list) and len(value) > _FEW_VALUES:
+        return f"{value_text(value[:2])}, ..., {value_text(value[-1])} ({len(value)} in all)"
+    if isinstance(value, list):
+        return ", ".join(value_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:

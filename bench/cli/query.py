@@ -7,14 +7,12 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
-from bench.cli.common import MOST_ROWS, StoreOption
 from bench.cli.output import print_exactly, print_table, short
 from bench.store.database import open_store
-from bench.store.location import DEFAULT_STORE
 from bench.store.sql import Answer, run_query
 from bench.visible_text import count, csv_text
 
@@ -24,20 +22,8 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{6}")
 """A time as SQLite keeps it."""
 
 
-def query(
-    sql: Annotated[
-        str, typer.Argument(help='For example "SELECT task, AVG(score) FROM scores GROUP BY task".')
-    ],
-    format: Annotated[
-        Literal["table", "csv"],
-        typer.Option(help="A table, whose wide cells are cut, or CSV, whole to the last digit."),
-    ] = "table",
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=MOST_ROWS, help="Print at most so many rows.")
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Run SQL that reads, on the views `scores`, `timings` and `provenance` or on any table."""
+def query(sql: str, format: Literal["table", "csv"], limit: int | None, store: str) -> None:
+    """Run SQL that reads, and print its answer: a table, whose wide cells are cut, or CSV, all of it."""
     with open_store(store, read_only=True) as opened:
         answer = run_query(opened, sql, limit)
     if format == "csv":

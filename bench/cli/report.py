@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal, get_args
+from typing import BinaryIO
 
 import typer
 
 from bench.catalog import load_catalog
-from bench.cli.common import MarginsOption, choice
+from bench.cli.options import CHARTS, PictureFormat, ReportFormat
 from bench.cli.output import print_exactly
 from bench.errors import BenchError
-from bench.files import typed_path, written_whole
+from bench.files import written_whole
 from bench.report.build import choose_tables, judged_tables
 from bench.report.formats import latex, markdown
 from bench.report.formats.data import render_csv, render_json
@@ -27,88 +27,22 @@ from bench.report.tables import Table, compact, condensed
 from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
 
-Format = Literal["markdown", "latex", "html", "csv", "json", "figures"]
-PictureFormat = Literal["pdf", "svg", "png"]
-CHARTS = {
-    "learning-curves": "bench run --suite SUITE",
-    "score-time": "bench run --suite SUITE, and bench speed for times measured alone",
-    "score-latency": "bench run --suite SUITE, and bench speed for latencies measured alone",
-    "profiles": "bench run --suite SUITE",
-}
-"""Charts by what they are asked for with, and what measures them."""
-FiguresOption = Annotated[
-    str,
-    typer.Option(
-        metavar="IDS",
-        help=f"Figures to write as files: {', '.join(CHARTS)}, "
-        "those of the 2D problems (dtql-fig3,bdpo-fig11), or all. The page (html) holds them anyway; "
-        "--format figures writes only them.",
-    ),
-]
-FigureFormatOption = Annotated[
-    PictureFormat | None,
-    choice(
-        "figure format",
-        PictureFormat,
-        metavar="FORMAT",
-        help=f"Of figures, one of: {', '.join(get_args(PictureFormat))}. By default pdf with --format "
-        "figures, otherwise png.",
-    ),
-]
-
 DEFAULT_FOLDER = Path("results")
 FLOATS = "figures.tex"
 
 
 def report(
-    format_: Annotated[
-        Format,
-        choice(
-            "format",
-            Format,
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help=f"One of: {', '.join(get_args(Format))}.",
-        ),
-    ] = "markdown",
-    tables: Annotated[
-        str,
-        typer.Option(
-            metavar="IDS",
-            help="Tables by id, separated by commas (dtql-1,bandit2d), or all: the papers' tables and, where "
-            "something of the 2D problems is measured, bandit2d.",
-        ),
-    ] = "all",
-    figures: FiguresOption = "",
-    figure_format: FigureFormatOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            parser=typed_path,
-            help="Write files into this folder. Without it text is printed; html and figures go to results/.",
-        ),
-    ] = None,
-    full: Annotated[
-        bool,
-        typer.Option(
-            "--full",
-            help="Markdown in the terminal: all rows and all of the paper's methods, not only those that "
-            "were measured. Files and other formats always hold everything.",
-        ),
-    ] = False,
-    margins: MarginsOption = None,
-    store: Annotated[str, typer.Option(metavar="URL", help="Results database.")] = DEFAULT_STORE,
+    format_: ReportFormat,
+    tables: str,
+    figures: str,
+    figure_format: PictureFormat | None,
+    out: Path | None,
+    margins: Path | None,
+    store: str,
+    *,
+    full: bool,
 ) -> None:
-    """Print the papers' tables with the measured numbers beside the printed ones, and the verdicts on them.
-
-    A cell that must not be held against the printed number is marked with a dagger and the reason. What was
-    not measured is blank, and counted.
-    """
-    if format_ == "figures":
-        _write_figures_only(figures, figure_format, out, store)
-        return
+    """Print the papers' tables with the measured numbers beside the printed ones, or write them to files."""
     choose_tables(tables)  # a slip of the pen is told before a large store is read
     drawn, declared = chosen_figures(figures), load_margins(margins)
     data = _load(store)
@@ -132,7 +66,8 @@ def report(
     _hint_if_empty(data, store)
 
 
-def _write_figures_only(figures: str, format_: PictureFormat | None, out: Path | None, store: str) -> None:
+def write_figures_only(figures: str, format_: PictureFormat | None, out: Path | None, store: str) -> None:
+    """Write figures into files, and nothing else; all that have something to show where none is named."""
     names, data = chosen_figures(figures or "all"), _load(store)
     by_name = figures.strip() not in ("", "all")
     write_figures(names, data, out or DEFAULT_FOLDER, format_ or "pdf", tell_missing=by_name)

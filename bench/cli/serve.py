@@ -6,40 +6,26 @@ import ipaddress
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Event, Thread
-from typing import Annotated
 
 import typer
 from waitress.server import create_server
 
 from bench.catalog import load_catalog
-from bench.cli.common import MarginsOption, StoreOption
 from bench.errors import BenchError
 from bench.report.margins import Margins, load_margins
 from bench.serve.app import App
 from bench.serve.live import LivePage
+from bench.serve.page import page_of, strip, working_lines
 from bench.store.database import Store, open_store
-from bench.store.location import DEFAULT_STORE
 from bench.store.queries import change_token
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8265,
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; one that other machines reach needs --public.")
-    ] = "127.0.0.1",
-    public: Annotated[
-        bool, typer.Option("--public", help="Let other machines in; nobody is asked for a password.")
-    ] = False,
-    margins: MarginsOption = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Show the report's page live while a run goes on: it follows what is stored, and only reads.
-
-    The same page as `bench report --format html`. Ctrl-C ends it.
-    """
+def serve(host: str, port: int, margins: Path | None, store: str, *, public: bool) -> None:
+    """Serve the report's page until Ctrl-C: it follows what is stored, and only reads."""
     _refuse_strangers(host, public)
     chosen = load_margins(margins)
     with open_store(store, read_only=True) as opened:
@@ -66,8 +52,6 @@ def _is_local(host: str) -> bool:
 
 
 def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -> None:
-    from bench.serve.page import page_of, strip, working_lines  # draws, which `--help` need not wait for
-
     catalog = load_catalog()
     typer.echo(f"Making the page from {store.location} ...")
     page = LivePage(lambda: change_token(store), lambda: page_of(store, catalog, margins), strip)

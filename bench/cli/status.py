@@ -1,20 +1,21 @@
-"""`bench status`: what ran, what is left, what failed and why, time to go."""
+"""`bench status`: what ran, what is left, what failed and why, time to go; and `bench baseline list`."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Literal
 
 import typer
 from pydantic_core import to_json
 
-from bench.cli.common import StoreOption, offered
-from bench.cli.output import print_json, print_lines, print_table, progress_text, roughly, short
+from bench.cli.output import moment, print_json, print_lines, print_table, progress_text, roughly, short
 from bench.data.manifest import remarks_on
 from bench.records import DatasetRecord
-from bench.store.database import open_store
-from bench.store.location import DEFAULT_STORE
+from bench.store.baselines import baselines, notes
+from bench.store.database import open_store, opened_if_made
 from bench.store.queries import StoredFailure, datasets, failures
 from bench.store.status import (
     CellCounts,
@@ -25,7 +26,7 @@ from bench.store.status import (
     running_stacks,
     time_left,
 )
-from bench.visible_text import count
+from bench.visible_text import count, quoted, visible_line
 
 _COUNTS = ("finished", "running", "cut off", "planned", "failed")
 _METRICS_LENGTH = 72
@@ -51,22 +52,11 @@ class Status:
         return sum(getattr(cell, name.replace(" ", "_")) for cell in self.cells)
 
 
-def status(
-    format: Annotated[Literal["text", "json"], typer.Option(help="For people, or for programs.")] = "text",
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Show what ran, what runs, what is left, what failed and why, and which commands go on.
-
-    Says, too, which of the datasets are not D4RL's own files.
-    """
+def status(format: Literal["text", "json"], store: str) -> None:
+    """Show what ran, what runs, what is left, what failed and why, and which commands go on."""
     found = _status(store)
     if format == "json":
-        # Programs that read it know the progress by an older name.
-        stacks = [
-            {"stand" if name == "progress" else name: fact for name, fact in vars(stack).items()}
-            for stack in found.at_work
-        ]
-        print_json(to_json(vars(found) | {"at_work": stacks}, indent=2, inf_nan_mode="strings"))
+        print_json(to_json(vars(found), indent=2, inf_nan_mode="strings"))
     elif found.cells:
         _show_cells(found.cells)
         _show_datasets(found.datasets)
@@ -148,7 +138,7 @@ def _show_failures(failures: Sequence[StoredFailure]) -> None:
             typer.echo(f"    last metrics: {short(metrics, _METRICS_LENGTH)}")
     typer.echo("\nTo try just those again:")
     for command in dict.fromkeys(failure.command for failure in failures):
-        typer.echo(f"  {_with_retry(offered(command))}")
+        typer.echo(f"  {_with_retry(_offered(command))}")
 
 
 def _show_left(status: Status) -> None:
@@ -160,7 +150,7 @@ def _show_left(status: Status) -> None:
     if status.commands:
         typer.echo("What nobody works on goes on with:")
     for command in status.commands:
-        typer.echo(f"  {offered(command)}")
+        typer.echo(f"  {_offered(command)}")
 
 
 def _time_to_go(left: TimeLeft, stacks: int) -> str:
@@ -177,3 +167,64 @@ def _time_to_go(left: TimeLeft, stacks: int) -> str:
 
 def _with_retry(command: str) -> str:
     return command if "--retry" in command or command.startswith("(") else f"{command} --retry failed"
+
+
+def _offered(command: str) -> str:
+    """A command from a store as it may be typed again: one of bench, in which the shell finds nothing to do.
+
+    Whoever wrote into the store wrote the command, and a person copies it from the screen.
+    """
+    try:
+        words = shlex.split(visible_line(command))
+    except ValueError:
+        words = []
+    if words[:1] != ["bench"]:
+        return f"(none: the store names {quoted(command)}, which is no command of bench)"
+    return shlex.join(words)
+
+
+# bench baseline list
+
+
+def list_baselines(config: Path | None, store: str | None) -> None:
+    """Show the baselines of a store with their notes, the latest first."""
+    # It plans the canary's grid, for which `bench status` need not wait.
+    from bench.nightly.config import load_nightly
+
+    configured = load_nightly(config).settings.store
+    place = store or configured
+    # A store that was named is there, or its name is a slip of the pen.
+    opening = opened_if_made(place) if store is None else open_store(place, read_only=True)
+    with opening as opened:
+        found, written = [], []
+        if opened is not None:
+            found = baselines(opened)
+            written = [note for baseline in found for note in notes(opened, baseline.name)]
+    if not found:
+        print('No baseline yet. Freeze one: bench baseline freeze NAME --reason "..."')
+        return
+    rows = [
+        (
+            baseline.name,
+            moment(baseline.frozen_at),
+            baseline.author,
+            str(len(baseline.cells)),
+            str(len(baseline.scores)),
+            baseline.reason,
+        )
+        for baseline in found
+    ]
+    print_table(("name", "frozen", "by", "cells", "scores", "reason"), rows, right=("cells", "scores"))
+    if written:
+        print()
+        lines = [
+            (
+                note.baseline,
+                moment(note.written_at),
+                note.author,
+                "" if note.fingerprints is None else "yes",
+                note.text,
+            )
+            for note in written
+        ]
+        print_table(("baseline", "written", "by", "accepts", "note"), lines)

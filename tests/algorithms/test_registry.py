@@ -14,7 +14,7 @@ from algorithms.base import Dimensions
 from algorithms.dtql import DTQLConfig
 from algorithms.registry import MethodError, build, field_docs, installed, method, methods
 from bench.catalog import load_catalog
-from bench.cli import app
+from bench.cli.commands import app
 from bench.errors import BenchError
 from bench.execute.grid import Request, plan_cells
 from bench.presets import ALIASES, load_preset, tasks_of

@@ -5,7 +5,7 @@ from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
-from bench.cli.common import finite
+from bench.cli.options import finite
 from bench.cli.run import parse_changes, parse_seeds
 from bench.errors import BenchError
 from tests.commands import leaves

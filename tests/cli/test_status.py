@@ -80,7 +80,7 @@ def test_programs_read_the_same_as_json(bench, driver: Writer, path: Path) -> No
         "finished": 1, "running": 2, "cut_off": 0, "planned": 2, "failed": 0,
     }  # fmt: skip
     (stack,) = found["at_work"]
-    assert (stack["hostname"], stack["stand"]["iterations_done"]) == ("node-1", 12_000)
+    assert (stack["hostname"], stack["progress"]["iterations_done"]) == ("node-1", 12_000)
     assert found["left"]["seconds"] == 160
 
 

@@ -6,12 +6,12 @@ from inspect import signature
 
 import pytest
 
-from bench.cli import loaded
 from bench.cli.run import parse_seeds, request_of
 from bench.execute.grid import plan_cells
 from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds, run_command, seeds_text
 from bench.nightly.config import MOST_SEEDS, Canary, load_nightly
 from bench.store.baselines import none_yet
+from tests.commands import all_commands
 from tests.nightly.tiny_nights import write_canary
 
 
@@ -36,7 +36,7 @@ def test_seeds_are_written_as_they_are_typed(seeds):
 
 def parsed(command):
     """The cells and seeds that `bench run` would make of a command."""
-    typed = loaded("run").make_context("run", command.split()[2:]).params
+    typed = all_commands()["run"].make_context("run", command.split()[2:]).params
     asked = {name: typed[name] for name in signature(request_of).parameters if name in typed}
     request, _ = request_of(**asked, changes=typed["set_"] or ())
     return plan_cells(request), request.seeds

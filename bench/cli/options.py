@@ -1,4 +1,7 @@
-"""What the commands share: options with their bounds and choices, and commands as they are typed."""
+"""What may be typed for an option: bounds, choices and the options that commands share; the command as typed.
+
+Only what is light to import: `bench --help` does.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,9 @@ import typer
 
 from bench.errors import unknown_name
 from bench.files import typed_path
+from bench.records import Device, Executor
 from bench.store.location import without_password
-from bench.visible_text import quoted, visible, visible_line
-
-StoreOption = Annotated[
-    str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
-]
-
-MarginsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--margins",
-        metavar="FILE",
-        parser=typed_path,
-        help="Margins of the verdicts, instead of the project's.",
-    ),
-]
+from bench.visible_text import visible
 
 MOST_THREADS = 1024
 """Of one process; more would only hinder each other, and a system gives no process as many as one likes."""
@@ -56,6 +46,43 @@ def choice(kind: str, names: object, *flags: str, help: str, metavar: str = "<st
 
 Retry = Literal["failed"]
 """Which trials that have ended a command gives another attempt."""
+CheckFormat = Literal["text", "json", "junit"]
+ReportFormat = Literal["markdown", "latex", "html", "csv", "json", "figures"]
+PictureFormat = Literal["pdf", "svg", "png"]
+CHARTS = {
+    "learning-curves": "bench run --suite SUITE",
+    "score-time": "bench run --suite SUITE, and bench speed for times measured alone",
+    "score-latency": "bench run --suite SUITE, and bench speed for latencies measured alone",
+    "profiles": "bench run --suite SUITE",
+}
+"""Charts by what they are asked for with, and what measures them."""
+FRAMES = ("scores", "timings", "provenance", "evaluations", "episodes")
+"""Tables and views that are exported for data frames."""
+
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="URL", help="Results database: a file, or postgresql+psycopg://...")
+]
+StoreOfNightsOption = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="Results database; by default the configuration's."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", parser=typed_path, help="Instead of the shipped nightly.yaml."),
+]
+ExecutorOption = Annotated[
+    Executor, choice("executor", Executor, help="ray: a process per stack; local: one after the other.")
+]
+DeviceOption = Annotated[Device, choice("device", Device, help="auto, cpu or cuda.")]
+MarginsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--margins",
+        metavar="FILE",
+        parser=typed_path,
+        help="Margins of the verdicts, instead of the project's.",
+    ),
+]
 TrialArgument = Annotated[
     int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Number of a trial, as in the view `scores`.")
 ]
@@ -82,17 +109,3 @@ AcceptMismatchOption = Annotated[
 def typed_command() -> str:
     """The command as it was typed, for the record of the run, without passwords; always proper text."""
     return visible(shlex.join(["bench", *map(without_password, sys.argv[1:])]))
-
-
-def offered(command: str) -> str:
-    """A command from a store as it may be typed again: one of bench, in which the shell finds nothing to do.
-
-    Whoever wrote into the store wrote the command, and a person copies it from the screen.
-    """
-    try:
-        words = shlex.split(visible_line(command))
-    except ValueError:
-        words = []
-    if words[:1] != ["bench"]:
-        return f"(none: the store names {quoted(command)}, which is no command of bench)"
-    return shlex.join(words)

@@ -1,51 +1,52 @@
-"""`bench speed`: training and action latency, alone on the machine."""
+"""`bench evaluate` and `bench speed`: what is measured by itself, outside a grid."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import statistics
 
-import typer
+import torch
 
 from bench.catalog import load_catalog
-from bench.cli.common import MOST_ROWS, MOST_THREADS, StoreOption, choice, typed_command
 from bench.cli.output import print_table
+from bench.cli.recorded import recorded_run
 from bench.errors import BenchError
+from bench.execute.reevaluate import reevaluate
+from bench.execute.speed import measure
 from bench.presets import explanations, load_preset, methods_on
-from bench.provenance import describe_run
-from bench.records import Device, Runner, TimingRecord
+from bench.records import Device, Physics, Runner, TimingRecord
 from bench.store.database import open_store
-from bench.store.location import DEFAULT_STORE
 from bench.store.writer import Writer
+from bench.training.runners import check_runner
+
+
+def evaluate(trial: int, episodes: int | None, physics: Physics | None, threads: int, store: str) -> None:
+    """Judge the stored weights of a finished trial in fresh episodes; store the result, and show it."""
+    with open_store(store, create=False) as opened, Writer(opened) as writer:
+        result = reevaluate(opened, trial, episodes=episodes, physics=physics, threads=threads)
+        with recorded_run(writer):
+            writer.record(result)
+    spread = f" ± {statistics.stdev(result.scores):.1f} (sd over episodes)" if len(result.scores) > 1 else ""
+    mean = statistics.mean(result.scores)
+    print(
+        f"trial {trial}, {len(result.scores)} fresh episodes, physics {result.physics}: "
+        f"score {mean:.1f}{spread}, return {statistics.mean(result.returns):.0f}, "
+        f"length {statistics.mean(result.lengths):.0f}"
+    )
 
 
 def speed(
-    algos: Annotated[str, typer.Option(help="Algorithms, separated by commas.")],
-    tasks: Annotated[
-        str, typer.Option("--tasks", "--task", help="Tasks, separated by commas; dimensions and batch count.")
-    ] = "antmaze-umaze-v0",
-    variant: Annotated[str, typer.Option(help="released or paper.")] = "released",
-    seeds_per_stack: Annotated[
-        int, typer.Option(min=1, max=1000, help="Seeds side by side; the papers' tables: 1.")
-    ] = 1,
-    iterations: Annotated[
-        int, typer.Option(min=10, max=MOST_ROWS, help="Timed per phase, after a warm-up.")
-    ] = 200,
-    device: Annotated[Device, choice("device", Device, help="cpu, cuda, or auto.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=MOST_THREADS, help="CPU threads; by default all cores.")
-    ] = None,
-    runner: Annotated[Runner, choice("runner", Runner, help="auto, eager or graph.")] = "auto",
-    store: StoreOption = DEFAULT_STORE,
+    algos: str,
+    tasks: str,
+    variant: str,
+    *,
+    seeds: int,
+    iterations: int,
+    device: Device,
+    threads: int | None,
+    runner: Runner,
+    store: str,
 ) -> None:
-    """Time training and single-policy action latency on synthetic data, and store both.
-
-    The data has the task's dimensions and the preset's batch size, so no dataset is needed. Rows measured
-    while nothing else ran are marked exclusive; only those of single seeds enter the papers' timing tables.
-    """
-    # They take PyTorch, which `--help` need not wait for.
-    from bench.execute.speed import measure
-    from bench.training.runners import check_runner
-
+    """Time each method on each task, on synthetic data; store the timings, and show them."""
     catalog = load_catalog()
     chosen = [catalog.task(name.strip()) for name in tasks.split(",")]
     names = [name.strip() for name in algos.split(",")]
@@ -58,15 +59,13 @@ def speed(
     for line in explanations(names):
         print(line, flush=True)
     timings: list[TimingRecord] = []
-    with open_store(store) as opened, Writer(opened) as writer:
-        run = describe_run(typed_command())
-        writer.begin_run(run)
+    with open_store(store) as opened, Writer(opened) as writer, recorded_run(writer):
         for task, algorithm in cells:
             measured = measure(
                 algorithm,
                 task,
                 variant,
-                seeds=seeds_per_stack,
+                seeds=seeds,
                 iterations=iterations,
                 device=chosen_device,
                 threads=threads,
@@ -75,13 +74,10 @@ def speed(
             for timing in measured:
                 writer.record(timing)
             timings += measured
-        writer.end_run(run.run_id)
     _show(timings)
 
 
 def _device(name: Device) -> str:
-    import torch
-
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

@@ -1,0 +1,330 @@
+"""What may be typed after `bench list`, `data`, `db` and `baseline`: as in `commands`, and as light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import (
+    FRAMES,
+    LARGEST_NUMBER,
+    MOST_ROWS,
+    MOST_THREADS,
+    AcceptMismatchOption,
+    ConfigOption,
+    CpusPerStackOption,
+    DeviceOption,
+    ExecutorOption,
+    GpusPerStackOption,
+    SeedsPerStackOption,
+    StoreOfNightsOption,
+    StoreOption,
+    choice,
+)
+from bench.files import typed_path
+from bench.records import Physics
+from bench.store.location import DEFAULT_STORE
+
+list_app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Get, check and describe datasets. They lie in ~/.d4rl/datasets or where BENCH_DATA_DIR says.",
+    no_args_is_help=True,
+)
+db_app = typer.Typer(
+    help="Look at the results database, bring it to the newest schema, carry it to other machines.",
+    no_args_is_help=True,
+)
+baseline_app = typer.Typer(
+    help="Freeze what nights are held against, list it, write notes on it.", no_args_is_help=True
+)
+
+
+# bench list
+
+
+@list_app.command()
+def algorithms() -> None:
+    """List the methods that can be trained, with their variants."""
+    from bench.cli import listing as work
+
+    work.list_algorithms()
+
+
+@list_app.command()
+def tasks(
+    suite: Annotated[str | None, typer.Option("--suite", help="Only the tasks of this suite.")] = None,
+) -> None:
+    """List the tasks: dimensions, steps per episode, rows of the dataset, and how its simulator was proven.
+
+    proof: the largest error of any position or velocity after one step, against recorded steps of the MuJoCo
+    2.1.0 that made D4RL's data.
+    """
+    from bench.cli import listing as work
+
+    work.list_tasks(suite)
+
+
+@list_app.command()
+def suites() -> None:
+    """List the suites."""
+    from bench.cli import listing as work
+
+    work.list_suites()
+
+
+@list_app.command()
+def tables() -> None:
+    """List the tables that `bench report` makes, with the numbers that a paper prints in them."""
+    from bench.cli import listing as work
+
+    work.list_tables()
+
+
+# bench data
+
+
+Names = Annotated[list[str], typer.Argument(metavar="TASK|SUITE...", help="Tasks or suites.")]
+
+
+@data_app.command("list")
+def list_datasets(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK|SUITE...]", help="Only these tasks or suites.")
+    ] = None,
+    paths: Annotated[bool, typer.Option("--paths", help="Show where each file lies or belongs.")] = False,
+) -> None:
+    """List which datasets are there and what is known of them."""
+    from bench.cli import data as work
+
+    work.list_datasets(names, paths=paths)
+
+
+@data_app.command()
+def fetch(
+    names: Names,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Get again what is there, in place of another file.")
+    ] = False,
+) -> None:
+    """Get D4RL's files; only a file whose SHA-256 is the known one is taken.
+
+    Files of the data folder under other names are tried first, then mirrors, then D4RL's server.
+    BENCH_D4RL_MIRRORS may name mirrors, separated by commas: addresses or folders, in which the files lie as
+    at D4RL's or side by side.
+    """
+    from bench.cli import obtain as work
+
+    work.fetch(names, overwrite=overwrite)
+
+
+@data_app.command("info")
+def describe_datasets(names: Names) -> None:
+    """Describe datasets: episodes, returns, lengths, normalised score."""
+    from bench.cli import data as work
+
+    work.info(names)
+
+
+@data_app.command()
+def collect(
+    names: Names,
+    transitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MOST_ROWS, help="Rows of each file; by default the task's, which are D4RL's."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_NUMBER, help="By default the task's.")
+    ] = None,
+    physics: Annotated[
+        Physics | None,
+        choice("physics", Physics, metavar="NAME", help="d4rl or modern; by default the task's."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", parser=typed_path, help="File to write; by default where `bench run` finds it."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="By default all cores. The bytes do not depend on it."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
+) -> None:
+    """Roll out the shipped behaviour policies into datasets of D4RL's layout; generate the 2D problems'.
+
+    Same seed, same machine: same bytes. Each file's SHA-256 is printed and, in the data folder, recorded.
+    """
+    from bench.cli import obtain as work
+
+    work.collect(names, transitions, seed, physics, out, threads, overwrite=overwrite)
+
+
+@data_app.command()
+def verify(
+    names: Names,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Also replay single steps to see which physics the data has.")
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", min=10, max=MOST_ROWS, help="Steps to replay.")] = 2000,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take a content that is not the one first seen.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Check files against what is known of their content, and remember their SHA-256.
+
+    What is found is also noted in the results database, where there is one. Exit code 1 where a file differs
+    from what is known of it.
+    """
+    from bench.cli import obtain as work
+
+    work.verify(names, rows if replay else None, store, accept=accept)
+
+
+# bench db
+
+
+@db_app.command()
+def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
+    """Bring an older results database to the newest schema."""
+    from bench.cli import db as work
+
+    work.upgrade(store)
+
+
+@db_app.command("info")
+def describe_store(
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every cell too, and say which are damaged.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Show the schema, the size, and the rows and columns of every table and view."""
+    from bench.cli import db as work
+
+    work.info(store, check=check)
+
+
+@db_app.command()
+def export(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", parser=typed_path, help="File to write: .sqlite or .parquet.")
+    ],
+    what: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}; the first if left out."),
+    ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="For .sqlite: copy the files of weights beside it.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a portable file: the whole store (.sqlite), or one table for data frames (.parquet).
+
+    Every command opens the .sqlite file as it does any store, and `bench db merge` unites it with another.
+    """
+    from bench.cli import db as work
+
+    work.export(out, what, store, weights=weights, force=force)
+
+
+@db_app.command()
+def merge(
+    into: Annotated[str, typer.Argument(metavar="INTO", help="Store to bring the others into.")],
+    others: Annotated[list[str], typer.Argument(metavar="FROM...", help="Stores that are only read.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    leave_out_conflicts: Annotated[
+        bool, typer.Option("--leave-out-conflicts", help="Merge all that does not contradict.")
+    ] = False,
+) -> None:
+    """Unite stores: bring what the others hold into the first, with the files of weights.
+
+    Where two stores contradict each other, all contradictions are listed and nothing is written. Merging
+    twice changes nothing; after an interruption the same command goes on.
+    """
+    from bench.cli import db as work
+
+    work.merge(into, others, dry_run=dry_run, leave_out_conflicts=leave_out_conflicts)
+
+
+# bench baseline
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the baseline.")]
+Author = Annotated[
+    str | None, typer.Option("--by", metavar="WHO", help="Default: git's user.name, else who is logged in.")
+]
+
+
+@baseline_app.command()
+def freeze(
+    name: Name,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why this state is the one to hold on to, in your words.")
+    ],
+    by: Author = None,
+    config: ConfigOption = None,
+    run: Annotated[bool, typer.Option("--run", help="Run the trials that are missing.")] = False,
+    executor: ExecutorOption = "ray",
+    seeds_per_stack: SeedsPerStackOption = None,
+    gpus_per_stack: GpusPerStackOption = None,
+    cpus_per_stack: CpusPerStackOption = 1,
+    device: DeviceOption = "auto",
+    accept_mismatch: AcceptMismatchOption = False,
+    store: StoreOfNightsOption = None,
+) -> None:
+    """Freeze the canary's scores, fingerprints and timings as they are now.
+
+    Takes the finished trials of the canary's cells under its present configuration; where some are missing it
+    says which, and the command that makes them.
+    """
+    from bench.cli import nightly as work
+
+    settings = work.Settings(
+        executor=executor,
+        seeds_per_stack=seeds_per_stack,
+        gpus_per_stack=gpus_per_stack,
+        cpus_per_stack=cpus_per_stack,
+        device=device,
+        accept_mismatch=accept_mismatch,
+    )
+    work.freeze(name, reason, by, config, store, settings, run=run)
+
+
+@baseline_app.command("list")
+def list_baselines(store: StoreOfNightsOption = None, config: ConfigOption = None) -> None:
+    """Show the baselines of a store with their notes, the latest first."""
+    from bench.cli import status as work
+
+    work.list_baselines(config, store)
+
+
+@baseline_app.command()
+def annotate(
+    name: Name,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is to be known about it.")],
+    by: Author = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept",
+            help="The text explains the exact differences as they are now: they are no longer red.",
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    store: StoreOfNightsOption = None,
+) -> None:
+    """Write a note on a baseline, which is itself never changed.
+
+    With --accept the note excuses exact layers that differ from the baseline just as they do now, such as
+    losses in another order of summation; a further difference is red again.
+    """
+    from bench.cli import nightly as work
+
+    work.annotate(name, text, by, config, store, accept=accept)
