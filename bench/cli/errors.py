@@ -1,7 +1,7 @@
 """How a command ends that could not do what was asked: what is said of it, and which exit code it means.
 
 A wrong request is told with what to type instead; what the machine refuses, as such; an exception that nobody
-foresaw is a defect of bench, told with a file to report.
+foresaw is a defect of bench, or of the method from outside whose code raised it, told with a file to report.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import traceback
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from typer import exceptions
 
@@ -21,6 +22,9 @@ from bench.cli.output import stop_printing
 from bench.errors import BenchError, WorkFailedError
 from bench.store.location import without_password
 from bench.visible_text import is_text, quoted, shortened
+
+if TYPE_CHECKING:
+    from algorithms.registry import Method
 
 DEFECT = 70
 """Exit code (EX_SOFTWARE of sysexits.h): never that of a wrong request or of a check that fails."""
@@ -58,7 +62,7 @@ def exit_code_of(error: BenchError) -> int:
 
 
 def tell_unforeseen(error: Exception, arguments: list[str], *, debug: bool) -> int:
-    """Tell an error that no command expected: of the machine, or a defect of ours; its exit code."""
+    """Tell an error that no command expected, the machine's, a method's or ours; its exit code."""
     if isinstance(error, UnicodeEncodeError) and (odd := [one for one in arguments if not is_text(one)]):
         why = f"It holds bytes that are no text in this terminal's encoding, {sys.getfilesystemencoding()}."
         advice = "Begin the command with PYTHONUTF8=1, or rename the file."
@@ -80,28 +84,60 @@ def tell_unforeseen(error: Exception, arguments: list[str], *, debug: bool) -> i
         advice = "Ask for less at once, or use another machine."
         show_error(BenchError("not enough memory", str(error), advice))
         return 1
-    _report_defect(error, debug=debug)
-    return DEFECT
+    return _tell_fault(error, debug=debug)
 
 
-def _report_defect(error: BaseException, *, debug: bool) -> None:
-    """Say that bench is at fault, and write the traceback into a file; with `debug` show it as well."""
-    # Line by line, because a password may hold anything but a line's end.
-    lines = "".join(traceback.format_exception(error)).split("\n")
-    told = "\n".join(map(without_password, lines))
+def keep_traceback(error: Exception) -> str:
+    """Write an error's traceback into a file; says in words where it is, or why it is nowhere."""
+    try:
+        return f"its traceback is in {_written(_traceback_of(error))}"
+    except OSError as trouble:
+        return f"no file could be written for its traceback ({trouble.strerror or trouble})"
+
+
+def _tell_fault(error: Exception, *, debug: bool) -> int:
+    """Say whose code is at fault, ours or that of a method from outside; the exit code.
+
+    The traceback goes into a file, and with `debug` to the terminal as well.
+    """
+    told = _traceback_of(error)
     if debug:
         print(told, file=sys.stderr)
     first = str(error).partition("\n")[0]
-    what = f"a defect of bench: {type(error).__name__}" + (f": {without_password(first)}" if first else "")
+    raised = type(error).__name__ + (f": {without_password(first)}" if first else "")
+    method = _method_at_fault(error)
+    if method is None:
+        what, why = f"a defect of bench: {raised}", "The request is not to blame."
+        advice, code = "Please report it", DEFECT
+    else:
+        what, why = f"method {method.name!r} of {method.distribution} failed: {raised}", "Its own code did."
+        advice, code = "Please report it to its author", 1
     try:
         path = _written(told)
     except OSError as trouble:
         if not debug:
             print(told, file=sys.stderr)
         why = f"The traceback is above; no file could be written for it ({trouble.strerror or trouble})."
-        show_error(BenchError(what, why, "Please report it."))
-        return
-    show_error(BenchError(what, "The request is not to blame.", f"Please report it with this file: {path}"))
+        show_error(BenchError(what, why, f"{advice}."))
+    else:
+        show_error(BenchError(what, why, f"{advice} with this file: {path}"))
+    return code
+
+
+def _method_at_fault(error: Exception) -> Method | None:
+    """The method from outside this package through whose files an error came; None where it was none."""
+    from algorithms.registry import methods  # takes time that no other end of a command need wait for
+
+    seen = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    for method in methods().values():
+        if any(str(path) in seen for _, path in method.files()):
+            return method
+    return None
+
+
+def _traceback_of(error: Exception) -> str:
+    # Line by line, because a password may hold anything but a line's end.
+    return "\n".join(map(without_password, "".join(traceback.format_exception(error)).split("\n")))
 
 
 def _written(told: str) -> str:

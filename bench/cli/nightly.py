@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from bench.catalog import load_catalog
+from bench.cli.errors import keep_traceback
 from bench.cli.grid import Datasets, Settings, Summary, device_of, obtained, show_grid, work_off
 from bench.cli.options import typed_command
 from bench.cli.recorded import recorded_run
@@ -223,4 +224,5 @@ def _work_of(settings: Settings, store: str, *, retry: bool = False) -> Work:
             summary = work_off(cells, seeds, replace(settings, retry_failed=True), store, datasets)
         return summary
 
-    return Work(run, obtained, device_of(settings)[0], lambda text: print(text, flush=True))
+    device, _ = device_of(settings)
+    return Work(run, obtained, device, lambda text: print(text, flush=True), keep_traceback)

@@ -29,7 +29,7 @@ from bench.nightly.canary import (
 )
 from bench.nightly.config import Nightly, NightlyFile
 from bench.nightly.drift import after_night, drift_rule, drifting
-from bench.nightly.exact import Fingerprints, differences, fingerprints, shortfalls
+from bench.nightly.exact import ExactFinding, Fingerprints, differences, fingerprints, shortfalls
 from bench.nightly.findings import Drift, Excused, Findings, VerdictChange, as_json, cells_of
 from bench.nightly.pace import Pace, PaceComparison, compare_pace, pace_from_json, time_methods
 from bench.provenance import describe_run
@@ -66,6 +66,8 @@ class Work:
     """That training is timed on."""
     log: Callable[[str], None] = lambda text: None
     """Takes a line on what is begun."""
+    keep_traceback: Callable[[Exception], str] = lambda error: ""
+    """Writes what a method from outside raised into a file; says in words where it is."""
 
 
 @dataclass(frozen=True)
@@ -151,13 +153,15 @@ def _with_what_came_of_it(cell: CellComparison, found: Findings) -> CellComparis
     )
 
 
-def take_fingerprints(file: NightlyFile, work: Work) -> Fingerprints:
-    """Those of the code, the canary's data and the simulators as they are now."""
+def take_fingerprints(
+    file: NightlyFile, work: Work, on_failure: Callable[[str, Exception], None] | None = None
+) -> Fingerprints:
+    """Those of the code, the canary's data and the simulators as they are now; `on_failure` as there."""
     tasks = canary_tasks(file)
     for task in tasks:
         work.obtain(task)
     work.log("Exact layers: short trainings of every method, hashes of data, replays of simulators")
-    return fingerprints(tasks)
+    return fingerprints(tasks, on_failure=on_failure)
 
 
 def take_pace(file: NightlyFile, work: Work, catalog: Catalog) -> tuple[Pace, ...]:
@@ -218,11 +222,19 @@ def _run(
 
 
 def _exact(request: NightRequest, work: Work, store: Store, baseline: BaselineRecord) -> Findings:
-    """The exact layers, less what notes excuse."""
-    now = take_fingerprints(request.file, work)
+    """The exact layers, less what notes excuse; and methods from outside that failed in them."""
+    failed: dict[str, ExactFinding] = {}
+
+    def note_failure(name: str, error: Exception) -> None:
+        raised = f"the method's own code raised {type(error).__name__}: {error}".partition("\n")[0]
+        failed[name] = ExactFinding("losses", name, f"{raised}; {work.keep_traceback(error)}", True)
+
+    now = take_fingerprints(request.file, work, note_failure)
     written = [note for note in notes(store, baseline.name) if note.fingerprints is not None]
-    exact, excused = [], []
+    exact, excused = list(failed.values()), []
     for finding in differences(Fingerprints.from_json(baseline.fingerprints), now):
+        if finding.name in failed:
+            continue  # It says no more than that there is no recording.
         note = _excuse(finding.layer, finding.name, written, now) if finding.fails else None
         if note is None:
             exact.append(finding)

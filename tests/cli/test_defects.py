@@ -3,10 +3,13 @@
 import errno
 import re
 import stat
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from algorithms.registry import installed
 from bench.cli import errors, listing
 from bench.errors import WorkFailedError
 
@@ -82,3 +85,31 @@ def test_what_the_machine_refuses_without_naming_a_file_is_not_told_as_the_outpu
     """As where a process may open no more files, or connect nowhere."""
     code, _, err = failing(OSError(errno.EMFILE, "Too many open files"))
     assert (code, err) == (2, "bench: the machine refuses what the command needs\n  Too many open files.\n")
+
+
+@pytest.fixture
+def raised_by_a_method(tmp_path, monkeypatch):
+    """An error that came through the code of a method that is installed beside bench."""
+    (tmp_path / "acme_rl-1.2.dist-info").mkdir()
+    (tmp_path / "acme_rl-1.2.dist-info/METADATA").write_text("Name: acme-rl\nVersion: 1.2\n")
+    (tmp_path / "acme_rl-1.2.dist-info/entry_points.txt").write_text("[bench.methods]\nacme = acme_rl:Acme\n")
+    (tmp_path / "acme.yaml").write_text(
+        "title: Acme\nconfiguration: Config\nstep_counts: [steps]\nphases: {train: steps}\nevaluated: train\n"
+    )
+    (tmp_path / "acme_rl.py").write_text("def train(): raise ValueError('no such head')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    yield import_module("acme_rl").train
+    installed.cache_clear()
+    del sys.modules["acme_rl"]
+
+
+def test_what_a_method_from_outside_raises_is_told_as_its_own_failure(failing, raised_by_a_method, tmp_path):
+    with pytest.raises(ValueError) as raised:
+        raised_by_a_method()
+    code, _, err = failing(raised.value)
+    assert (code, err.splitlines()[0]) == (
+        1, "bench: method 'acme' of acme-rl 1.2 failed: ValueError: no such head"
+    )  # fmt: skip
+    path = Path(re.search(r"to its author with this file: (\S+bench-defect-\S+\.txt)", err)[1])
+    assert "acme_rl.py" in path.read_text()

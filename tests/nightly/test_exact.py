@@ -214,6 +214,26 @@ def test_fingerprints_survive_json(before):
     assert differences(whole, replace(whole, datasets={"task": None})) == []
 
 
+def test_what_a_method_from_outside_raises_keeps_nobody_from_the_rest(monkeypatch):
+    outside = methods()["bc"].model_copy(update={"distribution": "acme-rl 1.2"})
+
+    def fails(training):
+        raise ValueError(training.name)
+
+    monkeypatch.setattr(exact, "record_losses", fails)
+    monkeypatch.setattr(exact, "record_simulator", lambda *_: recording(at1=1.0))
+    with pytest.raises(ValueError, match="bc released"):  # One of ours is a defect.
+        fingerprints([], methods=["bc"], on_failure=lambda *_: None)
+    monkeypatch.setattr(exact.registry, "method", lambda _: outside)
+    with pytest.raises(ValueError, match="bc released"):
+        fingerprints([], methods=["bc"])
+    failed = {}
+    found = fingerprints([], methods=["bc"], on_failure=failed.__setitem__)
+    assert (found.losses, found.simulators != {}) == ({}, True)
+    assert {name: str(error) for name, error in failed.items()} == {name: name for name in failed}
+    assert {name.split()[-1] for name in failed} == {"float64", "float32"}
+
+
 @pytest.mark.slow
 def test_all_fingerprints_are_the_same_in_two_runs():
     parts = []

@@ -183,11 +183,32 @@ def test_a_note_does_not_accept_what_was_not_there_when_it_was_written(request_,
     now = few_fingerprints(())
     gone = replace(now, simulators={})
     moved = {name: replace(recording, sha256=64 * "f") for name, recording in now.simulators.items()}
-    monkeypatch.setattr(night_module, "fingerprints", lambda *_: replace(now, simulators=moved))
+    monkeypatch.setattr(night_module, "fingerprints", lambda *_, **__: replace(now, simulators=moved))
     with open_store(request_.store) as store, Writer(store) as writer:
         writer.annotate(samples.note_record(fingerprints=gone.as_json()))
     found = run_night(request_, Work(lambda cells, seeds: None, lambda task: None, "cpu"))
     assert (found.stopped, found.excused) == (True, ())
+
+
+def test_what_the_code_of_a_method_from_outside_raises_is_a_finding_of_the_night(request_, monkeypatch):
+    name = "acme released hopper-medium-v2 float64"
+
+    def taken(tasks, *, on_failure):
+        on_failure(name, ValueError("no such head\nand more"))
+        return few_fingerprints(tasks)
+
+    monkeypatch.setattr(night_module, "fingerprints", taken)
+    before = few_fingerprints(()).as_json() | {"losses": {name: {"sha256": 64 * "a", "kept": {}}}}
+    with open_store(request_.store) as store, Writer(store) as writer:
+        writer.begin_run(samples.run_record())
+        writer.freeze(replace(samples.baseline_record(fingerprints=before), name="with acme"))
+    work = Work(
+        lambda cells, seeds: None, lambda task: None, "cpu", keep_traceback=lambda error: "it is here"
+    )
+    found = run_night(replace(request_, baseline="with acme"), work)
+    sentence = "the method's own code raised ValueError: no such head; it is here"
+    assert found.exact == (ExactFinding("losses", name, sentence, True),)
+    assert (found.stopped, found.outcome) == (True, "red")
 
 
 def test_a_night_whose_grid_was_stopped_has_no_outcome(request_):
