@@ -15,9 +15,9 @@ from bench.cli.output import print_table
 from bench.cli.progress import shown_progress
 from bench.cli.recorded import recorded_run
 from bench.data.collect import collect as collect_file
+from bench.data.collect import write_generated
 from bench.data.fetch import fetch as fetch_file
 from bench.data.folder import Ledger, dataset_path
-from bench.data.generate import write_generated
 from bench.data.manifest import known_file
 from bench.data.replay import ReplayReport, replay
 from bench.data.verify import VerificationReport, record_of

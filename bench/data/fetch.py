@@ -20,9 +20,8 @@ import pooch
 import requests
 
 from bench.catalog import D4RLDataset, Task
-from bench.data.collect import collect
+from bench.data.collect import collect, write_generated
 from bench.data.folder import Ledger, data_folder, dataset_path
-from bench.data.generate import write_generated
 from bench.data.manifest import KnownFile, known_file
 from bench.data.reader import read_file
 from bench.errors import BenchError, WorkFailedError

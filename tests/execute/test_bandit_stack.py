@@ -4,7 +4,7 @@ import pytest
 from safetensors.torch import load
 
 from bench.catalog import load_catalog
-from bench.data.generate import write_generated
+from bench.data.collect import write_generated
 from bench.execute import worker
 from bench.execute.messages import StackPlan, TrialFinished, Weights
 from bench.files import sha256_of

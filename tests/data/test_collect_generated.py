@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bench.catalog import load_catalog
+from bench.data.collect import write_generated
 from bench.data.dataset import transitions_of
 from bench.data.fetch import ensure_dataset, fetch
 from bench.data.folder import dataset_path
-from bench.data.generate import write_generated
 from bench.data.info import summarise
 from bench.data.reader import read_file
 from bench.data.replay import replay
