@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bench.errors import BenchError, unknown_name
 from bench.records import Executor, Physics
 from bench.resources import resource
-from bench.yaml_lines import LinedYaml, load_yaml, validated
+from bench.yaml_lines import Entry, LinedYaml, load_yaml, validated
 
 NO_PHYSICS = "none"
 """Physics of tasks whose reward is a formula and whose state never changes."""
@@ -28,11 +28,7 @@ Number = Annotated[float, Field(strict=True)]
 """Strict, because `yes` is no number; a whole one serves."""
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Domain(_Entry):
+class Domain(Entry):
     """What tables and statistics must know of a kind of tasks; their order in the file is that of tables."""
 
     title: str
@@ -43,7 +39,7 @@ class Domain(_Entry):
     """An episode scores 0 or 100, so that a mean over episodes varies by the binomial law at least."""
 
 
-class ReferenceScores(_Entry):
+class ReferenceScores(Entry):
     """Undiscounted returns that count as score 0 and score 100 (D4RL's REF_MIN_SCORE, REF_MAX_SCORE)."""
 
     random: Number
@@ -56,7 +52,7 @@ class ReferenceScores(_Entry):
         return self
 
 
-class D4RLDataset(_Entry):
+class D4RLDataset(Entry):
     """A file published by D4RL."""
 
     source: Literal["d4rl"]
@@ -70,7 +66,7 @@ class D4RLDataset(_Entry):
         return PurePosixPath(urlsplit(self.url).path).name
 
 
-class PolicyShare(_Entry):
+class PolicyShare(Entry):
     """A behaviour policy and the share of the rows that it collects."""
 
     role: str
@@ -84,7 +80,7 @@ class PolicyShare(_Entry):
         return f"{self.role} + noise {self.noise:g}" if self.noise else self.role
 
 
-class CollectedDataset(_Entry):
+class CollectedDataset(Entry):
     """A dataset that this project rolls out itself, after one of D4RL's recipes."""
 
     source: Literal["collected"]
@@ -109,7 +105,7 @@ class CollectedDataset(_Entry):
         return self
 
 
-class GeneratedDataset(_Entry):
+class GeneratedDataset(Entry):
     """A dataset that is a formula and a seed (bench/envs/bandit.py)."""
 
     source: Literal["generated"]
@@ -121,7 +117,7 @@ class GeneratedDataset(_Entry):
 Dataset = Annotated[D4RLDataset | CollectedDataset | GeneratedDataset, Field(discriminator="source")]
 
 
-class EnvironmentEntry(_Entry):
+class EnvironmentEntry(Entry):
     """What judges a policy; the facts that all tasks of an environment share."""
 
     domain: str
@@ -133,7 +129,7 @@ class EnvironmentEntry(_Entry):
     physics: Physics | Literal["none"]
 
 
-class TaskEntry(_Entry):
+class TaskEntry(Entry):
     """A task as written in tasks.yaml."""
 
     environment: str
@@ -144,7 +140,7 @@ class TaskEntry(_Entry):
     twin_of: str | None = None
 
 
-class RunDefaults(_Entry):
+class RunDefaults(Entry):
     """What `bench run --suite` uses where the command line says nothing; None leaves it to the preset."""
 
     algorithms: tuple[str, ...] | None = None
@@ -155,11 +151,11 @@ class RunDefaults(_Entry):
     episodes: PositiveInt | None = None
     """Per evaluation."""
     executor: Executor | None = None
-    settings: dict[str, dict[str, bool | int | float | str]] = {}
+    settings: dict[str, dict[str, bool | int | float | str]] = Field(default={})
     """Hyper-parameters that a method has in this suite instead of its preset's, by method: reduced sizes."""
 
 
-class SuiteEntry(_Entry):
+class SuiteEntry(Entry):
     """A suite as written in tasks.yaml."""
 
     description: str
@@ -167,7 +163,7 @@ class SuiteEntry(_Entry):
     defaults: RunDefaults = RunDefaults()
 
 
-class _File(_Entry):
+class _File(Entry):
     domains: dict[str, Domain]
     environments: dict[str, EnvironmentEntry]
     tasks: dict[str, TaskEntry]

@@ -13,14 +13,14 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from algorithms.registry import ALIASES, Declaration, Method, MethodError, method, methods
 from bench.catalog import PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
 from bench.records import GoalRule
 from bench.visible_text import quoted
-from bench.yaml_lines import KeyPath, LinedYaml, load_yaml, validated
+from bench.yaml_lines import Entry, KeyPath, LinedYaml, load_yaml, validated
 
 Value = bool | int | float | str
 Protocol = Literal["last", "rat", "oms"]
@@ -172,11 +172,7 @@ def hyperparameter_docs(algorithm: str) -> dict[str, str]:
 # What a preset file may say
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Settings(_Entry):
+class Settings(Entry):
     """What rules set besides hyper-parameters; each may be set nowhere, or in several rules."""
 
     evaluation_interval: PositiveInt | None = None
@@ -196,7 +192,7 @@ def _listed(given: object) -> object:
 _OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 
 
-class Where(_Entry):
+class Where(Entry):
     """What a rule is for; what is not said does not matter."""
 
     domain: _OneOrMore | None = None
@@ -217,18 +213,18 @@ class Where(_Entry):
         )
 
 
-class RuleEntry(_Entry):
+class RuleEntry(Entry):
     """A rule as it is written: values (`set`), a table of them, names that keep theirs, or further rules."""
 
     where: Where = Where()
-    set: dict[str, Value] = {}
+    set: dict[str, Value] = Field(default={})
     keep: tuple[str, ...] = ()
     """Names whose values stay as they are, with another source."""
     source: str | None = None
     """Of `set` and `keep`."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default={})
     """Names of a table's columns, each with its source."""
-    tasks: dict[str, Value | tuple[Value, ...]] = {}
+    tasks: dict[str, Value | tuple[Value, ...]] = Field(default={})
     """Rows of the table: values in the order of the columns, or the value of the only one."""
     rules: tuple[RuleEntry, ...] = ()
 

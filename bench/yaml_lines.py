@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BenchError
 from bench.visible_text import quoted, shortened
@@ -53,6 +53,12 @@ _OTHER_BASES = re.compile(r"[-+]?(0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9][0-9_]*(:[0-
 """What some readers of YAML take for octal, hexadecimal and binary numbers, or for hours and minutes."""
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufffd\U00010000-\U0010ffff]")
 """What YAML does not allow, not even in quotes."""
+
+
+class Entry(BaseModel):
+    """What a file may say somewhere: no other keys than these, and no number that is not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bench.catalog import D4RLDataset, Task
 from bench.records import CONTENT_FITS, MISMATCH, UNVERIFIED, VERIFIED, DatasetRecord
-from bench.yaml_lines import load_yaml, validated
+from bench.yaml_lines import Entry, load_yaml, validated
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 
@@ -36,18 +36,14 @@ _SHORTFALLS = {
 """Of one and of several datasets, by whether they are D4RL's and what was found."""
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class KnownFile(_Entry):
+class KnownFile(Entry):
     """A file as D4RL publishes it; who recorded this is written at the top of manifest.yaml."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(gt=0, strict=True)]
 
 
-class DatasetFacts(_Entry):
+class DatasetFacts(Entry):
     """Facts of one file's content; where each comes from is written at the top of manifest.yaml."""
 
     rows: Count
@@ -74,12 +70,12 @@ class DatasetFacts(_Entry):
         return self
 
 
-class Manifest(_Entry):
+class Manifest(Entry):
     """Files and facts by dataset name (`hopper-medium-v2`)."""
 
     state_tolerance: Annotated[float, Field(gt=0)]
     """How far mean and std may be off, in standard deviations of the dimension."""
-    files: dict[str, KnownFile] = {}
+    files: dict[str, KnownFile] = Field(default={})
     datasets: dict[str, DatasetFacts]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bench.catalog import Catalog, PositiveInt, load_catalog
 from bench.errors import BenchError, unknown_name
@@ -16,7 +16,7 @@ from bench.execute.grid import Cell, Request, plan_cells
 from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs, method_names
 from bench.records import Physics
 from bench.resources import resource
-from bench.yaml_lines import LinedYaml, load_yaml, validated
+from bench.yaml_lines import Entry, LinedYaml, load_yaml, validated
 
 FILE = "nightly.yaml"
 
@@ -30,11 +30,7 @@ MOST_SEEDS = 500
 SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS, strict=True)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Canary(_Entry):
+class Canary(Entry):
     """One grid of the canary: methods x tasks with one budget; None leaves a setting to the preset."""
 
     suite: str | None = None
@@ -47,7 +43,7 @@ class Canary(_Entry):
     episodes: PositiveInt | None = None
     """Per evaluation."""
     physics: Physics | None = None
-    settings: dict[str, dict[str, Value]] = {}
+    settings: dict[str, dict[str, Value]] = Field(default={})
     """Hyper-parameters that a method has here instead of its preset's, by method: reduced sizes."""
 
     @model_validator(mode="after")
@@ -57,7 +53,7 @@ class Canary(_Entry):
         return self
 
 
-class Seeds(_Entry):
+class Seeds(Entry):
     """How many training seeds, per cell."""
 
     baseline: Annotated[int, Field(ge=2, strict=True)] = 20
@@ -67,7 +63,7 @@ class Seeds(_Entry):
     """Fresh ones, run only for the cells that alarmed."""
 
 
-class ScoreRates(_Entry):
+class ScoreRates(Entry):
     """False alarms of the comparison with the baseline, over all cells together."""
 
     family_rate: Rate = 0.01
@@ -76,7 +72,7 @@ class ScoreRates(_Entry):
     """Of the repetition with fresh seeds, over the cells that alarmed."""
 
 
-class DriftRates(_Entry):
+class DriftRates(Entry):
     """False alarms of the watch for slow drift, over all cells together."""
 
     rate: Rate = 0.001
@@ -86,7 +82,7 @@ class DriftRates(_Entry):
     would be found out, so a rate without such a number means nothing."""
 
 
-class SpeedRates(_Entry):
+class SpeedRates(Entry):
     """Comparison of training speed, on one machine only."""
 
     task: str = "hopper-medium-v2"
@@ -100,7 +96,7 @@ class SpeedRates(_Entry):
     """Slower by less than this share is never an alarm, however certain."""
 
 
-class Nightly(_Entry):
+class Nightly(Entry):
     """A whole file."""
 
     canary: Annotated[tuple[Canary, ...], Field(min_length=1)]
