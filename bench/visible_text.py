@@ -1,15 +1,18 @@
 """Text from files, stores and people made fit to be shown: nothing unseen acts, nothing runs on for ever.
 
-So is CSV, which every command writes in the same way: no text of it is run by a spreadsheet.
+So are CSV and JSON, which every command writes in the same way: no spreadsheet runs a text of the one, and in
+the other a number that is not finite is null.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import json
 import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 LONGEST_LINE = 1000
 """Characters of one line of a message."""
@@ -124,6 +127,18 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(map(_harmless, columns))
     writer.writerows([_harmless(cell) for cell in row] for row in rows)
     return "".join(f"{line[:-2]}\n" for line in lines)
+
+
+def plain(content: object) -> Any:  # noqa: ANN401 (whatever JSON has)
+    """Dataclasses, mappings, sequences, dates and numbers as what JSON has; what is not finite is None."""
+    from pydantic_core import to_jsonable_python  # not for the commands that write none
+
+    return to_jsonable_python(content, inf_nan_mode="null")
+
+
+def to_json(content: object, indent: int = 2) -> str:
+    """The text of a whole JSON file; numbers in full precision, as Python writes them."""
+    return visible_json(json.dumps(plain(content), indent=indent, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _harmless(cell: object) -> object:

@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import integrate, special, stats
 
 from bench.files import write_text
-from bench.json_text import to_json
 from bench.nightly.alarms import prediction_t
 from bench.nightly.config import Nightly, load_nightly
 from bench.nightly.drift import DriftRule, drift_rule, next_sums, normal_score
 from bench.report.statistics import holm
+from bench.visible_text import to_json
 
 Floats = NDArray[np.float64]
 Scores = Callable[[np.random.Generator, tuple[int, ...]], Floats]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, WorkFailedError
-from bench.json_text import to_json
 from bench.nightly.alarms import CellScores, NightComparison, as_json, compare_night
 from bench.nightly.canary import CanaryCell, Gathered, baseline_seeds, run_command, scores_of_seeds
 from bench.nightly.config import NightlyFile, ScoreRates
@@ -27,6 +26,7 @@ from bench.store.damage import restored
 from bench.store.database import Store
 from bench.store.nights import nights
 from bench.store.queries import configurations
+from bench.visible_text import to_json
 
 if TYPE_CHECKING:
     # They bring torch along, and a check of what is stored does without.

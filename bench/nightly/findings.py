@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_text
-from bench.json_text import plain, to_json
 from bench.nightly import alarms
 from bench.nightly.alarms import NightComparison
 from bench.nightly.baseline import number
@@ -21,7 +20,7 @@ from bench.records import CellComparison, NightOutcome, NoteRecord, Outcome, Pri
 from bench.report.formats.junit import Case, document
 from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS
-from bench.visible_text import visible
+from bench.visible_text import plain, to_json, visible
 
 NONE = "not compared"
 """Said of a printed number that one of two nights has no verdict on."""

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bench.json_text import to_json
 from bench.records import FINISHED
 from bench.report.check import Check, Reason, by_reason, further, replay_words, sentence
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.measured import Measured, SeedScore
-from bench.visible_text import count
+from bench.visible_text import count, to_json
 
 SCHEMA_VERSION = 1
 """Of the JSON; raised when a field changes its meaning or goes; new fields do not raise it."""

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from bench.json_text import to_json
 from bench.report.judgement import CellVerdict, SuiteVerdict
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell
 from bench.report.tables import Amount, Block, Cell, Column, Row, Table
-from bench.visible_text import csv_text
+from bench.visible_text import csv_text, to_json
 
 CSV_FIELDS = (
     "table", "block", "row", "column", "kind", "method", "value", "spread", "n", "text", "bold",
