@@ -27,9 +27,9 @@ from bench.nightly.canary import CanaryCell, Gathered, baseline_seeds, canary_ce
 from bench.nightly.config import NightlyFile, load_nightly
 from bench.nightly.night import NightRequest, Work, margins_of, run_night, take_fingerprints, take_pace
 from bench.records import NoteRecord
-from bench.store.baselines import baselines, find_baseline, none_yet
 from bench.store.database import open_store, opened_if_made
 from bench.store.location import locate, without_password
+from bench.store.nights import baselines, find_baseline, none_yet
 from bench.store.writer import Writer
 
 # bench nightly

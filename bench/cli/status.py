@@ -14,8 +14,8 @@ from pydantic_core import to_json
 from bench.cli.output import moment, print_json, print_lines, print_table, progress_text, roughly, short
 from bench.data.manifest import remarks_on
 from bench.records import DatasetRecord
-from bench.store.baselines import baselines, notes
 from bench.store.database import open_store, opened_if_made
+from bench.store.nights import baselines, notes
 from bench.store.queries import StoredFailure, datasets, failures
 from bench.store.status import (
     CellCounts,

@@ -21,10 +21,9 @@ from bench.records import (
 )
 from bench.report.formats import junit
 from bench.report.formats.check import Section
-from bench.store.baselines import find_baseline
 from bench.store.damage import restored
 from bench.store.database import Store
-from bench.store.nights import nights
+from bench.store.nights import find_baseline, nights
 from bench.store.queries import configurations
 from bench.visible_text import to_json
 

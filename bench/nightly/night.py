@@ -45,10 +45,9 @@ from bench.records import (
 from bench.report.loading import load_judged_data
 from bench.report.margins import Margins, load_margins
 from bench.report.verdicts import judge
-from bench.store.baselines import find_baseline, none_yet, notes
 from bench.store.database import Store, open_store, opened_if_made
 from bench.store.location import without_password
-from bench.store.nights import nights
+from bench.store.nights import find_baseline, nights, none_yet, notes
 from bench.store.writer import Writer
 
 FAILED: tuple[Outcome, ...] = ("below", "above")

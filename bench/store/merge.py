@@ -64,6 +64,7 @@ from bench.store.models import (
     Trial,
     Weights,
 )
+from bench.store.nights import baseline_ids
 from bench.store.planning import KEY_COLUMNS, key_of
 from bench.store.weight_files import copy_verified, require_no_links, require_weights_names
 from bench.store.writer import Writer
@@ -337,7 +338,7 @@ def _rows_of(connection: Connection, kind: _Kind, *, ours: bool) -> Iterator[tup
         chosen = chosen.where(Run.run_id.in_(union(*(select(table.run_id) for table in _NAMING_RUNS))))
     if kind is _TIMINGS:
         chosen = chosen.where(Duration.trial_id.is_(None))
-    names = {number: name for name, number in _baseline_ids(connection).items()}
+    names = {number: name for name, number in baseline_ids(connection).items()}
     parts = {name: _parts_by_owner(connection, table) for name, table in kind.parts.items()}
     for stored in connection.execute(chosen).mappings().all():
         row = values_of(stored) | {name: found.get(stored["id"], ()) for name, found in parts.items()}
@@ -353,10 +354,6 @@ def _parts_by_owner(connection: Connection, table: type[Base]) -> dict[int, tupl
         number: tuple(values_of(row) for row in of)
         for number, of in groupby(rows, lambda row: row[owner.name])
     }
-
-
-def _baseline_ids(connection: Connection) -> dict[str, int]:
-    return {row.name: row.id for row in connection.execute(select(Baseline.name, Baseline.id))}
 
 
 def unite_shared(ours: Shared, theirs: Shared) -> tuple[Shared, list[ContradictionError], Doubted]:
@@ -401,7 +398,7 @@ def save_shared(connection: Connection, wanted: Shared) -> None:
     """Write what the store does not have yet; a contradiction that has come up since is left as it is."""
     stored = load_shared(connection, ours=True)
     for kind in _KINDS:
-        baselines = _baseline_ids(connection)
+        baselines = baseline_ids(connection)
         for key, row in unite_shared(stored, wanted)[0][kind].items():
             before = stored[kind].get(key)
             if row == before:

@@ -26,7 +26,7 @@ from bench.records import (
     TrialKey,
     TrialRecord,
 )
-from bench.store import baselines, claims, nights, planning, recording
+from bench.store import claims, nights, planning, recording
 from bench.store.claims import ClaimedStack, HeartbeatWatch, Nothing
 from bench.store.database import Store, transaction
 from bench.store.faults import explained
@@ -166,12 +166,12 @@ class Writer:
     def freeze(self, baseline: BaselineRecord) -> None:
         """Store a baseline with copies of its scores; one under that name stays as it is."""
         with self.transaction() as connection:
-            baselines.freeze(connection, baseline, self._run)
+            nights.freeze(connection, baseline, self._run)
 
     def annotate(self, note: NoteRecord) -> None:
         """Store what a person wrote about a baseline."""
         with self.transaction() as connection:
-            baselines.annotate(connection, note)
+            nights.annotate(connection, note)
 
     def begin_night(self, night: NightRecord) -> None:
         """Store that a night has begun."""

@@ -10,7 +10,7 @@ from bench.cli.run import parse_seeds, request_of
 from bench.execute.grid import plan_cells
 from bench.nightly.canary import baseline_seeds, confirmation_seeds, night_seeds, run_command, seeds_text
 from bench.nightly.config import MOST_SEEDS, Canary, load_nightly
-from bench.store.baselines import none_yet
+from bench.store.nights import none_yet
 from tests.commands import all_commands
 from tests.nightly.tiny_nights import write_canary
 

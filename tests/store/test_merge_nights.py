@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.store.baselines import find_baseline, notes
 from bench.store.database import open_store
-from bench.store.nights import nights
+from bench.store.nights import find_baseline, nights, notes
 from bench.store.writer import Writer
 from tests.store import samples
 from tests.store.databases import change, everything, fetched

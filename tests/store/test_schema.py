@@ -15,12 +15,11 @@ from sqlalchemy import inspect
 
 from bench.errors import BenchError
 from bench.records import PhaseRecord
-from bench.store.baselines import find_baseline, notes
 from bench.store.claims import EXPIRY, Nothing
 from bench.store.database import MIGRATIONS, Store, head_revision, open_store, revisions, upgrade_store
 from bench.store.location import locate
 from bench.store.models import Base
-from bench.store.nights import nights
+from bench.store.nights import find_baseline, nights, notes
 from bench.store.queries import evaluations, scores_frame, trials
 from bench.store.views import NIGHTLY, PROVENANCE, SCORES, TIMINGS
 from bench.store.writer import Writer

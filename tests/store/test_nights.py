@@ -9,9 +9,8 @@ from datetime import date, timedelta
 import pytest
 
 from bench.errors import BenchError
-from bench.store.baselines import baselines, find_baseline, notes
 from bench.store.database import Store
-from bench.store.nights import nights
+from bench.store.nights import baselines, find_baseline, nights, notes
 from bench.store.recording import ConflictError
 from bench.store.writer import Writer
 from tests.store import samples
