@@ -16,6 +16,7 @@ from bench.store.columns import IS_NAN, DamagedCellError, number_from
 from bench.store.models import Base, Baseline, Episode, Evaluation, Trial
 from bench.visible_text import quoted
 
+RESTORE = "Restore it from a copy, or name another store with --store."
 _T = TypeVar("_T")
 _OF_CONFIGURATIONS = ("algorithm", "variant", "task", "task_version", "physics", "budget")
 
@@ -24,7 +25,7 @@ class DamagedStoreError(BenchError):
     """A store holds what bench does not write; nothing was made of it."""
 
     def __init__(self, what: str, why: str = "", do_this: str = "") -> None:
-        super().__init__(what, why, do_this or "Restore it from a copy, or name another store with --store.")
+        super().__init__(what, why, do_this or RESTORE)
 
 
 def damage(place: str, error: DamagedCellError, engine: Engine | None) -> DamagedStoreError:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from bench.errors import BenchError
 from bench.store import postgresql, sqlite
 from bench.store.claims import database_now, seems_held
+from bench.store.damage import RESTORE
 from bench.store.faults import explained
 from bench.store.location import DEFAULT_STORE, Location, locate
 from bench.store.models import Base, Claim, Episode
@@ -86,7 +87,7 @@ def open_store(
             if create and _revision_of(location, engine) is None:
                 _make(location, engine)
             with engine.connect() as connection:
-                require_current(connection, str(location))
+                _require_current(connection, str(location))
             if location.path is not None and not read_only:
                 sqlite.allow_readers_while_writing(engine)
     except BenchError:
@@ -129,7 +130,10 @@ def upgrade_store(url_or_path: str | Path = DEFAULT_STORE) -> tuple[str | None, 
     try:
         with explained(str(location)):
             # Looked at first, because the lock leaves a file behind.
-            require_upgradable(_revision_of(location, engine), str(location))
+            revision = _revision_of(location, engine)
+            if revision is None:
+                raise _empty(str(location))
+            _refuse_newer(revision, str(location))
             with upgrading(location):
                 return _upgrade(location, engine)
     finally:
@@ -149,7 +153,9 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 def _engine(location: Location, *, create: bool, read_only: bool) -> Engine:
     if location.path is not None:
         engine = sqlite.engine_for(location.path, create=create, read_only=read_only)
-        refuse_foreign(sqlite.tables_without_log(location.path), str(location))
+        tables = sqlite.tables_without_log(location.path)
+        if tables and tables.isdisjoint(_OURS):
+            raise _foreign(tables, str(location))
         return engine
     return postgresql.engine_for(location, read_only=read_only)
 
@@ -178,7 +184,7 @@ def _upgrade(location: Location, engine: Engine) -> tuple[str | None, str]:
         if location.path is None:
             _refuse_while_worked_on(connection, location)
         before = revision_of(connection, str(location))
-        refuse_newer(before, str(location))
+        _refuse_newer(before, str(location))
         upgrade(connection, str(location))
     return before, head_revision()
 
@@ -209,19 +215,8 @@ def revision_of(connection: Connection, place: str) -> str | None:
     if not tables >= _OURS and not (stored and set(revisions()) >= set(stored)):
         raise _foreign(tables, place)
     if len(stored) != 1:
-        raise not_whole(place, "It does not say which schema it has")
+        raise _not_whole(place, "It does not say which schema it has")
     return stored[0]
-
-
-def refuse_foreign(tables: set[str], place: str) -> None:
-    """Refuse a database with `tables` none of which is ours.
-
-    Raises
-    ------
-    BenchError : names some of them.
-    """
-    if tables and tables.isdisjoint(_OURS):
-        raise _foreign(tables, place)
 
 
 def head_revision() -> str:
@@ -237,13 +232,8 @@ def revisions() -> list[str]:
     return sorted(file.name.split("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
-def refuse_newer(revision: str | None, place: str) -> None:
-    """Refuse a schema that this version of bench does not know.
-
-    Raises
-    ------
-    BenchError : names both revisions; nothing is changed.
-    """
+def _refuse_newer(revision: str | None, place: str) -> None:
+    """Refuse a schema that this version of bench does not know, and change nothing."""
     if revision is not None and revision not in revisions():
         raise BenchError(
             f"store {place} has schema {revision!r}, newer than {head_revision()!r} of this version of bench",
@@ -252,30 +242,13 @@ def refuse_newer(revision: str | None, place: str) -> None:
         )
 
 
-def require_upgradable(revision: str | None, place: str) -> None:
-    """Refuse to upgrade an empty database, or one of a newer version.
-
-    Raises
-    ------
-    BenchError : says how to go on; nothing is changed.
-    """
-    if revision is None:
-        raise _empty(place)
-    refuse_newer(revision, place)
-
-
-def require_current(connection: Connection, place: str) -> None:
-    """Refuse a database whose schema is older or newer than this version of bench, or not whole.
-
-    Raises
-    ------
-    BenchError : says how to go on; nothing is changed.
-    """
+def _require_current(connection: Connection, place: str) -> None:
+    """Refuse a database whose schema is older or newer than this version of bench, or not whole."""
     revision = revision_of(connection, place)
     if revision == head_revision():
         _require_whole(connection, place)
         return
-    refuse_newer(revision, place)
+    _refuse_newer(revision, place)
     if revision is None:
         raise _empty(place)
     raise BenchError(
@@ -305,7 +278,7 @@ def upgrade(connection: Connection, place: str) -> None:
             make_views(connection)
     except DBAPIError as error:
         # No trouble of a disk or a server: a table that is there already, or is not.
-        raise not_whole(place, f"Its upgrade fails: {error.orig}") from error
+        raise _not_whole(place, f"Its upgrade fails: {error.orig}") from error
     _require_whole(connection, place)
 
 
@@ -322,16 +295,12 @@ def require_relations(connection: Connection, place: str, tables: Iterable[Table
         name = checked.name
         for _, row, of, _ in connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})"):
             which = f"Row {row} of {name!r}" if row is not None else f"A row of {name!r}"
-            raise not_whole(place, f"{which} belongs to a row of {of!r} that is not there")
+            raise _not_whole(place, f"{which} belongs to a row of {of!r} that is not there")
 
 
-def not_whole(place: str, why: str) -> BenchError:
+def _not_whole(place: str, why: str) -> BenchError:
     """The error for a store of which a part is missing, or that something else has changed."""
-    return BenchError(
-        f"store {place} is not whole",
-        f"{why}. It was left untouched.",
-        "Restore it from a copy, or name another store with --store.",
-    )
+    return BenchError(f"store {place} is not whole", f"{why}. It was left untouched.", RESTORE)
 
 
 def _foreign(tables: set[str], place: str) -> BenchError:
@@ -355,9 +324,9 @@ def _require_whole(connection: Connection, place: str) -> None:
     }
     for expected in (*Base.metadata.tables.values(), *VIEWS):
         if expected.name not in found:
-            raise not_whole(place, f"It lacks {expected.name!r}")
+            raise _not_whole(place, f"It lacks {expected.name!r}")
         for name in expected.columns.keys() - found[expected.name].keys():
-            raise not_whole(place, f"It lacks the column {name!r} of {expected.name!r}")
+            raise _not_whole(place, f"It lacks the column {name!r} of {expected.name!r}")
     for expected in Base.metadata.tables.values():
         _require_filled(expected, found[expected.name], place)
     # Episodes are too many to be asked at every start: their evaluations count them.
@@ -369,6 +338,6 @@ def _require_filled(expected: Table, found: Mapping[str, ReflectedColumn], place
     for name, facts in found.items():
         which = f"Its column {name!r} of {expected.name!r}"
         if name not in expected.columns and not facts["nullable"] and facts["default"] is None:
-            raise not_whole(place, f"{which} is not known, but must be filled")
+            raise _not_whole(place, f"{which} is not known, but must be filled")
         if name in expected.columns and facts["nullable"] and not expected.columns[name].nullable:
-            raise not_whole(place, f"{which} may be empty")
+            raise _not_whole(place, f"{which} may be empty")

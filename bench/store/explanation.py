@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select
 
 from bench.records import EvaluationRecord, ExecutionRecord, RunRecord, TimingRecord, TrialKey, WeightsRecord
+from bench.store import models
 from bench.store.database import Store
-from bench.store.models import Duration, Run, Weights
-from bench.store.models import Execution as ExecutionRow
-from bench.store.queries import StoredFailure, StoredTrial, evaluations, failures, find_trial
+from bench.store.queries import StoredFailure, StoredTrial, evaluations, failures, find_trial, runs
 from bench.store.status import RunningStack, running_stacks
 from bench.store.weight_files import problem_with
 
@@ -95,32 +94,20 @@ def explain(store: Store, trial_id: int) -> Explanation:
     trial = find_trial(store, trial_id)
     key = trial.record.key
     with store.connect() as connection:
-        run = _run(connection, trial.run_id)
-        executions = tuple(executions_of(connection, trial_id))
-        timings = tuple(_timings(connection, trial_id, key))
-        files = tuple(_files(connection, store, trial_id, key))
+        work = _rows(connection, models.Execution, trial_id, "attempt", "started_at", "id")
+        kept = _rows(connection, models.Weights, trial_id, "attempt", "role")
+        timed = _rows(connection, models.Duration, trial_id, "id")
+    known = {run.run_id: run for run in runs(store)}
     return Explanation(
         trial=trial,
-        run=run,
+        run=known[trial.run_id],
         at_work=next((stack for stack in running_stacks(store) if trial_id in stack.trial_ids), None),
-        executions=executions,
+        executions=tuple(_execution(row, known[row["run_id"]]) for row in work),
         evaluations=tuple(map(_summary, evaluations(store, trial_id, trial.attempt))),
-        timings=timings,
+        timings=tuple(TimingRecord(trial=key, **_facts(row, TimingRecord, but="trial")) for row in timed),
         failures=tuple(failure for failure in failures(store) if failure.trial_id == trial_id),
-        files=files,
+        files=tuple(_file(store, key, row, known.get(row["run_id"])) for row in kept),
     )
-
-
-def executions_of(connection: Connection, trial_id: int) -> list[Execution]:
-    """All stretches of work on a trial, of every attempt, in the order in which they began."""
-    runs = [getattr(Run, field.name).label(f"of_run_{field.name}") for field in fields(RunRecord)]
-    chosen = (
-        select(ExecutionRow.__table__, *runs)
-        .join(Run, Run.run_id == ExecutionRow.run_id)
-        .where(ExecutionRow.trial_id == trial_id)
-        .order_by(ExecutionRow.attempt, ExecutionRow.started_at, ExecutionRow.id)
-    )
-    return [_execution(row) for row in connection.execute(chosen).mappings()]
 
 
 def changes(before: Execution, after: Execution) -> Iterator[str]:
@@ -135,9 +122,15 @@ def changes(before: Execution, after: Execution) -> Iterator[str]:
     yield from _change("hash of the code", old.code_sha256, new.code_sha256)
 
 
-def _run(connection: Connection, run_id: str) -> RunRecord:
-    columns = [getattr(Run, field.name) for field in fields(RunRecord)]
-    return RunRecord(**connection.execute(select(*columns).where(Run.run_id == run_id)).mappings().one())
+def _rows(connection: Connection, table: Any, trial_id: int, *order: str) -> Sequence[RowMapping]:  # noqa: ANN401
+    columns = table.__table__.columns
+    chosen = select(table.__table__).where(columns["trial_id"] == trial_id)
+    return connection.execute(chosen.order_by(*(columns[name] for name in order))).mappings().all()
+
+
+def _facts(row: RowMapping, record: type, but: str = "") -> dict[str, Any]:
+    """The fields of a record of which a row has the columns."""
+    return {field.name: row[field.name] for field in fields(record) if field.name != but}
 
 
 def _summary(evaluation: EvaluationRecord) -> EvaluationSummary:
@@ -160,25 +153,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _timings(connection: Connection, trial_id: int, key: TrialKey) -> list[TimingRecord]:
-    columns = [getattr(Duration, field.name) for field in fields(TimingRecord) if field.name != "trial"]
-    chosen = select(*columns).where(Duration.trial_id == trial_id).order_by(Duration.id)
-    return [TimingRecord(trial=key, **row) for row in connection.execute(chosen).mappings()]
-
-
-def _files(connection: Connection, store: Store, trial_id: int, key: TrialKey) -> list[KeptFile]:
-    chosen = (
-        select(*Weights.__table__.columns, Run.hardware)
-        .outerjoin(Run, Run.run_id == Weights.run_id)
-        .where(Weights.trial_id == trial_id)
-        .order_by(Weights.attempt, Weights.role)
-    )
-    files = []
-    for row in connection.execute(chosen):
-        record = WeightsRecord(key, row.role, row.path, row.sha256, row.size_bytes)
-        hostname = row.hardware.get("hostname") if row.hardware else None
-        files.append(KeptFile(record, row.attempt, problem_with(store.folder, record), hostname))
-    return files
+def _file(store: Store, key: TrialKey, row: RowMapping, run: RunRecord | None) -> KeptFile:
+    record = WeightsRecord(key, row["role"], row["path"], row["sha256"], row["size_bytes"])
+    hostname = run.hardware.get("hostname") if run else None
+    return KeptFile(record, row["attempt"], problem_with(store.folder, record), hostname)
 
 
 def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
@@ -201,13 +179,7 @@ def _text(value: object) -> str:
     return text[:HASH_LENGTH] if is_hash else text
 
 
-def _execution(row: RowMapping) -> Execution:
-    facts: dict[str, Any] = {field.name: row[field.name] for field in fields(ExecutionRecord)}
-    return Execution(
-        record=ExecutionRecord(**facts | {"stack": tuple(row["stack"])}),
-        run=RunRecord(**{field.name: row[f"of_run_{field.name}"] for field in fields(RunRecord)}),
-        **{
-            name: row[name]
-            for name in ("attempt", "ended_at", "outcome", "to_iteration", "peak_memory_bytes")
-        },
-    )
+def _execution(row: RowMapping, run: RunRecord) -> Execution:
+    ends = ("attempt", "ended_at", "outcome", "to_iteration", "peak_memory_bytes")
+    facts = _facts(row, ExecutionRecord) | {"stack": tuple(row["stack"])}
+    return Execution(record=ExecutionRecord(**facts), run=run, **{name: row[name] for name in ends})

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bench.errors import BenchError, WorkFailedError
 from bench.store.columns import DamagedCellError
-from bench.store.damage import damage
+from bench.store.damage import RESTORE, damage
 from bench.visible_text import visible
 
 
@@ -54,14 +54,10 @@ _NOT_UTF8 = "Could not decode to UTF-8"
 # Beginning of SQLite's error name -> fault.
 _SQLITE = {
     # Our statements fit a whole store's schema: a view of this one names what is not there.
-    "SQLITE_ERROR": _Fault(
-        BenchError, "is not whole", "Restore it from a copy, or name another store with --store."
-    ),
+    "SQLITE_ERROR": _Fault(BenchError, "is not whole", RESTORE),
     "SQLITE_READONLY": _Fault(BenchError, "cannot be written", _OTHER_STORE),
     "SQLITE_NOTADB": _Fault(BenchError, "is no results database", _OTHER_STORE),
-    "SQLITE_CORRUPT": _Fault(
-        BenchError, "is damaged", "Restore it from a copy, or name another store with --store."
-    ),
+    "SQLITE_CORRUPT": _Fault(BenchError, "is damaged", RESTORE),
     "SQLITE_CANTOPEN": _Fault(
         BenchError, "cannot be opened", "Look at the rights of the file and of its folder."
     ),
