@@ -85,18 +85,23 @@ def prediction_t(
 
 
 def compare_night(cells: Sequence[CellScores], family_rate: float) -> NightComparison:
-    """Judge a night; `family_rate` is the probability of any false alarm below, and of any above.
-
-    Cells without a P-value stay members of the family: a failure makes no other cell's test easier.
-    """
+    """Judge a night; `family_rate` is the probability of any false alarm below, and of any above."""
     found = [_compared(one, family_rate / max(1, len(cells))) for one in cells]
-    below = holm([1.0 if one.p_below is None else one.p_below for one in found]) <= family_rate
-    above = holm([1.0 if one.p_above is None else one.p_above for one in found]) <= family_rate
+    below = alarming([one.p_below for one in found], family_rate)
+    above = alarming([one.p_above for one in found], family_rate)
     judged = tuple(
         replace(one, status="below" if low else "above") if low or high else one
         for one, low, high in zip(found, below, above, strict=True)
     )
     return NightComparison(judged, family_rate)
+
+
+def alarming(p_values: Sequence[float | None], rate: float) -> NDArray[np.bool_]:
+    """Which of a family of tests alarm, where any false alarm among them all has this probability.
+
+    Those without a P-value stay members of the family: a failure makes no other one's test easier.
+    """
+    return holm([1.0 if p_value is None else p_value for p_value in p_values]) <= rate
 
 
 def confirm_night(
@@ -118,55 +123,47 @@ def confirm_night(
 
 
 def _compared(scores: CellScores, level: float) -> CellComparison:
-    """One cell on its own; `as expected` where it has a P-value."""
+    """One cell on its own; `as expected` where it has a P-value, or where nothing moved at all."""
     baseline = np.asarray(scores.baseline, dtype=float)
     new = np.array([score for score in scores.tonight if score is not None and math.isfinite(score)])
-    centre = deviation = t = p_below = p_above = alarm_below = None
+    centre = deviation = None
     if len(baseline) >= 2 and np.isfinite(baseline).all():
         centre, deviation = float(baseline.mean()), float(baseline.std(ddof=1))
     mean = float(new.mean()) if len(new) else None
-    status, reason = _obstacle(scores, mean, centre, deviation, len(new))
-    if (
-        mean is not None
-        and centre is not None
-        and deviation is not None
-        and deviation > NO_SPREAD * max(1.0, abs(centre))
-        and not reason
-    ):
-        degrees = len(baseline) - 1
-        t = float(prediction_t(mean, centre, deviation, len(new), len(baseline)))
-        p_below, p_above = float(stats.t.cdf(t, degrees)), float(stats.t.sf(t, degrees))
-        error = deviation * math.sqrt(1 / len(new) + 1 / len(baseline))
-        alarm_below = centre - float(stats.t.isf(level, degrees)) * error
-    return CellComparison(
+    found = CellComparison(
         cell=scores.cell,
-        status=status,
-        reason=reason,
+        status="as expected",
+        reason="",
         baseline_seeds=len(baseline),
         baseline_mean=centre,
         baseline_sd=deviation,
         seeds=len(new),
         lost=len(scores.tonight) - len(new),
         mean=mean,
-        t=t,
-        p_below=p_below,
-        p_above=p_above,
-        alarm_below=alarm_below,
+        p_below=None,
+        alarm_below=None,
     )
-
-
-def _obstacle(
-    scores: CellScores, mean: float | None, centre: float | None, deviation: float | None, finished: int
-) -> tuple[CellStatus, str]:
-    """Why a cell has no P-value; `as expected` and no reason where it has, or where nothing moved at all."""
-    planned, seeds = len(scores.tonight), len(scores.baseline)
-    if finished < planned or mean is None:
-        return "missing", f"{finished} of {planned} seeds have a score"
+    if found.lost or mean is None:
+        reason = f"{len(new)} of {len(scores.tonight)} seeds have a score"
+        return replace(found, status="missing", reason=reason)
     if centre is None or deviation is None:
         known = sum(math.isfinite(score) for score in scores.baseline)
-        return "unjudged", f"the baseline has {known} scores in {seeds} seeds; an interval needs all, and two"
+        reason = f"the baseline has {known} scores in {len(baseline)} seeds; an interval needs all, and two"
+        return replace(found, status="unjudged", reason=reason)
     rounding = NO_SPREAD * max(1.0, abs(centre))
-    if deviation <= rounding and mean < centre - rounding:
-        same = f"all {seeds} seeds of the baseline have the score {centre:.4g}"
-        return "unjudged", f"{same}, so there is no interval; tonight's mean is {mean:.4g}"
-    return "as expected", ""
+    if deviation <= rounding:
+        if mean >= centre - rounding:
+            return found
+        same = f"all {len(baseline)} seeds of the baseline have the score {centre:.4g}"
+        reason = f"{same}, so there is no interval; tonight's mean is {mean:.4g}"
+        return replace(found, status="unjudged", reason=reason)
+    degrees = len(baseline) - 1
+    error = deviation * math.sqrt(1 / len(new) + 1 / len(baseline))
+    t = float(prediction_t(mean, centre, deviation, len(new), len(baseline)))
+    return replace(
+        found,
+        t=t,
+        p_below=float(stats.t.cdf(t, degrees)),
+        p_above=float(stats.t.sf(t, degrees)),
+        alarm_below=centre - float(stats.t.isf(level, degrees)) * error,
+    )

@@ -26,10 +26,10 @@ from scipy import stats
 from bench.catalog import Task
 from bench.execute.speed import TRAINING
 from bench.hardware import cpu_model, device_name, machine_is_idle, usable_cores
+from bench.nightly.alarms import alarming
 from bench.nightly.config import SpeedRates
 from bench.presets import load_preset
 from bench.provenance import precision_settings
-from bench.report.statistics import holm
 from bench.store.damage import restored
 from bench.training.runners import chosen_runner
 from bench.training.speed import time_training
@@ -171,8 +171,8 @@ def compare_pace(
     before, now = _by_quantity(baseline), _by_quantity(tonight)
     keys = list(dict.fromkeys([*before, *now]))
     found = [_compared(key, before.get(key), now.get(key), rate / max(1, len(keys)), slack) for key in keys]
-    slower = holm([1.0 if one.p_slower is None else one.p_slower for one in found]) <= rate
-    faster = holm([1.0 if one.p_faster is None else one.p_faster for one in found]) <= rate
+    slower = alarming([one.p_slower for one in found], rate)
+    faster = alarming([one.p_faster for one in found], rate)
     return tuple(
         replace(one, status="slower" if slow else "faster") if slow or fast else one
         for one, slow, fast in zip(found, slower, faster, strict=True)
