@@ -31,6 +31,7 @@ from bench.data.behaviours import (
     LOG_STD_RANGE,
     Behaviour,
     BehaviourPolicy,
+    DirectedPolicy,
     WayPoints,
     all_policies,
     layers_of,
@@ -65,8 +66,12 @@ QUANTILES = 9
 so that the median is among them."""
 
 
+class Acting(DirectedPolicy, Behaviour, Protocol):
+    """A policy that acts by itself, or by what it is told where to go."""
+
+
 @dataclass(frozen=True)
-class Setting:
+class Place:
     """Where a policy acts, and how."""
 
     part: str
@@ -74,16 +79,16 @@ class Setting:
     rules: Robot
     task: Task
     """Whose reference scores apply."""
-    behaviour: Callable[[BehaviourPolicy], Behaviour]
+    behaviour: Callable[[Acting], Behaviour]
     """Of the policy there."""
 
 
-def settings_of(environment: str, catalog: Catalog) -> list[Setting]:
+def places_of(environment: str, catalog: Catalog) -> list[Place]:
     """Where a policy of `environment` is measured: there, or, of the ant that is led, in every maze."""
     if environment != "antmaze":
-        return [Setting("", robot_of(environment), _task_of(catalog, environment), lambda policy: policy)]
+        return [Place("", robot_of(environment), _task_of(catalog, environment), lambda policy: policy)]
     return [
-        Setting(
+        Place(
             f"_{name}",
             robot_of(f"antmaze-{name}"),
             _task_of(catalog, f"antmaze-{name}"),
@@ -151,12 +156,10 @@ def measure(
 def measured(policy: BehaviourPolicy, catalog: Catalog, threads: int = 1) -> BehaviourPolicy:
     """The policy with all its measurements in its metadata, whatever else they say."""
     found = {"environment": policy.environment, "role": policy.role}
-    for setting in settings_of(policy.environment, catalog):
-        for physics in setting.rules.physics:
-            measurement = measure(
-                setting.behaviour(policy), setting.rules, physics, EPISODES, threads=threads
-            )
-            found |= measurement.as_metadata(f"{physics}{setting.part}", setting.task)
+    for place in places_of(policy.environment, catalog):
+        for physics in place.rules.physics:
+            measurement = measure(place.behaviour(policy), place.rules, physics, EPISODES, threads=threads)
+            found |= measurement.as_metadata(f"{physics}{place.part}", place.task)
     return replace(policy, metadata={**policy.metadata, **found})
 
 
@@ -179,20 +182,11 @@ Loss = Callable[[Targets, Targets], torch.Tensor]
 """Scalar, of what the student says and what the teacher does."""
 
 
-class Teacher(Protocol):
+class Teacher(DirectedPolicy, Protocol):
     """A policy to be learned from: a normal distribution, whose samples are then brought into [-1, 1]."""
-
-    @property
-    def action_dim(self) -> int:
-        """Numbers in an action."""
 
     def mean_and_log_std(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, O) -> mean and logarithm of the deviation, each (N, A) float32."""
-
-    def sample_with_log_probability(
-        self, observations: np.ndarray, noise: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Actions (N, A) and the logarithm of their densities (N,) for standard normal noise (N, A)."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +232,7 @@ class Assignment:
     rules: Callable[[Rules], Rules]
     """By which states are collected, from those by which the policy is measured."""
     episodes: int
-    """Collected in every setting and round."""
+    """Collected in every place and round."""
     loss: Loss
     without_noise: bool
     """Whether it is also measured as it acts without noise."""
@@ -333,43 +327,43 @@ def quantile_distance(student: Targets, teacher: Targets) -> torch.Tensor:
     return (found - wanted).square().mean() + median.mean()
 
 
-def fit(assignment: Assignment, teacher: Teacher, settings: list[Setting], seed: int) -> Student:
+def fit(assignment: Assignment, teacher: Teacher, places: list[Place], seed: int) -> Student:
     """Rounds of collecting states and of learning what the teacher does in them."""
     torch.manual_seed(seed)
-    inputs = visited(assignment, teacher, settings, seed)
+    inputs = visited(assignment, teacher, places, seed)
     student = Student(inputs, teacher.action_dim)
     for number in range(1, ROUNDS):
         _train(assignment, student, teacher, inputs, ITERATIONS)
         acting = student.as_policy(assignment, {})
-        inputs = np.concatenate((inputs, visited(assignment, acting, settings, seed + number)))
+        inputs = np.concatenate((inputs, visited(assignment, acting, places, seed + number)))
     _train(assignment, student, teacher, inputs, LAST_ITERATIONS)
     return student
 
 
 def compared(
-    assignment: Assignment, teacher: Teacher, student: Student, settings: list[Setting], catalog: Catalog
+    assignment: Assignment, teacher: Teacher, student: Student, places: list[Place], catalog: Catalog
 ) -> BehaviourPolicy:
     """The student with its measurements in its metadata, and the teacher's of the same episodes beside."""
     found = {"environment": assignment.environment, "role": assignment.role, "origin": assignment.origin}
-    for setting in settings:
+    for place in places:
         for who, policy in (("teacher_", teacher), ("", student.as_policy(assignment, {}))):
-            behaviour = setting.behaviour(cast(BehaviourPolicy, Recorded(policy)))
+            behaviour = place.behaviour(Recorded(policy))
             ways = {"": behaviour} if who else {}  # the student's own noise is measured as any policy's is
             if assignment.without_noise:
                 ways["without_noise_"] = WithoutNoise(behaviour)
             for how, acting in ways.items():
-                measurement = measure(acting, setting.rules, PHYSICS, EPISODES)
-                found |= measurement.as_metadata(f"{who}{how}{PHYSICS}{setting.part}", setting.task)
+                measurement = measure(acting, place.rules, PHYSICS, EPISODES)
+                found |= measurement.as_metadata(f"{who}{how}{PHYSICS}{place.part}", place.task)
     return measured(student.as_policy(assignment, found), catalog)
 
 
-def visited(assignment: Assignment, policy: Teacher, settings: list[Setting], seed: int) -> np.ndarray:
+def visited(assignment: Assignment, policy: Teacher, places: list[Place], seed: int) -> np.ndarray:
     """(K, I) float32: all that `policy` was given while it acted."""
     inputs = []
-    for setting in settings:
+    for place in places:
         recorded = Recorded(policy)
-        behaviour = setting.behaviour(cast(BehaviourPolicy, recorded))
-        rules = assignment.rules(setting.rules)
+        behaviour = place.behaviour(recorded)
+        rules = assignment.rules(place.rules)
         for under_way, _ in play(behaviour, rules, PHYSICS, assignment.episodes, seed):
             inputs.append(recorded.inputs[under_way])
     return np.concatenate(inputs)
@@ -446,9 +440,9 @@ ASSIGNMENTS = {
 def fit_to(assignment: Assignment, teacher_file: Path, seed: int) -> None:
     """Fit one policy and write its file."""
     catalog = load_catalog()
-    teacher, settings = assignment.read(teacher_file), settings_of(assignment.environment, catalog)
-    student = fit(assignment, teacher, settings, seed)
-    policy = compared(assignment, teacher, student, settings, catalog)
+    teacher, places = assignment.read(teacher_file), places_of(assignment.environment, catalog)
+    student = fit(assignment, teacher, places, seed)
+    policy = compared(assignment, teacher, student, places, catalog)
     path = policy_folder() / f"{assignment.environment}-{assignment.role}.safetensors"
     _write(path, student.tensors(), policy)
 

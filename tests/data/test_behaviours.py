@@ -24,7 +24,7 @@ from bench.data.behaviours import (
     policy_path,
 )
 from bench.data.collect import relabelled
-from bench.data.make_policies import Measurement, measure, measured, play, settings_of
+from bench.data.make_policies import Measurement, measure, measured, places_of, play
 from bench.envs import ROBOTS, make_simulator, robot_of
 from bench.envs.antmaze import MAZES
 from bench.envs.kitchen import BOUNDS
@@ -126,7 +126,7 @@ def test_a_fresh_measurement_agrees_with_the_metadata(physics):
 
 def test_the_ant_reaches_goals_as_often_as_its_metadata_say():
     policy = load_policy("antmaze", "goal")
-    umaze = settings_of("antmaze", load_catalog())[0]
+    umaze = places_of("antmaze", load_catalog())[0]
     reached = measure(umaze.behaviour(policy), umaze.rules, "d4rl", 12, seed=2).returns
     expected = float(policy.metadata["d4rl_umaze_mean_return"])
     assert set(reached) <= {0, 1}
@@ -165,7 +165,7 @@ def test_measuring_keeps_what_else_the_metadata_say(monkeypatch):
 
 
 def test_the_ant_is_measured_in_every_maze():
-    settings = settings_of("antmaze", load_catalog())
+    settings = places_of("antmaze", load_catalog())
     assert [setting.part for setting in settings] == ["_umaze", "_medium", "_large"]
     assert [setting.task.environment for setting in settings] == [
         f"antmaze{setting.part.replace('_', '-')}" for setting in settings

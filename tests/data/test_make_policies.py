@@ -18,8 +18,8 @@ from bench.data.make_policies import (
     Student,
     WithoutNoise,
     measure,
+    places_of,
     quantile_distance,
-    settings_of,
     squared_error,
 )
 from bench.envs import robot_of
@@ -157,7 +157,7 @@ def test_a_small_fit_comes_nearer_to_its_teacher(monkeypatch):
     monkeypatch.setattr(make_policies, "visited", noted)
     assignment = replace(ASSIGNMENTS["ant"], episodes=2, rules=lambda rules: replace(rules, horizon=40))
     teacher = load_policy("antmaze", "goal")
-    settings = settings_of("antmaze", load_catalog())
+    settings = places_of("antmaze", load_catalog())
     student = make_policies.fit(assignment, teacher, settings, seed=0)
     inputs = real(assignment, teacher, settings, 9)
     assert inputs.shape == (2 * 40 * 3, 29)
@@ -175,7 +175,7 @@ def test_a_small_fit_comes_nearer_to_its_teacher(monkeypatch):
 def test_only_states_of_episodes_under_way_are_learned_from():
     """An episode of the pen ends where it drops: then there are fewer inputs than steps and environments."""
     assignment = replace(ASSIGNMENTS["pen"], episodes=6)
-    (setting,) = settings_of("pen", load_catalog())
+    (setting,) = places_of("pen", load_catalog())
     flat = replace(clipped_gaussian(), tensors=dropping_tensors())
     inputs = make_policies.visited(assignment, flat, [setting], seed=1)
     lengths = measure(Recorded(flat), setting.rules, "d4rl", 6, seed=1).lengths
