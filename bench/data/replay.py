@@ -319,16 +319,10 @@ def _outcomes(
     limit[last] = STEPPED_TOLERANCE
     terminals_off = None
     if followed[1] is not None and stepped[1] is not None:
-        found = (
-            int((followed[1] != raw.terminals[inside]).sum()),
-            int((stepped[1] != raw.terminals[last]).sum()),
-        )
-        terminals_off = sum(found)
+        differing = followed[1] != raw.terminals[inside], stepped[1] != raw.terminals[last]
+        terminals_off = sum(int(rows.sum()) for rows in differing)
     off = np.nan_to_num(off, nan=0.0)
-    return Outcomes(
-        rewards_off=int((off > limit + 1e-6 * np.abs(raw.rewards)).sum()),
-        terminals_off=terminals_off,
-    )
+    return Outcomes(int((off > limit + 1e-6 * np.abs(raw.rewards)).sum()), terminals_off)
 
 
 def _outside(observations: np.ndarray, least: np.ndarray, greatest: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     Case,
     ColumnElement,
-    Connection,
     RowMapping,
     Select,
     and_,
@@ -305,7 +304,9 @@ def describe(store: Store) -> Contents:
         names = [*sorted(inspector.get_view_names()), *sorted(inspector.get_table_names())]
         tables = tuple(
             TableContents(
-                name, _rows(connection, name), tuple(c["name"] for c in inspector.get_columns(name))
+                name,
+                connection.scalar(select(func.count()).select_from(table(name))) or 0,
+                tuple(column["name"] for column in inspector.get_columns(name)),
             )
             for name in names
             if name != "alembic_version"
@@ -354,10 +355,13 @@ def learning_curves(store: Store) -> pd.DataFrame:
     """
     points = _frame(store, select_points())
     for name in ("return", "score"):
-        points[f"mean_{name}"] = _numbers(points[f"mean_{name}"], points.pop(f"{name}_is_nan"))
+        is_nan = points.pop(f"{name}_is_nan").astype(bool)
+        points[f"mean_{name}"] = points[f"mean_{name}"].astype(float).mask(is_nan, math.nan)
     latest = points.drop_duplicates(["trial_id", "number"], keep="last").drop(columns=["attempt", "whole"])
     # Joined here: with the names of its trial in every row the answer of the database would be far larger.
-    return _frame(store, _select_names()).merge(latest, on="trial_id")
+    names = ("algorithm", "variant", "task", "physics", "seed", "budget", "config_hash")
+    chosen = select(Trial.id.label("trial_id"), *(getattr(Trial, name) for name in names))
+    return _frame(store, chosen.order_by(Trial.id)).merge(latest, on="trial_id")
 
 
 def select_points() -> Select[Any]:
@@ -469,15 +473,6 @@ def _weights(store: Store, condition: ColumnElement[bool]) -> Iterator[tuple[int
         yield row["trial_id"], record
 
 
-def _rows(connection: Connection, name: str) -> int:
-    return connection.scalar(select(func.count()).select_from(table(name))) or 0
-
-
-def _select_names() -> Select[Any]:
-    names = ("algorithm", "variant", "task", "physics", "seed", "budget", "config_hash")
-    return select(Trial.id.label("trial_id"), *(getattr(Trial, name) for name in names)).order_by(Trial.id)
-
-
 def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
     import pandas as pd  # takes half a second, which those that ask for plain values do not wait for
 
@@ -498,7 +493,3 @@ def _frame(store: Store, chosen: Select[Any]) -> pd.DataFrame:
         if isinstance(column.type, Whole) and frame[column.name].isna().any()
     ]
     return frame.astype(dict.fromkeys(whole, "Int64"))
-
-
-def _numbers(values: pd.Series, is_nan: pd.Series) -> pd.Series:
-    return values.astype(float).mask(is_nan.astype(bool), math.nan)
