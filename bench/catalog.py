@@ -20,7 +20,7 @@ from bench.yaml_lines import Entry, LinedYaml, load_yaml, validated
 
 NO_PHYSICS = "none"
 """Physics of tasks whose reward is a formula and whose state never changes."""
-Recipe = Literal["medium", "medium-replay", "medium-expert", "cloned", "antmaze", "demonstrations"]
+RecipeName = Literal["medium", "medium-replay", "medium-expert", "cloned", "antmaze", "demonstrations"]
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 """Strict, because a count given as text or as 1000.0 is a slip of the pen worth naming."""
@@ -84,7 +84,7 @@ class CollectedDataset(Entry):
     """A dataset that this project rolls out itself, after one of D4RL's recipes."""
 
     source: Literal["collected"]
-    recipe: Recipe
+    recipe: RecipeName
     transitions: PositiveInt
     """Rows of the file unless asked otherwise."""
     seed: Annotated[int, Field(ge=0, strict=True)]

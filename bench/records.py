@@ -326,7 +326,7 @@ ResultRecord = EvaluationRecord | TimingRecord | FailureRecord | WeightsRecord |
 
 
 @dataclass(frozen=True)
-class BaselineScore:
+class BaselineScoreRecord:
     """The score of one finished trial as it was when the baseline was frozen."""
 
     trial: TrialKey
@@ -347,7 +347,7 @@ class BaselineRecord:
     """The nightly configuration that it was frozen under."""
     fingerprints: dict[str, Any]
     """Of the exact layers, as JSON (`bench.nightly.exact`)."""
-    scores: tuple[BaselineScore, ...]
+    scores: tuple[BaselineScoreRecord, ...]
     pace: tuple[dict[str, Any], ...] = ()
     """Repeated timings, as JSON (`bench.nightly.pace`); empty where speed is not watched."""
 

@@ -11,7 +11,7 @@ from bench.catalog import Task, load_catalog
 from bench.cli.errors import show_error
 from bench.cli.output import print_table
 from bench.data.folder import Entry, Ledger, data_folder, dataset_path
-from bench.data.info import Summary, summarise
+from bench.data.info import DatasetSummary, summarise
 from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError, WorkFailedError, unknown_name
 from bench.records import DatasetRecord
@@ -85,7 +85,7 @@ def list_datasets(names: list[str] | None, *, paths: bool) -> None:
 
 def info(names: list[str]) -> None:
     """Describe datasets: episodes, returns, lengths, normalised score."""
-    summaries: list[Summary] = []
+    summaries: list[DatasetSummary] = []
     tasks = tasks_named(names)
     try:
         for_each(tasks, lambda task: summaries.append(summarise(dataset_path(task), task)))
@@ -105,7 +105,7 @@ def _content(task: Task, entry: Entry | None, manifest: Manifest) -> str:
     return verification_of(record, manifest)
 
 
-def _print_summary(found: Summary) -> None:
+def _print_summary(found: DatasetSummary) -> None:
     rows = [
         ("rows", f"{found.rows:,}"),
         ("layout", found.layout),
@@ -124,7 +124,7 @@ def _print_summary(found: Summary) -> None:
     typer.echo(SPREAD)
 
 
-def _print_summaries(summaries: list[Summary]) -> None:
+def _print_summaries(summaries: list[DatasetSummary]) -> None:
     rows = [
         (
             found.task,

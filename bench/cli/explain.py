@@ -15,7 +15,7 @@ from bench.presets import algorithms_with_presets, hyperparameter_docs
 from bench.records import RunRecord, TrialRecord
 from bench.store import explanation
 from bench.store.database import open_store
-from bench.store.explanation import Execution, Explanation, KeptFile, changes
+from bench.store.explanation import Explanation, KeptFile, StoredExecution, changes
 from bench.visible_text import count
 
 _FEW_EVALUATIONS = 20
@@ -171,7 +171,7 @@ def settings_of(config: Mapping[str, object], prefix: str = "") -> Facts:
             yield f"{prefix}{name}", value_text(value)
 
 
-def execution_facts(execution: Execution, previous: Execution | None, *, goes_on: bool) -> Facts:
+def execution_facts(execution: StoredExecution, previous: StoredExecution | None, *, goes_on: bool) -> Facts:
     """When, where and with what a stretch of work was done; after the first, what had changed."""
     record = execution.record
     to = "" if execution.to_iteration is None else f" to {execution.to_iteration:,}"
@@ -259,7 +259,7 @@ def _file(file: KeptFile) -> Facts:
     yield "", record.sha256
 
 
-def _period(execution: Execution) -> str:
+def _period(execution: StoredExecution) -> str:
     begun = execution.record.started_at
     if execution.ended_at is None:
         return f"from {moment(begun)}"

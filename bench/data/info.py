@@ -12,7 +12,7 @@ from bench.envs import robot_of
 
 
 @dataclass(frozen=True)
-class Summary:
+class DatasetSummary:
     """Statistics over the whole episodes of a file; an incomplete one at its end is left out.
 
     Ready-made transitions do not say how their episodes ended; the last one counts like the others.
@@ -45,7 +45,7 @@ class Summary:
     """Physics that a collected file says it was made with; None where a file does not say."""
 
 
-def summarise(path: Path, task: Task) -> Summary:
+def summarise(path: Path, task: Task) -> DatasetSummary:
     """Read a dataset and describe it.
 
     Raises
@@ -62,7 +62,7 @@ def summarise(path: Path, task: Task) -> Summary:
     earned = found.returns if robot is None else robot.earned(found.returns, found.largest)
     scores = task.normalised(earned[whole])
     seen, next_seen = transitions.observations, transitions.next_observations
-    return Summary(
+    return DatasetSummary(
         task=task.name,
         rows=raw.rows,
         layout=raw.layout,

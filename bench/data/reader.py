@@ -40,7 +40,7 @@ SUCCESSOR_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Column:
+class FileColumn:
     """A column of a dataset file; every row has one value, or as many as an observation or action has."""
 
     name: str
@@ -51,12 +51,12 @@ class Column:
 
 
 COLUMNS = (
-    Column("observations", "observation"),
-    Column("actions", "action"),
-    Column("rewards"),
-    Column("terminals", flag=True),
-    Column("timeouts", flag=True, optional=True),
-    Column("next_observations", "observation", optional=True),
+    FileColumn("observations", "observation"),
+    FileColumn("actions", "action"),
+    FileColumn("rewards"),
+    FileColumn("terminals", flag=True),
+    FileColumn("timeouts", flag=True, optional=True),
+    FileColumn("next_observations", "observation", optional=True),
 )
 """Of both layouts. Rows in the order of time have `timeouts` or are counted up to the horizon; ready-made
 transitions have `next_observations`."""
@@ -109,12 +109,12 @@ def read_columns(file: DatasetFile, task: Task, without: Sequence[str] = ()) -> 
     return found
 
 
-def _width(column: Column, task: Task) -> tuple[int, ...] | None:
+def _width(column: FileColumn, task: Task) -> tuple[int, ...] | None:
     widths = {"observation": task.observation_dim, "action": task.action_dim}
     return (widths[column.width],) if column.width else None
 
 
-def _check_shape(column: Column, shape: tuple[int, ...], file: DatasetFile, task: Task) -> None:
+def _check_shape(column: FileColumn, shape: tuple[int, ...], file: DatasetFile, task: Task) -> None:
     width = _width(column, task)
     expected = [width] if width else [(), (1,)]
     if len(shape) == 0 or shape[1:] not in expected:

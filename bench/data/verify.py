@@ -44,7 +44,7 @@ class VerificationReport:
     path: Path
     entry: Entry
     """What the ledger holds of the file now: hash, rows, verification, first seen, replay."""
-    checks: tuple[Check, ...]
+    checks: tuple[FileCheck, ...]
 
     @property
     def status(self) -> str:
@@ -102,7 +102,7 @@ def record_of(task: Task, entry: Entry) -> DatasetRecord:
     return DatasetRecord(task.name, entry.sha256, entry.rows, entry.verification, entry.replay)
 
 
-def status_of(checks: tuple[Check, ...]) -> str:
+def status_of(checks: tuple[FileCheck, ...]) -> str:
     """`mismatch`, `unverified` or `content fits`, by the worst outcome."""
     outcomes = {check.outcome for check in checks}
     if "mismatch" in outcomes:
@@ -117,7 +117,7 @@ def _facts_hash(task: Task, manifest: Manifest) -> str:
 
 
 @dataclass(frozen=True)
-class Check:
+class FileCheck:
     """One thing looked at."""
 
     name: str
@@ -133,7 +133,7 @@ def is_known(file: DatasetFile, known: KnownFile | None) -> bool:
     return known is not None and file.sha256 == known.sha256
 
 
-def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest) -> tuple[Check, ...]:
+def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest) -> tuple[FileCheck, ...]:
     """Everything that a file can be held against.
 
     D4RL's own file is known by its hash, which covers every column. Another one is held against the facts of
@@ -150,7 +150,7 @@ def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest
     known = manifest.files.get(task.name)
     identity = _identity_checks(file, known)
     if is_known(file, known):
-        return (*identity, Check("every column", "D4RL's", "covered by the hash", "ok"))
+        return (*identity, FileCheck("every column", "D4RL's", "covered by the hash", "ok"))
     facts = manifest.datasets.get(task.name)
     return (
         *identity,
@@ -160,17 +160,19 @@ def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest
     )
 
 
-def _identity_checks(file: DatasetFile, known: KnownFile | None) -> tuple[Check, ...]:
+def _identity_checks(file: DatasetFile, known: KnownFile | None) -> tuple[FileCheck, ...]:
     if known is None:
-        return (Check("SHA-256", "unknown", f"{file.sha256[:12]}...", "unknown"),)
+        return (FileCheck("SHA-256", "unknown", f"{file.sha256[:12]}...", "unknown"),)
     pairs = (
         ("SHA-256", f"{known.sha256[:12]}...", f"{file.sha256[:12]}...", known.sha256 == file.sha256),
         ("bytes", f"{known.bytes:,}", f"{file.identity.size:,}", known.bytes == file.identity.size),
     )
-    return tuple(Check(name, wanted, found, "ok" if same else "other") for name, wanted, found, same in pairs)
+    return tuple(
+        FileCheck(name, wanted, found, "ok" if same else "other") for name, wanted, found, same in pairs
+    )
 
 
-def _fact_checks(raw: RawDataset, task: Task, facts: DatasetFacts | None) -> Iterator[Check]:
+def _fact_checks(raw: RawDataset, task: Task, facts: DatasetFacts | None) -> Iterator[FileCheck]:
     transitions = transitions_of(raw, task)
     found = {
         "rows": raw.rows,
@@ -179,11 +181,11 @@ def _fact_checks(raw: RawDataset, task: Task, facts: DatasetFacts | None) -> Ite
         "terminals": int(transitions.terminals.sum()),
     }
     if raw.next_observations is not None:
-        yield Check("layout", "rows or transitions", raw.layout, "ok")
+        yield FileCheck("layout", "rows or transitions", raw.layout, "ok")
         # Rows that were cut are not among ready-made transitions.
         del found["rows"], found["timeouts before the last row"]
     if facts is None:
-        yield from (Check(name, "unknown", f"{count:,}", "unknown") for name, count in found.items())
+        yield from (FileCheck(name, "unknown", f"{count:,}", "unknown") for name, count in found.items())
         return
     expected = {
         "rows": facts.rows,
@@ -197,10 +199,12 @@ def _fact_checks(raw: RawDataset, task: Task, facts: DatasetFacts | None) -> Ite
         yield _compared(name, f"{expected[name]:,}", f"{count:,}", near)
 
 
-def _statistics_checks(raw: RawDataset, facts: DatasetFacts | None, tolerance: float) -> tuple[Check, ...]:
+def _statistics_checks(
+    raw: RawDataset, facts: DatasetFacts | None, tolerance: float
+) -> tuple[FileCheck, ...]:
     """Mean and standard deviation of the observations, both in units of the expected standard deviation."""
     if facts is None:
-        return (Check("observations", "unknown", "", "unknown"),)
+        return (FileCheck("observations", "unknown", "", "unknown"),)
     expected_std = np.asarray(facts.state_std)
     mean = raw.observations.mean(axis=0, dtype=np.float64)
     std = raw.observations.std(axis=0, dtype=np.float64)
@@ -215,13 +219,13 @@ def _statistics_checks(raw: RawDataset, facts: DatasetFacts | None, tolerance: f
     )
 
 
-def _state_checks(file: DatasetFile, raw: RawDataset, task: Task) -> tuple[Check, ...]:
+def _state_checks(file: DatasetFile, raw: RawDataset, task: Task) -> tuple[FileCheck, ...]:
     """Rewards, terminals and actions by the states in the file; unknown where it holds none."""
     states = states_of(file, raw, task)
     ready_made = raw.next_observations is not None
     if isinstance(states, str):
         names = ("rewards", "actions", "next_observations") if ready_made else ("rewards", "actions")
-        return tuple(Check(name, "unknown", states, "unknown") for name in names)
+        return tuple(FileCheck(name, "unknown", states, "unknown") for name in names)
     found = worked_out(states, raw, task)
     successors = [_rows_checked("next_observations", found.successors_off, found)] if ready_made else []
     return (
@@ -237,24 +241,24 @@ def _state_checks(file: DatasetFile, raw: RawDataset, task: Task) -> tuple[Check
     )
 
 
-def _outcome_checks(found: Dynamics) -> tuple[Check, ...]:
+def _outcome_checks(found: Dynamics) -> tuple[FileCheck, ...]:
     names = "rewards by states", "terminals by states"
     if isinstance(found.outcomes, str):
-        return tuple(Check(name, "unknown", found.outcomes, "unknown") for name in names)
+        return tuple(FileCheck(name, "unknown", found.outcomes, "unknown") for name in names)
     rewards = _rows_checked(names[0], found.outcomes.rewards_off, found)
     if found.outcomes.terminals_off is None:
         why = "D4RL's files of this task do not follow its ends."
-        return rewards, Check(names[1], "unknown", why, "unknown")
+        return rewards, FileCheck(names[1], "unknown", why, "unknown")
     return rewards, _rows_checked(names[1], found.outcomes.terminals_off, found)
 
 
-def _rows_checked(name: str, off: int, found: Dynamics) -> Check:
+def _rows_checked(name: str, off: int, found: Dynamics) -> FileCheck:
     return _compared(name, f"{found.rows:,} rows", f"{off:,} differ" if off else "all agree", off == 0)
 
 
 def _recipe_checks(
     file: DatasetFile, raw: RawDataset, task: Task, recipe: CollectedDataset
-) -> Iterator[Check]:
+) -> Iterator[FileCheck]:
     """A collected file says what it was made from; fewer rows than usual are allowed, the identity tells."""
     expected = {
         "environment": task.environment,
@@ -263,13 +267,13 @@ def _recipe_checks(
         "physics": task.physics,
     }
     found = file.texts("metadata")
-    yield Check("rows", f"{recipe.transitions:,} by default", f"{raw.rows:,}", "ok")
+    yield FileCheck("rows", f"{recipe.transitions:,} by default", f"{raw.rows:,}", "ok")
     for name, value in expected.items():
         yield _compared(name, value, found.get(name, "not stated"), found.get(name) == value)
     columns = recipe_of(task, recipe.seed).columns
     digests = {column: found.get(digest_name(column)) for column in columns}
     if None in digests.values():
-        yield Check("digests of columns", "unknown", "collected before there were any", "unknown")
+        yield FileCheck("digests of columns", "unknown", "collected before there were any", "unknown")
         return
     for column, digest in digests.items():
         same = column in file and digest_of(file.read(column)) == digest
@@ -277,10 +281,10 @@ def _recipe_checks(
         yield _compared(name, "as collected", "as collected" if same else "altered", same)
 
 
-def _formula_checks(file: DatasetFile, raw: RawDataset, recipe: GeneratedDataset) -> Iterator[Check]:
+def _formula_checks(file: DatasetFile, raw: RawDataset, recipe: GeneratedDataset) -> Iterator[FileCheck]:
     """A generated file holds what the formula gives again; fewer rows than usual are allowed."""
     described = file.texts("metadata")
-    yield Check("rows", f"{recipe.rows:,} by default", f"{raw.rows:,}", "ok")
+    yield FileCheck("rows", f"{recipe.rows:,} by default", f"{raw.rows:,}", "ok")
     for name, value in {"problem": recipe.problem, "seed": str(recipe.seed)}.items():
         yield _compared(name, value, described.get(name, "not stated"), described.get(name) == value)
     again = generate(recipe, raw.rows)
@@ -298,5 +302,5 @@ def _formula_checks(file: DatasetFile, raw: RawDataset, recipe: GeneratedDataset
         yield _compared(name, limit, f"off by {furthest:.1g}", furthest <= FORMULA_TOLERANCE)
 
 
-def _compared(name: str, expected: str, found: str, equal: bool) -> Check:
-    return Check(name, expected, found, "ok" if equal else "mismatch")
+def _compared(name: str, expected: str, found: str, equal: bool) -> FileCheck:
+    return FileCheck(name, expected, found, "ok" if equal else "mismatch")

@@ -16,7 +16,7 @@ from bench.data.verify import dataset_record
 from bench.execute.grid import Cell
 from bench.nightly.config import MOST_SEEDS, Canary, NightlyFile
 from bench.provenance import code_fingerprint
-from bench.records import FAILED, FINISHED, BaselineScore, CellKey, DatasetRecord, TrialKey
+from bench.records import FAILED, FINISHED, BaselineScoreRecord, CellKey, DatasetRecord, TrialKey
 from bench.store.database import Store
 from bench.store.location import without_password
 from bench.store.queries import codes_of, stored_scores
@@ -100,7 +100,7 @@ def of_other_code(store: Store, cells: Sequence[CellKey], seeds: Sequence[int]) 
 class Gathered:
     """The trials of a baseline to be, by what the store says of them."""
 
-    scores: tuple[BaselineScore, ...]
+    scores: tuple[BaselineScoreRecord, ...]
     failed: tuple[TrialKey, ...]
     without_score: tuple[TrialKey, ...]
     """Finished, but the protocol gives no score (`rat` with fewer than ten evaluations), or one that is not
@@ -128,7 +128,7 @@ def gather(store: Store | None, cells: Sequence[CanaryCell], seeds: Sequence[int
         elif score is None or not math.isfinite(score):
             without_score.append(key)
         else:
-            scores.append(BaselineScore(key, score))
+            scores.append(BaselineScoreRecord(key, score))
     return Gathered(tuple(scores), tuple(failed), tuple(without_score), tuple(left))
 
 

@@ -66,7 +66,7 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Problem:
+class NightProblem:
     """One reason for a red night."""
 
     what: str
@@ -125,7 +125,7 @@ class Findings:
         """`red` where there is a problem."""
         return "red" if self.problems() else "green"
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[NightProblem]:
         """All that is red, with what to do about it."""
         return [
             *self._exact_problems(),
@@ -135,18 +135,18 @@ class Findings:
             *self._verdict_problems(),
         ]
 
-    def _exact_problems(self) -> list[Problem]:
+    def _exact_problems(self) -> list[NightProblem]:
         annotate = f'bench baseline annotate {shlex.quote(self.baseline)} "WHY" --accept{self.options}'
         accept = f"Mend it; where it is meant: {annotate}"
         problems = [
-            Problem(f"{finding.layer}, {finding.name}: {finding.sentence}", accept)
+            NightProblem(f"{finding.layer}, {finding.name}: {finding.sentence}", accept)
             for finding in self.exact
             if finding.fails
         ]
         anew = f"{self._freeze} --run"
-        return problems + [Problem(sentence, anew) for sentence in self.changed_cells]
+        return problems + [NightProblem(sentence, anew) for sentence in self.changed_cells]
 
-    def score_problems(self, first: CellComparison) -> list[Problem]:
+    def score_problems(self, first: CellComparison) -> list[NightProblem]:
         """What is red about a cell's scores: none, no interval to hold them against, or below it twice."""
         name, fresh = first.name, self.fresh.get(first.name)
         problems = []
@@ -154,12 +154,12 @@ class Findings:
             if cell is not None and cell.status == "missing":
                 night = f"bench nightly --date {self.date} --retry failed{self.options}"
                 again = f"`bench status{self._at}` says why; then: {night}"
-                problems.append(Problem(f"{name}: {stage}{cell.reason}", again))
+                problems.append(NightProblem(f"{name}: {stage}{cell.reason}", again))
             elif cell is not None and cell.status == "unjudged":
-                problems.append(Problem(f"{name}: {cell.reason}", "Freeze a baseline with more seeds."))
+                problems.append(NightProblem(f"{name}: {cell.reason}", "Freeze a baseline with more seeds."))
         if fresh is not None and fresh.status == "below":
             problems.append(
-                Problem(dropped(first, fresh), "Look at what changed since the last green night.")
+                NightProblem(dropped(first, fresh), "Look at what changed since the last green night.")
             )
         return problems
 
@@ -171,26 +171,24 @@ class Findings:
     def _freeze(self) -> str:
         return f'Mend it; where it is meant: bench baseline freeze NEW-NAME --reason "WHY"{self.options}'
 
-    def _drift_problems(self) -> list[Problem]:
+    def _drift_problems(self) -> list[NightProblem]:
         what = "has been somewhat below the baseline for too many nights (cumulative sum at its limit)"
         nights = "SELECT algorithm, task, date, mean, drift FROM nightly ORDER BY algorithm, task, date"
         advice = f'Look at its nights: bench query "{nights}"{self._at}'
-        return [Problem(f"{cell}: {what}", advice) for cell in self.drift.cells]
+        return [NightProblem(f"{cell}: {what}", advice) for cell in self.drift.cells]
 
-    def _pace_problems(self) -> list[Problem]:
-        problems = []
-        for timed in self.pace:
-            if timed.status == "slower":
-                problems.append(Problem(f"{timed.method}, {timed.quantity}: {slower(timed)}", self._freeze))
-            elif timed.status == "missing":
-                problems.append(Problem(f"{timed.method}, {timed.quantity}: {timed.reason}", self._freeze))
-        return problems
+    def _pace_problems(self) -> list[NightProblem]:
+        return [
+            NightProblem(f"{timed.method}, {timed.quantity}: {slower(timed)}", self._freeze)
+            for timed in self.pace
+            if timed.status in ("slower", "missing")
+        ]
 
-    def _verdict_problems(self) -> list[Problem]:
+    def _verdict_problems(self) -> list[NightProblem]:
         margins = f" --margins {shlex.quote(self.margins_file)}" if self.margins_file else ""
         since = " (the margins were changed as well)" if self.other_margins else ""
         return [
-            Problem(
+            NightProblem(
                 f"{change.sentence}{since}",
                 f"Look at it: bench check --explain {'/'.join(change.key[1:])}{self._at}{margins}",
             )
@@ -214,7 +212,7 @@ def dropped(first: CellComparison, fresh: CellComparison) -> str:
 
 
 def slower(timed: PaceComparison) -> str:
-    """`2.41 s, baseline 1.80 s (+34 %)`."""
+    """`2.41 s, baseline 1.80 s (+34 %)`; why there is no such comparison where one of the two is missing."""
     if timed.median is None or timed.baseline_median is None:
         return timed.reason
     share = 100 * (timed.median / timed.baseline_median - 1)

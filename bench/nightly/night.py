@@ -50,8 +50,8 @@ from bench.store.location import without_password
 from bench.store.nights import find_baseline, nights, none_yet, notes
 from bench.store.writer import Writer
 
-FAILED: tuple[Outcome, ...] = ("below", "above")
-_DECIDED: tuple[Outcome, ...] = ("reproduced", *FAILED)
+_NOT_REPRODUCED: tuple[Outcome, ...] = ("below", "above")
+_DECIDED: tuple[Outcome, ...] = ("reproduced", *_NOT_REPRODUCED)
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ def verdict_changes(
             key,
             before.get(key),
             verdicts.get(key),
-            verdicts.get(key) in FAILED and _last_decided(checked, key) == "reproduced",
+            verdicts.get(key) in _NOT_REPRODUCED and _last_decided(checked, key) == "reproduced",
         )
         for key in {**before, **verdicts}
         if before.get(key) != verdicts.get(key)

@@ -52,7 +52,7 @@ class KeptFile:
 
 
 @dataclass(frozen=True)
-class Execution:
+class StoredExecution:
     """One process's work on a trial, during one run of a command."""
 
     record: ExecutionRecord
@@ -76,7 +76,7 @@ class Explanation:
     """The run that planned, ran or finished it, whichever came last."""
     at_work: RunningStack | None
     """Who works on it now."""
-    executions: tuple[Execution, ...]
+    executions: tuple[StoredExecution, ...]
     evaluations: tuple[EvaluationSummary, ...]
     timings: tuple[TimingRecord, ...]
     failures: tuple[StoredFailure, ...]
@@ -110,7 +110,7 @@ def explain(store: Store, trial_id: int) -> Explanation:
     )
 
 
-def changes(before: Execution, after: Execution) -> Iterator[str]:
+def changes(before: StoredExecution, after: StoredExecution) -> Iterator[str]:
     """What may change last digits and differs between two stretches: `torch 2.12.0 -> 2.13.0`."""
     old, new = before.record, after.record
     for name in _OF_THE_WORKER:
@@ -179,7 +179,7 @@ def _text(value: object) -> str:
     return text[:HASH_LENGTH] if is_hash else text
 
 
-def _execution(row: RowMapping, run: RunRecord) -> Execution:
+def _execution(row: RowMapping, run: RunRecord) -> StoredExecution:
     ends = ("attempt", "ended_at", "outcome", "to_iteration", "peak_memory_bytes")
     facts = _facts(row, ExecutionRecord) | {"stack": tuple(row["stack"])}
-    return Execution(record=ExecutionRecord(**facts), run=run, **{name: row[name] for name in ends})
+    return StoredExecution(record=ExecutionRecord(**facts), run=run, **{name: row[name] for name in ends})

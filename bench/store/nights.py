@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, exists, insert, select, update
 from bench.errors import BenchError, unknown_name
 from bench.records import (
     BaselineRecord,
-    BaselineScore,
+    BaselineScoreRecord,
     CellComparison,
     CellKey,
     NightRecord,
@@ -25,8 +25,7 @@ from bench.store.columns import number_columns, number_from, storable
 from bench.store.damage import require_configuration
 from bench.store.database import Store
 from bench.store.location import without_password
-from bench.store.models import Baseline, Night, NightCell, NightVerdict, Note
-from bench.store.models import BaselineScore as ScoreRow
+from bench.store.models import Baseline, BaselineScore, Night, NightCell, NightVerdict, Note
 from bench.store.planning import key_of
 from bench.store.recording import ConflictError
 
@@ -78,7 +77,7 @@ def freeze(connection: Connection, record: BaselineRecord, run_id: str) -> None:
         for score in record.scores
     ]
     if rows:
-        connection.execute(insert(ScoreRow), rows)
+        connection.execute(insert(BaselineScore), rows)
 
 
 def annotate(connection: Connection, note: NoteRecord) -> None:
@@ -150,14 +149,14 @@ def _baseline(connection: Connection, baseline_id: int) -> BaselineRecord:
     chosen = select(Baseline.__table__).where(Baseline.id == baseline_id)
     row = connection.execute(chosen).mappings().one()
     require_configuration(row)
-    columns = ScoreRow.__table__.columns
+    columns = BaselineScore.__table__.columns
     # By cell, as a person reads them; within a cell by seed.
     order = (columns[name] for name in ("task", "algorithm", "variant", "config_hash", "seed"))
-    scores = select(ScoreRow.__table__).where(columns["baseline_id"] == baseline_id).order_by(*order)
+    scores = select(BaselineScore.__table__).where(columns["baseline_id"] == baseline_id).order_by(*order)
     return BaselineRecord(
         **{name: row[name] for name in _OF_BASELINE} | {"pace": tuple(row["pace"])},
         scores=tuple(
-            BaselineScore(key_of(score), number_from(score["score"], score["score_is_nan"]))
+            BaselineScoreRecord(key_of(score), number_from(score["score"], score["score_is_nan"]))
             for score in connection.execute(scores).mappings()
         ),
     )

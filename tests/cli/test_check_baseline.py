@@ -35,7 +35,9 @@ def make_store(path, scores, **night):
             if score is not None:
                 writer.claim(trial.key.cell, {trial.key.seed}, 1)
                 writer.record(finished_record(trial.key, score))
-        frozen = [samples.BaselineScore(trial_record(seed).key, score) for seed, score in enumerate(FROZEN)]
+        frozen = [
+            samples.BaselineScoreRecord(trial_record(seed).key, score) for seed, score in enumerate(FROZEN)
+        ]
         writer.freeze(baseline_record(configuration=CONFIGURATION, scores=tuple(frozen)))
         record = night_record(cells=(cell,))
         writer.begin_night(begun(record))

@@ -168,7 +168,8 @@ def odd_trials(writer: Writer) -> None:
 def nights(writer: Writer) -> None:
     """A baseline with notes, and a night whose seeds fell below it."""
     frozen = [
-        samples.BaselineScore(samples.trial_record(seed).key, score) for seed, score in enumerate(FROZEN)
+        samples.BaselineScoreRecord(samples.trial_record(seed).key, score)
+        for seed, score in enumerate(FROZEN)
     ]
     configuration = {"scores": {"family_rate": 0.02}, "seeds": {"confirmation": 6}}
     planned = [samples.trial_record(seed) for seed in (100, 101)]

@@ -28,7 +28,7 @@ from bench.nightly.night import (
     verdict_changes,
     verdicts_of,
 )
-from bench.records import BaselineScore
+from bench.records import BaselineScoreRecord
 from bench.report.margins import load_margins
 from bench.store.database import open_store
 from bench.store.nights import nights
@@ -47,7 +47,7 @@ NAME = str(CELL)
 
 
 def baseline_of(scores=BASELINE):
-    copies = tuple(BaselineScore(CELL.trial(seed), score) for seed, score in enumerate(scores))
+    copies = tuple(BaselineScoreRecord(CELL.trial(seed), score) for seed, score in enumerate(scores))
     return samples.baseline_record(scores=copies)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from bench.data.manifest import load_manifest
 from bench.records import (
     BaselineRecord,
-    BaselineScore,
+    BaselineScoreRecord,
     CellComparison,
     DatasetRecord,
     EvaluationRecord,
@@ -131,7 +131,8 @@ def execution_record(seeds: tuple[int, ...] = (0, 1), from_iteration: int = 0, *
 
 def baseline_record(name: str = "first", frozen_at: datetime = NOON, **changes: object) -> BaselineRecord:
     scores = tuple(
-        BaselineScore(trial_record(seed).key, score) for seed, score in enumerate((9.25, 10.5, float("nan")))
+        BaselineScoreRecord(trial_record(seed).key, score)
+        for seed, score in enumerate((9.25, 10.5, float("nan")))
     )
     facts = {
         "name": name,
