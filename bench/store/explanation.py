@@ -14,7 +14,7 @@ from bench.store import models
 from bench.store.database import Store
 from bench.store.queries import StoredFailure, StoredTrial, evaluations, failures, find_trial, runs
 from bench.store.status import RunningStack, running_stacks
-from bench.store.weight_files import problem_with
+from bench.store.weight_files import read_verified
 
 _OF_THE_WORKER = ("hostname", "cpu", "device", "gpu_driver", "threads", "runner", "stack", "simulator")
 _OF_THE_CODE = ("code_version", "code_commit", "code_diff_sha256")
@@ -156,7 +156,7 @@ def _mean(values: Sequence[float]) -> float:
 def _file(store: Store, key: TrialKey, row: RowMapping, run: RunRecord | None) -> KeptFile:
     record = WeightsRecord(key, row["role"], row["path"], row["sha256"], row["size_bytes"])
     hostname = run.hardware.get("hostname") if run else None
-    return KeptFile(record, row["attempt"], problem_with(store.folder, record), hostname)
+    return KeptFile(record, row["attempt"], read_verified(store.folder, record)[1], hostname)
 
 
 def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -28,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, union, update
 
 from bench.errors import BenchError
-from bench.records import UNVERIFIED, TrialKey
+from bench.records import UNVERIFIED, Progress, TrialKey
 from bench.store.claims import database_now, seems_held
 from bench.store.database import Store, open_store, opened_if_made
 from bench.store.faults import explained
@@ -69,8 +69,6 @@ from bench.store.planning import KEY_COLUMNS, key_of
 from bench.store.weight_files import copy_verified, require_no_links, require_weights_names
 from bench.store.writer import Writer
 
-Show = Callable[[int, int], None]
-"""Is told how many trials are done, and of how many."""
 _NEWS = (Verdict.CAME, Verdict.COMPLETED)
 
 
@@ -199,7 +197,7 @@ def opened(urls: Sequence[str], into: str) -> Iterator[list[Source]]:
         yield [stack.enter_context(_source(store, ours=False)) for store in stores]
 
 
-def survey(into: str, sources: Sequence[Source], show: Show) -> Survey:
+def survey(into: str, sources: Sequence[Source], show: Progress) -> Survey:
     """Compare all stores; writes nothing, and makes no store where none is yet.
 
     Raises
@@ -227,7 +225,7 @@ def survey(into: str, sources: Sequence[Source], show: Show) -> Survey:
     return found
 
 
-def merge(store: Store, writer: Writer, plan: Survey, sources: Sequence[Source], show: Show) -> None:
+def merge(store: Store, writer: Writer, plan: Survey, sources: Sequence[Source], show: Progress) -> None:
     """Write what is new into `store`, one transaction per trial, and note in `plan` what became of each.
 
     What drivers have changed since the survey is respected: the trials are looked at again.
@@ -411,13 +409,9 @@ def save_shared(connection: Connection, wanted: Shared) -> None:
             statement = insert(kind.table) if before is None else update(kind.table).where(*mine)
             owner = connection.scalar(statement.values(values).returning(number))
             for name, table in kind.parts.items():
-                _save_parts(connection, table, owner, row[name] if before is None or not before[name] else ())
-
-
-def _save_parts(connection: Connection, table: type[Base], owner: object, parts: Sequence[Row]) -> None:
-    column = next(iter(table.__table__.primary_key))
-    if parts:
-        connection.execute(insert(table), [{column.name: owner, **part} for part in parts])
+                if row[name] and (before is None or not before[name]):
+                    column = next(iter(table.__table__.primary_key))
+                    connection.execute(insert(table), [{column.name: owner, **part} for part in row[name]])
 
 
 @contextmanager

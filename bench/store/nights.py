@@ -90,14 +90,9 @@ def annotate(connection: Connection, note: NoteRecord) -> None:
     baseline_id = _number_of(note.baseline, baseline_ids(connection))
     same = (Note.baseline_id == baseline_id, Note.written_at == note.written_at, Note.author == note.author)
     if connection.scalar(select(Note.id).where(*same)) is None:
-        values = {
-            "baseline_id": baseline_id,
-            "written_at": note.written_at,
-            "author": storable(note.author),
-            "text": storable(note.text),
-            "fingerprints": note.fingerprints,
-        }
-        connection.execute(insert(Note).values(values))
+        values: dict[str, Any] = {"written_at": note.written_at, "fingerprints": note.fingerprints}
+        values |= {"author": storable(note.author), "text": storable(note.text)}
+        connection.execute(insert(Note).values(baseline_id=baseline_id, **values))
 
 
 def baseline_ids(connection: Connection) -> dict[str, int]:
@@ -183,15 +178,9 @@ def begin_night(connection: Connection, record: NightRecord) -> None:
     """
     baseline_id = _number_of(record.baseline, baseline_ids(connection))
     if connection.scalar(select(Night.id).where(Night.run_id == record.run_id)) is None:
-        values = {
-            "run_id": record.run_id,
-            "baseline_id": baseline_id,
-            "date": record.date,
-            "configuration_hash": record.configuration_hash,
-            "seeds": list(record.seeds),
-            "started_at": record.started_at,
-        }
-        connection.execute(insert(Night).values(values))
+        known = ("run_id", "date", "configuration_hash", "started_at")
+        values = {name: getattr(record, name) for name in known} | {"seeds": list(record.seeds)}
+        connection.execute(insert(Night).values(baseline_id=baseline_id, **values))
 
 
 def end_night(connection: Connection, record: NightRecord) -> None:

@@ -146,16 +146,12 @@ def _check_hashes(trials: Iterable[TrialRecord]) -> None:
 
 
 def _row(trial: TrialRecord, dataset: int, run_id: str, now: datetime) -> dict[str, Any]:
+    facts = {name: value for name, value in vars(trial).items() if name not in ("key", "dataset")}
     return {
         **vars(trial.key),
-        "config": trial.config,
+        **facts,
         "dataset_id": dataset,
         "run_id": run_id,
-        "task_version": trial.task_version,
-        "physics": trial.physics,
-        "budget": trial.budget,
-        "protocol": trial.protocol,
-        "episodes": trial.episodes,
         "reduced": list(trial.reduced),
         "phases": None if trial.phases is None else [vars(phase) for phase in trial.phases],
         "state": PLANNED,

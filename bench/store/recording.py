@@ -212,15 +212,8 @@ def finished(connection: Connection, record: FinishedRecord, run_id: str) -> Non
             "A failure of this attempt is stored.",
             "Ask for it again with: bench run ... --retry failed",
         )
-    values = {
-        **score,
-        "state": FINISHED,
-        "run_id": run_id,
-        "training_seconds": record.training_seconds,
-        "evaluation_seconds": record.evaluation_seconds,
-        "peak_memory_bytes": record.peak_memory_bytes,
-        "finished_at": record.finished_at,
-    }
+    costs = ("training_seconds", "evaluation_seconds", "peak_memory_bytes", "finished_at")
+    values = {"state": FINISHED, "run_id": run_id, **{name: getattr(record, name) for name in costs}, **score}
     connection.execute(_UPDATE_TRIAL, {"of_trial": trial.id, **values})
     _release(connection, trial.id, run_id, FINISHED, record.iterations, record.peak_memory_bytes)
 

@@ -84,14 +84,8 @@ class TimeLeft:
     """Trials left that nothing like has been seen of; they are not in the estimate."""
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Trials that take about the same time; on other tasks too."""
-
-    algorithm: str
-    variant: str
-    budget: float
-    reduced: tuple[str, ...]
+_Kind = tuple[str, str, float, tuple[str, ...]]
+"""Algorithm, variant, budget and what is reduced: trials alike in these take about as long on any task."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +238,7 @@ def _trials(store: Store) -> Iterator[_Trial]:
         if row["state"] == FINISHED and row["training_seconds"] is not None:
             stack = row["stack"] or (row["seed"],)
             spent = (row["training_seconds"] + (row["evaluation_seconds"] or 0.0)) / len(stack)
-        kind = _Kind(row["algorithm"], row["variant"], row["budget"], tuple(row["reduced"]))
+        kind = (row["algorithm"], row["variant"], row["budget"], tuple(row["reduced"]))
         yield _Trial(key_of(row), kind, row["state"], spent)
 
 

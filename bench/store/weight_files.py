@@ -89,11 +89,6 @@ def read_verified(folder: Path, record: WeightsRecord) -> tuple[bytes, str]:
     return _read(folder, record.path, record.sha256)
 
 
-def problem_with(folder: Path, record: WeightsRecord) -> str:
-    """What is wrong with the file of a record, to be read after its name; empty where nothing is."""
-    return read_verified(folder, record)[1]
-
-
 def copy_verified(name: str, sha256: str, source: Path, target: Path) -> str:
     """Copy a kept file from one store's folder into another's, verified by its hash.
 

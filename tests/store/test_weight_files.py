@@ -18,7 +18,6 @@ from bench.store.weight_files import (
     CHANGED,
     copy_verified,
     is_weights_name,
-    problem_with,
     read_verified,
     weights_name,
 )
@@ -90,7 +89,7 @@ def test_names_that_bench_makes_are_its_own() -> None:
 @pytest.mark.parametrize("name", FOREIGN + NOT_TEXT)
 def test_a_name_of_any_other_form_is_neither_read_nor_written(folder: Path, tmp_path: Path, name) -> None:
     assert not is_weights_name(name)
-    assert "is no name of a file of weights" in problem_with(folder, record(name))
+    assert "is no name of a file of weights" in read_verified(folder, record(name))[1]
     (tmp_path / "target").mkdir()
     assert "is no name of a file of weights" in copy_verified(name, SHA256, folder, tmp_path / "target")
     assert list((tmp_path / "target").iterdir()) == []
@@ -122,7 +121,7 @@ def test_what_is_read_are_the_bytes_that_were_hashed(folder: Path, monkeypatch) 
 def test_what_is_no_file_of_the_store_is_not_read(folder: Path, tmp_path: Path, plant, told) -> None:
     (folder / OWN).rename(tmp_path / "behind")
     plant(folder / OWN, tmp_path / "behind")
-    assert told in problem_with(folder, record(OWN))
+    assert told in read_verified(folder, record(OWN))[1]
     target = tmp_path / "target"
     assert told in copy_verified(OWN, SHA256, folder, target)
     assert not target.exists()
