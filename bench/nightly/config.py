@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -178,39 +178,33 @@ def _request(grid: Canary, catalog: Catalog) -> Request:
     )
 
 
-def _check_names(settings: Nightly, document: LinedYaml, catalog: Catalog) -> None:
+def _names(
+    settings: Nightly, catalog: Catalog
+) -> Iterator[tuple[tuple[str | int, ...], str, str, Collection[str]]]:
+    """Every name that a file gives: where it stands, of what it is one, itself, and those that are known."""
     for index, grid in enumerate(settings.canary):
         place = ("canary", index)
-        if grid.suite is not None and grid.suite not in catalog.suites:
-            raise _unknown(document, (*place, "suite"), "suite", grid.suite, catalog.suites)
+        if grid.suite is not None:
+            yield (*place, "suite"), "suite", grid.suite, catalog.suites
         for number, name in enumerate(grid.tasks or ()):
-            if name not in catalog.tasks:
-                raise _unknown(document, (*place, "tasks", number), "task", name, catalog.tasks)
-        known = method_names()
+            yield (*place, "tasks", number), "task", name, catalog.tasks
         for number, name in enumerate(grid.algorithms):
-            if name not in known:
-                raise _unknown(document, (*place, "algorithms", number), "algorithm", name, known)
+            yield (*place, "algorithms", number), "algorithm", name, method_names()
         for method, values in grid.settings.items():
-            _check_settings((*place, "settings", method), method, values, grid, document)
-    if settings.speed is not None and settings.speed.task not in catalog.tasks:
-        raise _unknown(document, ("speed", "task"), "task", settings.speed.task, catalog.tasks)
+            here = (*place, "settings", method)
+            yield here, "algorithm of this grid", method, grid.algorithms
+            # An alias's methods differ by task; `plan_cells` looks at these.
+            known = hyperparameter_docs(method) if method in algorithms_with_presets() else values
+            for name in values:
+                yield (*here, name), f"hyper-parameter of {method}", name, known
+    if settings.speed is not None:
+        yield ("speed", "task"), "task", settings.speed.task, catalog.tasks
 
 
-def _check_settings(
-    place: tuple[str | int, ...], method: str, values: Mapping[str, Value], grid: Canary, document: LinedYaml
-) -> None:
-    if method not in grid.algorithms:
-        raise _unknown(document, place, "algorithm of this grid", method, grid.algorithms)
-    # An alias's methods differ by task; `plan_cells` looks at these.
-    known = hyperparameter_docs(method) if method in algorithms_with_presets() else values
-    for name in values:
+def _check_names(settings: Nightly, document: LinedYaml, catalog: Catalog) -> None:
+    for place, kind, name, known in _names(settings, catalog):
         if name not in known:
-            raise _unknown(document, (*place, name), f"hyper-parameter of {method}", name, tuple(known))
-
-
-def _unknown(
-    document: LinedYaml, place: tuple[str | int, ...], kind: str, name: str, known: Iterable[str]
-) -> BenchError:
-    listing = f"bench list {kind}s" if kind in ("suite", "task", "algorithm") else "bench show ALGORITHM TASK"
-    found = unknown_name(kind, name, known, listing)
-    return document.error(place, found.what, found.do_this)
+            is_listed = kind in ("suite", "task", "algorithm")
+            listing = f"bench list {kind}s" if is_listed else "bench show ALGORITHM TASK"
+            found = unknown_name(kind, name, known, listing)
+            raise document.error(place, found.what, found.do_this)
