@@ -50,7 +50,7 @@ def check_papers(
             what = f"--explain with --format {format_}"
             raise BenchError(what, "It explains to people.", f"--format {format_} alone has it all.")
         verdict = find_verdict(explain, found.judgement)
-        print_lines(explain_verdict(verdict, found.judgement, data.measured, found.suites))
+        print_lines(explain_verdict(verdict, found.judgement, found.suites))
         return
     counts = ", ".join(f"{number} {outcome}" for outcome, number in found.judgement.counts().items())
     _deliver(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bench.errors import BenchError, unknown_name
-from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
+from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Verdict
 from bench.report.margins import Margins
 from bench.report.matching import own_numbers
 from bench.report.measured import Measured, ReportData
 from bench.report.verdicts import MOST_FURTHER_SEEDS, judge
-
-Verdict = CellVerdict | SuiteVerdict
 
 _SEPARATORS = r"[/\s,]+"
 _LISTING = "bench check --all"
@@ -85,12 +83,12 @@ def of_suites(data: ReportData, suites: Sequence[str]) -> ReportData:
 
 def unmatched(measured: Iterable[Measured], judgement: Judgement) -> tuple[Reason, ...]:
     """What was measured but stands for no printed number, by reason."""
-    used = {trial for cell in judgement.cells for trial in cell.trials}
+    used = {trial for cell in judgement.cells for trial in cell.measured.trial_ids}
     printed = {(algorithm, task) for _, algorithm, task, _ in own_numbers()}
     return by_reason(
         (_why_unmatched(entry, printed), f"{entry.algorithm}/{entry.task}")
         for entry in measured
-        if used.isdisjoint(trial.trial_id for trial in entry.trials)
+        if used.isdisjoint(entry.trial_ids)
     )
 
 
@@ -127,8 +125,12 @@ def find_verdict(name: str, judgement: Judgement) -> Verdict:
     words = [word for word in re.split(_SEPARATORS, name.strip().lower()) if word]
     if not words:
         raise BenchError(f"no cell named in {name!r}", "", f"Name one as `{_LISTING}` prints it.")
-    for fits in (_whole, _part):
-        found = _fitting(known, words, fits)
+    for fits in (str.__eq__, str.__contains__):
+        found = [
+            verdict
+            for verdict in known
+            if all(any(fits(part, word) for part in _parts(verdict)) for word in words)
+        ]
         if len(found) == 1:
             return found[0]
         if found:
@@ -136,27 +138,8 @@ def find_verdict(name: str, judgement: Judgement) -> Verdict:
     raise _unknown(name, words, known)
 
 
-def _fitting(
-    known: Sequence[Verdict], words: Sequence[str], fits: Callable[[str, str], bool]
-) -> list[Verdict]:
-    return [
-        verdict
-        for verdict in known
-        if all(any(fits(word, part) for part in _parts(verdict)) for word in words)
-    ]
-
-
-def _whole(word: str, part: str) -> bool:
-    return word == part
-
-
-def _part(word: str, part: str) -> bool:
-    return word in part
-
-
 def _parts(verdict: Verdict) -> tuple[str, ...]:
-    paper = verdict.key[0] if isinstance(verdict, CellVerdict) else verdict.paper
-    return paper.lower(), *verdict.id.lower().split("/")
+    return verdict.paper.lower(), *verdict.id.lower().split("/")
 
 
 def _ambiguous(name: str, found: Sequence[Verdict]) -> BenchError:
@@ -179,7 +162,7 @@ def _unknown(name: str, words: Sequence[str], known: Sequence[Verdict]) -> Bench
 # Verdicts in words
 
 
-def sentence(verdict: CellVerdict | SuiteVerdict) -> str:
+def sentence(verdict: Verdict) -> str:
     """`inconclusive: d = -3.20, 90 % interval [-6.10, -0.30], margin 5; 2 further seeds would decide`."""
     parts = [] if verdict.comparison is None else [numbers(verdict.comparison)]
     parts += verdict.reasons

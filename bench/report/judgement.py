@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.records import Outcome, PrintedNumber
+from bench.report.measured import Measured
+from bench.report.paper import PaperCell
 
 WORDS: Mapping[Outcome, str] = {
     "reproduced": "reproduced",
@@ -42,26 +44,12 @@ class Comparison:
 class CellVerdict:
     """One printed number and what our seeds say of it."""
 
-    key: PrintedNumber
-    """Its task is `PaperCell.task_meant`; however many tables print it, it is one."""
     table: str
     """Id of the first table that prints the number (`dtql-1`)."""
-    method: str
-    """As the paper names it."""
-    outcome: Outcome
-    printed: str
-    """As printed, with its spread: `99.6 ± 0.87`."""
-    measured: float | None
-    """Mean over seeds; None where nothing was measured."""
-    deviation: float | None
-    """Standard deviation over our seeds."""
-    n: int
-    """Our seeds."""
-    variant: str = ""
-    config_hash: str = ""
-    trials: tuple[int, ...] = ()
-    replay: str = ""
-    """`replayed` or `unverified`: whether a replay of the dataset confirmed the simulator."""
+    printed: PaperCell
+    measured: Measured
+    """Scored by the protocol of the number, where its evaluations allow it."""
+    outcome: Outcome = "inconclusive"
     reasons: tuple[str, ...] = ()
     """Why it is not comparable, or inconclusive."""
     assumptions: tuple[str, ...] = ()
@@ -72,6 +60,16 @@ class CellVerdict:
     """Seeds beyond ours that would decide it if mean and spread stayed; None: no number would."""
     arithmetic: tuple[str, ...] = ()
     """How the verdict comes about, a few lines."""
+
+    @cached_property
+    def key(self) -> PrintedNumber:
+        """What it is about: however many tables print the number, it is one."""
+        return self.printed.key
+
+    @property
+    def paper(self) -> str:
+        """That prints the number."""
+        return self.printed.paper
 
     @property
     def id(self) -> str:
@@ -105,6 +103,9 @@ class SuiteVerdict:
         return f"{self.algorithm}/{self.suite}/{self.protocol}"
 
 
+Verdict = CellVerdict | SuiteVerdict
+
+
 @dataclass(frozen=True)
 class Judgement:
     """All verdicts of one check, with the error rates that they are stated at."""
@@ -129,5 +130,5 @@ class Judgement:
 
     def failed(self) -> bool:
         """Whether anything was not reproduced because it lies below."""
-        verdicts: tuple[CellVerdict | SuiteVerdict, ...] = (*self.cells, *self.suites)
+        verdicts: tuple[Verdict, ...] = (*self.cells, *self.suites)
         return any(verdict.outcome == "below" for verdict in verdicts)

@@ -98,6 +98,11 @@ class Measured:
         )
 
     @property
+    def trial_ids(self) -> tuple[int, ...]:
+        """Numbers of all its trials."""
+        return tuple(trial.trial_id for trial in self.trials)
+
+    @property
     def scores(self) -> tuple[float, ...]:
         """Scores of these trials."""
         return tuple(trial.score for trial in self.scored if trial.score is not None)

@@ -78,10 +78,9 @@ def _verdict_on(match: Match, judgement: Judgement | None) -> CellVerdict | None
     if judgement is None or printed is None:
         return None
     verdict = judgement.by_key.get(printed.key)
-    if verdict is None or verdict.printed.partition(" ")[0] != printed.printed:
+    if verdict is None or verdict.printed.printed != printed.printed:
         return None
-    same = (verdict.variant, verdict.config_hash) == (entry.variant, entry.config_hash)
-    return verdict if same else None
+    return verdict if identity(verdict.measured) == identity(entry) else None
 
 
 def aggregate_cell(

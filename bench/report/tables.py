@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from bench.report.judgement import WORDS, CellVerdict, SuiteVerdict
+from bench.report.judgement import WORDS, Verdict
 from bench.report.measured import Measured
 from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, Erratum, PaperCell
 
@@ -65,7 +65,7 @@ class Cell:
     printed: PaperCell | Amount | None = None
     """The number that the paper prints; of a measured cell: that it is held against."""
     measured: Measured | Amount | None = None
-    verdict: CellVerdict | SuiteVerdict | None = None
+    verdict: Verdict | None = None
     """What is said of the measured number held against the printed one."""
     not_comparable: tuple[str, ...] = ()
     """Why a measured number must not be held against the printed one; empty where it may."""

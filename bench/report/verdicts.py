@@ -28,6 +28,9 @@ ERROR_RATE = 0.05
 LEVEL = 1 - 2 * ERROR_RATE
 """Of the interval that two one-sided tests at the error rate amount to."""
 MOST_FURTHER_SEEDS = 100
+TOO_GOOD: tuple[Outcome, ...] = ("reproduced", "above")
+"""What may not be said where seeds ended without a score."""
+_SAYS_TOO_MUCH = ": the mean of the others says too much"
 SAME_SCORE = 1e-6
 """Score points within which scores are the same, rounding of their means aside."""
 
@@ -47,18 +50,20 @@ def judge(
     printed = own_numbers() if printed is None else printed
     if chosen is None:
         chosen = matched((cell for _, cell in printed.values()), data.measured)
-    found = {
-        key: examined(key, table, chosen[cell], data.final_episodes, margins)
-        for key, (table, cell) in printed.items()
+    examined = [
+        _examined(table, chosen[cell], data.final_episodes, margins)
+        for table, cell in printed.values()
         if cell in chosen
-    }
-    tested = [entry for entry in found.values() if isinstance(entry, Tested)]
-    verdicts = {entry.key: entry for entry in found.values() if isinstance(entry, CellVerdict)}
-    verdicts |= {verdict.key: verdict for verdict in decided(tested)}
-    cells = tuple(verdicts[key] for key in found)
-    judged = [chosen[printed[test.verdict.key][1]].measured for test in tested]
+    ]
+    tested = [one for one in examined if isinstance(one, Tested)]
+    # Holm's correction runs over both sides of all of them.
+    comparisons = iter(compared([(test.difference, test.margin) for test in tested]))
+    cells = tuple(
+        _decided(one, next(comparisons), 2 * len(tested)) if isinstance(one, Tested) else one
+        for one in examined
+    )
     suites = suite_verdicts(data.suites, list(printed), cells, tested, margins)
-    return Judgement(cells, suites, _statements(margins, judged))
+    return Judgement(cells, suites, _statements(margins, [test.verdict.measured for test in tested]))
 
 
 def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]:
@@ -107,8 +112,11 @@ class Tested:
     published: Published
     ours: Sample
     margin: float
-    lost_seeds: tuple[str, ...] = ()
-    """Seeds that ended without a score: the mean of the others is too good, so only *below* may be said."""
+
+    @property
+    def lost_seeds(self) -> str:
+        """Seeds that ended without a score; the mean of the others is too good: only *below* may be said."""
+        return "; ".join(self.verdict.measured.shortfalls())
 
     @property
     def difference(self) -> Difference:
@@ -116,22 +124,11 @@ class Tested:
         return self.published.against(self.ours)
 
 
-def examined(
-    key: PrintedNumber,
-    table: str,
-    match: Match,
-    episodes: FinalEpisodes,
-    margins: Margins,
-) -> CellVerdict | Tested:
-    """What can be said of one printed number without the others: not comparable, no test, or a test.
-
-    Parameters
-    ----------
-    match : the number with what stands for it (`bench.report.matching`).
-    """
+def _examined(table: str, match: Match, episodes: FinalEpisodes, margins: Margins) -> CellVerdict | Tested:
+    """What can be said of one printed number without the others: not comparable, no test, or a test."""
     cell, entry = match.printed, match.measured
     assert cell is not None, "only what a paper prints is judged"
-    verdict = _described(key, table, cell, entry)
+    verdict = CellVerdict(table, cell, entry, assumptions=assumptions(cell))
     if match.reasons:
         return replace(verdict, outcome="not comparable", reasons=match.reasons)
     unfinished = sum(trial.state in ("planned", "running") for trial in entry.trials)
@@ -147,35 +144,7 @@ def examined(
     if not floor and max(entry.scores) - min(entry.scores) <= SAME_SCORE:
         # In a kitchen, or by an oracle, every seed may score 100; an error of 0 would settle anything.
         return replace(verdict, reasons=(f"all {entry.n} seeds score the same: no spread to judge by",))
-    ours = Sample.of(entry.scores, entry.n * floor)
-    return Tested(verdict, evidence, ours, margins.of(verdict.id, cell), entry.shortfalls())
-
-
-def decided(tested: Sequence[Tested]) -> list[CellVerdict]:
-    """The verdicts on what is judged together: Holm's correction runs over both sides of all of it."""
-    comparisons = compared([(test.difference, test.margin) for test in tested])
-    return [
-        _decided(test, comparison, 2 * len(tested))
-        for test, comparison in zip(tested, comparisons, strict=True)
-    ]
-
-
-def _described(key: PrintedNumber, table: str, cell: PaperCell, entry: Measured) -> CellVerdict:
-    return CellVerdict(
-        key=key,
-        table=table,
-        method=cell.method,
-        outcome="inconclusive",
-        printed=cell.text,
-        measured=entry.mean,
-        deviation=entry.standard_deviation,
-        n=entry.n,
-        variant=entry.variant,
-        config_hash=entry.config_hash,
-        trials=tuple(trial.trial_id for trial in entry.trials),
-        replay=entry.replay,
-        assumptions=assumptions(cell),
-    )
+    return Tested(verdict, evidence, Sample.of(entry.scores, entry.n * floor), margins.of(verdict.id, cell))
 
 
 def _components(entry: Measured, cell: PaperCell, episodes: FinalEpisodes) -> Components | None:
@@ -192,9 +161,8 @@ def _components(entry: Measured, cell: PaperCell, episodes: FinalEpisodes) -> Co
 def _decided(test: Tested, comparison: Comparison, tests: int) -> CellVerdict:
     outcome = outcome_of(comparison)
     reasons: tuple[str, ...] = ()
-    if test.lost_seeds and outcome in ("reproduced", "above"):
-        outcome = "inconclusive"
-        reasons = (f"{'; '.join(test.lost_seeds)}: the mean of the others says too much",)
+    if test.lost_seeds and outcome in TOO_GOOD:
+        outcome, reasons = "inconclusive", (f"{test.lost_seeds}{_SAYS_TOO_MUCH}",)
     return replace(
         test.verdict,
         outcome=outcome,
@@ -229,8 +197,8 @@ def _arithmetic(test: Tested, comparison: Comparison, tests: int) -> tuple[str, 
     own = ours.variance / ours.n
     rest = comparison.standard_error**2 - own
     return (
-        f"printed {verdict.printed} ({verdict.table}); measured {ours.mean:.2f} over {ours.n} seeds, variance"
-        f" between them {ours.variance:.3g}",
+        f"printed {verdict.printed.text} ({verdict.table}); measured {ours.mean:.2f} over {ours.n} seeds,"
+        f" variance between them {ours.variance:.3g}",
         *test.published.lines(ours),
         f"d = {ours.mean:.2f} - {test.published.mean:g} = {comparison.difference:.2f}, standard error"
         f" sqrt({ours.variance:.3g} / {ours.n} + {rest:.3g}) = {comparison.standard_error:.3g},"
@@ -268,9 +236,7 @@ def suite_verdicts(
             tests = [by_key[key] for key in keys if key in by_key]
             missing = [key for key in keys if key not in by_key]
             reasons = tuple(_missing(verdict_of.get(key), key) for key in missing)
-            lost = tuple(
-                f"{test.verdict.key[2]}: {'; '.join(test.lost_seeds)}" for test in tests if test.lost_seeds
-            )
+            lost = tuple(f"{test.verdict.key[2]}: {test.lost_seeds}" for test in tests if test.lost_seeds)
             verdict = SuiteVerdict(
                 suite=suite,
                 paper=paper,
@@ -314,10 +280,8 @@ def _missing(verdict: CellVerdict | None, key: PrintedNumber) -> str:
 
 def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteVerdict:
     outcome = outcome_of(comparison)
-    withheld = verdict.reasons and outcome in ("reproduced", "above")
-    if withheld:
-        # Seeds without a score are missing from the means, which are then too good.
-        outcome = "inconclusive"
+    # What reasons there are here are seeds without a score: the means lack them, and are then too good.
+    withheld = verdict.reasons if outcome in TOO_GOOD else ()
     arithmetic = (
         f"mean over {verdict.judged} tasks: measured {verdict.measured:.2f}, printed {verdict.printed:.2f},"
         f" d = {comparison.difference:.2f}",
@@ -325,9 +289,10 @@ def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteV
         f" / {verdict.judged}), {comparison.degrees_of_freedom:.1f} degrees of freedom,"
         f" margin m = {comparison.margin:g}",
         *lines(comparison, tests),
-        *(f"but {reason}: the mean of the others says too much" for reason in verdict.reasons if withheld),
+        *(f"but {reason}{_SAYS_TOO_MUCH}" for reason in withheld),
     )
-    return replace(verdict, outcome=outcome, comparison=comparison, arithmetic=arithmetic)
+    said = "inconclusive" if withheld else outcome
+    return replace(verdict, outcome=said, comparison=comparison, arithmetic=arithmetic)
 
 
 # Differences against margins

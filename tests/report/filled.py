@@ -75,23 +75,8 @@ def filled_judgement() -> Judgement:
     cells = []
     for number, (cell, algorithm) in enumerate(own_cells()):
         entry = next(m for m in filled_measured() if (m.algorithm, m.task) == (algorithm, cell.task_meant))
-        spread = f" ± {cell.printed_spread}" if cell.printed_spread else ""
-        cells.append(
-            CellVerdict(
-                key=(cell.paper, algorithm, cell.task_meant, cell.protocol),
-                table="",
-                method=cell.method,
-                outcome=OUTCOMES[number % 4],
-                printed=cell.printed + spread,
-                measured=entry.mean,
-                deviation=1.5,
-                n=3,
-                variant=entry.variant,
-                config_hash=entry.config_hash,
-                comparison=comparison,
-                further_seeds=4,
-            )
-        )
+        verdict = CellVerdict("", cell, entry, OUTCOMES[number % 4], comparison=comparison, further_seeds=4)
+        cells.append(verdict)
     suite = SuiteVerdict(
         "d4rl-locomotion", "DTQL", "dtql", "last", "reproduced", 9, 9,
         measured=gym_mean(), printed=88.7, comparison=comparison,

@@ -176,7 +176,7 @@ def test_the_best_of_many_evaluations_is_no_binomial_rate():
         trials=tuple(replace(t, evaluations=curve) for t in trials(*[("finished", 95.0)] * 5)),
     )
     verdict = verdict_on(antmaze(93.0, protocol="oms"), entry)
-    assert (verdict.outcome, verdict.measured) == ("inconclusive", 100.0)
+    assert (verdict.outcome, verdict.measured.mean) == ("inconclusive", 100.0)
     assert verdict.reasons == ("all 5 seeds score the same: no spread to judge by",)
 
 
@@ -185,18 +185,14 @@ def test_the_best_of_many_evaluations_is_no_binomial_rate():
 
 def test_one_seed_judges_nothing():
     verdict = verdict_on(own(80.0), seeds(20.0))
-    assert (verdict.outcome, verdict.comparison, verdict.n) == ("inconclusive", None, 1)
+    assert (verdict.outcome, verdict.comparison, verdict.measured.n) == ("inconclusive", None, 1)
     assert verdict.reasons == ("1 seed: no spread to judge by",)
 
 
 def test_only_failed_seeds():
     verdict = verdict_on(own(80.0), measured("hopper-medium-v2", trials=trials(*[("failed", None)] * 3)))
-    assert (verdict.outcome, verdict.measured, verdict.deviation, verdict.n) == (
-        "inconclusive",
-        None,
-        None,
-        0,
-    )
+    entry = verdict.measured
+    assert (verdict.outcome, entry.mean, entry.standard_deviation, entry.n) == ("inconclusive", None, None, 0)
     assert verdict.reasons == ("3 of 3 seeds failed",)
 
 
@@ -350,6 +346,7 @@ def test_the_arithmetic_can_be_followed():
 
 def test_a_verdict_names_its_trials_and_conditions():
     verdict = verdict_on(own(80.0), replace(around(80.0), replay="unverified", variant="paper"))
-    assert (verdict.id, verdict.trials) == ("dtql/hopper-medium-v2/last", (10, 11, 12, 13, 14))
-    assert (verdict.variant, verdict.replay, verdict.n) == ("paper", "unverified", 5)
-    assert (verdict.measured, verdict.deviation) == pytest.approx((80.0, math.sqrt(0.625)))
+    entry = verdict.measured
+    assert (verdict.id, entry.trial_ids) == ("dtql/hopper-medium-v2/last", (10, 11, 12, 13, 14))
+    assert (entry.variant, entry.replay, entry.n) == ("paper", "unverified", 5)
+    assert (entry.mean, entry.standard_deviation) == pytest.approx((80.0, math.sqrt(0.625)))

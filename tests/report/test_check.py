@@ -25,7 +25,6 @@ def test_reasons_are_gathered_the_most_frequent_first():
 def test_what_stands_for_no_printed_number_is_told_with_the_reason():
     task = "hopper-medium-v2"
     judged = measured(task)
-    trials = tuple(trial.trial_id for trial in judged.trials)
     other = tuple(replace(trial, trial_id=trial.trial_id + 100) for trial in judged.trials)
     twin = tuple(replace(trial, trial_id=trial.trial_id + 200) for trial in judged.trials)
     alien = tuple(replace(trial, trial_id=trial.trial_id + 300) for trial in judged.trials)
@@ -35,7 +34,7 @@ def test_what_stands_for_no_printed_number_is_told_with_the_reason():
         measured("collected-hopper-medium", trials=twin, twin_of=task),
         measured("hopper-random-v2", trials=alien),
     )
-    found = unmatched(entries, Judgement((cell("reproduced", trials=trials),)))
+    found = unmatched(entries, Judgement((cell("reproduced", measured=judged),)))
     assert {reason.text: reason.names for reason in found} == {
         "another configuration of the cell comes closer to the paper's": ("dtql/hopper-medium-v2",),
         "data collected here, not D4RL's": ("dtql/collected-hopper-medium",),

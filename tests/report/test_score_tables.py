@@ -324,16 +324,12 @@ def test_printed_names_lead_to_methods(printed, domain, name):
     assert algorithm_of(printed, domain) == name
 
 
-KEY = ("DTQL", "dtql", HOPPER, "last")
+NUMBER = printed(HOPPER, "DTQL", 99.6)
 ENTRY = measured(HOPPER, (98.0, 101.0, 99.5))
 
 
 def cell(table, entry=ENTRY, row=HOPPER, column="DTQL measured", **changes):
-    verdict = CellVerdict(
-        key=KEY, table="dtql-1", method="DTQL", outcome="below", printed="99.6 ± 0.87", measured=99.5,
-        deviation=1.5, n=3, variant="released", config_hash=ENTRY.config_hash,
-    )  # fmt: skip
-    judgement = Judgement((replace(verdict, **changes),))
+    judgement = Judgement((replace(CellVerdict("dtql-1", NUMBER, ENTRY, "below"), **changes),))
     built = build_table(table, ReportData(measured=(entry,)), judgement)
     (cells,) = [
         dict(zip((column.key for column in block.columns), found.cells, strict=True))
@@ -357,11 +353,11 @@ def test_the_same_number_in_another_table_has_the_same_verdict():
 @pytest.mark.parametrize(
     "change",
     [
-        {"config_hash": "0" * 64},
-        {"variant": "paper"},
-        {"printed": "99.5 ± 0.87"},
-        {"key": ("DTQL", "dtql", HOPPER, "oms")},
-        {"key": ("BDPO", "dtql", HOPPER, "last")},
+        {"measured": replace(ENTRY, config_hash="0" * 64)},
+        {"measured": replace(ENTRY, variant="paper")},
+        {"printed": replace(NUMBER, printed="99.5")},
+        {"printed": replace(NUMBER, protocol="oms")},
+        {"printed": replace(NUMBER, paper="BDPO")},
     ],
 )
 def test_verdicts_on_anything_else_stay_away(change):
@@ -378,7 +374,7 @@ def test_a_misprint_in_a_second_table_takes_no_verdict():
     # EDP Table 4 prints 97.0 for kitchen-complete, Table 5 (misprinted) 93.4.
     data, judgement = filled_data(), filled_judgement()
     verdict = judgement.by_key["EDP", "edp-td3", "kitchen-complete-v0", "oms"]
-    only = Judgement((replace(verdict, printed="97.0"),))
+    only = Judgement((replace(verdict, printed=replace(verdict.printed, printed="97.0")),))
 
     def mark(table, column):
         block = next(b for b in build_table(table, data, only).blocks if "Kitchen" in b.title)

@@ -88,8 +88,8 @@ def test_one_trial_is_judged_by_each_protocol_that_the_paper_prints():
     trials = tuple(replace(t, evaluations=tuple(c)) for t, c in zip(entry.trials, curve, strict=True))
     entry = replace(entry.under("rat"), trials=tuple(t.under("rat") for t in trials))
     found = judge(ReportData((entry,)), MARGINS, numbers(rat, best)).by_key
-    assert found[key_of(rat)].measured == pytest.approx(82.0)
-    assert found[key_of(best)].measured == pytest.approx(100.0)
+    assert found[key_of(rat)].measured.mean == pytest.approx(82.0)
+    assert found[key_of(best)].measured.mean == pytest.approx(100.0)
 
 
 # What stands for them
@@ -106,13 +106,13 @@ def test_of_two_variants_the_one_that_may_stand_is_judged():
     only_paper = own(80.0, accepts_variants=("paper",))
     for given in ((released, paper), (paper, released)):
         (verdict,) = judge(ReportData(given), MARGINS, numbers(only_paper)).cells
-        assert (verdict.variant, verdict.outcome) == ("paper", "below")
+        assert (verdict.measured.variant, verdict.outcome) == ("paper", "below")
 
 
 def test_of_two_that_may_stand_the_one_with_more_seeds_is_judged_whatever_they_score():
     few, many = around(80.0), seeds(*[20.0 + one for one in (*AT, *AT)], config_hash="1" * 64)
     (verdict,) = judge(ReportData((few, many)), MARGINS, numbers(own(80.0))).cells
-    assert (verdict.n, verdict.outcome) == (10, "below")
+    assert (verdict.measured.n, verdict.outcome) == (10, "below")
 
 
 # What is said with them

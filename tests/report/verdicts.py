@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
 from bench.report.measured import Measured
-from tests.report.builders import AWKWARD, toy_table
+from tests.report.builders import AWKWARD, measured, printed, toy_table
 
+AROUND = tuple(96.3 + one for one in (-2.0, -2.0, 0.0, 2.0, 2.0))
+"""Five seeds with a standard deviation of 2."""
 COMPARISON = Comparison(-3.25, 1.5, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
 
 
@@ -19,19 +21,8 @@ def comparison(difference, half_width, margin=5.0):
 
 def cell_verdict(outcome, task, test=None, **other):
     """A verdict on DTQL's number for `task`."""
-    facts = {
-        "key": ("DTQL", "dtql", task, "last"),
-        "table": "toy-1",
-        "method": "DTQL",
-        "printed": "99.6 ± 1.00",
-        "measured": 99.5,
-        "deviation": 1.5,
-        "n": 3,
-        "variant": "released",
-        "config_hash": "ab" * 32,
-        "comparison": test,
-    } | other
-    return CellVerdict(outcome=outcome, **facts)
+    number = printed(task, "DTQL", 99.6, spread=1.0, spread_kind="se_over_rollouts")
+    return CellVerdict("toy-1", number, measured(task), outcome=outcome, comparison=test, **other)
 
 
 def toy_judgement():
@@ -71,18 +62,12 @@ def judged_table():
     return replace(table, blocks=blocks)
 
 
-def cell(outcome, task="hopper-medium-v2", paper="DTQL", **other):
-    """A verdict; tested unless said otherwise."""
-    facts = {
-        "table": "dtql-1",
-        "method": paper,
-        "printed": "99.6",
-        "measured": 96.3,
-        "deviation": 2.0,
-        "n": 5,
-    }
-    facts |= {"comparison": COMPARISON, "replay": "d4rl"} | other
-    return CellVerdict((paper, paper.lower(), task, "last"), outcome=outcome, **facts)
+def cell(outcome, task="hopper-medium-v2", paper="DTQL", scores=AROUND, replay="d4rl", **other):
+    """A verdict; tested unless said otherwise, and on five seeds."""
+    number = printed(task, paper, 99.6, paper=paper, protocol="last")
+    entry = measured(task, scores, algorithm=number.algorithm, replay=replay)
+    facts = {"measured": entry, "comparison": COMPARISON} | other
+    return CellVerdict("dtql-1", number, outcome=outcome, **facts)
 
 
 def not_comparable(task, *reasons):

@@ -6,12 +6,12 @@ Sections are small tables with remarks; how they are laid out is the terminal's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bench.records import FINISHED
 from bench.report.check import Check, Reason, by_reason, further, replay_words, sentence
-from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict
+from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, SuiteVerdict, Verdict
 from bench.report.measured import Measured, SeedScore
 from bench.visible_text import count, to_json
 
@@ -131,14 +131,14 @@ def _cell_row(verdict: CellVerdict, name: str) -> tuple[str, ...]:
 def _cell_remarks(group: Sequence[CellVerdict]) -> Iterator[str]:
     for reason in by_reason((text, verdict.key[2]) for verdict in group for text in verdict.reasons):
         yield _named(reason, everything=True)
-    for reason in by_reason((replay_words(verdict.replay), verdict.key[2]) for verdict in group):
+    for reason in by_reason((replay_words(verdict.measured.replay), verdict.key[2]) for verdict in group):
         every = len(reason.names) == len(group)
         yield f"{reason.text}: every cell" if every else _named(reason, everything=True)
 
 
 def _seeds(verdict: CellVerdict) -> str:
-    lost = len(verdict.trials) - verdict.n
-    return f"{verdict.n}/{len(verdict.trials)}" if lost > 0 else str(verdict.n)
+    n, trials = verdict.measured.n, len(verdict.measured.trials)
+    return f"{n}/{trials}" if trials > n else str(n)
 
 
 def _difference(comparison: Comparison | None) -> str:
@@ -189,47 +189,34 @@ def _named(reason: Reason, everything: bool) -> str:
 def _meaning(check: Check) -> list[str]:
     """Margins and rates, then every assumption once, with how many of the judged cells rest on it."""
     judged = [verdict for verdict in check.judgement.cells if verdict.comparison is not None]
-    found = Counter((verdict.key[0], text) for verdict in judged for text in verdict.assumptions)
+    found = Counter((verdict.paper, text) for verdict in judged for text in verdict.assumptions)
     assumed = [
         f"Assumed of {paper} ({count(number, 'cell')}): {text}." for (paper, text), number in found.items()
     ]
     return [f"{_LEGEND}.", *check.judgement.statements, *assumed]
 
 
-def explain_verdict(
-    verdict: CellVerdict | SuiteVerdict,
-    judgement: Judgement,
-    measured: Iterable[Measured],
-    suites: Mapping[str, Sequence[str]],
-) -> list[str]:
-    """Outcome, arithmetic, what it rests on and what is assumed, one line each.
-
-    Parameters
-    ----------
-    measured, suites : as they were judged.
-    """
+def explain_verdict(verdict: Verdict, judgement: Judgement, suites: Mapping[str, Sequence[str]]) -> list[str]:
+    """Outcome, arithmetic, what it rests on and what is assumed, one line each; `suites` as judged."""
     lines = [f"{verdict.id}: {sentence(verdict)}", *(f"  {text}" for text in verdict.arithmetic)]
     if isinstance(verdict, SuiteVerdict):
         return lines + [f"  {text}" for text in _means(verdict, judgement, suites[verdict.suite])]
     if not verdict.arithmetic:
-        lines.append(f"  printed {verdict.printed} ({verdict.table})")
-    lines += [f"  {text}" for text in _our_seeds(verdict, measured)]
-    lines.append(f"  {replay_words(verdict.replay)}")
+        lines.append(f"  printed {verdict.printed.text} ({verdict.table})")
+    lines += [f"  {text}" for text in _our_seeds(verdict.measured)]
+    lines.append(f"  {replay_words(verdict.measured.replay)}")
     return lines + [f"  assumed: {text}" for text in verdict.assumptions]
 
 
-def _our_seeds(verdict: CellVerdict, measured: Iterable[Measured]) -> Iterator[str]:
+def _our_seeds(entry: Measured) -> Iterator[str]:
     """Every seed's score under the protocol that it was held by, and the trial that `bench explain` knows."""
-    for entry in measured:
-        if tuple(trial.trial_id for trial in entry.trials) == verdict.trials:
-            shown = entry.under(verdict.key[3], entry.protocol, "last")
-            scores = []
-            for trial in shown.trials:
-                score = f"{trial.score:z.2f}" if trial in shown.scored else _without_score(trial)
-                scores.append(f"seed {trial.seed} {score} (trial {trial.trial_id})")
-            what = f"variant {verdict.variant}, configuration {verdict.config_hash[:12]}"
-            yield f"protocol {shown.protocol}, {what}"
-            yield f"our seeds: {', '.join(scores)}"
+    scores = []
+    for trial in entry.trials:
+        score = f"{trial.score:z.2f}" if trial in entry.scored else _without_score(trial)
+        scores.append(f"seed {trial.seed} {score} (trial {trial.trial_id})")
+    what = f"variant {entry.variant}, configuration {entry.config_hash[:12]}"
+    yield f"protocol {entry.protocol}, {what}"
+    yield f"our seeds: {', '.join(scores)}"
 
 
 def _without_score(trial: SeedScore) -> str:
@@ -240,8 +227,8 @@ def _means(verdict: SuiteVerdict, judgement: Judgement, tasks: Sequence[str]) ->
     for task in tasks:
         cell = judgement.by_key.get((verdict.paper, verdict.algorithm, task, verdict.protocol))
         if cell is not None and cell.comparison is not None:
-            error = cell.comparison.standard_error
-            yield f"{task}: d = {cell.comparison.difference:+z.2f}, standard error {error:.3g}, n = {cell.n}"
+            error, n = cell.comparison.standard_error, cell.measured.n
+            yield f"{task}: d = {cell.comparison.difference:+z.2f}, standard error {error:.3g}, n = {n}"
         elif cell is not None:
             yield f"{task}: {sentence(cell)}"
 
@@ -259,16 +246,37 @@ def render_json(check: Check) -> str:
         "judged_together": {"cells": check.judged, "suite_means": check.judged_suites},
         "counts": judgement.counts(),
         "statements": judgement.statements,
-        "suites": [_record(verdict) for verdict in judgement.suites],
-        "cells": [_record(verdict) for verdict in judgement.cells],
+        "suites": [_suite_record(verdict) for verdict in judgement.suites],
+        "cells": [_cell_record(verdict) for verdict in judgement.cells],
         "beside": [asdict(reason) for reason in check.unmatched],
     }
     return to_json(content)
 
 
-def _record(verdict: CellVerdict | SuiteVerdict) -> dict[str, object]:
-    fields = asdict(verdict)
-    if isinstance(verdict, CellVerdict):
-        named = zip(("paper", "algorithm", "task", "protocol"), fields.pop("key"), strict=True)
-        fields = {**dict(named), **fields}
-    return {"id": verdict.id, **fields, "words": WORDS[verdict.outcome]}
+def _suite_record(verdict: SuiteVerdict) -> dict[str, object]:
+    return {"id": verdict.id, **asdict(verdict), "words": WORDS[verdict.outcome]}
+
+
+def _cell_record(verdict: CellVerdict) -> dict[str, object]:
+    entry, comparison = verdict.measured, verdict.comparison
+    return {
+        "id": verdict.id,
+        **dict(zip(("paper", "algorithm", "task", "protocol"), verdict.key, strict=True)),
+        "table": verdict.table,
+        "method": verdict.printed.method,
+        "outcome": verdict.outcome,
+        "printed": verdict.printed.text,
+        "measured": entry.mean,
+        "deviation": entry.standard_deviation,
+        "n": entry.n,
+        "variant": entry.variant,
+        "config_hash": entry.config_hash,
+        "trials": entry.trial_ids,
+        "replay": entry.replay,
+        "reasons": verdict.reasons,
+        "assumptions": verdict.assumptions,
+        "comparison": None if comparison is None else asdict(comparison),
+        "further_seeds": verdict.further_seeds,
+        "arithmetic": verdict.arithmetic,
+        "words": WORDS[verdict.outcome],
+    }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from bench.report.judgement import CellVerdict, SuiteVerdict
+from bench.report.judgement import CellVerdict, Verdict
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell
 from bench.report.tables import Amount, Block, Cell, Column, Row, Table
@@ -97,7 +97,7 @@ def _about_score(entry: Measured) -> dict[str, Any]:
         "spread_kind": "std_over_seeds",
         "seeds": [trial.seed for trial in scored],
         "scores": [trial.score for trial in scored],
-        "trials": [trial.trial_id for trial in entry.trials],
+        "trials": list(entry.trial_ids),
         "protocol": entry.protocol,
         "episodes": entry.episodes,
         "budget": entry.budget,
@@ -110,7 +110,7 @@ def _about_score(entry: Measured) -> dict[str, Any]:
     }
 
 
-def _about_verdict(verdict: CellVerdict | SuiteVerdict | None) -> dict[str, Any]:
+def _about_verdict(verdict: Verdict | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if verdict is None:
         return found

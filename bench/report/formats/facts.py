@@ -139,9 +139,10 @@ class Number:
     facts: tuple[Fact, ...]
 
 
-def home_of(algorithm: str, variant: str, task: str, config_hash: str) -> str:
+def home_of(number: Measured | Amount) -> str:
     """Id of the place where the page says how a measured cell was made."""
-    return f"made-{slug(f'{algorithm}-{variant}-{task}')}-{config_hash[:10]}"
+    named = slug(f"{number.algorithm or ''}-{number.variant or ''}-{number.task or ''}")
+    return f"made-{named}-{(number.config_hash or '')[:10]}"
 
 
 def ids_of(numbers: Iterable[Number]) -> dict[Number, str]:
@@ -206,15 +207,8 @@ def _measured_number(cell: Cell, table: str) -> Number | None:
         ("Arithmetic", "\n".join(cell.verdict.arithmetic) if isinstance(cell.verdict, CellVerdict) else ""),
     )
     title = " on ".join(name for name in (number.algorithm, number.task) if name)
-    return Number(_home(number) or f"{table}-numbers", title, facts)
-
-
-def _home(number: Measured | Amount) -> str:
-    """Where the page says how it was made; empty for what is of no one cell."""
-    if isinstance(number, Amount) and (number.config_hash is None or number.trials is None):
-        return ""
-    parts = (number.algorithm, number.variant, number.task, number.config_hash)
-    return home_of(*(part or "" for part in parts))
+    of_no_cell = isinstance(number, Amount) and (number.config_hash is None or number.trials is None)
+    return Number(f"{table}-numbers" if of_no_cell else home_of(number), title, facts)
 
 
 def _kept(*facts: Fact) -> tuple[Fact, ...]:
@@ -316,7 +310,7 @@ def makings(data: ReportData, numbers: Iterable[Number]) -> list[Making]:
 
 
 def _making(entry: Measured, data: ReportData, numbers: Mapping[str, Sequence[Number]]) -> Making:
-    home = home_of(entry.algorithm, entry.variant, entry.task, entry.config_hash)
+    home = home_of(entry)
     seeds = tuple((trial, data.origins.get(trial.trial_id)) for trial in entry.trials)
     configuration = data.configurations.get(entry.config_hash, {})
     return Making(
@@ -348,7 +342,7 @@ def _common_facts(entry: Measured, origins: Sequence[Origin]) -> Iterable[Fact]:
     yield "Budget", f"{entry.budget:g}{reduced}"
     if origins:
         yield "Code", _several(_code(origin) for origin in origins)
-    yield "Trials", ", ".join(str(trial.trial_id) for trial in entry.trials)
+    yield "Trials", ", ".join(map(str, entry.trial_ids))
     yield "Configuration", entry.config_hash[:12]
 
 

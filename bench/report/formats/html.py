@@ -77,7 +77,7 @@ def _environment() -> Environment:
     environment = page_templates()
     for function in (facts.minute, facts.machine, facts.points, facts.signed, facts.hours, facts.seeds_text):
         environment.filters[function.__name__] = function
-    environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide, "home": _home}
+    environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide, "home": home_of}
     environment.globals |= {"WORDS": WORDS, "MARKS": facts.PAGE_MARKS, "MEANINGS": facts.MEANINGS}
     environment.globals |= {"interval": facts.interval, "note_labels": note_labels}
     return environment
@@ -190,11 +190,6 @@ def strip_of(test: Comparison | None) -> Strip | None:
     return Strip(
         round(dot, 1), round(low, 1), round(high, 1), (1 if test.difference > 0 else -1) if off else 0
     )
-
-
-def _home(verdict: CellVerdict) -> str:
-    """Where the page says how the measured number was made."""
-    return home_of(verdict.key[1], verdict.variant, verdict.key[2], verdict.config_hash)
 
 
 def to_decide(verdict: CellVerdict) -> str:

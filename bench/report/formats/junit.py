@@ -10,7 +10,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from bench.report.check import Check, sentence
-from bench.report.judgement import CellVerdict, Outcome, SuiteVerdict
+from bench.report.judgement import Outcome, Verdict
 
 State = Literal["passed", "failed", "skipped"]
 
@@ -48,11 +48,11 @@ def render(check: Check) -> str:
         )
     for cell in check.judgement.cells:
         suite = check.suite_of(cell.key[2]) or _NO_SUITE
-        groups.setdefault(f"{cell.key[0]} {suite}", []).append(_case(cell, cell.id))
+        groups.setdefault(f"{cell.paper} {suite}", []).append(_case(cell, cell.id))
     return document("bench check --against paper", groups, check.made_at)
 
 
-def _case(verdict: CellVerdict | SuiteVerdict, name: str) -> Case:
+def _case(verdict: Verdict, name: str) -> Case:
     if verdict.outcome == "reproduced":
         return Case(name, "passed", verdict.outcome)
     detail = "\n".join(verdict.arithmetic)

@@ -9,10 +9,10 @@ import pytest
 
 from bench.report.check import Check, Reason, replay_words
 from bench.report.formats.check import explain_verdict, render_json, sections
-from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
+from bench.report.judgement import Comparison, Judgement, SuiteVerdict
 from tests.report.builders import measured
 from tests.report.judging import TASK, own, trials, verdict_on
-from tests.report.verdicts import COMPARISON, cell, not_comparable
+from tests.report.verdicts import AROUND, COMPARISON, cell, not_comparable
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -102,7 +102,12 @@ def test_without_anything_judged_no_rates_are_claimed():
 
 
 def test_where_nothing_is_judged_open_cells_say_why():
-    open_cell = cell("inconclusive", n=0, trials=(1, 2), comparison=None, reasons=("2 of 2 seeds failed",))
+    open_cell = cell(
+        "inconclusive",
+        measured=measured(TASK, trials=trials(("failed", None), ("failed", None))),
+        comparison=None,
+        reasons=("2 of 2 seeds failed",),
+    )
     lines = text_of(Judgement((open_cell,)))
     assert lines[0].startswith("Nothing can be judged")
     assert "bench status" in lines[1]
@@ -111,7 +116,7 @@ def test_where_nothing_is_judged_open_cells_say_why():
 
 
 def test_lost_seeds_stand_beside_those_that_are_left():
-    lines = text_of(Judgement((cell("below", n=4, trials=(1, 2, 3, 4, 5)),)))
+    lines = text_of(Judgement((cell("below", scores=(*AROUND[:4], math.nan)),)))
     assert "dtql/hopper-medium-v2/last | not reproduced, below | -3.2 ± 2.8 | 5 | 4/5 | " in lines
 
 
@@ -119,9 +124,9 @@ def test_lost_seeds_stand_beside_those_that_are_left():
 
 
 EXACT = Comparison(-0.1 - 0.2, 1 / 3, 7.5, -6.0, -0.5, 5.0, 0.13, 1.0, 0.26, 1.0)
-CELL = CellVerdict(
-    ("DTQL", "dtql", 'a_b&c<"é">', "last"), "dtql-1", "DTQL", "inconclusive", "99.6", 96.3, 2.0, 5,
-    trials=(4, 5), comparison=EXACT, further_seeds=3, arithmetic=("one", "two"),
+CELL = cell(
+    "inconclusive", 'a_b&c<"é">', scores=(96.0, 96.5), comparison=EXACT, further_seeds=3,
+    arithmetic=("one", "two"),
 )  # fmt: skip
 SUITE = SuiteVerdict("gym", "DTQL", "dtql", "last", "below", 9, 9, 80.0, 88.0, EXACT)
 
@@ -143,7 +148,7 @@ def test_numbers_come_back_bit_for_bit():
     (cell,) = read(CELL)["cells"]
     assert cell["comparison"]["difference"] == -0.1 - 0.2
     assert cell["comparison"]["standard_error"] == 1 / 3
-    assert (cell["measured"], cell["trials"], cell["arithmetic"]) == (96.3, [4, 5], ["one", "two"])
+    assert (cell["measured"], cell["trials"], cell["arithmetic"]) == (96.25, [10, 11], ["one", "two"])
 
 
 def test_names_stand_apart_and_together():
@@ -156,7 +161,7 @@ def test_names_stand_apart_and_together():
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_what_is_not_finite_is_null(number):
-    wide = replace(CELL, measured=None, comparison=replace(EXACT, low=number, high=number))
+    wide = replace(CELL, measured=measured(scores=()), comparison=replace(EXACT, low=number, high=number))
     (cell,) = read(wide)["cells"]
     assert (cell["comparison"]["low"], cell["comparison"]["high"], cell["measured"]) == (None, None, None)
 
@@ -176,7 +181,7 @@ def test_the_whole_check_is_told():
 
 
 def lines_on(cell, entry):
-    return explain_verdict(verdict_on(cell, entry), Judgement(), [entry], {})
+    return explain_verdict(verdict_on(cell, entry), Judgement(), {})
 
 
 def test_seeds_without_a_number_are_told_in_words():

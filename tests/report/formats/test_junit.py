@@ -1,5 +1,6 @@
 """JUnit XML, read again by a parser that knows nothing of its writer."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -8,6 +9,7 @@ import pytest
 from bench.report.check import Check
 from bench.report.formats import junit
 from bench.report.judgement import CellVerdict, Comparison, Judgement, SuiteVerdict
+from tests.report.builders import measured, printed
 
 MADE_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 COMPARISON = Comparison(-9.0, 1.0, 7.5, -10.9, -7.1, 5.0, 0.002, 1.0, 0.02, 1.0)
@@ -16,14 +18,7 @@ AWKWARD = "a<b>&\"c'd\x00\x1b]]>\ud800"
 
 def cell(outcome, task="hopper-medium-v2", **other):
     """A verdict on DTQL."""
-    facts = {
-        "table": "dtql-1",
-        "method": "DTQL",
-        "printed": "99.6 ± 0.87",
-        "measured": 90.6,
-        "deviation": 2.0,
-    }
-    return CellVerdict(("DTQL", "dtql", task, "last"), outcome=outcome, n=5, **(facts | other))
+    return CellVerdict("dtql-1", printed(task, "DTQL", 99.6), measured(task), outcome=outcome, **other)
 
 
 def rendered(*cells, suites=()):
@@ -76,7 +71,7 @@ def test_one_suite_of_tests_per_paper_and_suite_with_right_counts():
     root = rendered(
         cell("below"),
         cell("reproduced", "antmaze-umaze-v0"),
-        cell("inconclusive", "antmaze-umaze-v0", table="dtql-6"),
+        replace(cell("inconclusive", "antmaze-umaze-v0"), table="dtql-6"),
         cell("above", "elsewhere-v0"),
         suites=(mean,),
     )
