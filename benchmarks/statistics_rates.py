@@ -89,9 +89,9 @@ def seeds_world(
     ours = Sample(0.0, draws.chisquare(n - 1, count) / (n - 1), n)
     true_error = math.sqrt(1 / n + ratio**2 / n0)
     if ddof is None:
-        return NormalWorld(MeanAlone(0.0, n0, 0.0).against(ours), true_error)
+        return NormalWorld(MeanAlone(0.0, n0).against(ours), true_error)
     deviation = ratio * np.sqrt(draws.chisquare(n0 - 1, count) / (n0 - ddof))
-    return NormalWorld(OverSeeds(0.0, deviation, n0, 0.0).against(ours), true_error)
+    return NormalWorld(OverSeeds(0.0, deviation, n0).against(ours), true_error)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _rate(chances: Array) -> Rate:
 
 def deviation_table(count: int) -> Iterator[str]:
     """A printed standard deviation over seeds."""
-    yield "Printed deviation over seeds (against_deviation): seeds, ddof, false alarms by sd ratio, power"
+    yield "Printed deviation over seeds (OverSeeds): seeds, ddof, false alarms by sd ratio, power"
     for n, n0 in NUMBERS:
         for ddof in (0, 1):
             worlds = [seeds_world(_draws(), count, n, n0, ratio, ddof) for ratio in RATIOS]
@@ -210,7 +210,7 @@ def deviation_table(count: int) -> Iterator[str]:
 
 def mean_table(count: int) -> Iterator[str]:
     """A printed mean alone; its rates at unequal spreads are the price of what is assumed."""
-    yield "Printed mean alone (against_mean): the paper's seeds are assumed to vary as ours; by sd ratio"
+    yield "Printed mean alone (MeanAlone): the paper's seeds are assumed to vary as ours; by sd ratio"
     for n, n0 in NUMBERS:
         worlds = [seeds_world(_draws(), count, n, n0, ratio, None) for ratio in RATIOS]
         yield f"  {n:2} v {n0:2}         {_alarms(worlds)}  {_power(worlds[2])}"
@@ -218,7 +218,7 @@ def mean_table(count: int) -> Iterator[str]:
 
 def pooled_table(count: int) -> Iterator[str]:
     """A standard error over pooled rollouts."""
-    yield "Printed standard error over rollouts (pooled_variance): share between seeds, then by sd ratio"
+    yield "Printed standard error over rollouts (PooledError): share between seeds, then by sd ratio"
     for n, n0 in ((5, 5), (3, 5), (10, 5)):
         for episodes in (10, 100):
             for share in SHARES:

@@ -154,7 +154,7 @@ class StudyCell:
         """Whether the population can be moved so far; success rates stay away from never and always.
 
         There scores hardly vary, and ours say little of how the paper's do: `above` is then found too often
-        (`bench.report.statistics.against_pooled_error` has the rates), which no study here shows.
+        (`bench.report.published.PooledError` has the rates), which no study here shows.
         """
         low, high = _SUCCESS_RATES
         return (

@@ -1,4 +1,4 @@
-"""The statistics behind tables and verdicts: aggregates with intervals, and differences to published means.
+"""The statistics behind tables and verdicts: aggregates with intervals, and differences between means.
 
 Scores of several tasks come as one array `(S,)` per task, S its training seeds. Differences, samples and
 what they are made of are numbers, or arrays of many experiments, so that simulations of the error rates run
@@ -145,7 +145,7 @@ def holm(p_values: ArrayLike) -> Array:
     return adjusted
 
 
-# Differences to published means
+# Differences between means
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Difference:
     def reach(self, level: float) -> Numbers:
         """How far the estimate is off at most on either side, in this share of experiments each."""
         quantile = stdtrit(self.degrees_of_freedom, level)
-        return _chosen(np.less_equal(self.degrees_of_freedom, 0), math.inf, quantile * self.standard_error)
+        return chosen(np.less_equal(self.degrees_of_freedom, 0), math.inf, quantile * self.standard_error)
 
     def interval(self, level: float = 0.9) -> tuple[Numbers, Numbers]:
         """Two-sided interval; both ends of the 90 % one are those of two one-sided tests at 5 %."""
@@ -182,9 +182,9 @@ class Difference:
     def _probability(self, gap: Numbers) -> Numbers:
         with np.errstate(divide="ignore", invalid="ignore"):
             found = stdtr(self.degrees_of_freedom, np.divide(gap, self.standard_error))
-        certain = _chosen(np.less(gap, 0), 0.0, 1.0)
-        tested = _chosen(np.equal(self.standard_error, 0), certain, found)
-        return _chosen(np.less_equal(self.degrees_of_freedom, 0), 1.0, tested)
+        certain = chosen(np.less(gap, 0), 0.0, 1.0)
+        tested = chosen(np.equal(self.standard_error, 0), certain, found)
+        return chosen(np.less_equal(self.degrees_of_freedom, 0), 1.0, tested)
 
 
 @dataclass(frozen=True)
@@ -201,27 +201,6 @@ class Sample:
         """The sample of scores `(..., S)`; its variance is at least `floor`."""
         values = np.asarray(scores, dtype=float)
         return Sample(values.mean(axis=-1), np.maximum(_variance(values), floor), values.shape[-1])
-
-
-def against_deviation(
-    ours: Sample, mean: Numbers, deviation: Numbers, n: int, floor: Numbers = 0.0
-) -> Difference:
-    """Difference to a published mean with a standard deviation over `n` seeds (Welch).
-
-    The deviation is taken as computed with ddof 0, NumPy's default, and widened by sqrt(n / (n - 1)): where
-    that is wrong, the interval is a little too wide. `floor`: least variance of the published mean.
-    """
-    variance = np.maximum(deviation**2 / (n - 1), floor)
-    return _welch(ours, mean, variance, n)
-
-
-def against_mean(ours: Sample, mean: Numbers, n: int, floor: Numbers = 0.0) -> Difference:
-    """Difference to a published mean of `n` seeds without spread: its seeds are assumed to vary as ours do.
-
-    The same as asking whether the published mean lies in the prediction interval for a mean of `n` new seeds.
-    """
-    variance = np.maximum(ours.variance / n, floor)
-    return Difference(ours.mean - mean, np.sqrt(ours.variance / ours.n + variance), ours.n - 1)
 
 
 @dataclass(frozen=True)
@@ -248,49 +227,6 @@ class Components:
         return self.between / seeds + self.within / (seeds * episodes)
 
 
-def pooled_variance(components: Components, standard_error: Numbers, n: int, episodes: int) -> Numbers:
-    """Variance of a published mean of which only the standard error over pooled rollouts is printed.
-
-    That standard error is right only if seeds do not differ, so the variance between seeds is ours. Where the
-    printed one shows that the paper's rollouts vary more than ours, both parts grow in proportion: with our
-    own alone, seeds that vary twice as much made the test wrong three times as often as it says (measured).
-    What no printed number shows is a larger share of the same variance lying between the paper's seeds than
-    between ours: 0.2 instead of 0.05, and at 100 episodes the test errs 2 to 2.5 times as often as it says.
-    Kept between `standard_error**2` (seeds do not differ) and `episodes * standard_error**2` (episodes of a
-    seed do not).
-    """
-    variance = components.of_mean(n, episodes) * pooled_growth(components, standard_error, n, episodes)
-    return np.minimum(np.maximum(variance, standard_error**2), episodes * standard_error**2)
-
-
-def pooled_growth(components: Components, standard_error: Numbers, n: int, episodes: int) -> Numbers:
-    """How many times as much the paper's pooled rollouts vary as ours; 1 where they vary less."""
-    total = components.between + components.within
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.divide(standard_error**2 * n * episodes, total)
-    return _chosen(np.greater(total, 0), np.maximum(1.0, ratio), 1.0)
-
-
-def against_pooled_error(
-    ours: Sample, mean: Numbers, variance: Numbers, n: int, *, grown: bool | NDArray[np.bool_] = True
-) -> Difference:
-    """Difference to a published mean of `n` seeds whose variance came from `pooled_variance`.
-
-    Parameters
-    ----------
-    grown : whether that variance is another than our episodes alone make it. Then the paper's few seeds
-        count, and the degrees of freedom are those of the smaller set of seeds, since the two variances are
-        not independent; otherwise both variances are ours, and so are the degrees of freedom.
-
-    On success rates near 1 our spread is too small whenever our mean is high. With 0.2 of an episode's
-    variance between seeds (some fail altogether) *above* is found up to sixteen times as often as stated and,
-    under a printed deviation too, equivalence claimed up to four times; with 0.05, not more often and 1.4
-    times. *Below* holds.
-    """
-    standard_error = np.sqrt(ours.variance / ours.n + variance)
-    return Difference(ours.mean - mean, standard_error, _chosen(grown, min(ours.n, n), ours.n) - 1)
-
-
 def success_variance(rate: Numbers, rollouts: int) -> Numbers:
     """Binomial variance of a share of successes over so many rollouts, in the share's own unit squared.
 
@@ -309,8 +245,10 @@ def mean_difference(parts: Sequence[Difference]) -> Difference:
     return Difference(value, np.sqrt(sum(variances)) / len(parts), degrees)
 
 
-def _welch(ours: Sample, mean: Numbers, variance: Numbers, n: int) -> Difference:
-    """Welch's test; 1 / degrees of freedom is half-way from Satterthwaite's to the smaller sample's.
+def welch(ours: Sample, mean: Numbers, variance: Numbers, n: int) -> Difference:
+    """Our mean minus another one of `n` seeds, of this variance, by Welch's test.
+
+    1 / degrees of freedom is half-way from Satterthwaite's to the smaller sample's.
 
     So errors are at most as frequent as stated with 3 to 6 seeds on either side or 10 on both, spreads up to
     four times apart; 1.3 times with 5 against 10, 1.5 with 3 against 10. Satterthwaite's own make them, far
@@ -331,7 +269,7 @@ def _satterthwaite(variances: Sequence[Numbers], degrees: Sequence[Numbers]) -> 
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = [np.divide(variance, total) for variance in variances]
         found = np.divide(1, sum(share**2 / df for share, df in zip(shares, degrees, strict=True)))
-    return _chosen(np.less_equal(least, 0), 0.0, _chosen(np.equal(total, 0), least, found))
+    return chosen(np.less_equal(least, 0), 0.0, chosen(np.equal(total, 0), least, found))
 
 
 def _variance(values: Array) -> Numbers:
@@ -339,7 +277,7 @@ def _variance(values: Array) -> Numbers:
     return values.var(axis=-1, ddof=1) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])[()]
 
 
-def _chosen(condition: bool | NDArray[np.bool_], value: Numbers, otherwise: Numbers) -> Numbers:
+def chosen(condition: bool | NDArray[np.bool_], value: Numbers, otherwise: Numbers) -> Numbers:
     """The one where the condition holds, the other elsewhere; of numbers a number."""
     return np.where(condition, value, otherwise)[()]
 

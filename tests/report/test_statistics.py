@@ -9,20 +9,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.report.published import MeanAlone, OverSeeds, PooledError
 from bench.report.statistics import (
     Components,
     Difference,
     Sample,
-    against_deviation,
-    against_mean,
-    against_pooled_error,
     bootstrap_caveat,
     holm,
     interquartile_mean,
     mean,
     mean_difference,
     performance_profile,
-    pooled_variance,
     probability_of_improvement,
     stratified_bootstrap,
     stratified_t_interval,
@@ -233,7 +230,7 @@ def test_without_degrees_of_freedom_nothing_is_known():
 
 def test_difference_to_a_deviation_is_welchs_but_for_the_degrees_of_freedom():
     welch = stats.ttest_ind(OURS, THEIRS, equal_var=False)
-    difference = against_deviation(Sample.of(OURS), THEIRS.mean(), THEIRS.std(), len(THEIRS))
+    difference = OverSeeds(THEIRS.mean(), THEIRS.std(), len(THEIRS)).against(Sample.of(OURS))
     assert difference.value / difference.standard_error == pytest.approx(welch.statistic)
     smaller = len(OURS) - 1
     assert 1 / difference.degrees_of_freedom == pytest.approx((1 / welch.df + 1 / smaller) / 2)
@@ -241,7 +238,7 @@ def test_difference_to_a_deviation_is_welchs_but_for_the_degrees_of_freedom():
 
 @given(st.integers(2, 10), st.integers(2, 10), st.floats(0.01, 100))
 def test_degrees_of_freedom_lie_between_the_smaller_samples_and_both_together(n, n0, ratio):
-    found = against_deviation(Sample(0.0, 1.0, n), 0.0, ratio, n0).degrees_of_freedom
+    found = OverSeeds(0.0, ratio, n0).against(Sample(0.0, 1.0, n)).degrees_of_freedom
     assert min(n, n0) - 1 <= found + 1e-9
     assert found <= n + n0 - 2 + 1e-9
 
@@ -249,20 +246,20 @@ def test_degrees_of_freedom_lie_between_the_smaller_samples_and_both_together(n,
 def test_sample_of_one_knows_its_mean_alone():
     sample = Sample.of([7.0])
     assert (sample.mean, sample.variance, sample.n) == (7.0, 0.0, 1)
-    assert against_deviation(sample, 5.0, 2.0, 5).p_below(1e6) == 1.0
+    assert OverSeeds(5.0, 2.0, 5).against(sample).p_below(1e6) == 1.0
 
 
 def test_floors_hold_the_variance_from_below():
     assert Sample.of([90.0, 90.0, 90.0], floor=4.0).variance == 4.0
     assert Sample.of(OURS, floor=1.0).variance == pytest.approx(OURS.var(ddof=1))
     plain = Sample(90.0, 4.0, 4)
-    assert against_deviation(plain, 90.0, 0.0, 5, floor=3.0).standard_error == 2.0  # 4 / 4 + 3
-    assert against_mean(plain, 90.0, 4, floor=3.0).standard_error == 2.0
+    assert OverSeeds(90.0, 0.0, 5, floor=3.0).against(plain).standard_error == 2.0  # 4 / 4 + 3
+    assert MeanAlone(90.0, 4, floor=3.0).against(plain).standard_error == 2.0
 
 
 def test_difference_to_a_mean_alone_is_the_prediction_interval():
     """A mean of 3 further seeds lies with 90 % in mean +- t(0.95, 4) s sqrt(1/5 + 1/3); by hand."""
-    difference = against_mean(Sample(80.0, 25.0, 5), 74.0, 3)
+    difference = MeanAlone(74.0, 3).against(Sample(80.0, 25.0, 5))
     half = 2.131847 * 5 * math.sqrt(8 / 15)
     assert difference.interval(0.9) == pytest.approx((6 - half, 6 + half), abs=1e-4)
 
@@ -307,24 +304,25 @@ def test_components_at_the_edges(episodes, between, within):
     ],
 )
 def test_variance_behind_a_pooled_standard_error(standard_error, variance):
-    assert pooled_variance(Components(4.0, 36.0), standard_error, 5, 10) == pytest.approx(variance)
+    found = PooledError(0.0, standard_error, 5, 10, Components(4.0, 36.0)).variance
+    assert found == pytest.approx(variance)
 
 
 def test_variance_behind_a_pooled_error_is_at_least_its_square():
-    assert pooled_variance(Components(0.0, 0.0), 1.5, 5, 10) == 1.5**2
+    assert PooledError(0.0, 1.5, 5, 10, Components(0.0, 0.0)).variance == 1.5**2
 
 
 @given(spreads, spreads, spreads, seeds, seeds)
 def test_variance_behind_a_pooled_error_keeps_its_bounds(between, within, error, n, episodes):
-    variance = pooled_variance(Components(between, within), error, n, episodes)
+    variance = PooledError(0.0, error, n, episodes, Components(between, within)).variance
     assert error**2 <= variance <= episodes * error**2 * (1 + 1e-12)
 
 
 def test_difference_under_a_pooled_error_by_hand():
-    difference = against_pooled_error(Sample(70.0, 10.0, 5), 76.0, 2.0, 3)
-    assert difference == Difference(-6.0, 2.0, 2)
-    ours_alone = against_pooled_error(Sample(70.0, 10.0, 5), 76.0, 2.0, 3, grown=False)
-    assert ours_alone == Difference(-6.0, 2.0, 4)
+    """The variance of the printed mean is 2: 8 x 0.5^2 at most, and 6 / 3 by our episodes."""
+    ours = Sample(70.0, 10.0, 5)
+    assert PooledError(76.0, 0.5, 3, 8, None).against(ours) == Difference(-6.0, 2.0, 2)
+    assert PooledError(76.0, 0.5, 3, 8, Components(6.0, 0.0)).against(ours) == Difference(-6.0, 2.0, 4)
 
 
 def test_success_variance_by_hand_and_never_zero():
@@ -378,9 +376,9 @@ def test_no_difference_is_nan(values, spread, floor, n, published):
     ours = Sample.of(values, floor)
     components = Components.of(np.reshape(values, (len(values), 1)))
     found = [
-        against_deviation(ours, published, spread, n, floor),
-        against_mean(ours, published, n, floor),
-        against_pooled_error(ours, published, pooled_variance(components, spread, n, 10), n),
+        OverSeeds(published, spread, n, floor).against(ours),
+        MeanAlone(published, n, floor).against(ours),
+        PooledError(published, spread, n, 10, components).against(ours),
     ]
     for difference in (*found, mean_difference(found)):
         numbers = [difference.value, difference.standard_error, difference.degrees_of_freedom]

@@ -16,8 +16,6 @@ from bench.report.statistics import (
     Components,
     Difference,
     Sample,
-    against_deviation,
-    against_mean,
     holm,
     mean_difference,
     success_variance,
@@ -83,7 +81,7 @@ def test_rules_over_arrays_are_their_formulas_and_those_of_single_experiments(n,
     between[:20] = 0.0
     ours = Sample(0.0, variance, n)
     welch = OverSeeds(0.0, deviation, n0, floor).against(ours)
-    alone = MeanAlone(0.0, n0, 0.0).against(ours)
+    alone = MeanAlone(0.0, n0).against(ours)
     pooled = PooledError(0.0, printed, n0, 10, Components(between, within)).against(ours)
     same(welch, deviation_rule(variance, n, deviation, n0, floor))
     same(alone, (np.sqrt(variance * (1 / n + 1 / n0)), n - 1))
@@ -92,8 +90,8 @@ def test_rules_over_arrays_are_their_formulas_and_those_of_single_experiments(n,
         seen = Sample(0.0, float(variance[i]), n)
         components = Components(float(between[i]), float(within[i]))
         for together, single in (
-            (welch, against_deviation(seen, 0.0, float(deviation[i]), n0, float(floor[i]))),
-            (alone, against_mean(seen, 0.0, n0)),
+            (welch, OverSeeds(0.0, float(deviation[i]), n0, float(floor[i])).against(seen)),
+            (alone, MeanAlone(0.0, n0).against(seen)),
             (pooled, PooledError(0.0, float(printed[i]), n0, 10, components).against(seen)),
         ):
             assert isinstance(single.standard_error, float)
@@ -117,7 +115,7 @@ def test_success_rates_are_judged_as_single_episodes_are(rule):
         sample = Sample.of(scores, 5 * success_variance(scores.mean(), 50))
         if rule == "deviation":
             floor = success_variance(mean, 40)
-            difference = against_deviation(sample, mean, theirs[i].mean(axis=1).std(), 4, floor)
+            difference = OverSeeds(mean, theirs[i].mean(axis=1).std(), 4, floor).against(sample)
         else:
             printed = theirs[i].std() / math.sqrt(40)
             difference = PooledError(mean, printed, 4, 10, Components.of(ours[i])).against(sample)
@@ -345,6 +343,6 @@ def test_bootstrap_covers_what_its_caveat_says_at_every_number_of_seeds():
 def test_all_rates_are_printed(capsys):
     statistics_rates.main(["--draws", "50", "--repeats", "2"])
     printed = capsys.readouterr().out
-    for rule in ("against_deviation", "against_mean", "pooled_variance", "Success rates", "Coverage"):
+    for rule in ("OverSeeds", "MeanAlone", "PooledError", "Success rates", "Coverage"):
         assert rule in printed
     assert "nan" not in printed
