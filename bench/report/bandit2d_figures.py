@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
+from bench.bandit2d.expectations import ENERGY
 from bench.bandit2d.stored import Array, Clouds, FreePoints, Illustration, interval_bounds, representative
 from bench.errors import chosen_names
 from bench.report.bandit2d_panels import (
@@ -28,10 +29,7 @@ from bench.report.bandit2d_panels import (
     spread_over,
 )
 
-ENERGY_TASKS = tuple(
-    f"bandit-energy-{name}"
-    for name in ("8gaussians", "2spirals", "swissroll", "rings", "moons", "checkerboard")
-)
+ENERGY_TASKS = tuple(f"bandit-energy-{name}" for name in dict.fromkeys(("8gaussians", "2spirals", *ENERGY)))
 """The six energy sets, the two of BDPO's main text first."""
 SAME = {"bandit-25gaussians-same": "25 Gaussians, no reward"}
 FAR = {"bandit-25gaussians-far": "25 Gaussians, far"}

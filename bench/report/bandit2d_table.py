@@ -9,6 +9,7 @@ from functools import partial
 
 from bench.bandit2d.expectations import Finding, check_expectations
 from bench.bandit2d.stored import Illustration, Illustrations
+from bench.presets import RELEASED
 from bench.records import method_label
 from bench.report.paper import Digits
 from bench.report.tables import BLANK, Amount, Block, Cell, Column, Coverage, Row, Table, finite
@@ -94,7 +95,7 @@ def _groups(items: Iterable[Illustration]) -> list[Seeds]:
 def _order(seeds: Seeds) -> tuple[str, str, bool, float, int]:
     """By task and method, released before other variants, larger budgets first."""
     first = seeds[0]
-    return first.task, first.algorithm, first.variant != "released", -first.budget, first.trial_id
+    return first.task, first.algorithm, first.variant != RELEASED, -first.budget, first.trial_id
 
 
 def _numbers(groups: Sequence[Seeds]) -> Block:

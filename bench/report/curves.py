@@ -18,6 +18,7 @@ from bench.records import FINISHED
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
 from bench.report.measured import Measured
 from bench.report.series import (
+    LEVEL,
     Series,
     Style,
     count_text,
@@ -35,8 +36,6 @@ from bench.report.statistics import Array
 # Means over seeds
 
 
-LEVEL = 0.95
-"""Of the band: Student's interval of the mean over seeds, at each evaluation by itself."""
 LEAST_SEEDS = 3
 """For a band. That of two seeds is nine standard deviations wide to either side and hides all others."""
 
@@ -50,7 +49,7 @@ class MeanCurve:
     mean: Array
     """(E,)"""
     half_width: Array
-    """(E,) of the band; NaN with fewer seeds than a band needs."""
+    """(E,) of the band, Student's interval of the mean at each evaluation by itself; NaN with few seeds."""
     lowest: float
     """Of all seeds and evaluations; NaN where none is finite."""
     highest: float
@@ -78,10 +77,9 @@ def mean_curves(
         evaluated = [trial for trial in entry.trials if trial.trial_id in steps]
         finished = [trial for trial in evaluated if trial.state == FINISHED]
         if chosen := finished or [trial for trial in evaluated if trial.state == "running"]:
-            moment = entry.finished_at.timestamp() if entry.finished_at else 0.0
             of_task = found.setdefault(entry.task, {})
             points = [dict(zip(steps[seed.trial_id], seed.evaluations, strict=True)) for seed in chosen]
-            of_task[series_of(entry, with_hash=True)] = _mean(points, bool(finished), moment)
+            of_task[series_of(entry, with_hash=True)] = _mean(points, bool(finished), entry.finished_seconds)
     return {task: {one: means[one] for one in in_order(means)} for task, means in found.items()}
 
 

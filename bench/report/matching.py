@@ -144,5 +144,5 @@ def identity(entry: Measured) -> Identity:
 def _closeness(match: Match) -> tuple[object, ...]:
     """Order in which configurations may stand for a printed cell: larger is closer."""
     entry, reasons = match.measured, match.reasons
-    finished = entry.finished_at.timestamp() if entry.finished_at else 0.0
-    return (entry.n > 0, not reasons, -len(reasons), entry.budget, entry.episodes, entry.n, finished)
+    worth = entry.budget, entry.episodes, entry.n, entry.finished_seconds
+    return (entry.n > 0, not reasons, -len(reasons), *worth)

@@ -88,6 +88,11 @@ class Measured:
     finished_at: datetime | None = None
     """When the last of its trials finished."""
 
+    @property
+    def finished_seconds(self) -> float:
+        """When the last of its trials finished (s since 1970); 0 where that is not known."""
+        return self.finished_at.timestamp() if self.finished_at else 0.0
+
     @cached_property
     def scored(self) -> tuple[SeedScore, ...]:
         """The finished trials with a finite score, in order of seed."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,14 +25,15 @@ from bench.yaml_lines import load_yaml, validated
 
 SpreadKind = Literal["std_over_seeds", "se_over_rollouts", "unknown", ""]
 PaperProtocol = Literal["last", "rat", "oms", ""]
+Doubted = Literal["mean", "spread", "task"]
+"""Fields of a cell that an erratum may correct."""
 
-AGGREGATES = ("average", "sum")
+AVERAGE = "average"
+AGGREGATES = (AVERAGE, "sum")
 """What the CSV files name as task for a printed aggregate of a domain."""
 SCORE = "d4rl_normalized_score"
 """The metric of every number that is a score."""
 
-_SPREAD_KINDS = ("std_over_seeds", "se_over_rollouts", "unknown", "")
-_PROTOCOLS = ("last", "rat", "oms", "")
 _SAID = {"rat": "RAT", "oms": "OMS", "last": "last"}
 """Protocols in the header of a column."""
 _KEY_COLUMNS = ("metric", "domain", "task", "method")
@@ -178,7 +179,7 @@ class _Index(_Entry):
 class Erratum:
     """A correction of one field of one cell."""
 
-    field: Literal["mean", "spread", "task"]
+    field: Doubted
     corrected: str
     """Right value; empty where the printed one is wrong and the right one unknown."""
     reason: str
@@ -341,9 +342,9 @@ def _errata() -> dict[str, dict[CellKey, tuple[Erratum, ...]]]:
     path = resource("paper_tables") / "errata.csv"
     found: dict[str, dict[CellKey, tuple[Erratum, ...]]] = {}
     for line, row in _rows(path, _ERRATA_COLUMNS):
-        if row["field"] not in ("mean", "spread", "task"):
+        if row["field"] not in get_args(Doubted):
             raise BenchError(f"{path.name} line {line}: unknown field {quoted(row['field'])}")
-        field = cast(Literal["mean", "spread", "task"], row["field"])
+        field = cast(Doubted, row["field"])
         of_table = found.setdefault(row["table"], {})
         before = of_table.get(_key(row), ())
         if any(erratum.field == field for erratum in before):
@@ -387,7 +388,7 @@ def _cell(
     path: Path, line: int, row: dict[str, str], errata: dict[CellKey, tuple[Erratum, ...]]
 ) -> PaperCell:
     """One row as a cell; takes its errata out of `errata`, so that what is left over has no cell."""
-    if row["spread_kind"] not in _SPREAD_KINDS or row["protocol"] not in _PROTOCOLS:
+    if row["spread_kind"] not in get_args(SpreadKind) or row["protocol"] not in get_args(PaperProtocol):
         raise BenchError(f"{path.name} line {line}: unknown spread_kind or protocol")
     try:
         return PaperCell(

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, stroke
 from bench.report.measured import Measured, ReportData
 from bench.report.series import (
+    LEVEL,
     Cells,
     Series,
     by_series,
@@ -38,7 +39,6 @@ from bench.report.statistics import (
 # Numbers
 
 
-LEVEL = 0.95
 RESAMPLES = 2000
 _THRESHOLDS = 121
 

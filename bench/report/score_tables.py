@@ -13,6 +13,7 @@ from bench.report.matching import Match, identity, kind_of, match_of
 from bench.report.measured import Measured
 from bench.report.paper import (
     AGGREGATES,
+    AVERAGE,
     DEFAULT_DIGITS,
     Averages,
     Bold,
@@ -37,10 +38,8 @@ from bench.report.tables import (
     columns_of,
     counted_table,
     filled_block,
+    variant_note,
 )
-
-DEFAULT_VARIANT = "released"
-AVERAGE = AGGREGATES[0]
 
 # Cells
 
@@ -56,7 +55,6 @@ def score_cell(
         return BLANK
     entry = match.measured
     scored = entry.mean is not None
-    variant = () if entry.variant == DEFAULT_VARIANT else (f"variant {entry.variant}",)
     oracle = ("best evaluation over training, an oracle",) if entry.protocol == "oms" else ()
     return Cell(
         "measured",
@@ -64,7 +62,7 @@ def score_cell(
         measured=entry,
         verdict=_verdict_on(match, judgement) if scored else None,
         not_comparable=match.reasons if scored else (),
-        footnotes=variant + oracle + entry.shortfalls(),
+        footnotes=variant_note(entry.variant) + oracle + entry.shortfalls(),
         digits=digits,
     )
 
@@ -428,8 +426,8 @@ def _unprinted(
 
 def _rank(entry: Measured) -> tuple[object, ...]:
     """Order in which configurations of an unprinted method may stand in a cell: the last one does."""
-    finished = entry.finished_at.timestamp() if entry.finished_at else 0.0
-    return entry.n > 0, entry.physics == "d4rl", entry.budget, entry.episodes, entry.n, finished
+    worth = entry.budget, entry.episodes, entry.n, entry.finished_seconds
+    return entry.n > 0, entry.physics == "d4rl", *worth
 
 
 def _group_block(

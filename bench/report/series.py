@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from algorithms.registry import methods
+from bench.presets import RELEASED
 from bench.report.measured import Measured
 
 # How methods look in every figure, on paper and on the page
@@ -91,6 +92,8 @@ def style_of(algorithm: str) -> Style:
 
 PROTOCOL = "last"
 """Every method is scored alike where methods are held against each other, whatever its paper reports."""
+LEVEL = 0.95
+"""Of every band and interval in figures."""
 REDUCED = "†"
 """Marks what is below its preset."""
 
@@ -117,7 +120,7 @@ class Series:
         """`DTQL†, paper, budget 0.001`; nothing is said of what is as in the preset."""
         parts = (
             self.style.label + (REDUCED if self.reduced else ""),
-            self.variant if self.variant != "released" else "",
+            self.variant if self.variant != RELEASED else "",
             f"{self.physics} physics" if self.physics == "modern" else "",
             f"budget {self.budget:g}" if self.budget != 1 else "",
         )
@@ -141,7 +144,7 @@ def by_series(measured: Iterable[Measured], tasks: Sequence[str]) -> dict[Series
     that finished last counts.
     """
     found: dict[Series, dict[str, Measured]] = {}
-    for entry in sorted(measured, key=_finished):
+    for entry in sorted(measured, key=lambda entry: entry.finished_seconds):
         scored = entry.under(PROTOCOL)
         if entry.task in tasks and scored.n and scored.protocol == PROTOCOL:
             found.setdefault(series_of(entry), {})[entry.task] = scored
@@ -153,7 +156,7 @@ def in_order(series: Iterable[Series]) -> list[Series]:
     order = {name: place for place, name in enumerate(styles())}
 
     def place(one: Series) -> tuple[object, ...]:
-        released = one.variant == "released"
+        released = one.variant == RELEASED
         return bool(one.reduced), not released, -one.budget, order.get(one.algorithm, len(order)), one
 
     return sorted(series, key=place)
@@ -274,7 +277,3 @@ def _coverage(series: Cells) -> str:
         count = len(next(iter(tasks)))
         return f"Every method on {task_count(count)}." if count > 1 else ""
     return "Not all methods cover the same tasks, which moves their means."
-
-
-def _finished(entry: Measured) -> float:
-    return entry.finished_at.timestamp() if entry.finished_at else 0.0

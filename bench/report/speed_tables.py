@@ -19,7 +19,6 @@ from bench.report.paper import (
     SpeedRow,
     WallTime,
 )
-from bench.report.score_tables import DEFAULT_VARIANT
 from bench.report.tables import (
     BLANK,
     Amount,
@@ -31,6 +30,7 @@ from bench.report.tables import (
     counted_table,
     filled_block,
     finite,
+    variant_note,
 )
 
 ITERATIONS_PER_EPOCH = 1000
@@ -183,7 +183,7 @@ def _hours_cell(printed: PaperCell | None, durations: Sequence[TrialDuration], h
         printed=printed,
         measured=_of_trials(hours, "training and evaluation, hours", durations),
         not_comparable=tuple(reasons),
-        footnotes=_variant(first),
+        footnotes=variant_note(first.variant),
     )
 
 
@@ -196,17 +196,13 @@ def _epochs_cell(printed: PaperCell | None, durations: Sequence[TrialDuration]) 
         f"{epochs:g}",
         printed=printed,
         measured=_of_trials(epochs, "training epochs", durations),
-        footnotes=_variant(durations[0]),
+        footnotes=variant_note(durations[0].variant),
     )
 
 
 def _of_trials(value: float, quantity: str, durations: Sequence[TrialDuration]) -> Amount:
     trials = tuple(duration.trial_id for duration in durations)
     return replace(_amount(value, quantity, durations[0], len(durations)), trials=trials)
-
-
-def _variant(duration: TrialDuration) -> tuple[str, ...]:
-    return () if duration.variant == DEFAULT_VARIANT else (f"variant {duration.variant}",)
 
 
 # Under which circumstances

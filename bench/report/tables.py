@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
+from bench.presets import RELEASED
 from bench.report.judgement import WORDS, Verdict
 from bench.report.measured import Measured
 from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, Erratum, PaperCell
@@ -255,6 +256,11 @@ def _correction(erratum: Erratum) -> str:
     if not erratum.corrected:
         return f"as printed; {what}in doubt, the right value unknown. {erratum.reason}"
     return f"as printed; {what}should be {erratum.corrected}. {erratum.reason}"
+
+
+def variant_note(variant: str) -> tuple[str, ...]:
+    """A variant as footnotes of what was measured of it; none of the released one."""
+    return () if variant == RELEASED else (f"variant {variant}",)
 
 
 def filled_block(

@@ -18,8 +18,9 @@ from bench.catalog import Task
 from bench.records import FINISHED, PhaseRecord, TimingRecord
 from bench.report.charts import Chart, ChartKind, Look, frame, plain_axes
 from bench.report.measured import LATENCY, SECONDS_PER_1K, Measured, ReportData, alone
-from bench.report.paper import AGGREGATES, SCORE, PaperCell, algorithm_of, load_paper_tables
+from bench.report.paper import AVERAGE, SCORE, PaperCell, algorithm_of, load_paper_tables
 from bench.report.series import (
+    LEVEL,
     Cells,
     Series,
     Style,
@@ -154,10 +155,8 @@ def _hours(phases: Iterable[PhaseRecord], paces: dict[str, list[float]]) -> floa
 # What training cost in the papers
 
 
-Numbers = Mapping[tuple[str, str], float]
-"""Printed numbers by method and task."""
-
-AVERAGE = AGGREGATES[0]
+PrintedNumbers = Mapping[tuple[str, str], float]
+"""By method and task."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +177,8 @@ class CostSource:
     """A place in a paper that prints hours, and the one that prints the scores to them."""
 
     name: str
-    hours: Numbers
-    scores: Numbers
+    hours: PrintedNumbers
+    scores: PrintedNumbers
     remark: str = ""
     only_of: frozenset[str] = frozenset()
     """The tasks that its averages are of; empty where it prints task by task."""
@@ -243,10 +242,6 @@ def _in_doubt(cell: PaperCell) -> bool:
 
 
 # Points
-
-
-LEVEL = 0.95
-"""Of the interval of the mean score."""
 
 
 @dataclass(frozen=True)
