@@ -70,34 +70,25 @@ def build_table(
     ----------
     papers, matches : all printed tables, and what of `data` stands for their cells.
     """
-    table = _built(table_id, data, papers, matches, judgement)
-    if judgement is None or not any(cell.verdict for cell in table.cells()):
-        return table
-    return replace(table, statements=judgement.statements)
-
-
-def _built(
-    table_id: str,
-    data: ReportData,
-    papers: Mapping[str, PaperTable],
-    matches: Mapping[PaperCell, Match],
-    judgement: Judgement | None,
-) -> Table:
     if table_id == TABLE_2D:
         return table_2d(data.illustrations)
     if table_id == COMBINED:
-        elsewhere = [name for name, method in methods().items() if method.further]
-        return combined_table(papers, data.measured, matches, judgement, elsewhere)
-    paper = papers[table_id]
-    info = paper.info
-    if info.scores:
-        own = [name for name, method in methods().items() if method.further == table_id]
-        entries = [entry for entry in data.measured if entry.algorithm in own]
-        return score_table(paper, info.scores, matches, judgement, entries)
-    if info.averages:
-        return averages_table(paper, info.averages, papers[info.averages.of], matches, judgement)
-    if info.speed:
-        return speed_table(paper, info.speed, data.timings, data.phases)
-    if info.wall_time:
-        return wall_time_table(paper, info.wall_time, data.durations)
-    raise ValueError(f"tables.yaml says nothing of how {table_id} is laid out")
+        table = combined_table(papers, data.measured, matches, judgement)
+    else:
+        paper = papers[table_id]
+        info = paper.info
+        if info.speed:
+            return speed_table(paper, info.speed, data.timings, data.phases)
+        if info.wall_time:
+            return wall_time_table(paper, info.wall_time, data.durations)
+        if info.averages:
+            table = averages_table(paper, info.averages, papers[info.averages.of], matches, judgement)
+        elif info.scores:
+            own = [name for name, method in methods().items() if method.further == table_id]
+            entries = [entry for entry in data.measured if entry.algorithm in own]
+            table = score_table(paper, info.scores, matches, judgement, entries)
+        else:
+            raise ValueError(f"tables.yaml says nothing of how {table_id} is laid out")
+    if judgement is None or not any(cell.verdict for cell in table.cells()):
+        return table
+    return replace(table, statements=judgement.statements)

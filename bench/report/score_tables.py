@@ -361,18 +361,17 @@ def combined_table(
     measured: Sequence[Measured],
     chosen: Mapping[PaperCell, Match],
     judgement: Judgement | None = None,
-    elsewhere: Container[str] = (),
 ) -> Table:
     """All methods on all tasks that any of their papers prints.
 
     What its own paper does not print (baselines, ablations, tasks of another version) has a measured cell
-    where it was measured, and blocks for twins and further configurations.
+    where it was measured, and blocks for twins and further configurations, unless those stand below its main
+    table.
 
     Parameters
     ----------
     papers : all printed tables, by id.
     chosen : what stands for their cells.
-    elsewhere : algorithms whose twins and further configurations stand below their own main table.
     """
     cells = {
         method.shown: [
@@ -397,6 +396,7 @@ def combined_table(
     printed_tasks = {task for tasks in groups.values() for task in tasks}
     others = _unprinted(cells, printed_tasks, measured)
     blocks = [_group_block(name, groups[name], cells, chosen, others, judgement) for name in order]
+    elsewhere = [name for name, method in methods().items() if method.further]
     rest = [entry for entry in measured if entry.algorithm not in elsewhere]
     printed = [cell for own in cells.values() for cell in own]
     placed = [*(chosen[cell] for cell in printed if cell in chosen), *others.values()]

@@ -92,11 +92,6 @@ def bootstrap_caveat(seeds: int) -> str:
     return f"nominal 95 % bootstrap interval; over {seeds} seeds it covers about {coverage:.0%}"
 
 
-def t_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's interval of the mean of one task's seeds `(S,)`; infinitely wide with one seed."""
-    return stratified_t_interval([scores], level)
-
-
 def stratified_t_interval(scores: Sequence[ArrayLike], level: float = 0.95) -> Interval:
     """Student's interval of the mean of the tasks' mean scores; for few seeds, where bootstrap fails.
 
@@ -107,20 +102,6 @@ def stratified_t_interval(scores: Sequence[ArrayLike], level: float = 0.95) -> I
     both = mean_difference(parts)
     low, high = both.interval(level)
     return Interval(float(both.value), float(low), float(high), level)
-
-
-def probability_of_improvement(scores: Sequence[ArrayLike], others: Sequence[ArrayLike]) -> float:
-    """Probability that a run of the first method beats one of the second on the same task; ties count half.
-
-    Parameters
-    ----------
-    scores, others : per task `(S,)`, the tasks in the same order.
-    """
-    wins = []
-    for own, other in zip(_tasks(scores), _tasks(others), strict=True):
-        gap = own[:, None] - other[None, :]
-        wins.append(float((gap > 0).mean() + (gap == 0).mean() / 2))
-    return float(np.mean(wins))
 
 
 def performance_profile(scores: Sequence[ArrayLike], thresholds: ArrayLike) -> Array:

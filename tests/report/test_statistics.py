@@ -20,11 +20,9 @@ from bench.report.statistics import (
     mean,
     mean_difference,
     performance_profile,
-    probability_of_improvement,
     stratified_bootstrap,
     stratified_t_interval,
     success_variance,
-    t_interval,
 )
 
 OURS = np.array([81.0, 84.5, 79.2, 90.1, 86.3])
@@ -93,7 +91,7 @@ def test_bootstrap_caveat_says_what_few_seeds_cover(count, says):
 
 def test_t_interval_is_students():
     expected = stats.ttest_1samp(OURS, 0.0).confidence_interval(0.95)
-    interval = t_interval(OURS)
+    interval = stratified_t_interval([OURS])
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
     assert interval.estimate == pytest.approx(OURS.mean())
 
@@ -115,25 +113,6 @@ def test_t_interval_of_one_seed_is_infinitely_wide():
 def test_t_interval_holds_its_estimate(runs):
     interval = stratified_t_interval(runs)
     assert interval.low <= interval.estimate <= interval.high
-
-
-def test_probability_of_improvement_is_the_mann_whitney_statistic():
-    other = np.array([84.5, 70.0, 79.2])  # two ties with ours
-    shares = [
-        stats.mannwhitneyu(own, its).statistic / (len(own) * len(its))
-        for own, its in ((OURS, THEIRS), (OURS, other))
-    ]
-    assert probability_of_improvement([OURS, OURS], [THEIRS, other]) == pytest.approx(np.mean(shares))
-
-
-@given(tasks)
-def test_probability_of_improvement_over_itself_is_one_half(runs):
-    assert probability_of_improvement(runs, runs) == pytest.approx(0.5)
-
-
-def test_probability_of_improvement_wants_the_same_tasks():
-    with pytest.raises(ValueError, match="zip"):
-        probability_of_improvement([OURS], [OURS, THEIRS])
 
 
 def test_performance_profile_counts_runs_above_and_weighs_tasks_alike():
