@@ -13,6 +13,7 @@ from bench.presets import RELEASED
 from bench.records import method_label
 from bench.report.paper import Digits
 from bench.report.tables import BLANK, Amount, Block, Cell, Column, Coverage, Row, Table, finite
+from bench.visible_text import count
 
 TABLE_2D = "bandit2d"
 TITLE = "The papers' 2D problems in numbers"
@@ -79,8 +80,8 @@ def table_2d(illustrations: Illustrations) -> Table:
 def _summary(groups: Sequence[Seeds], findings: Sequence[Finding]) -> str:
     answers = [finding.answer for finding in findings]
     checked = len(answers) - answers.count("not measured")
-    cells = f"{len(groups)} cell{'' if len(groups) == 1 else 's'} measured"
-    return f"{cells}; {checked} of {len(answers)} expectations checked, {answers.count('yes')} hold"
+    of_them = f"{checked} of {len(answers)} expectations checked, {answers.count('yes')} hold"
+    return f"{count(len(groups), 'cell')} measured; {of_them}"
 
 
 def _groups(items: Iterable[Illustration]) -> list[Seeds]:

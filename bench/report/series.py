@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from algorithms.registry import methods
 from bench.presets import RELEASED
 from bench.report.measured import Measured
+from bench.visible_text import count
 
 # How methods look in every figure, on paper and on the page
 
@@ -195,15 +196,10 @@ def labels_of(series: Cells) -> dict[Series, str]:
     names, same = names_of(list(series)), len({len(by_task) for by_task in series.values()}) == 1
     return {
         one: f"{names[one]} ({count_text(e.n for e in by_task.values())}"
-        + ("" if same else f", {task_count(len(by_task))}")
+        + ("" if same else f", {count(len(by_task), 'task')}")
         + ")"
         for one, by_task in series.items()
     }
-
-
-def task_count(count: int) -> str:
-    """`1 task`, `9 tasks`."""
-    return "1 task" if count == 1 else f"{count} tasks"
 
 
 def doubts(entries: Iterable[Measured]) -> str:
@@ -274,6 +270,6 @@ def _coverage(series: Cells) -> str:
     """On how many tasks the series were measured; a warning where not all on the same."""
     tasks = {frozenset(by_task) for by_task in series.values()}
     if len(tasks) == 1:
-        count = len(next(iter(tasks)))
-        return f"Every method on {task_count(count)}." if count > 1 else ""
+        (same,) = tasks
+        return f"Every method on {count(len(same), 'task')}." if len(same) > 1 else ""
     return "Not all methods cover the same tasks, which moves their means."

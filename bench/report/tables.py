@@ -17,6 +17,7 @@ from bench.presets import RELEASED
 from bench.report.judgement import WORDS, Verdict
 from bench.report.measured import Measured
 from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, Erratum, PaperCell
+from bench.visible_text import count
 
 CellKind = Literal["label", "printed", "measured", "condition"]
 RowKey = TypeVar("RowKey")
@@ -113,8 +114,8 @@ class Cell:
         if self.kind == "printed" and isinstance(self.printed, PaperCell):
             return self.printed.text
         spread = "" if self.spread is None else f"{self.spread:.{self.digits.spread}f}"
-        count = f" (n={self.n})" if self.says_count else ""
-        return number_text(self.value, self.digits.mean, spread) + count
+        seeds = f" (n={self.n})" if self.says_count else ""
+        return number_text(self.value, self.digits.mean, spread) + seeds
 
     @property
     def says_count(self) -> bool:
@@ -395,7 +396,7 @@ def compact(table: Table) -> Table:
     blocks = [_compact_block(block, rows_too) for block in table.blocks]
     kept = tuple(block for block in blocks if block.rows)
     hidden = sum(len(block.rows) for block in table.blocks) - sum(len(block.rows) for block in kept)
-    left_out = [f"{hidden} row{'s' if hidden > 1 else ''} without a measurement"] if hidden else []
+    left_out = [f"{count(hidden, 'row')} without a measurement"] if hidden else []
     if any(column.kind == "printed" for block in table.blocks for column in block.columns):
         left_out.append("methods without one" if hidden else "methods without a measurement")
     note = (f"Left out here: {' and '.join(left_out)}. --full shows them.",) if left_out else ()

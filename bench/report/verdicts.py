@@ -23,6 +23,7 @@ from bench.report.measured import FinalEpisodes, Measured, ReportData
 from bench.report.paper import PaperCell
 from bench.report.published import Published, assumptions, published, success_floor
 from bench.report.statistics import Components, Difference, Numbers, Sample, holm, mean_difference
+from bench.visible_text import count
 
 ERROR_RATE = 0.05
 LEVEL = 1 - 2 * ERROR_RATE
@@ -69,8 +70,7 @@ def judge(
 def _statements(margins: Margins, judged: Sequence[Measured]) -> tuple[str, ...]:
     """What must stand with the verdicts: margins, when they were declared, and the error rates."""
     cell, suite = margins.cell, margins.suite
-    count = len(margins.exceptions)
-    exceptions = f", {count} exception{'' if count == 1 else 's'}" if count else ""
+    exceptions = f", {count(len(margins.exceptions), 'exception')}" if margins.exceptions else ""
     return (
         f"Margin of a cell: the larger of {cell.points:g} points and {cell.deviations:g} printed standard"
         f" deviations over seeds{exceptions}; of a suite's mean {suite.points:g} points."
