@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -160,19 +160,6 @@ PrintedNumbers = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True)
-class PrintedCost:
-    """A method's hours and score on some tasks, as printed."""
-
-    method: str
-    hours: float
-    score: float
-    source: str
-    """`DTQL Table 7`"""
-    remark: str
-    """What must be known of the two numbers; often empty."""
-
-
-@dataclass(frozen=True)
 class CostSource:
     """A place in a paper that prints hours, and the one that prints the scores to them."""
 
@@ -183,7 +170,7 @@ class CostSource:
     only_of: frozenset[str] = frozenset()
     """The tasks that its averages are of; empty where it prints task by task."""
 
-    def on(self, tasks: Sequence[str]) -> Iterable[PrintedCost]:
+    def on(self, tasks: Sequence[str]) -> Iterator[tuple[str, float, float]]:
         """Methods with hours and a score on every one of `tasks`, averaged over them."""
         if self.only_of and self.only_of != set(tasks):
             return
@@ -191,9 +178,10 @@ class CostSource:
         for method in dict.fromkeys(method for method, _ in self.hours):
             keys = [(method, task) for task in wanted]
             if keys and all(key in self.hours and key in self.scores for key in keys):
-                hours = statistics.mean(self.hours[key] for key in keys)
-                score = statistics.mean(self.scores[key] for key in keys)
-                yield PrintedCost(method, hours, score, self.name, self.remark)
+                hours, score = (
+                    statistics.mean(numbers[key] for key in keys) for numbers in (self.hours, self.scores)
+                )
+                yield method, hours, score
 
 
 def load_cost_sources() -> list[CostSource]:
@@ -217,15 +205,6 @@ def load_cost_sources() -> list[CostSource]:
         ),
         CostSource("EDP App. C.5", of_domain, best, "scores of the best evaluations", locomotion),
     ]
-
-
-def printed_costs(sources: Iterable[CostSource], tasks: Sequence[str]) -> list[PrintedCost]:
-    """What the papers print on `tasks`; of a method that several sources have, the first counts."""
-    found: dict[str, PrintedCost] = {}
-    for source in sources:
-        for cost in source.on(tasks):
-            found.setdefault(cost.method, cost)
-    return list(found.values())
 
 
 def _numbers(cells: Iterable[PaperCell], metric: str = SCORE) -> dict[tuple[str, str], float]:
@@ -252,56 +231,43 @@ class Point:
     style: Style
     cost: float
     score: float
-    low: float
-    """Lower end of the score's interval; NaN where there is none."""
-    high: float
     mark: Mark
+    low: float = math.nan
+    """Lower end of the score's interval; NaN where there is none."""
+    high: float = math.nan
+    remark: str = ""
+    """What must be known of a printed cost and score; often empty."""
 
 
-def measured_points(series: Cells, costs: Costs) -> list[Point]:
-    """A point for each series that has costs: alone where they are known for every task, else shared."""
-    series = with_costs(series, costs)
-    labels, styles = labels_of(series), styles_of(list(series))
-    return [_point(labels[one], styles[one], by_task, costs) for one, by_task in series.items()]
+def measured_points(series: Cells, costs: Costs) -> tuple[dict[Series, dict[str, Measured]], list[Point]]:
+    """The cells whose cost is known, and a point for each series that has any.
 
-
-def with_costs(series: Cells, costs: Costs) -> dict[Series, dict[str, Measured]]:
-    """The cells whose cost is known: a point's name must not promise tasks that are not in it."""
+    A point's name must not promise tasks that are not in it.
+    """
     known = {one: costs.known(by_task)[1] for one, by_task in series.items()}
-    return {one: {task: series[one][task] for task in found} for one, found in known.items() if found}
+    priced = {one: {task: series[one][task] for task in prices} for one, prices in known.items() if prices}
+    labels, styles = labels_of(priced), styles_of(list(priced))
+    points = []
+    for one, by_task in priced.items():
+        mark, prices = costs.known(by_task)
+        scores = [entry.scores for entry in by_task.values()]
+        interval = stratified_t_interval(scores, LEVEL)
+        point = Point(labels[one], styles[one], statistics.mean(prices.values()), interval.estimate, mark)
+        # As for the bands of curves: one degree of freedom makes an interval that dwarfs everything.
+        bounded = math.isfinite(interval.low) and sum(len(task) - 1 for task in scores) > 1
+        points.append(replace(point, low=interval.low, high=interval.high) if bounded else point)
+    return priced, points
 
 
-def printed_points(costs: Iterable[PrintedCost], domain: str) -> list[Point]:
-    """The papers' points, in the looks of their methods."""
-    return [
-        Point(
-            f"{cost.method} ({cost.source})",
-            style_of(algorithm_of(cost.method, domain)),
-            cost.hours,
-            cost.score,
-            math.nan,
-            math.nan,
-            "printed",
-        )
-        for cost in costs
-    ]
-
-
-def _point(name: str, style: Style, by_task: Mapping[str, Measured], costs: Costs) -> Point:
-    mark, prices = costs.known(by_task)
-    scores = [entry.scores for entry in by_task.values()]
-    interval = stratified_t_interval(scores, LEVEL)
-    # As for the bands of curves: one degree of freedom makes an interval that dwarfs everything.
-    bounded = math.isfinite(interval.low) and sum(len(task) - 1 for task in scores) > 1
-    return Point(
-        name,
-        style,
-        statistics.mean(prices.values()),
-        interval.estimate,
-        interval.low if bounded else math.nan,
-        interval.high if bounded else math.nan,
-        mark,
-    )
+def printed_points(sources: Iterable[CostSource], tasks: Sequence[str], domain: str) -> list[Point]:
+    """The papers' points on `tasks`, in the looks of their methods; the first source that has one counts."""
+    found: dict[str, Point] = {}
+    for source in sources:
+        for method, hours, score in source.on(tasks):
+            name, style = f"{method} ({source.name})", style_of(algorithm_of(method, domain))
+            remark = f"{source.name}: {source.remark}" if source.remark else ""
+            found.setdefault(method, Point(name, style, hours, score, "printed", remark=remark))
+    return list(found.values())
 
 
 # Charts
@@ -326,8 +292,8 @@ def score_time_chart(
     """Score against hours of training on some tasks, beside the papers' own; None if nothing is measured."""
     names = [task.name for task in tasks]
     costs = training_hours(data, names)
-    printed = printed_costs(sources, names)
-    return _chart(data, "score-time", name, names, costs, printed, tasks[0].domain)
+    printed = printed_points(sources, names, tasks[0].domain)
+    return _chart(data, "score-time", name, names, costs, printed)
 
 
 def score_latency_chart(data: ReportData, name: str, tasks: Sequence[Task]) -> Chart | None:
@@ -342,18 +308,16 @@ def _chart(
     name: str,
     tasks: Sequence[str],
     costs: Costs,
-    printed: Sequence[PrintedCost] = (),
-    domain: str = "",
+    printed: Sequence[Point] = (),
 ) -> Chart | None:
-    series = with_costs(by_series(data.measured, tasks), costs)
-    measured = measured_points(series, costs)
+    series, measured = measured_points(by_series(data.measured, tasks), costs)
     if not measured:
         return None
-    points = [*measured, *printed_points(printed, domain)]
+    points = [*measured, *printed]
     over = ", mean over tasks" if len(tasks) > 1 else ""
     about = said(
         f"Score of the final evaluation{over}; bars: {100 * LEVEL:.0f} % t-interval (none over few seeds).",
-        caveats(series, data.measured, tasks, *_marks(points, section, costs.circumstances, printed)),
+        caveats(series, data.measured, tasks, *_marks(points, section, costs.circumstances)),
     )
     cost, label = _COSTS[section]
     return Chart(
@@ -367,17 +331,12 @@ def _chart(
     )
 
 
-def _marks(
-    points: Sequence[Point],
-    section: ChartKind,
-    circumstances: Circumstances | None,
-    printed: Sequence[PrintedCost],
-) -> list[str]:
+def _marks(points: Sequence[Point], section: ChartKind, circumstances: Circumstances | None) -> list[str]:
     """What filled, pale and hollow markers mean, of those that are drawn."""
     time = section == "score-time"
     alone = "the preset's iterations at the pace of one seed" if time else "one policy"
     shared = "the stack's time divided by its seeds" if time else "measured as training ended"
-    remarks = dict.fromkeys(f"; {cost.source}: {cost.remark}" for cost in printed if cost.remark)
+    remarks = dict.fromkeys(f"; {point.remark}" for point in points if point.remark)
     meanings: dict[Mark, str] = {
         "alone": f"Filled: {alone}, nothing else running ({circumstances}).",
         "shared": f"Pale: from the grid, {shared}; other work may have run beside it, no fair comparison.",
