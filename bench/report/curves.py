@@ -172,9 +172,9 @@ def _sheet(look: Look, by_task: Mapping[str, Curves], titled: bool) -> Figure:
     across = _across(len(by_task))
     rows = math.ceil(len(by_task) / across)
     height = 0.52 * look.width if across == 1 else 0.66 * look.width / across
-    figure, panels = frame(look, _handles(series, by_task), rows, across, height, titled=titled)
-    for axes, (task, curves) in zip(panels, by_task.items(), strict=False):
-        place = panels.index(axes)
+    figure, panels = frame(look, _handles(styles, by_task), rows, across, height, titled=titled)
+    for place, (task, curves) in enumerate(by_task.items()):
+        axes = panels[place]
         below = place + across >= len(by_task)
         plain_axes(axes, look, _X if below else "", _Y if place % across == 0 else "", task if titled else "")
         for one, curve in curves.items():
@@ -190,15 +190,14 @@ def _across(panels: int) -> int:
     return min(panels, 2 if panels in (2, 4) else 3)
 
 
-def _handles(series: Sequence[Series], by_task: Mapping[str, Curves]) -> list[Line2D]:
-    names, styles = names_of(series), styles_of(series)
+def _handles(styles: Mapping[Series, Style], by_task: Mapping[str, Curves]) -> list[Line2D]:
+    names = names_of(list(styles))
     handles = []
-    for one in series:
+    for one, style in styles.items():
         drawn = [curves[one] for curves in by_task.values() if one in curves]
         running = "" if all(curve.finished for curve in drawn) else ", running"
         label = f"{names[one]} ({count_text(curve.seeds for curve in drawn)}{running})"
-        marker = {"marker": styles[one].marker, "markersize": _MARKER}
-        handles.append(line_handle(styles[one], label, _LINE, **marker))
+        handles.append(line_handle(style, label, _LINE, marker=style.marker, markersize=_MARKER))
     return handles
 
 

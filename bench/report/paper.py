@@ -270,11 +270,6 @@ class PaperTable:
         return (*self.info.notes, *bold, *self.info.remarks)
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """Rows in the paper's order; aggregates appear once however many domains have one."""
-        return tuple(dict.fromkeys(cell.task for cell in self.rows))
-
-    @property
     def methods(self) -> tuple[str, ...]:
         """Columns in the paper's order."""
         return tuple(dict.fromkeys(cell.method for cell in self.rows))

@@ -193,25 +193,25 @@ def _domain_block(
 ) -> Block:
     """One domain of the paper's table: its own columns, tasks and average."""
     names, rows = column_of(cells), row_names(cell.task for cell in cells)
-    printed = {(rows[cell.task], names[cell]): cell for cell in cells}
-    by_column: dict[str, list[PaperCell]] = {}
-    for (_, name), cell in printed.items():
-        by_column.setdefault(name, []).append(cell)
-    tasks = {name: [cell for cell in own if cell.task not in AGGREGATES] for name, own in by_column.items()}
-    # Averages may have other decimals than single tasks.
+    by_column: dict[str, dict[str, PaperCell]] = {}
+    for cell in cells:
+        by_column.setdefault(names[cell], {})[rows[cell.task]] = cell
+    tasks = {
+        name: [cell for row, cell in own.items() if row not in AGGREGATES] for name, own in by_column.items()
+    }
     digits = {name: digits_of(own) for name, own in tasks.items()}
-    aggregates = {name: [cell for cell in own if cell.task in AGGREGATES] for name, own in by_column.items()}
     columns = [Column("task", heading, "label")]
     for name, own in by_column.items():
-        method = own[0].method
+        method = next(iter(own.values())).method
         header = name.replace(method, info.own.get(method, method))
-        measured = method in info.own or any(cell in chosen for cell in own)
+        measured = method in info.own or any(cell in chosen for cell in own.values())
         columns += columns_of(name, header, measured=measured)
 
     def measured_cell(row: str, column: Column, cell: PaperCell | None) -> Cell:
         name = column.method
         if row in AGGREGATES:
-            decimals = digits_of(aggregates[name]).mean
+            # Averages may have other decimals than single tasks.
+            decimals = digits_of([cell] if cell else ()).mean
             return aggregate_cell(
                 tasks[name], chosen, judgement, total=row != AVERAGE, decimals=decimals, printed=cell
             )
@@ -220,9 +220,9 @@ def _domain_block(
     return filled_block(
         heading,
         (*columns, *CONDITIONS),
-        sorted(dict.fromkeys(row for row, _ in printed), key=lambda row: row in AGGREGATES),
+        sorted(dict.fromkeys(rows.values()), key=lambda row: row in AGGREGATES),
         lambda row, _: average if row in AGGREGATES else row,
-        lambda row, column: printed.get((row, column.method)),
+        lambda row, column: by_column[column.method].get(row),
         measured_cell,
         bold=info.bold,
         aggregates=AGGREGATES,
