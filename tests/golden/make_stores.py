@@ -1,7 +1,8 @@
 """Made stores/study.sqlite.xz and stores/rough.sqlite.xz; kept to show what is in them.
 
-Run at the commit whose code was recorded (`python -m tests.golden.make_stores`). The stores are never made
-again, so that later code opens the same ones.
+It belongs to the code of commit e5847bc ("golden: what the code does is recorded before it is reshaped"), was
+run there (`python -m tests.golden.make_stores`) and calls what later code no longer has. The stores are never
+made again, so that later code opens the same ones.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from bench.benchmarks.full_store import Size, make_store
+from bench.benchmarks.synthetic_study import Design, draw_study, study_cells
 
 from bench.catalog import load_catalog
 from bench.cli import main as bench
@@ -25,8 +28,6 @@ from bench.records import TrialKey, TrialRecord, hash_of
 from bench.report.margins import load_margins
 from bench.store.database import open_store
 from bench.store.writer import Writer
-from benchmarks.full_store import Size, make_store
-from benchmarks.synthetic_study import Design, draw_study, study_cells
 from tests.golden.files import STORES, pack
 from tests.report.synthetic import write_store
 from tests.store import samples

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,15 @@ def test_a_select_of_nothing_gives_no_rows(asked) -> None:
         asked("SELECT")
 
 
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """SIGINT raises, also where the tests were started in the background, with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_query_without_end_is_ended_by_ctrl_c(asked) -> None:
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000000)"
     pressing = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
