@@ -30,8 +30,9 @@ from bench.training import contract
 from benchmarks.plain.bdpo import PlainBDPO, plain_networks
 from benchmarks.plain.modules import q_values
 from benchmarks.plain.srpo import PlainNetworks
-from tests.algorithms import checks, test_srpo_points, test_srpo_update
-from tests.algorithms import test_bdpo_acting as acting
+from tests.algorithms import checks, test_srpo_points
+from tests.algorithms.bdpo import test_acting as acting
+from tests.algorithms.srpo import test_update as srpo_update
 
 
 class Pointing(Algorithm):
@@ -294,7 +295,7 @@ def test_ablations_show_their_critics_and_samples():
 
 
 def test_srpo_shows_its_behaviour_model_and_its_critics():
-    algorithm = test_srpo_update.make(bound=3.0)
+    algorithm = srpo_update.make(bound=3.0)
     grid = torch.randn(11, 2, dtype=torch.float64)
     shown = arrays(algorithm, grid, drawn(algorithm))
     assert shown["behaviour"].shape == (2, 2000, 2)

@@ -14,8 +14,8 @@ from algorithms.bdpo import BDPO
 from algorithms.bdpo_unimodal import gaussian_divergence, negative_log_likelihood
 from algorithms.diffusion import vp_schedule
 from bench.training.contract import draws_of
+from tests.algorithms.bdpo.test_update import CONFIG, SEEDS, built
 from tests.algorithms.checks import normal, of_seed, random_batch, snapshot
-from tests.algorithms.test_bdpo_update import CONFIG, SEEDS, built
 
 FIVE = vp_schedule(5, torch.float64)
 

@@ -9,7 +9,7 @@ from algorithms.base import Dimensions
 from algorithms.diffusion import vp_schedule
 from bench.training import contract
 from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal, plain_networks
-from tests.algorithms.test_bdpo_update import METHODS
+from tests.algorithms.bdpo.test_update import METHODS
 
 DATA = contract.transitions()
 STATES = 4
