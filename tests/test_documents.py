@@ -1,13 +1,16 @@
-"""What the documents say about the database holds: each query runs, each column is there."""
+"""What the documents say holds: each query runs, each column is there, each error is that of a proof."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from bench.envs import ROBOTS
+from bench.records import GoalRule
 from bench.store.database import Store, open_store
 from bench.store.sql import run_query
 from bench.store.writer import Writer
@@ -131,3 +134,27 @@ def unique_columns(connection: sqlite3.Connection, table: str) -> list[list[str]
     inside = [connection.execute(f"PRAGMA index_info({index})").fetchall() for index in indexes]
     primary = sorted(column[1] for column in columns if column[5])
     return [primary, *(sorted(row[2] for row in rows) for rows in inside)]
+
+
+# The page on simulators says what the simulators say of themselves.
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "simulators.md").read_text(encoding="utf-8")
+
+
+def table(heading):
+    lines = PAGE.partition(f"| {heading} |")[2].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_the_table_of_errors_is_that_of_the_proofs():
+    told = {name: (int(steps), float(default), float(here)) for name, steps, default, here in table("robot")}
+    proofs = {name: rules.proof for name, rules in ROBOTS.items() if name != "kitchen-mixed"}
+    assert ROBOTS["kitchen-mixed"].proof == ROBOTS["kitchen"].proof
+    assert told == {
+        name: (proof.steps, proof.largest_by_default, proof.largest) for name, proof in proofs.items()
+    }
+
+
+def test_every_rule_of_goals_is_explained():
+    assert {row[0].strip("`") for row in table("`evaluation.goals`")} == set(get_args(GoalRule))
