@@ -1,9 +1,20 @@
+"""`bench data` as typed: list, verify, info, fetch, collect."""
+
+import contextlib
+import hashlib
+import sqlite3
+from dataclasses import replace
+
 import pytest
 
 from bench.catalog import load_catalog
 from bench.data.collect import collect
 from bench.data.folder import Ledger, dataset_path
+from bench.files import sha256_of
+from bench.store.database import open_store
+from bench.store.writer import Writer
 from tests.data.files import columns, hopper, write
+from tests.store import samples
 
 QUICKSTART = "collected-hopper-quickstart"
 
@@ -124,3 +135,153 @@ def test_unknown_name(bench, command):
 
 def test_missing_collected_data_is_to_be_collected(bench):
     assert f"bench data collect {QUICKSTART}" in bench("info", QUICKSTART)[2]
+
+
+# `bench data collect` as typed.
+
+
+MEDIUM = "collected-hopper-medium"
+
+
+def test_the_file_lies_where_runs_look_and_its_hash_is_recorded(bench):
+    code, out, _ = bench("collect", MEDIUM, "--transitions", "400")
+    path = dataset_path(load_catalog().task(MEDIUM))
+    assert code == 0
+    assert str(path) in out
+    assert sha256_of(path) in out
+    assert Ledger().known(path).sha256 == sha256_of(path)
+
+
+def test_what_is_there_is_left_alone_unless_told(bench):
+    bench("collect", MEDIUM, "--transitions", "400")
+    path = dataset_path(load_catalog().task(MEDIUM))
+    first = sha256_of(path)
+    code, out, _ = bench("collect", MEDIUM, "--transitions", "500")
+    assert (code, sha256_of(path)) == (0, first)
+    assert "--overwrite" in out
+    code, _, _ = bench("collect", MEDIUM, "--transitions", "500", "--overwrite")
+    assert code == 0
+    assert Ledger().known(path).sha256 == sha256_of(path) != first
+
+
+def test_another_place_is_not_recorded(bench, folder):
+    target = folder / "elsewhere.hdf5"
+    code, _, _ = bench("collect", MEDIUM, "--transitions", "300", "--out", str(target))
+    assert code == 0
+    assert target.exists()
+    assert Ledger().known(target) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["collected-hoper-medium"], "collected-hopper-medium"),
+        (["hopper-medium-v2"], "bench data collect collected-hopper-medium"),
+        ([MEDIUM, "--transitions", "0"], "--transitions"),
+        ([MEDIUM, "--physics", "old"], "d4rl, modern"),
+        (["collected-hopper-medium-replay", "--transitions", "3"], "3 transitions"),
+        (["collected-locomotion", "--out", "x.hdf5"], "--out x.hdf5"),
+        ([MEDIUM, "--transitions", "300", "--out", "/proc/none/x.hdf5"], "cannot be written"),
+    ],
+)
+def test_wrong_requests_say_what_to_type(bench, folder, arguments, message):
+    code, _, err = bench("collect", *arguments)
+    assert code == 2
+    assert message in err
+    assert list(folder.rglob("*.hdf5")) == []
+
+
+# `bench data` with 2D problems, as typed.
+
+
+def test_generated_files_are_made_checked_and_listed(bench):
+    code, out, _ = bench("collect", "bandit-energy-moons", "--transitions", "400")
+    assert code == 0
+    assert "400 rows" in out
+    code, out, _ = bench("verify", "bandit-energy-moons")
+    assert (code, out.splitlines()[0]) == (0, "bandit-energy-moons: content fits")
+    listed = bench("list", "bandit2d")[1]
+    assert next(line for line in listed.splitlines() if "moons" in line).split()[-3:] == [
+        "400",
+        "content",
+        "fits",
+    ]
+    assert "already at" in bench("collect", "bandit-energy-moons")[1]
+    assert bench("collect", "bandit-energy-moons", "--overwrite", "--physics", "modern")[0] == 2
+
+
+# `bench data verify` tells the store what it found.
+
+
+@pytest.fixture
+def workplace(folder, monkeypatch):
+    """The folder one stands in, with nothing but a data folder in it."""
+    monkeypatch.setenv("BENCH_DATA_DIR", str(folder / "data"))
+    (folder / "data").mkdir()
+    return folder
+
+
+def rows(store, sql):
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+DATASETS = "SELECT name, sha256, rows, verification, replay FROM datasets ORDER BY name"
+
+
+def test_what_was_found_is_in_the_store_at_once(bench, workplace, quickstart):
+    store = workplace / "bench.sqlite"
+    sha256 = hashlib.sha256(quickstart.read_bytes()).hexdigest()
+    trial = samples.trial_record(task=QUICKSTART, dataset=sha256)
+    unknown = replace(samples.DATASET, name=QUICKSTART, sha256=sha256, rows=600)
+    with open_store(store) as opened, Writer(opened) as writer:
+        writer.begin_run(samples.run_record())
+        writer.plan([replace(trial, dataset=unknown)])
+    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "unverified", "unverified")]
+
+    code, output, _ = bench("verify", QUICKSTART, "--replay", "--rows", "50", "--store", store)
+    assert code == 0
+    assert f"Noted in the store {store}: {QUICKSTART}\n" in output
+    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "content fits", "d4rl")]
+    assert rows(store, "SELECT verification, replay FROM scores") == [("content fits", "d4rl")]
+    ((_, ended),) = rows(store, "SELECT command, ended_at FROM runs WHERE run_id != 'run-1'")
+    assert ended is not None
+    # Without a replay this time: what the one before found stays.
+    assert bench("verify", QUICKSTART, "--store", store)[0] == 0
+    assert rows(store, DATASETS) == [(QUICKSTART, sha256, 600, "content fits", "d4rl")]
+
+
+def test_a_mismatch_is_noted_too_and_others_with_it(bench, workplace, quickstart):
+    store = workplace / "results" / "bench.sqlite"
+    open_store(store).close()
+    write(dataset_path(hopper()), columns())
+    code, output, errors = bench("verify", "hopper-medium-v2", QUICKSTART)
+    assert code == 1
+    assert "1 of 2 failed" in errors
+    assert f"hopper-medium-v2, {QUICKSTART}" in output
+    found = [(name, verification) for name, _, _, verification, _ in rows(store, DATASETS)]
+    assert found == [(QUICKSTART, "content fits"), ("hopper-medium-v2", "mismatch")]
+
+
+def test_without_a_store_none_is_made(bench, workplace, quickstart):
+    code, output, _ = bench("verify", QUICKSTART)
+    assert code == 0
+    assert "Noted" not in output
+    assert [path.name for path in workplace.iterdir()] == ["data"]
+
+
+def test_a_store_that_is_missing_or_bad_is_told_before_the_work(bench, workplace, quickstart):
+    (workplace / "notes.txt").write_text("some notes")
+    for store, words in (("absent.sqlite", "no results database at"), ("notes.txt", "no results database")):
+        code, output, errors = bench("verify", QUICKSTART, "--store", store)
+        assert (code, output) == (2, "")
+        assert words in errors
+    assert sorted(path.name for path in workplace.iterdir()) == ["data", "notes.txt"]
+
+
+def test_nothing_is_noted_where_nothing_was_found(bench, workplace):
+    store = workplace / "results" / "bench.sqlite"
+    open_store(store).close()
+    code, output, _ = bench("verify", QUICKSTART)
+    assert (code, output) == (2, "")
+    assert rows(store, "SELECT COUNT(*) FROM runs") == [(0,)]

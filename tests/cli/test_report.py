@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from bench.cli import main
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, store_trial, toy_run
 from tests.store.samples import evaluation_record, finished_record, run_record, trial_record
 
 
@@ -108,3 +110,106 @@ def test_no_torch_and_no_ray():
         "assert not {'torch', 'ray', 'mujoco'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+# With something measured on the 2D problems.
+
+
+@pytest.fixture(scope="module")
+def results_2d(tmp_path_factory):
+    """A folder with a store and the illustrations that it names. Not to be changed."""
+    results = tmp_path_factory.mktemp("2d") / "results"
+    with open_store(results / "bench.sqlite") as opened, Writer(opened) as writer:
+        writer.begin_run(toy_run())
+        store_trial(writer, results, "dtql", "bandit-25gaussians-far", corner_clouds())
+        numbers = {"energy_distance_to_truth": 0.01, "behaviour_energy_distance_to_truth": 0.3}
+        store_trial(writer, results, "bdpo", "bandit-energy-8gaussians", diffusion_clouds(), metrics=numbers)
+    return results
+
+
+@pytest.fixture
+def folder_2d(folder, results_2d):
+    shutil.copytree(results_2d, folder / "results")
+    return folder
+
+
+def test_the_page_holds_the_figures_and_the_numbers(folder_2d):
+    assert _bench("--format", "html", "--tables", "bandit2d") == 0
+    page = (folder_2d / "results" / "report.html").read_text()
+    assert 'id="bdpo-fig11"' in page
+    assert "BDPO Fig. 11." in page
+    assert "policy 0.010, behaviour 0.300" in page
+    assert 'id="dtql-fig1"' not in page
+
+
+def test_all_tables_hold_the_2d_problems_where_something_is_measured(folder_2d, capsys):
+    assert _bench("--format", "json") == 0
+    assert "bandit2d" in [table["id"] for table in json.loads(capsys.readouterr().out)["tables"]]
+
+
+@pytest.mark.parametrize("format_", ["png", "svg", "pdf"])
+def test_figures_go_to_files_and_the_report_stays_clean(folder_2d, capsys, format_):
+    asked = ("--figures", "dtql-fig3,dtql-fig1", "--figure-format", format_)
+    assert _bench("--tables", "bandit2d", "--format", "json", *asked, "--out", "made") == 0
+    assert {path.name for path in (folder_2d / "made").iterdir()} == {"report.json", f"dtql-fig3.{format_}"}
+    said = capsys.readouterr().err
+    assert f"Wrote made/dtql-fig3.{format_}. One seed of each cell (trial 1), at budget 0.1, reduced" in said
+    assert "dtql-fig1: nothing measured yet. bench run --algos dtql --tasks bandit-25gaussians-same" in said
+
+
+def test_a_damaged_file_is_told_and_the_rest_is_shown(folder_2d, capsys):
+    (damaged,) = (folder_2d / "results" / "weights").glob("dtql-*")
+    damaged.write_bytes(b"nothing")
+    assert _bench("--tables", "bandit2d") == 0
+    out = capsys.readouterr().out
+    assert "The figures of trial 1 are left out" in out
+    assert "bandit-energy-8gaussians" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--figures", "dtql-fig33"), ("unknown figure 'dtql-fig33'", "Did you mean dtql-fig3")),
+        (("--figures", "all", "--figure-format", "gif"), ("unknown figure format 'gif'", "pdf, png, svg")),
+        (("--figures", "dtql-fig3", "--out", "a-file/x"), ("cannot write", "--out DIR")),
+    ],
+)
+def test_wrong_requests_for_figures_say_what_to_type(folder_2d, capsys, arguments, said):
+    (folder_2d / "a-file").write_text("")
+    assert _bench(*arguments) == 2
+    err = capsys.readouterr().err
+    assert all(text in err for text in said)
+
+
+def test_all_charts_go_to_files_for_papers(folder_2d, capsys):
+    assert _bench("--format", "figures", "--out", "made") == 0
+    names = {path.name for path in (folder_2d / "made").iterdir()}
+    of_2d = {"dtql-fig3", "dtql-fig6", "bdpo-fig4", "bdpo-fig5", "bdpo-fig11", "policies"}
+    assert names == {f"{name}.pdf" for name in {"curves-bandit2d", *of_2d}} | {"figures.tex"}
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Wrote made/curves-bandit2d.pdf" in output.err
+    assert "Nothing measured yet for score-time, score-latency, profiles, dtql-fig1" in output.err
+    floats = (folder_2d / "made" / "figures.tex").read_text()
+    assert "\\includegraphics{curves-bandit2d.pdf}" in floats
+    assert "$\\dagger$ Below the preset" in floats
+    assert floats.isascii()
+    assert "?" not in floats
+
+
+def test_charts_are_asked_for_by_name_beside_a_report(folder_2d, capsys):
+    asked = ("--figures", "learning-curves,profiles", "--figure-format", "svg")
+    assert _bench("--tables", "bandit2d", "--format", "json", *asked, "--out", "made") == 0
+    assert {path.name for path in (folder_2d / "made").iterdir()} == {"report.json", "curves-bandit2d.svg"}
+    assert "profiles: nothing measured yet. bench run --suite SUITE" in capsys.readouterr().err
+
+
+def test_figures_of_an_empty_store_say_how_to_fill_it(folder_2d, capsys):
+    (folder_2d / "results" / "bench.sqlite").rename(folder_2d / "elsewhere.sqlite")
+    assert _bench("--format", "figures") == 0
+    assert "bench run --suite quickstart" in capsys.readouterr().err
+
+
+def test_names_of_charts_have_a_nearest_one(folder_2d, capsys):
+    assert _bench("--format", "figures", "--figures", "learning-curve") == 2
+    assert "Did you mean learning-curves" in capsys.readouterr().err

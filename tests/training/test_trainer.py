@@ -1,5 +1,7 @@
 """The loop: seeds that do not touch each other, divergence, hand-over, and continuing from a checkpoint."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 
@@ -9,12 +11,14 @@ import torch
 
 from algorithms.base import Dimensions, Draw
 from algorithms.dtql import DTQL, DTQLConfig
+from bench.catalog import load_catalog
 from bench.errors import BenchError
+from bench.presets import PresetFiles, preset_of
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from bench.training.contract import doubled
 from bench.training.draws import DrawStream
-from bench.training.trainer import ROWS, Divergence, Position, Trainer
+from bench.training.trainer import ROWS, Divergence, Position, Trainer, phases_for
 from benchmarks.plain.dtql import PlainDTQL, PlainNetworks
 from tests.algorithms.checks import of_seed
 
@@ -403,3 +407,33 @@ def test_graph_equals_eager(data, dtype):
     assert eager.keys() == graph.keys()
     for name, tensor in eager.items():  # the sums of the seed that diverged are NaN
         torch.testing.assert_close(graph[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+# What a method says of itself before it is made.
+
+
+EXPECTED = {
+    "bc": ["train"],
+    "bdpo": ["pretrain", "train"],
+    "bdpo-dirac": ["pretrain", "train"],
+    "bdpo-gaussian": ["pretrain", "train"],
+    "dtql": ["pretrain", "train"],
+    "dtql-kl": ["pretrain", "train"],
+    "edp-td3": ["train"],
+    "edp-crr": ["train"],
+    "edp-iql": ["train"],
+    "srpo": ["critic", "behaviour", "policy"],
+    "srpo-points": ["behaviour", "policy"],
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
+def test_the_phases_of_a_method_with_a_preset(name: str, expected: list[str]) -> None:
+    catalog, presets = load_catalog(), PresetFiles()[name]
+    task = next(task for task in catalog.tasks.values() if task.preset_task in presets.tasks)
+    values = preset_of(presets, task, "released").values
+    phases = phases_for(task, name, values)
+    assert [phase.name for phase in phases] == expected
+    assert [phase.iterations for phase in phases] == [values[f"{name}_iterations"] for name in expected]
+    # The last alone is evaluated, of all methods that there are.
+    assert [phase.evaluated for phase in phases] == [False] * (len(expected) - 1) + [True]

@@ -1,4 +1,4 @@
-"""`bench status`, `bench query` and `bench db`, as a person sees them."""
+"""`bench query`, and what `bench status` and `bench db info` say of the same store."""
 
 from __future__ import annotations
 
