@@ -39,7 +39,7 @@ demo: $(INSTALLED)
 	@echo "A run this small shows that everything works; its scores say nothing about the methods."
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow

@@ -131,7 +131,7 @@ def run_command(store, executor, iterations):
                  train_iterations=iterations)  # fmt: skip
 
 
-def check(executor, data, folder, moments, iterations=400):
+def check(executor, data, folder, moments, iterations=150):
     """Send each signal in turn; at the end the same command must complete what is left."""
     store = folder / "bench.sqlite"
     command = run_command(store, executor, iterations)

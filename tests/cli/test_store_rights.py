@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,51 +17,73 @@ from tests.cli import stores
 from tests.cli.stores import ALL, MAKING, READING, WRITING, aimed
 
 PROGRAM = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from bench.cli import main
 
-for arguments in json.loads(sys.argv[1]):
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    os.chdir(folder)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main(arguments)
         except SystemExit as stopped:
             code = stopped.code
-    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
 """
+"""Runs one command per line: the folder to stand in, what is typed. Starting it takes longer than they do."""
 OBEYING = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Begins a command whose process is bound by permissions although root runs it."""
 
 
-def told(
-    names: Sequence[str], store: Path, other: Path, data: Path, *before: object
-) -> dict[str, tuple[int, str, str]]:
-    """What each command says of a store: exit code, output, errors; `before` begins the process's command.
-
-    `other` is a good store.
-    """
-    commands = [aimed(ALL[name], store, other) for name in names]
-    done = subprocess.run(
-        [*before, sys.executable, "-c", PROGRAM, json.dumps(commands)],
-        capture_output=True,
+def started(data: Path, *before: object) -> subprocess.Popen[str]:
+    """A process that runs commands; `before` begins its own command."""
+    return subprocess.Popen(
+        [*before, sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"BENCH_DATA_DIR": str(data), "PYTHONPATH": str(Path(__file__).parents[2])},
-        cwd=store.parent.parent,
-        check=False,
     )
-    if done.returncode and ("unshare" in done.stderr or "mount:" in done.stderr):
-        pytest.skip(f"no private mounts here: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-    answers = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    return dict(zip(names, answers, strict=True))
+
+
+def told(
+    process: subprocess.Popen[str], names: Sequence[str], store: Path, other: Path
+) -> dict[str, tuple[int, str, str]]:
+    """What each command says of a store: exit code, output, errors; `other` is a good store."""
+    assert process.stdin is not None and process.stdout is not None
+    answers = {}
+    for name in names:
+        line = json.dumps([str(store.parent.parent), aimed(ALL[name], store, other)])
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            _, errors = process.communicate()
+            if "unshare" in errors or "mount:" in errors:
+                pytest.skip(f"no private mounts here: {errors.strip()}")
+            pytest.fail(errors)
+        code, out, err = json.loads(answer)
+        answers[name] = code, out, err
+    return answers
+
+
+@pytest.fixture(scope="module")
+def bound(tiny_data: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is bound by permissions."""
+    if os.geteuid() == 0 and shutil.which(OBEYING[0]) is None:
+        pytest.skip("root cannot give up its rights without setpriv")
+    with started(tiny_data, *(OBEYING if os.geteuid() == 0 else ())) as process:
+        yield process
+        process.kill()
 
 
 @pytest.fixture
-def obeying(tiny_data: Path, other: Path):
-    """Runs commands in a process that is bound by permissions."""
-    if os.geteuid() == 0 and shutil.which(OBEYING[0]) is None:
-        pytest.skip("root cannot give up its rights without setpriv")
-    return lambda names, store: told(names, store, other, tiny_data, *(OBEYING if os.geteuid() == 0 else ()))
+def obeying(bound: subprocess.Popen[str], other: Path):
+    """Runs commands in that process."""
+    return lambda names, store: told(bound, names, store, other)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +174,9 @@ def test_a_read_only_file_system_is_read_and_no_more(
     mounted.mkdir()
     script = f'mount --bind {folder} {mounted} && mount -o remount,bind,ro {mounted} && exec "$@"'
     private = ("unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh")
-    answers = told(ALL, mounted / "bench.sqlite", other, tiny_data, *private)
+    with started(tiny_data, *private) as process:
+        answers = told(process, list(ALL), mounted / "bench.sqlite", other)
+        process.kill()
     for name in WRITING:
         assert_refused(answers[name], str(mounted), "cannot be written into", "read-only")
     assert_read({name: answers[name] for name in READING})

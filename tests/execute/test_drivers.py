@@ -9,7 +9,7 @@ import pytest
 from tests.execute.sameness import faults_of, numbers_of, rows
 from tests.execute.tiny import TASK, completed, started, typed
 
-SIZES = {"train_iterations": 400, "pretrain_iterations": 20}
+SIZES = {"train_iterations": 200, "pretrain_iterations": 20}
 
 
 def command(store, seeds, *arguments):

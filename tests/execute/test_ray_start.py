@@ -89,7 +89,7 @@ NOT_THERE = "raise ModuleNotFoundError(f'No module named {name!r}')"
     ("name", "deed", "told"),
     [
         ("algorithms.base", NOT_THERE, "No module named 'algorithms.base'"),
-        ("bench.execute", NOT_THERE, "No module named 'bench.execute'"),
+        pytest.param("bench.execute", NOT_THERE, "No module named 'bench.execute'", marks=pytest.mark.slow),
         pytest.param("bench.execute", "os._exit(3)", "no worker can reach", marks=pytest.mark.slow),
         pytest.param(
             "bench.execute.ray_tune", "os._exit(3)", "no worker gets as far", marks=pytest.mark.slow
