@@ -1,4 +1,4 @@
-"""Start-up of the command line: how long `bench --help` and friends take beside an empty Python."""
+"""Start-up of the command line: how long every command's help takes beside an empty Python."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from typer.main import get_group
+
+from bench.cli.commands import app
 from benchmarks.measuring import Comparison, compare, write_record
 
-COMMANDS = (("--help",), ("run", "--help"), ("list", "tasks"))
+READING = (("list", "tasks"), ("show", "dtql", "hopper-medium-v2"))
+"""Commands that do something, without a store."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -20,12 +24,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=10, help="turns of each way (default 10)")
     parser.add_argument("--json", type=Path, help="file for the record, with the machine named")
     options = parser.parse_args(arguments)
-    comparisons = [_comparison(command, options.repeats) for command in COMMANDS]
+    commands = [*helps(), *READING]
+    comparisons = [_comparison(command, options.repeats) for command in commands]
     for comparison in comparisons:
         rates = comparison.rates[comparison.name]
         print(f"{comparison.as_line()}; fastest start {1000 / max(rates):.0f} ms", flush=True)
     if options.json:
         write_record(options.json, comparisons, {})
+
+
+def helps() -> list[tuple[str, ...]]:
+    """What asks for help: of bench, of its commands, and of one command of each group."""
+    commands = get_group(app).commands
+    below = [
+        (name, next(iter(group.commands))) for name, group in commands.items() if hasattr(group, "commands")
+    ]
+    return [(*words, "--help") for words in ((), *((name,) for name in commands), *below)]
 
 
 def _comparison(command: tuple[str, ...], repeats: int) -> Comparison:

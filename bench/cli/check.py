@@ -77,7 +77,7 @@ def check_baseline(
     """Hold the last night's scores against the project's own; `margins` and `explain` are refused."""
     # Nights come with the simulator, which no check of printed numbers waits for.
     from bench.nightly.baseline import check_last_night, json_of, junit_of, section
-    from bench.nightly.config import load_nightly
+    from bench.nightly.config import store_of_nights
 
     suites = _suites(suite)
     for option, value in (("--margins", margins), ("--explain", explain)):
@@ -86,7 +86,7 @@ def check_baseline(
             raise BenchError(what, "It is about printed numbers.", "Leave it out.")
     catalog = load_catalog()
     tasks = [task.name for name in suites for task in catalog.suite(name).tasks] if suites else None
-    with open_store(store or load_nightly().settings.store, read_only=True) as opened:
+    with open_store(store or store_of_nights(), read_only=True) as opened:
         found = check_last_night(opened, datetime.now(UTC), tasks)
     if not found.comparison.cells:
         what = f"baseline {found.baseline.name!r} has no cell of {', '.join(suites)}"

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 from bench.catalog import Task
 from bench.cli.options import typed_command
 from bench.cli.output import print_lines, print_table, progress_text, stop_printing
-from bench.cli.progress import shown_progress
+from bench.cli.progress import SECONDS_BETWEEN_LINES, shown_progress
 from bench.data.fetch import ensure_dataset
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
@@ -31,15 +31,30 @@ from bench.store.location import locate
 from bench.store.queries import trial_states
 from bench.visible_text import count, visible
 
-SECONDS_BETWEEN_LINES = 10.0
-
-
 # Working it off
 
 
 def run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
-    """Run what is left of a grid, missing data being obtained, and say what became of it."""
-    conclude(work_off(cells, seeds, settings, store, Datasets(obtained)), store)
+    """Run what is left of a grid, and say what became of it.
+
+    Exit code 1 where a trial failed, 130 where one was interrupted. Missing data is obtained.
+    """
+    summary = work_off(cells, seeds, settings, store, Datasets(obtained))
+    parts = [f"{summary.finished} finished"]
+    if summary.finished_before:
+        parts.append(f"{summary.finished_before} were there already")
+    if summary.finished_elsewhere:
+        parts.append(f"{summary.finished_elsewhere} finished by other drivers")
+    if summary.failed_before:
+        parts.append(f"{summary.failed_before} failed earlier (--retry failed gives them another attempt)")
+    if summary.failed:
+        parts.append(f"{summary.failed} FAILED (`bench status` says why)")
+    print(f"{summary.trials} trials: {', '.join(parts)}. Store: {locate(store)}")
+    if summary.left:
+        print("Interrupted; the state is saved. The same command continues.")
+        raise typer.Exit(130)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
 def work_off(
@@ -57,25 +72,6 @@ def obtained(task: Task) -> Path:
     verb, unit = ("collecting", "transitions") if task.collected else ("fetching", "bytes")
     with shown_progress(f"{verb} {task.name}", unit) as progress:
         return ensure_dataset(task, progress)
-
-
-def conclude(summary: Summary, store: str) -> None:
-    """Say what became of a grid; exit code 1 where a trial failed, 130 where one was interrupted."""
-    parts = [f"{summary.finished} finished"]
-    if summary.finished_before:
-        parts.append(f"{summary.finished_before} were there already")
-    if summary.finished_elsewhere:
-        parts.append(f"{summary.finished_elsewhere} finished by other drivers")
-    if summary.failed_before:
-        parts.append(f"{summary.failed_before} failed earlier (--retry failed gives them another attempt)")
-    if summary.failed:
-        parts.append(f"{summary.failed} FAILED (`bench status` says why)")
-    print(f"{summary.trials} trials: {', '.join(parts)}. Store: {locate(store)}")
-    if summary.left:
-        print("Interrupted; the state is saved. The same command continues.")
-        raise typer.Exit(130)
-    if summary.failed:
-        raise typer.Exit(1)
 
 
 class Lines:

@@ -188,10 +188,10 @@ def _offered(command: str) -> str:
 
 def list_baselines(config: Path | None, store: str | None) -> None:
     """Show the baselines of a store with their notes, the latest first."""
-    # It plans the canary's grid, for which `bench status` need not wait.
-    from bench.nightly.config import load_nightly
+    # It declares the canary, for which `bench status` need not wait.
+    from bench.nightly.config import store_of_nights
 
-    configured = load_nightly(config).settings.store
+    configured = store_of_nights(config)
     place = store or configured
     # A store that was named is there, or its name is a slip of the pen.
     opening = opened_if_made(place) if store is None else open_store(place, read_only=True)

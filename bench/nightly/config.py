@@ -149,6 +149,16 @@ def load_nightly(path: Path | None = None) -> NightlyFile:
     return NightlyFile(document.path, settings, tuple(cells.values()))
 
 
+def store_of_nights(path: Path | None = None) -> str:
+    """The store that a file names; its grids are not planned, which takes PyTorch.
+
+    Raises
+    ------
+    BenchError : names file, line and key of the first mistake besides those of grids.
+    """
+    return validated(Nightly, load_yaml(path or resource(FILE))).store
+
+
 def _planned(document: LinedYaml, index: int, request: Request) -> list[Cell]:
     try:
         return plan_cells(request)

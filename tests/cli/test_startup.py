@@ -45,6 +45,11 @@ def test_help_of_no_command_imports_anything_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
+def test_baselines_are_listed_without_what_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not {"torch", "ray", "mujoco"} & set(imported_by("baseline", "list"))
+
+
 @pytest.mark.parametrize("arguments", [("list", "tasks"), ("show", "dtql", "antmaze-umaze-v0")])
 def test_how_a_simulator_was_proven_is_told_without_one(arguments):
     assert not {"torch", "ray", "mujoco"} & set(imported_by(*arguments))

@@ -1,7 +1,7 @@
 import pytest
 
 from bench.errors import BenchError
-from bench.nightly.config import load_nightly
+from bench.nightly.config import load_nightly, store_of_nights
 
 GRID = """canary:
   - tasks: [collected-hopper-medium]
@@ -31,6 +31,16 @@ def test_the_shipped_file_is_a_small_canary_whose_every_cell_gives_a_score():
     assert all(cell.task.collected for cell in shipped.cells)
     assert shipped.settings.scores.family_rate == 0.01
     assert shipped.settings.seeds.per_night == 2
+
+
+def test_the_store_is_told_without_planning_grids(load, tmp_path):
+    assert store_of_nights() == load_nightly().settings.store
+    file = load(f"{GRID}store: elsewhere.sqlite\n")
+    assert store_of_nights(file.path) == file.settings.store == "elsewhere.sqlite"
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(f"{GRID}stor: x\n")
+    with pytest.raises(BenchError, match="line 8"):
+        store_of_nights(wrong)
 
 
 def test_a_grid_becomes_cells_with_their_methods_own_settings(load):
