@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -436,26 +438,45 @@ def test_a_trial_keeps_the_phases_of_its_method_and_an_older_one_has_none(first:
 
 
 MOMENTS = 6
-UPGRADE = """
+UPGRADES = """
+import os
 import sys
+import alembic.command
 from bench.store.database import upgrade_store
 
-print("begun", flush=True)
-upgrade_store(sys.argv[1])
-print("done", flush=True)
+while path := sys.stdin.readline().rstrip():
+    child = os.fork()
+    if child == 0:
+        print(os.getpid(), flush=True)
+        upgrade_store(path)
+        print("done", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
 """
+"""A process for each upgrade: of one that has imported all of this, because that takes ten times as long."""
 
 
-def being_upgraded(path: Path) -> subprocess.Popen[str]:
-    """A process that is about to upgrade the store."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", UPGRADE, path],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout.readline() == "begun\n"
-    return process
+@pytest.fixture(scope="module")
+def upgrades() -> Iterator[subprocess.Popen[str]]:
+    command, folder = [sys.executable, "-c", UPGRADES], Path(__file__).parents[2]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, **pipes) as process:
+        yield process
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
+def begun(upgrades: subprocess.Popen[str], path: Path) -> int:
+    """The number of a process that now upgrades the store."""
+    upgrades.stdin.write(f"{path}\n")
+    upgrades.stdin.flush()
+    return int(upgrades.stdout.readline())
+
+
+def ended(upgrades: subprocess.Popen[str]) -> bool:
+    """Wait for its end; whether it had done all."""
+    return list(iter(upgrades.stdout.readline, "ended\n")) == ["done\n"]
 
 
 def schema_of(path: Path) -> set[tuple[str, str, str]]:
@@ -478,16 +499,18 @@ def contents_of(path: Path) -> list[list[tuple]]:
 
 
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
-def test_an_upgrade_killed_at_any_moment_is_whole_or_has_not_happened(tmp_path: Path, journal_mode) -> None:
+def test_an_upgrade_killed_at_any_moment_is_whole_or_has_not_happened(
+    tmp_path: Path, upgrades, journal_mode
+) -> None:
     old = tmp_path / "old.sqlite"
     shutil.copy(FIRST, old)
     with closing(sqlite3.connect(old)) as connection:
         connection.execute(f"PRAGMA journal_mode={journal_mode}")
     new = Path(shutil.copy(old, tmp_path / "new.sqlite"))
-    process, begun = being_upgraded(new), time.monotonic()
-    assert process.stdout.readline() == "done\n"
-    duration = time.monotonic() - begun
-    process.communicate()
+    begun(upgrades, new)
+    started = time.monotonic()
+    assert ended(upgrades)
+    duration = time.monotonic() - started
     schemas = {"old": schema_of(old), "new": schema_of(new)}
     assert schemas["old"] != schemas["new"]
     contents = contents_of(old)
@@ -495,11 +518,11 @@ def test_an_upgrade_killed_at_any_moment_is_whole_or_has_not_happened(tmp_path: 
     killed_midway = 0
     for moment in range(MOMENTS):
         path = Path(shutil.copy(old, tmp_path / f"{moment}.sqlite"))
-        process = being_upgraded(path)
+        process = begun(upgrades, path)
         time.sleep(duration * moment / MOMENTS)
-        process.send_signal(signal.SIGKILL)
-        said, _ = process.communicate(timeout=60)
-        killed_midway += said == ""
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        killed_midway += not ended(upgrades)
         # Readers are told to upgrade, or find it done; then the upgrade goes through, or has nothing to do.
         try:
             open_store(path, read_only=True).close()
