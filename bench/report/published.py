@@ -145,7 +145,7 @@ class PooledError:
         ours_alone: bool | NDArray[np.bool_] = False
         if self.components is not None:
             ours_alone = np.equal(variance, self.components.of_mean(self.n, self.episodes))
-        seeds = chosen(ours_alone, ours.n, min(ours.n, self.n))
+        seeds = chosen(ours_alone, ours.n, np.minimum(ours.n, self.n))
         error = np.sqrt(ours.variance / ours.n + variance)
         return Difference(ours.mean - self.mean, error, seeds - 1)
 

@@ -175,7 +175,8 @@ class Sample:
     mean: Numbers
     variance: Numbers
     """Between the seeds' scores, ddof 1: includes what few episodes add."""
-    n: int
+    n: Numbers
+    """One, or several that are asked about at once."""
 
     @staticmethod
     def of(scores: ArrayLike, floor: Numbers = 0.0) -> Sample:
@@ -237,10 +238,10 @@ def welch(ours: Sample, mean: Numbers, variance: Numbers, n: int) -> Difference:
     sample's a tenth, and then hardly anything is found. `python -m benchmarks.statistics_rates`.
     """
     own = ours.variance / ours.n
-    smaller = min(ours.n, n) - 1
-    degrees: Numbers = 0.0
-    if smaller > 0:
-        degrees = 2 / (1 / smaller + 1 / _satterthwaite([own, variance], [ours.n - 1, n - 1]))
+    satterthwaite = _satterthwaite([own, variance], [ours.n - 1, n - 1])
+    with np.errstate(divide="ignore"):
+        # 0 where either side is of one seed.
+        degrees = 2 / (np.divide(1, np.minimum(ours.n, n) - 1) + np.divide(1, satterthwaite))
     return Difference(ours.mean - mean, np.sqrt(own + variance), degrees)
 
 

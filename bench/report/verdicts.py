@@ -9,7 +9,7 @@ both sides of everything judged, so that in at most 5 % of checks any such verdi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -179,17 +179,13 @@ def further_seeds(test: Tested, tests: int) -> int | None:
     Reproduced is asked at 5 %, a deviation at the strictest level of Holm's correction.
     """
 
-    def decides(further: int) -> bool:
-        difference = test.published.against(replace(test.ours, n=test.ours.n + further))
-        low, high = map(_single, difference.interval(LEVEL))
-        within = -test.margin <= low and high <= test.margin
-        return within or min(raw_p_values(difference, test.margin)) <= ERROR_RATE / tests
-
-    return _first(decides)
-
-
-def _first(condition: Callable[[int], bool]) -> int | None:
-    return next((number for number in range(1, MOST_FURTHER_SEEDS + 1) if condition(number)), None)
+    more = np.arange(1.0, MOST_FURTHER_SEEDS + 1)
+    difference = test.published.against(replace(test.ours, n=test.ours.n + more))
+    low, high = difference.interval(LEVEL)
+    within = np.less_equal(-test.margin, low) & np.less_equal(high, test.margin)
+    p_values = difference.p_below(-test.margin), difference.p_above(test.margin)
+    deciding = more[within | np.less_equal(np.minimum(*p_values), ERROR_RATE / tests)]
+    return int(deciding[0]) if deciding.size else None
 
 
 def _arithmetic(test: Tested, comparison: Comparison, tests: int) -> tuple[str, ...]:
@@ -300,7 +296,10 @@ def _judged(verdict: SuiteVerdict, comparison: Comparison, tests: int) -> SuiteV
 
 def compared(tests: Sequence[tuple[Difference, float]]) -> list[Comparison]:
     """The tests of differences, each against its margin; Holm's correction runs over both sides of all."""
-    raw = [raw_p_values(difference, margin) for difference, margin in tests]
+    raw = [
+        (_single(difference.p_below(-margin)), _single(difference.p_above(margin)))
+        for difference, margin in tests
+    ]
     adjusted = holm(np.reshape(raw, -1)).reshape(-1, 2)
     found = []
     for (difference, margin), p_values, corrected in zip(tests, raw, adjusted, strict=True):
@@ -320,11 +319,6 @@ def compared(tests: Sequence[tuple[Difference, float]]) -> list[Comparison]:
             )
         )
     return found
-
-
-def raw_p_values(difference: Difference, margin: float) -> tuple[float, float]:
-    """P-values of the tests against d >= -margin and against d <= margin."""
-    return _single(difference.p_below(-margin)), _single(difference.p_above(margin))
 
 
 def _single(number: Numbers) -> float:
