@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -97,7 +98,7 @@ def verify(names: list[str], replayed_rows: int | None, store: str, *, accept: b
         _print_verification(report)
         if replayed_rows is not None:
             replayed = replay(path, task, replayed_rows)
-            entry = Ledger().note(path, entry, replay=replayed.answer)
+            entry = Ledger().note(path, replace(entry, replay=replayed.answer))
             _print_replay(replayed)
         found.append(record_of(task, entry))
         if report.status == "mismatch":

@@ -104,11 +104,6 @@ class Entry:
     changed_ns: int | None = None
     """With size and time a hint that the file is the same still, for lists; None of older versions."""
 
-    @property
-    def told_by(self) -> tuple[int | None, ...]:
-        """What the file system said of the file."""
-        return self.inode, self.size, self.mtime_ns, self.changed_ns
-
 
 _ENTRIES = TypeAdapter(dict[str, Entry])
 
@@ -126,7 +121,7 @@ class Ledger:
         It is not hashed: whoever uses the content must `look_up` the file.
         """
         entry = self._read().get(self._name(path))
-        return entry if entry and entry.told_by == _told_by(Identity.of(path.stat())) else None
+        return entry if entry and entry == _seen(entry, Identity.of(path.stat())) else None
 
     def look_up(self, path: Path, *, accept: bool = False) -> Entry:
         """The entry of a file, which is hashed; made at first sight.
@@ -145,8 +140,8 @@ class Ledger:
             found, identity = file.sha256, file.identity
         known = self._read().get(self._name(path))
         if known and known.sha256 == found:
-            same = known.told_by == _told_by(identity)
-            return known if same else self._store(path, _seen(known, identity))
+            seen = _seen(known, identity)
+            return known if seen == known else self._store(path, seen)
         if known and not accept:
             raise BenchError(
                 f"{path} is not the file it was",
@@ -156,17 +151,8 @@ class Ledger:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self._store(path, _seen(Entry(found, 0, 0, now), identity))
 
-    def note(
-        self,
-        path: Path,
-        entry: Entry,
-        *,
-        rows: int | None = None,
-        verification: str | None = None,
-        facts: str | None = None,
-        replay: str | None = None,
-    ) -> Entry:
-        """Add what a check found to a file's `entry` and return it; what is not given stays.
+    def note(self, path: Path, entry: Entry) -> Entry:
+        """Keep the `entry` of a file to which a check has added what it found, and return it.
 
         Raises
         ------
@@ -177,14 +163,7 @@ class Ledger:
             raise WorkFailedError(
                 f"{path} changed while it was being checked", "", "Give the same command again."
             )
-        found = replace(
-            entry,
-            rows=entry.rows if rows is None else rows,
-            verification=entry.verification if verification is None else verification,
-            facts=entry.facts if facts is None else facts,
-            replay=entry.replay if replay is None else replay,
-        )
-        return self._store(path, found)
+        return self._store(path, entry)
 
     def _store(self, path: Path, entry: Entry) -> Entry:
         # Data folders shared by many people are often read-only; then nothing is remembered, only found anew.
@@ -232,10 +211,6 @@ class Ledger:
         # Several workers may meet the same new file at once; without this one's entry would undo another's.
         with locked(self._folder / ".bench-hashes.lock", "name another folder with BENCH_DATA_DIR"):
             yield
-
-
-def _told_by(identity: Identity) -> tuple[int, ...]:
-    return identity.inode, identity.size, identity.modified_ns, identity.changed_ns
 
 
 def _seen(entry: Entry, identity: Identity) -> Entry:

@@ -9,7 +9,7 @@ against something that is known, and fits. `unverified`: something could not be 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +76,7 @@ def verify(task: Task, path: Path, *, accept: bool = False) -> VerificationRepor
             f"{path} changed while it was being checked", "", "Give the same command again."
         )
     facts = _facts_hash(task, manifest)
-    entry = ledger.note(path, entry, rows=raw.rows, verification=status, facts=facts)
+    entry = ledger.note(path, replace(entry, rows=raw.rows, verification=status, facts=facts))
     return VerificationReport(task.name, path, entry, checks)
 
 

@@ -273,7 +273,7 @@ class TestLedger:
     def test_a_new_content_forgets_what_was_found_of_the_old(self, path, facts):
         facts()
         ledger = Ledger()
-        ledger.note(path, ledger.look_up(path), replay="modern")
+        ledger.note(path, replace(ledger.look_up(path), replay="modern"))
         assert dataset_record(hopper(), path).replay == "modern"
         write(path, columns(seed=1))
         assert verify(hopper(), path, accept=True).entry.replay == "unverified"
@@ -399,7 +399,7 @@ class TestLedger:
         entry = verify(hopper(), path).entry
         write(path, columns(seed=1))
         with pytest.raises(WorkFailedError, match="changed while it was being checked"):
-            Ledger().note(path, entry, replay="modern")
+            Ledger().note(path, replace(entry, replay="modern"))
 
 
 class TestCollected:
