@@ -1,4 +1,4 @@
-"""The README's pictures: `python -m tests.pictures --store demo/bench.sqlite --out docs/images`.
+"""The documents' pictures: `python -m tests.pictures --store demo/bench.sqlite --out docs/images`.
 
 The page as Chromium shows it, once of the store and once of made-up scores with known truth, and a table as
 pdflatex sets it. All come from `bench report` alone.

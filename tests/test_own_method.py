@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,31 +20,13 @@ from bench.catalog import load_catalog
 from bench.nightly.config import load_nightly
 from bench.nightly.exact import record_losses, short_trainings
 from bench.provenance import code_fingerprint
+from tests.documents.pages import Shown, console, missing_lines, numbers_aside, text_of
 from tests.execute.tiny import completed
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "your-own-method.md").read_text(encoding="utf-8")
+PAGE = text_of("docs/your-own-method.md")
 FILES = dict(re.findall(r"`([\w./]+)`[^\n]*:\n\n```\w+\n(.+?)```", PAGE, re.S))
 """Every file that the page shows, by name: the first name of the line above it."""
-CONSOLE = re.findall(r"```console\n(.+?)```", PAGE, re.S)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A command as the page has it, and what the page says that it prints."""
-
-    typed: list[str]
-    lines: list[str]
-
-
-def console() -> list[Shown]:
-    """Every command of the page, in order."""
-    parts = [part for block in CONSOLE for part in block.split("$ bench ")[1:]]
-    return [Shown(shlex.split(command), lines) for command, *lines in (part.splitlines() for part in parts)]
-
-
-def numbers_aside(line: str) -> str:
-    """A line without its numbers and the width of its gaps."""
-    return " ".join(re.sub(r"\d[\d.,:]*", "#", line).split())
+SHOWN = console(PAGE)
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +49,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workplace(site: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the page's `bench run` has run, in a process of its own."""
     folder = tmp_path_factory.mktemp("work")
-    (run,) = (shown for shown in console() if shown.typed[0] == "run")
+    (run,) = (shown for shown in SHOWN if shown.typed[0] == "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(site))
         store = folder / "results" / "bench.sqlite"
         code, output = completed([*run.typed, "--set", "width=16", "--store", str(store)], tiny_data)
     assert code == 0, output
-    told = [numbers_aside(line) for line in output.replace(f"{folder}/", "").splitlines()]
-    assert [line for line in run.lines if numbers_aside(line) not in told] == []
+    assert missing_lines(run, output.replace(f"{folder}/", "")) == []
     return folder
 
 
@@ -111,11 +90,11 @@ def bench(capsys: pytest.CaptureFixture[str]):
 def test_the_page_has_the_whole_method() -> None:
     package = ["toy_method/method.py", "toy_method/presets/toy.yaml"]
     assert list(FILES) == ["pyproject.toml", *package, "test_toy.py"]
-    told = {shown.typed[0] for shown in console()}
+    told = {shown.typed[0] for shown in SHOWN}
     assert told == {"list", "show", "run", "status", "report", "check", "evaluate", "speed"}
 
 
-@pytest.mark.parametrize("shown", console()[:2] + console()[3:], ids=lambda shown: " ".join(shown.typed))
+@pytest.mark.parametrize("shown", SHOWN[:2] + SHOWN[3:], ids=lambda shown: " ".join(shown.typed))
 def test_every_command_takes_it_and_prints_what_the_page_says(method, bench, shown: Shown) -> None:
     told = [numbers_aside(line) for line in bench(*shown.typed).splitlines()]
     # Whether something else runs on the machine is not for the page to say.
@@ -170,7 +149,7 @@ def test_where_it_is_no_longer_installed_its_scores_still_stand(workplace: Path,
 @pytest.mark.slow
 def test_workers_of_ray_find_it(site: Path, tiny_data: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(site), os.environ.get("PYTHONPATH", ""))))
-    (run,) = (shown.typed for shown in console() if shown.typed[0] == "run")
+    (run,) = (shown.typed for shown in SHOWN if shown.typed[0] == "run")
     typed = [*(word.replace("local", "ray") for word in run), "--set", "width=16"]
     code, output = completed([*typed, "--store", str(tmp_path / "bench.sqlite")], tiny_data)
     assert code == 0, output

@@ -1,26 +1,22 @@
-"""What the documents say holds: each query runs, each column is there, each error is that of a proof."""
+"""What the documents say about the database holds: each query runs, each column is there."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from bench.envs import ROBOTS
-from bench.records import GoalRule
 from bench.store.database import Store, open_store
 from bench.store.sql import run_query
 from bench.store.writer import Writer
+from tests.documents.pages import blocks, text_of
 from tests.store import samples
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DATABASE = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
-ASKED = re.findall(r'^bench query "([^"]+)"', README, re.MULTILINE)
-SQL = re.findall(r"```sql\n(.+?)```", DATABASE, re.DOTALL)
+DATABASE = text_of("docs/database.md")
+ASKED = re.findall(r'^bench query "([^"]+)"', DATABASE, re.MULTILINE)
+SQL = blocks(DATABASE, "sql")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +59,7 @@ def answers(store: Store, sql: str) -> list[dict[str, object]]:
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
-def test_the_readme_has_three_queries_and_they_answer_what_it_says(store: Store) -> None:
+def test_the_three_queries_answer_what_the_page_says(store: Store) -> None:
     means, slowest, makers = (answers(store, sql) for sql in ASKED)
     assert means == [{"task": "hopper-medium-v2", "algorithm": "dtql", "mean": 50.0, "n": 2}]
     assert [(row["hours"], row["trials"]) for row in slowest] == [(15 / 3600, 2)]
@@ -73,10 +69,8 @@ def test_the_readme_has_three_queries_and_they_answer_what_it_says(store: Store)
     }
 
 
-def test_the_readmes_python_reads_the_scores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (program,) = (
-        block for block in re.findall(r"```python\n(.+?)```", README, re.DOTALL) if "read_sql" in block
-    )
+def test_the_python_about_the_scores_reads_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = blocks(text_of("docs/pandas.md"), "python")[0]
     monkeypatch.chdir(folder)
     names: dict[str, object] = {}
     exec(program, names)
@@ -134,27 +128,3 @@ def unique_columns(connection: sqlite3.Connection, table: str) -> list[list[str]
     inside = [connection.execute(f"PRAGMA index_info({index})").fetchall() for index in indexes]
     primary = sorted(column[1] for column in columns if column[5])
     return [primary, *(sorted(row[2] for row in rows) for rows in inside)]
-
-
-# The page on simulators says what the simulators say of themselves.
-
-
-PAGE = (Path(__file__).parent.parent / "docs" / "simulators.md").read_text(encoding="utf-8")
-
-
-def table(heading):
-    lines = PAGE.partition(f"| {heading} |")[2].split("\n\n")[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-
-
-def test_the_table_of_errors_is_that_of_the_proofs():
-    told = {name: (int(steps), float(default), float(here)) for name, steps, default, here in table("robot")}
-    proofs = {name: rules.proof for name, rules in ROBOTS.items() if name != "kitchen-mixed"}
-    assert ROBOTS["kitchen-mixed"].proof == ROBOTS["kitchen"].proof
-    assert told == {
-        name: (proof.steps, proof.largest_by_default, proof.largest) for name, proof in proofs.items()
-    }
-
-
-def test_every_rule_of_goals_is_explained():
-    assert {row[0].strip("`") for row in table("`evaluation.goals`")} == set(get_args(GoalRule))

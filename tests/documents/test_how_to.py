@@ -1,0 +1,111 @@
+"""The pages that answer one question each: what they tell to type is typed, and says what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from bench.catalog import load_catalog
+from bench.report.margins import load_margins
+from benchmarks.synthetic_study import Design, draw_study, study_cells
+from tests.documents.conftest import Bench
+from tests.documents.pages import Shown, blocks, console, missing_lines, text_of
+from tests.report.synthetic import write_store
+
+MACHINES = text_of("docs/several-machines.md")
+VERDICT = text_of("docs/reading-a-verdict.md")
+PANDAS = text_of("docs/pandas.md")
+HARDWARE = text_of("docs/hardware.md")
+
+
+def as_shown(bench: Bench, shown: Shown, code: int = 0) -> None:
+    """Type a command; it ends so, and says what the page says, numbers aside."""
+    ended, told = bench(shown.typed)
+    assert ended == code, told
+    assert missing_lines(shown, told) == []
+
+
+def test_two_stores_become_one(folder: Path, bench: Bench) -> None:
+    (folder / "carried").mkdir()
+    shown = console(MACHINES)
+    assert [one.typed[:2] for one in shown].count(["db", "merge"]) == 2
+    for one in shown:
+        as_shown(bench, one)
+    assert len(list((folder / "results/weights").iterdir())) == 4
+    # "Doing it twice changes nothing."
+    (merge,) = (one for one in shown if one.typed[:2] == ["db", "merge"] and "--dry-run" not in one.typed)
+    before = bench(["query", "SELECT * FROM provenance", "--format", "csv"])
+    as_shown(bench, Shown(merge.typed, []))
+    assert bench(["query", "SELECT * FROM provenance", "--format", "csv"]) == before
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A Ray of two cores on this machine."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_works_off_the_grid(folder: Path, bench: Bench, cluster: str) -> None:
+    (shown,) = console(MACHINES, "console ray")
+    typed = [cluster if word == "10.0.0.1:6379" else word for word in shown.typed]
+    as_shown(bench, Shown([*typed, "--gpus-per-stack", "0"], shown.lines))
+
+
+def made_up_store(path: Path) -> Path:
+    """SRPO's locomotion scores as its paper prints them, but for one task that is worse in truth."""
+    catalog = load_catalog()
+    cells = [
+        cell
+        for cell in study_cells(catalog)
+        if (cell.printed.paper, cell.printed.domain) == ("SRPO", "locomotion")
+    ]
+    design = Design(printed_anew=False, planted={("SRPO", "srpo", "hopper-medium-v2", "last"): -5.0})
+    study = draw_study(tuple(cells), design, load_margins(), catalog, np.random.default_rng(1))
+    path.parent.mkdir()
+    return write_store(path, study, catalog)
+
+
+def test_the_verdicts_of_the_example_are_those_that_the_page_explains(folder: Path, bench: Bench) -> None:
+    made_up_store(folder / "results/bench.sqlite")
+    shown = console(VERDICT)
+    assert [one.typed[-1] for one in shown] == ["paper", "srpo/hopper-medium-v2", "srpo/d4rl-locomotion"]
+    for one in shown:
+        code, told = bench(one.typed)
+        assert code == (1 if one.typed[-1] == "paper" else 0), told
+        # To the last digit: the scores are drawn with a fixed seed.
+        assert missing_lines(one, told, lambda line: " ".join(line.split())) == []
+    code, told = bench(["explain", "21"])
+    assert code == 0, told
+
+
+def test_the_notebook_runs_from_top_to_bottom(folder: Path, bench: Bench) -> None:
+    matplotlib.use("agg")
+    as_shown(bench, console(MACHINES)[0])
+    *frames, parquet = blocks(PANDAS, "python")
+    names: dict[str, object] = {}
+    for block in frames:
+        exec(block, names)
+    assert list(names["scores"].seed) == [0, 1]
+    assert names["table"].columns.tolist() == ["bc"]
+    assert sorted(set(names["curves"].seed)) == [0, 1]
+    assert len(names["hours"]) == names["machines"].sum() - 1 == 1
+    assert "hyperparameters.learning_rate" in names["settings"]
+    for one in console(PANDAS):
+        as_shown(bench, one)
+    exec(parquet, names)
+    assert len(names["episodes"]) == 4
+
+
+def test_a_dry_run_says_how_long_and_stores_nothing(folder: Path, bench: Bench) -> None:
+    (shown,) = console(HARDWARE)
+    as_shown(bench, shown)
+    assert not (folder / "results").exists()
