@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bench.catalog import Catalog, Task, load_catalog
+from bench.catalog import Catalog, load_catalog
 from bench.report.charts import Chart
 from bench.report.curves import mean_curves, suite_chart, task_chart
 from bench.report.measured import Measured, ReportData
@@ -35,13 +35,14 @@ def paper_charts(data: ReportData, sections: Collection[str]) -> list[Chart]:
 
 def _charts_of_suites(data: ReportData, catalog: Catalog) -> list[Chart]:
     """Scores against costs, and how scores are distributed, of every suite that has measured tasks."""
+    measured = {entry.task for entry in data.measured}
     suites = {suite.name: suite.tasks for suite in catalog.suites.values()}
     speed = {SPEED_TASK: (catalog.task(SPEED_TASK),)}
     # Of the 2D problems a score says too little to be averaged.
     groups = {
         name: [task for task in tasks if not task.generated]
         for name, tasks in (suites | speed).items()
-        if _any_measured(data, tasks)
+        if measured.intersection(task.name for task in tasks)
     }
     groups = {name: tasks for name, tasks in groups.items() if tasks}
     names = {name: [task.name for task in tasks] for name, tasks in groups.items() if name in suites}
@@ -53,11 +54,6 @@ def _charts_of_suites(data: ReportData, catalog: Catalog) -> list[Chart]:
         *(aggregate_chart(data, name, tasks) for name, tasks in names.items()),
     )
     return [chart for chart in charts if chart is not None]
-
-
-def _any_measured(data: ReportData, tasks: Sequence[Task]) -> bool:
-    measured = {entry.task for entry in data.measured}
-    return any(task.name in measured for task in tasks)
 
 
 def _suites(catalog: Catalog, tasks: Sequence[str]) -> dict[str, list[str]]:

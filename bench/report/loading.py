@@ -15,7 +15,7 @@ from bench.catalog import Catalog
 from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError
 from bench.presets import PresetFiles, preset_of
-from bench.records import FINISHED, PhaseRecord, TimingRecord
+from bench.records import FINISHED, CellKey, PhaseRecord, TimingRecord
 from bench.report.measured import (
     LATENCY,
     Configuration,
@@ -90,10 +90,9 @@ def gather(
 
     `evaluations` holds the mean scores of the evaluations during training, by number of the trial.
     """
-    groups: dict[tuple[str, str, str, str], list[StoredTrial]] = {}
+    groups: dict[CellKey, list[StoredTrial]] = {}
     for trial in stored:
-        key = trial.record.key
-        groups.setdefault((key.algorithm, key.variant, key.task, key.config_hash), []).append(trial)
+        groups.setdefault(trial.record.key.cell, []).append(trial)
     manifest = load_manifest()
     return [_measured(group, catalog, manifest, evaluations) for group in groups.values()]
 

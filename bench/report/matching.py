@@ -16,8 +16,6 @@ Printed = Mapping[PrintedNumber, tuple[str, PaperCell]]
 """Numbers that may be judged, each with the id of its table."""
 Kind = tuple[str, tuple[str, ...]]
 """Algorithm, and the changes that make it an ablation."""
-Identity = tuple[str, str, str, str]
-"""Algorithm, variant, task and configuration: what tells measured cells apart."""
 _DOUBTED = {"mean": "number", "spread": "spread", "task": "task name"}
 
 
@@ -134,11 +132,6 @@ def kind_of(entry: Measured, changed: Collection[Kind]) -> Kind:
     """`entry`'s method, with its changes where they make it one of `changed`, the papers' ablations."""
     changes = tuple(sorted(text for text in entry.reduced if " set to " in text))
     return entry.algorithm, changes if (entry.algorithm, changes) in changed else ()
-
-
-def identity(entry: Measured) -> Identity:
-    """What `entry` is, however it is scored."""
-    return entry.algorithm, entry.variant, entry.task, entry.config_hash
 
 
 def _closeness(match: Match) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from bench.bandit2d.stored import Illustrations
 from bench.evaluation.protocols import reported_score
-from bench.records import DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
+from bench.records import CellKey, DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
 
 SECONDS_PER_1K = "training_seconds_per_1k_iterations"
 LATENCY = "action_latency_median_seconds"
@@ -87,6 +87,11 @@ class Measured:
     """When the first of its trials was begun."""
     finished_at: datetime | None = None
     """When the last of its trials finished."""
+
+    @property
+    def key(self) -> CellKey:
+        """What it is, however it is scored."""
+        return CellKey(self.algorithm, self.variant, self.task, self.config_hash)
 
     @property
     def finished_seconds(self) -> float:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from algorithms.registry import methods
 from bench.catalog import shipped_domains
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
-from bench.report.matching import Match, identity, kind_of, match_of
+from bench.report.matching import Match, kind_of, match_of
 from bench.report.measured import Measured
 from bench.report.paper import (
     AGGREGATES,
@@ -78,7 +78,7 @@ def _verdict_on(match: Match, judgement: Judgement | None) -> CellVerdict | None
     verdict = judgement.by_key.get(printed.key)
     if verdict is None or verdict.printed.printed != printed.printed:
         return None
-    return verdict if identity(verdict.measured) == identity(entry) else None
+    return verdict if verdict.measured.key == entry.key else None
 
 
 def aggregate_cell(
@@ -273,11 +273,11 @@ def left_over(
     measured: Iterable[Measured], tasks: Container[str | None], placed: Iterable[Match]
 ) -> list[Measured]:
     """What was measured on the tasks or on their twins and has no place in the paper's cells."""
-    names = {identity(match.measured) for match in placed}
+    keys = {match.measured.key for match in placed}
     return [
         entry
         for entry in measured
-        if (entry.task in tasks or entry.twin_of in tasks) and identity(entry) not in names
+        if (entry.task in tasks or entry.twin_of in tasks) and entry.key not in keys
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.records import FailureRecord, RunRecord, TimingRecord, TrialKey
 from bench.report import build
-from bench.report.matching import identity, matched
+from bench.report.matching import matched
 from bench.report.measured import Measured, ReportData, SeedScore
 from bench.report.paper import Bold, Erratum, PaperCell, PaperTable, Scores, TableInfo, load_paper_tables
 from bench.report.score_tables import score_table
@@ -150,14 +150,14 @@ class Curve:
 
 def with_curves(entries, curves):
     """`measured` and `steps` of report data: entries with what curves say of them, trials numbered apart."""
-    by_trial = {(c.algorithm, c.variant, c.task, c.config_hash, c.seed): c for c in curves}
+    by_trial = {TrialKey(c.algorithm, c.variant, c.task, c.seed, c.config_hash): c for c in curves}
     found, steps, taken = [], {}, set()
     for place, entry in enumerate(entries):
         trials = []
         for trial in entry.trials:
             number = trial.trial_id + (1000 * place if trial.trial_id in taken else 0)
             taken.add(number)
-            curve = by_trial.get((*identity(entry), trial.seed))
+            curve = by_trial.get(entry.key.trial(trial.seed))
             if curve is not None:
                 steps[number] = curve.steps
             scores = curve.scores if curve is not None else trial.evaluations

@@ -34,7 +34,7 @@ from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, illustration,
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def items():
     return [
         illustration("dtql", clouds=corner_clouds((0,)), trial_id=1),
@@ -42,6 +42,12 @@ def items():
         illustration("bdpo", "bandit-energy-8gaussians", diffusion_clouds(50), trial_id=3),
         illustration("srpo-points", "bandit-energy-rings", moving_clouds(), trial_id=4),
     ]
+
+
+@pytest.fixture(scope="module")
+def drawn(items):
+    """Every figure with its drawing for the page."""
+    return [(figure, page_svg(figure.sheet, figure.layout.id)) for figure in fill_figures(items)]
 
 
 def _pixels(draw, limit=4.0):
@@ -144,9 +150,8 @@ def test_a_figure_has_the_papers_rows_and_columns(items):
     assert titles[3:] == ["β = 10", "β = 1", "β = 0.1", "β = 0.01"]
 
 
-def test_points_are_pictures_and_text_takes_the_colour_of_the_page(items):
-    for figure in fill_figures(items):
-        svg = page_svg(figure.sheet, figure.layout.id)
+def test_points_are_pictures_and_text_takes_the_colour_of_the_page(drawn):
+    for figure, svg in drawn:
         root = ElementTree.fromstring(svg)
         panels = sum(panel is not None for row in figure.sheet.rows for panel in row.panels)
         assert len(list(root.iter(f"{SVG}image"))) == panels
@@ -157,9 +162,8 @@ def test_points_are_pictures_and_text_takes_the_colour_of_the_page(items):
         assert page_svg(figure.sheet, figure.layout.id) == svg
 
 
-def test_names_in_a_page_are_unique(items):
-    svgs = [page_svg(figure.sheet, figure.layout.id) for figure in fill_figures(items)]
-    names = [name for svg in svgs for name in re.findall(r' id="([^"]+)"', svg)]
+def test_names_in_a_page_are_unique(drawn):
+    names = [name for _, svg in drawn for name in re.findall(r' id="([^"]+)"', svg)]
     assert len(names) == len(set(names))
 
 
