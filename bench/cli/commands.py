@@ -238,7 +238,7 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Judge the stored weights of a finished trial in fresh episodes, and store the result beside its scores.
+    """Evaluate the stored weights of a finished trial in fresh episodes; store the result beside its scores.
 
     The trial's own score stays as it is.
     """
@@ -515,7 +515,7 @@ def nightly(
     device: DeviceOption = "auto",
     store: StoreOfNightsOption = None,
 ) -> None:
-    """Hold a night: exact checks, then the canary with fresh seeds, then speed, drift and the papers.
+    """Run the nightly job: exact checks, the canary with fresh seeds, speed, drift and the papers.
 
     Exit code 0: green. 1: red, and the summary says why and what to do. Interrupted, the same command goes
     on; the seeds follow from the date.

@@ -37,7 +37,7 @@ db_app = typer.Typer(
     no_args_is_help=True,
 )
 baseline_app = typer.Typer(
-    help="Freeze what nights are held against, list it, write notes on it.", no_args_is_help=True
+    help="Freeze what nights are compared with, list it, write notes on it.", no_args_is_help=True
 )
 
 

@@ -20,7 +20,7 @@ from bench.training.runners import check_runner
 
 
 def evaluate(trial: int, episodes: int | None, physics: Physics | None, threads: int, store: str) -> None:
-    """Judge the stored weights of a finished trial in fresh episodes; store the result, and show it."""
+    """Evaluate the stored weights of a finished trial in fresh episodes; store the result, and show it."""
     with open_store(store, create=False) as opened, Writer(opened) as writer:
         result = reevaluate(opened, trial, episodes=episodes, physics=physics, threads=threads)
         with recorded_run(writer):

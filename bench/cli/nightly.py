@@ -1,4 +1,4 @@
-"""`bench nightly` and `bench baseline`: hold a night; freeze, list and annotate what it is held against."""
+"""`bench nightly` and `bench baseline`: run the job; freeze, list and annotate what it compares with."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def nightly(
     dry_run: bool,
     retry: bool,
 ) -> None:
-    """Hold a night, and write its report; exit code 1 where it is red."""
+    """Run the nightly job, and write its report; exit code 1 where it is red."""
     file, place = _loaded(config, store)
     # A night is named by the day on which it begins.
     day = date.today() if night is None else _date(night)

@@ -42,7 +42,7 @@ def frozen(tiny_data, tmp_path_factory):
 
 @pytest.fixture
 def nightly(bench, frozen, tiny_data, tmp_path, monkeypatch):
-    """Holds a night in a copy of that folder; returns exit code, output and errors."""
+    """Runs the nightly job in a copy of that folder; returns exit code, output and errors."""
     shutil.copytree(frozen, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("BENCH_DATA_DIR", str(tiny_data))
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import get_args
 
@@ -10,6 +11,7 @@ import yaml
 
 import bench
 from bench.envs import ROBOTS
+from bench.presets import Protocol
 from bench.records import GoalRule
 from tests.commands import all_commands
 from tests.documents.pages import DOCUMENTS, ROOT, anchors, commands, links, text_of
@@ -114,3 +116,13 @@ def test_the_readmes_errors_are_those_of_the_proofs_too() -> None:
 def test_every_rule_of_goals_is_explained() -> None:
     rows = table(text_of("docs/simulators.md"), "`evaluation.goals`")
     assert {row[0].strip("`") for row in rows} == set(get_args(GoalRule))
+
+
+def test_the_glossary_explains_each_word_once_in_its_own_sense() -> None:
+    page = text_of("docs/glossary.md")
+    words = re.findall(r"^\| \*\*(\w+)\*\* \|", page, re.MULTILINE)
+    assert words == ["task", "suite", "cell", "trial", "stack", "variant", "preset", "budget", "protocol",
+                     "reduced", "twin", "verdict", "baseline"]  # fmt: skip
+    assert page.startswith("# Glossary\n\nThirteen words")
+    assert "docs/glossary.md" in links(text_of("README.md"))
+    assert all(f"`{protocol}`" in page for protocol in get_args(Protocol))
