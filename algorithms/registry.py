@@ -314,7 +314,13 @@ def field_docs(module: str, name: str) -> dict[str, str]:
     if source is None:
         return {}
     package = module if source.name == "__init__.py" else module.rpartition(".")[0]
-    return _docs_in(ast.parse(source.read_text(encoding="utf-8")), package, name)
+    return _docs_in(_parsed(source), package, name)
+
+
+@cache
+def _parsed(source: Path) -> ast.Module:
+    """A module's file, which stays while a process runs: every preset of a method asks for the same one."""
+    return ast.parse(source.read_text(encoding="utf-8"))
 
 
 def _docs_in(tree: ast.Module, package: str, name: str) -> dict[str, str]:
