@@ -299,6 +299,26 @@ def test_a_worker_lost_too_often_fails_its_trials(driver, store, plan):
     assert driver.keeper.exhausted
 
 
+def test_a_worker_that_is_lost_after_its_stack_was_taken_over_is_neither_begun_again_nor_failed(
+    driver, drivers, store
+):
+    assert driver.next("worker") is not None
+    assert taken_over_by(drivers[1]) is not None
+    driver.keeper.heartbeat()
+    driver.keeper.lost("worker", "killed")
+    assert "given up" in driver.notes.texts[0]
+    assert not any("retry" in text for text in driver.notes.texts)
+    assert rows(store, "SELECT COUNT(*) FROM failures") == [(0,)]
+    assert rows(store, "SELECT DISTINCT state, run_id FROM trials") == [("running", "run-2")]
+
+
+def test_a_result_that_comes_twice_counts_once(driver, plan):
+    work = driver.next()
+    for _ in range(2):
+        work.receive(outcome(plan.trials[0]))
+    assert driver.keeper.ended == {FINISHED: 1}
+
+
 def test_what_ended_counts_although_its_stack_waits_for_its_next_process(driver, plan):
     """Where the run is stopped then, nobody else has finished it."""
     work = driver.next("worker")
