@@ -10,10 +10,11 @@ from pathlib import Path
 from typer import exceptions
 
 import bench
-from bench.cli.commands import INTERRUPTED, app
+from bench.cli.commands import app
 from bench.cli.errors import exit_code_of, show_error, show_usage_error, tell_unforeseen
 from bench.cli.output import readable_output, stop_printing
 from bench.errors import BenchError
+from bench.signals import INTERRUPTED
 
 NOBODY_READS = 141
 """As a shell tells a program that SIGPIPE ended."""
@@ -40,6 +41,9 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
         _require_own_algorithms()
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:
+            # All that Typer makes of a KeyboardInterrupt. Commands that told it themselves raise SystemExit.
+            raise KeyboardInterrupt
     except BenchError as error:
         if debug:
             traceback.print_exc()
@@ -58,8 +62,8 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
             raise
         code = _nobody_reads()
     except (KeyboardInterrupt, exceptions.Abort):
-        print(INTERRUPTED, file=sys.stderr)
-        code = 130
+        print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
+        code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (told, with its traceback)
         code = tell_unforeseen(error, arguments, debug=debug)
     return code if isinstance(code, int) else 0

@@ -6,12 +6,10 @@ the modules of the work import all that they need at their top.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
-from typer import core
 
 from bench import __version__
 from bench.cli.groups import baseline_app, data_app, db_app, list_app
@@ -42,29 +40,10 @@ from bench.files import typed_path
 from bench.records import MAX_RETRIES, Device, Executor, GoalRule, Physics, Runner
 from bench.store.location import DEFAULT_STORE
 
-if TYPE_CHECKING:
-    # Typer's own copy of Click has no public name.
-    from typer._click import Context
-
-INTERRUPTED = "Interrupted. What had finished is stored; the same command continues."
 Reference = Literal["paper", "baseline"]
-
-
-class Commands(core.TyperGroup):
-    """All commands; an interruption is told, of which Typer only makes an exit code."""
-
-    def invoke(self, ctx: Context) -> object:
-        """Run what was typed."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print(INTERRUPTED, file=sys.stderr)
-            raise
-
 
 app = typer.Typer(
     name="bench",
-    cls=Commands,
     help="Reproduces the D4RL tables of DTQL, SRPO, EDP and BDPO, into a results database.",
     no_args_is_help=True,
     epilog="Exit codes: 0 done; 1 something ran and failed, or was not reproduced; 2 the request was wrong; "

@@ -26,6 +26,7 @@ from bench.execute.estimate import Estimator
 from bench.execute.grid import Cell
 from bench.execute.messages import Ended, Notice, Progress, Shown, Started, Stopped, TrialFinished
 from bench.records import DatasetRecord, EvaluationRecord, FailureRecord, TrialKey, method_label
+from bench.signals import INTERRUPTED
 from bench.store.database import Store, opened_if_made
 from bench.store.location import locate
 from bench.store.queries import trial_states
@@ -52,7 +53,7 @@ def run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: 
     print(f"{summary.trials} trials: {', '.join(parts)}. Store: {locate(store)}")
     if summary.left:
         print("Interrupted; the state is saved. The same command continues.")
-        raise typer.Exit(130)
+        raise SystemExit(INTERRUPTED)
     if summary.failed:
         raise typer.Exit(1)
 

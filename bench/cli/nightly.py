@@ -27,6 +27,7 @@ from bench.nightly.canary import CanaryCell, Gathered, baseline_seeds, canary_ce
 from bench.nightly.config import NightlyFile, load_nightly
 from bench.nightly.night import NightRequest, Work, margins_of, run_night, take_fingerprints, take_pace
 from bench.records import NoteRecord
+from bench.signals import INTERRUPTED
 from bench.store.database import open_store, opened_if_made
 from bench.store.location import locate, without_password
 from bench.store.nights import baselines, find_baseline, none_yet
@@ -57,7 +58,7 @@ def nightly(
     found = run_night(request, _work_of(settings, place, retry=retry))
     if found is None:
         print(f"Interrupted; the state is saved. To go on: bench nightly --date {day}{request.options}")
-        raise typer.Exit(130)
+        raise SystemExit(INTERRUPTED)
     print(f"\n{findings.summary(found)}")
     folder = out or locate(place).folder / "nights" / str(day)
     try:
@@ -123,7 +124,7 @@ def freeze(
     if run and gathered.left:
         if work.run(file.cells, baseline_seeds(file)).left:
             print("Interrupted; the state is saved. The same command goes on.")
-            raise typer.Exit(130)
+            raise SystemExit(INTERRUPTED)
         cells, gathered = _gathered(file, work, place)
     require_complete(gathered, file, place)
     author, fingerprints = by or _author(), take_fingerprints(file, work)

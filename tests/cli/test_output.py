@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
+from typer import core
 
 from bench.cli.output import aligned, print_table, readable_output
 from bench.store.database import open_store
@@ -169,6 +170,18 @@ def test_a_command_that_is_interrupted_in_its_midst_says_so(bench, monkeypatch, 
     monkeypatch.setattr(f"bench.cli.{work}", pressed)
     code, _, err = bench(*command)
     assert (code, err.partition(".")[0]) == (130, "Interrupted")
+
+
+@pytest.mark.parametrize("moment", ["make_context", "invoke"])
+def test_a_command_that_is_interrupted_before_its_work_begins_says_so(bench, monkeypatch, moment):
+    """Typer answers with an exit code and not a word."""
+
+    def pressed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(core.TyperGroup, moment, pressed)
+    code, _, err = bench("list", "tasks")
+    assert (code, err) == (130, "Interrupted. What had finished is stored; the same command continues.\n")
 
 
 def test_a_package_that_hides_the_methods_is_named(tmp_path):
