@@ -116,36 +116,43 @@ def show(algorithm: str, task: str) -> None:
     algorithm = method_on(algorithm, chosen.domain)
     presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
     docs = hyperparameter_docs(algorithm)
-    for line in _heading(title_of(algorithm), chosen):
-        typer.echo(line)
     settings = {variant: _settings(preset, docs) for variant, preset in presets.items()}
-    columns = ("name", *settings, "", "unit; meaning [source]")
-    rows = _rows(settings, {**docs, **_EVALUATION_DOCS})
-    print_table(columns, rows, right=tuple(settings), narrow=tuple(settings))
-    typer.echo(_conclusion(settings))
-
-
-def _heading(title: str, task: Task) -> list[str]:
-    lines = [f"{title} on {task.name}"]
-    if task.twin_of:
-        lines.append(f"Data collected here; the preset is that of {task.twin_of}.")
-    lines.append(
-        f"{task.observation_dim} observations, {task.action_dim} actions, at most {task.horizon} steps per "
-        f"episode."
+    by_name = {name: [of[name] for of in settings.values()] for name in next(iter(settings.values()))}
+    differing = [name for name, of in by_name.items() if len({setting.value for setting in of}) > 1]
+    docs = {**docs, **_EVALUATION_DOCS}
+    _show_heading(title_of(algorithm), chosen)
+    print_table(
+        ("name", *settings, "", "unit; meaning [source]"),
+        [_row(name, of, name in differing, docs.get(name, "")) for name, of in by_name.items()],
+        right=tuple(settings),
+        narrow=tuple(settings),
     )
-    return [*lines, *_proof_in_words(task), ""]
+    if len(settings) == 1:
+        typer.echo("\nThere is one variant.")
+    else:
+        typer.echo(f"\n{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}.")
 
 
-def _proof_in_words(task: Task) -> list[str]:
-    """What shows that the simulator is the one that made the data."""
-    if task.environment not in ROBOTS:
-        return []
-    proof = ROBOTS[task.environment].proof
-    here, default = f"{proof.largest:.0e}", f"{proof.largest_by_default:.2g}"
-    return [
-        f"Held against {proof.steps} steps of the MuJoCo 2.1.0 that made D4RL's data,",
-        f"the simulator is off by {here} at most, today's MuJoCo as it comes by {default}.",
-    ]
+def _show_heading(title: str, task: Task) -> None:
+    """What the task is, and what shows that its simulator is the one that made the data."""
+    typer.echo(f"{title} on {task.name}")
+    if task.twin_of:
+        typer.echo(f"Data collected here; the preset is that of {task.twin_of}.")
+    dimensions = f"{task.observation_dim} observations, {task.action_dim} actions"
+    typer.echo(f"{dimensions}, at most {task.horizon} steps per episode.")
+    if task.environment in ROBOTS:
+        proof = ROBOTS[task.environment].proof
+        here, default = f"{proof.largest:.0e}", f"{proof.largest_by_default:.2g}"
+        typer.echo(f"Held against {proof.steps} steps of the MuJoCo 2.1.0 that made D4RL's data,")
+        typer.echo(f"the simulator is off by {here} at most, today's MuJoCo as it comes by {default}.")
+    typer.echo()
+
+
+def _row(name: str, of: Sequence[Setting], differs: bool, meaning: str) -> Sequence[str]:
+    """A setting in all variants, in the order of the columns; its sources, one where all variants agree."""
+    sources = " / ".join(dict.fromkeys(setting.source for setting in of))
+    values = (value_text(setting.value) for setting in of)
+    return (name, *values, DIFFERS if differs else "", f"{meaning}\n[{sources}]")
 
 
 def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
@@ -165,30 +172,3 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
     chosen = {name: preset.hyperparameters[name] for name in names}
     data = {"transitions": preset.transitions, "reward_transform": preset.reward_transform}
     return {**chosen, **data, **evaluation}
-
-
-def _rows(settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> list[Sequence[str]]:
-    names = next(iter(settings.values()))
-    rows: list[Sequence[str]] = []
-    for name in names:
-        mark = DIFFERS if _differs(name, settings) else ""
-        values = (value_text(of[name].value) for of in settings.values())
-        rows.append((name, *values, mark, _explanation(name, settings, docs)))
-    return rows
-
-
-def _differs(name: str, settings: Mapping[str, Mapping[str, Setting]]) -> bool:
-    return len({of[name].value for of in settings.values()}) > 1
-
-
-def _conclusion(settings: Mapping[str, Mapping[str, Setting]]) -> str:
-    if len(settings) == 1:
-        return "\nThere is one variant."
-    differing = [name for name in next(iter(settings.values())) if _differs(name, settings)]
-    return f"\n{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}."
-
-
-def _explanation(name: str, settings: Mapping[str, Mapping[str, Setting]], docs: Mapping[str, str]) -> str:
-    # In the order of the columns; one where all variants agree.
-    sources = dict.fromkeys(of[name].source for of in settings.values())
-    return f"{docs.get(name, '')}\n[{' / '.join(sources)}]"

@@ -48,7 +48,8 @@ def nightly(
     retry: bool,
 ) -> None:
     """Run the nightly job, and write its report; exit code 1 where it is red."""
-    file, place = _loaded(config, store)
+    file = load_nightly(config)
+    place = store or file.settings.store
     # A night is named by the day on which it begins.
     day = date.today() if night is None else _date(night)
     request = NightRequest(file, day, place, typed_command(), baseline, _again(config, store))
@@ -117,7 +118,8 @@ def freeze(
 ) -> None:
     """Freeze the canary's scores, fingerprints and timings; with `run`, what is missing is made."""
     name, words = _required("NAME", name), _required("--reason", reason)
-    file, place = _loaded(config, store)
+    file = load_nightly(config)
+    place = store or file.settings.store
     _require_new(name, place)
     work = _work_of(settings, place)
     cells, gathered = _gathered(file, work, place)
@@ -149,7 +151,8 @@ def annotate(
 ) -> None:
     """Write a note on a baseline; with `accept`, one that excuses the exact differences as they are now."""
     words = _required("TEXT", text)
-    file, place = _loaded(config, store)
+    file = load_nightly(config)
+    place = store or file.settings.store
     with open_store(place, read_only=True) as opened:
         find_baseline(opened, name)
     work = _work_of(Settings(executor="local", device="cpu"), place)
@@ -202,17 +205,6 @@ def _writing(store: str) -> Iterator[Writer]:
 
 
 # The work of both
-
-
-def _loaded(config: Path | None, store: str | None) -> tuple[NightlyFile, str]:
-    """The configuration and the store.
-
-    Raises
-    ------
-    BenchError : names file, line and key of a mistake, or the file that is not there.
-    """
-    file = load_nightly(config)
-    return file, store or file.settings.store
 
 
 def _work_of(settings: Settings, store: str, *, retry: bool = False) -> Work:

@@ -49,7 +49,7 @@ class Status:
 
     def total(self, name: str) -> int:
         """Trials in a state."""
-        return sum(getattr(cell, name.replace(" ", "_")) for cell in self.cells)
+        return sum(_number(cell, name) for cell in self.cells)
 
 
 def status(format: Literal["text", "json"], store: str) -> None:
