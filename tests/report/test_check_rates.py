@@ -13,7 +13,6 @@ from scipy.stats import binom
 
 from bench.cli import main
 from bench.evaluation.protocols import reported_score
-from bench.report import verdicts
 from bench.report.verdicts import judge
 from benchmarks.synthetic_study import Design, evaluations_of
 from benchmarks.verdict_rates import (
@@ -44,12 +43,6 @@ def at_most_stated(tally, what, kind, among=1):
     """Whether a rate is 5 % or less; `among` so many that are asked of."""
     hits, cases = tally.hits[what, kind], tally.cases[what, kind]
     return cases > 0 and hits <= binom.ppf(1 - 0.001 / among, cases, STATED)
-
-
-@pytest.fixture(autouse=True)
-def no_further_seeds(monkeypatch):
-    """No rate depends on how many further seeds would decide a cell; finding that takes most of the time."""
-    monkeypatch.setattr(verdicts, "further_seeds", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
