@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +15,11 @@ import numpy as np
 import pytest
 
 from bench.catalog import load_catalog
+from bench.presets import load_preset
 from bench.report.margins import load_margins
 from benchmarks.synthetic_study import Design, draw_study, study_cells
 from tests.documents.conftest import Bench
-from tests.documents.pages import Shown, blocks, console, missing_lines, text_of
+from tests.documents.pages import ROOT, Shown, blocks, console, missing_lines, text_of
 from tests.report.synthetic import write_store
 
 MACHINES = text_of("docs/several-machines.md")
@@ -54,10 +60,14 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_works_off_the_grid(folder: Path, bench: Bench, cluster: str) -> None:
+def test_a_ray_cluster_works_off_the_grid(folder: Path, cluster: str) -> None:
     (shown,) = console(MACHINES, "console ray")
     typed = [cluster if word == "10.0.0.1:6379" else word for word in shown.typed]
-    as_shown(bench, Shown([*typed, "--gpus-per-stack", "0"], shown.lines))
+    # In a process of its own: this one belongs to the cluster already.
+    command = [sys.executable, "-m", "bench", *typed, "--gpus-per-stack", "0"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert missing_lines(shown, done.stdout) == []
 
 
 def made_up_store(path: Path) -> Path:
@@ -109,3 +119,21 @@ def test_a_dry_run_says_how_long_and_stores_nothing(folder: Path, bench: Bench) 
     (shown,) = console(HARDWARE)
     as_shown(bench, shown)
     assert not (folder / "results").exists()
+
+
+def test_hours_on_a_cpu_follow_from_the_recorded_rates_and_the_presets() -> None:
+    record = json.loads((ROOT / "reports/benchmarks/iteration-cpu.json").read_text(encoding="utf-8"))
+    rates = {one["name"]: statistics.median(one["rates"]["ours, 1 seed"]) for one in record["comparisons"]}
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in HARDWARE.splitlines()]
+    told = [row for row in rows if len(row) == 5 and re.fullmatch(r"[\d,]+", row[2])]
+    assert [row[0] for row in told] == ["bc", "dtql", "edp-td3", "srpo", "", "bdpo"]
+    method = ""
+    for name, phase, iterations, rate, hours in told:
+        method = name or method
+        phase = phase.partition(" ")[0]
+        phases = load_preset(method, load_catalog().task("hopper-medium-v2")).phase_iterations
+        planned = phases[phase] + (phases["pretrain"] if method == "dtql" else 0)
+        count, per_second = int(iterations.replace(",", "")), float(rate)
+        assert count == planned
+        assert per_second == pytest.approx(rates[f"{method}, {phase}"], rel=0.01)
+        assert float(hours) == pytest.approx(count / per_second / 3600, rel=0.05)
