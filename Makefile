@@ -72,7 +72,8 @@ lint: $(INSTALLED)
 system-deps:
 	apt-get update
 	apt-get install --yes --no-install-recommends \
-		chromium texlive-latex-base texlive-latex-recommended lmodern poppler-utils postgresql sshfs openssh-sftp-server
+		chromium texlive-latex-base texlive-latex-recommended texlive-latex-extra texlive-publishers \
+		texlive-fonts-recommended lmodern poppler-utils postgresql sshfs openssh-sftp-server
 
 clean:
 	rm -rf $(VENV) demo

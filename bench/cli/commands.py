@@ -24,6 +24,8 @@ from bench.cli.options import (
     DeviceOption,
     ExecutorOption,
     GpusPerStackOption,
+    LatexColumns,
+    LatexMarks,
     MarginsOption,
     PictureFormat,
     ReportFormat,
@@ -359,8 +361,45 @@ def report(
             "figure format",
             PictureFormat,
             metavar="FORMAT",
-            help=f"Of figures, one of: {', '.join(get_args(PictureFormat))}. By default pdf with --format "
-            "figures, otherwise png.",
+            help=f"Of figures, one of: {', '.join(get_args(PictureFormat))}. By default pdf.",
+        ),
+    ] = None,
+    columns: Annotated[
+        LatexColumns,
+        choice(
+            "columns",
+            LatexColumns,
+            metavar="WHICH",
+            help="LaTeX: all columns of the paper's table, or own: its own method, printed beside measured, "
+            "in the rows that were measured.",
+        ),
+    ] = "all",
+    marks: Annotated[
+        LatexMarks,
+        choice(
+            "marks",
+            LatexMarks,
+            metavar="WHICH",
+            help="LaTeX: all marks of verdicts and misprints, or none.",
+        ),
+    ] = "all",
+    legend: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=typed_path,
+            help="LaTeX: also write what every mark and note means into this file, for an appendix.",
+        ),
+    ] = None,
+    text_width: Annotated[
+        float | None,
+        typer.Option(
+            min=3,
+            max=20,
+            metavar="INCHES",
+            callback=finite,
+            help="LaTeX: width of the text, that of both columns together. Default: 6.2; NeurIPS and ICLR "
+            "have 5.5.",
         ),
     ] = None,
     out: Annotated[
@@ -389,10 +428,11 @@ def report(
     """
     from bench.cli import report as work
 
+    style = work.latex_style(format_, columns, marks, legend, text_width)
     if format_ == "figures":
         work.write_figures_only(figures, figure_format, out, store)
     else:
-        work.report(format_, tables, figures, figure_format, out, margins, store, full=full)
+        work.report(format_, tables, figures, figure_format, out, margins, store, style, legend, full=full)
 
 
 @app.command()

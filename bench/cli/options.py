@@ -49,6 +49,8 @@ Retry = Literal["failed"]
 CheckFormat = Literal["text", "json", "junit"]
 ReportFormat = Literal["markdown", "latex", "html", "csv", "json", "figures"]
 PictureFormat = Literal["pdf", "svg", "png"]
+LatexColumns = Literal["all", "own"]
+LatexMarks = Literal["all", "none"]
 CHARTS = {
     "learning-curves": "bench run --suite SUITE",
     "score-time": "bench run --suite SUITE, and bench speed for times measured alone",

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import typer
 
 from bench.catalog import load_catalog
-from bench.cli.options import CHARTS, PictureFormat, ReportFormat
+from bench.cli.options import CHARTS, LatexColumns, LatexMarks, PictureFormat, ReportFormat
 from bench.cli.output import print_exactly
 from bench.errors import BenchError
 from bench.files import written_whole
@@ -31,6 +31,29 @@ DEFAULT_FOLDER = Path("results")
 FLOATS = "figures.tex"
 
 
+def latex_style(
+    format_: ReportFormat,
+    columns: LatexColumns,
+    marks: LatexMarks,
+    legend: Path | None,
+    text_width: float | None,
+) -> latex.TableStyle:
+    """What tables show in LaTeX, as it was typed.
+
+    Raises
+    ------
+    BenchError : anything was typed for another format, where it would do nothing.
+    """
+    if format_ != "latex" and (columns, marks, legend, text_width) != ("all", "all", None, None):
+        raise BenchError(
+            f"nothing can be said of LaTeX for the format {format_}",
+            "--columns, --marks, --legend and --text-width tell how tables are set in LaTeX.",
+            "Add --format latex, or leave them out.",
+        )
+    width = latex.TEXT_WIDTH if text_width is None else text_width
+    return latex.TableStyle(own_only=columns == "own", marked=marks == "all", text_width=width)
+
+
 def report(
     format_: ReportFormat,
     tables: str,
@@ -39,6 +62,8 @@ def report(
     out: Path | None,
     margins: Path | None,
     store: str,
+    style: latex.TableStyle,
+    legend: Path | None,
     *,
     full: bool,
 ) -> None:
@@ -52,17 +77,20 @@ def report(
         # Tables asked for by name are shown even where nothing was measured.
         chosen_tables = _measured(built) if short and tables == "all" else built
         shown = [condensed(compact(table)) for table in chosen_tables] if short else built
-        print_exactly(_files(format_, shown, data, judgement)[0][1])
+        print_exactly(_files(format_, shown, data, judgement, style)[0][1])
         missing = [table.id for table in built if table not in chosen_tables]
         if missing:
             typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
     else:
-        for name, text in _files(format_, built, data, judgement):
+        for name, text in _files(format_, built, data, judgement, style):
             path = (out or DEFAULT_FOLDER) / name
             _write_text(path, text)
             typer.echo(f"Wrote {path}")
+    if legend is not None:
+        _write_text(legend, latex.render_legend(built, style))
+        _say(f"Wrote {legend}")
     if drawn:
-        write_figures(drawn, data, out or DEFAULT_FOLDER, figure_format or "png")
+        write_figures(drawn, data, out or DEFAULT_FOLDER, figure_format or "pdf")
     _hint_if_empty(data, store)
 
 
@@ -96,7 +124,7 @@ def _load(store: str) -> ReportData:
 
 
 def _files(
-    format_: str, tables: Sequence[Table], data: ReportData, judgement: Judgement
+    format_: str, tables: Sequence[Table], data: ReportData, judgement: Judgement, style: latex.TableStyle
 ) -> list[tuple[str, str]]:
     """(file name, text) of a format; the first is what a terminal shows."""
     if format_ == "html":
@@ -104,7 +132,7 @@ def _files(
 
         return [("report.html", html.render(tables, data, datetime.now(UTC), judgement))]
     if format_ == "latex":
-        return [("tables.tex", latex.render(tables)), ("report.tex", latex.document(tables))]
+        return [("tables.tex", latex.render(tables, style)), ("report.tex", latex.document(tables, style))]
     if format_ == "markdown":
         return [("report.md", markdown.render(tables))]
     return (

@@ -407,7 +407,7 @@ def _compact_block(block: Block, rows_too: bool) -> Block:
     if rows_too and not any(row.measured() for row in block.rows):
         return replace(block, rows=())
     rows = [row for row in block.rows if not rows_too or row.aggregate or row.measured()]
-    return _with_columns(replace(block, rows=tuple(rows)), _compact_columns(block))
+    return with_columns(replace(block, rows=tuple(rows)), _compact_columns(block))
 
 
 def _compact_columns(block: Block) -> list[int]:
@@ -465,10 +465,10 @@ def _condensed_block(block: Block, dropped: Container[str], usual: int | None) -
 
     rows = [replace(row, cells=tuple(map(shortened, row.cells))) for row in block.rows]
     keep = [place for place, column in enumerate(block.columns) if column.key not in dropped]
-    return _with_columns(replace(block, rows=tuple(rows)), keep)
+    return with_columns(replace(block, rows=tuple(rows)), keep)
 
 
-def _with_columns(block: Block, places: Sequence[int]) -> Block:
+def with_columns(block: Block, places: Sequence[int]) -> Block:
     """Only the columns at these places."""
     rows = (replace(row, cells=tuple(row.cells[place] for place in places)) for row in block.rows)
     return replace(block, columns=tuple(block.columns[place] for place in places), rows=tuple(rows))

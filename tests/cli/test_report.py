@@ -79,6 +79,17 @@ def test_out_writes_whole_files_and_says_where(store, folder, capsys, format_, n
     assert all(f"Wrote made/{name}" in out for name in names)
 
 
+def test_latex_is_cut_to_what_goes_into_a_paper(store, folder, capsys):
+    chosen = ("--columns", "own", "--marks", "none", "--text-width", "5.5", "--legend", "legend.tex")
+    assert _bench("--format", "latex", "--tables", "dtql-1", *chosen) == 0
+    captured = capsys.readouterr()
+    assert "42.0" in captured.out
+    assert "SRPO" not in captured.out.partition(r"\end{table")[0]
+    assert "rlap" not in captured.out
+    assert "Wrote legend.tex" in captured.err
+    assert (folder / "legend.tex").read_text().count(r"\paragraph{Table~\ref{tab:dtql-1}.}") == 1
+
+
 def test_the_page_goes_beside_the_results(store, folder, capsys):
     assert _bench("--format", "html") == 0
     assert "<svg" in (folder / "results" / "report.html").read_text()
@@ -89,6 +100,12 @@ def test_the_page_goes_beside_the_results(store, folder, capsys):
     [
         (("--format", "htlm"), ("unknown format 'htlm'", "Did you mean html?")),
         (("--tables", "dtql-l"), ("unknown table 'dtql-l'", "Did you mean")),
+        (
+            ("--columns", "own"),
+            ("nothing can be said of LaTeX for the format markdown", "Add --format latex"),
+        ),
+        (("--format", "figures", "--legend", "x"), ("nothing can be said of LaTeX for the format figures",)),
+        (("--format", "latex", "--marks", "some"), ("unknown marks 'some'", "all, none")),
         (("--tables", ","), ("no table named in ','", "dtql-1, dtql-2")),
         (("--store", "absent.sqlite"), ("no results database at 'absent.sqlite'",)),
         (("--format", "json", "--out", "a-file/x"), ("cannot write", "--out DIR")),
@@ -191,7 +208,7 @@ def test_all_charts_go_to_files_for_papers(folder_2d, capsys):
     assert "Wrote made/curves-bandit2d.pdf" in output.err
     assert "Nothing measured yet for score-time, score-latency, profiles, dtql-fig1" in output.err
     floats = (folder_2d / "made" / "figures.tex").read_text()
-    assert "\\includegraphics{curves-bandit2d.pdf}" in floats
+    assert "\\includegraphics[width=\\linewidth]{curves-bandit2d.pdf}" in floats
     assert "$\\dagger$ Below the preset" in floats
     assert floats.isascii()
     assert "?" not in floats

@@ -97,9 +97,10 @@ def test_unreadable_files_are_told():
 
 
 def test_every_format_prints_it():
-    table = _table(*_pair())
-    assert r"$\eta$" in latex.render([table])
-    assert "?" not in latex.render([table])
+    table = _table(*_pair(), illustration("bdpo", "bandit-energy-moons", diffusion_clouds()))
+    text = latex.render([table])
+    assert r"$\eta$" in text
+    assert "?" not in text
     rows = list(csv.DictReader(io.StringIO(render_csv([table]))))
     assert any(row["task"] == FAR and row["column"] == "Holds" and row["text"] == "yes" for row in rows)
     (content,) = json.loads(render_json([table]))["tables"]

@@ -1,306 +1,302 @@
-"""Tables as LaTeX with booktabs, and charts as floats, to be put into a paper with \\input.
+"""Tables as LaTeX that goes into a paper, and charts as floats, to be read with \\input.
 
-How a table is set (size of type, orientation, the pages that its rows are spread over) follows from
-estimates of width and height, for the page of the stand-alone document; in a narrower one \\resizebox shrinks
-what is still too wide.
+A table stands upright in one size of type, aligned at the decimal points. One that fits into a column of a
+two-column class is a `table`, a wider one a `table*`, and where all columns are too wide for the text, blocks
+of methods stand on top of each other. Below it are at most three lines of notes; everything else that is to
+be said of it stands in comments, and in a legend of its own (`render_legend`).
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bench.report.tables import Block, Cell, Column, Table, condensed, legend, note_labels
+from bench.report.formats.latex_tabular import LINE, MARKS, MISPRINT, REMARK, Stack, escape
+from bench.report.paper import PaperCell
+from bench.report.tables import TEXT_MARKS, Block, Table, compact, condensed, with_columns
 from bench.visible_text import visible
 
 if TYPE_CHECKING:
     from bench.report.charts import Chart
 
-HEADER = "% In the preamble: \\usepackage{booktabs,graphicx,rotating}\n"
+TEXT_WIDTH = 6.2
+"""Inches of text: what two columns of article have at least; those of IEEE, ACM and ICML are wider."""
+
+HEADER = "% In the preamble: \\usepackage{array,booktabs,threeparttable}\n"
+LEGEND_HEADER = "% The legend of tables.tex: \\input it where the appendix is.\n"
 CHART_HEADER = "% In the preamble: \\usepackage{graphicx}\n"
-
-_MATHS = {"†": r"\dagger", "≈": r"\approx", "↓": r"\downarrow", "↑": r"\uparrow"}
-"""Marks as pdflatex sets them in formulas."""
-_SPECIAL = {
-    **{mark: f"${command}$" for mark, command in _MATHS.items()},
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    # At the beginning of a row these two would belong to the end of the one before.
-    "[": "{[}",
-    "*": "{*}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\`{}",
-    '"': "''",
-    "±": r"$\pm$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "β": r"$\beta$",
-    "η": r"$\eta$",
-    "\N{EN DASH}": "-",
-    "\N{MINUS SIGN}": "$-$",
-}
+_DOCUMENT = r"""\documentclass[10pt,twocolumn]{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{lmodern}
+\usepackage[a4paper,margin=2.5cm]{geometry}
+\renewcommand{\floatpagefraction}{0.8}\renewcommand{\dblfloatpagefraction}{0.8}
+"""
+PREAMBLE = r"""\usepackage{array,booktabs}
+\IfFileExists{threeparttable.sty}{\usepackage{threeparttable}}{% Debian has it in texlive-latex-extra
+  \newenvironment{threeparttable}{}{}
+  \newenvironment{tablenotes}[1][]{\par\smallskip\raggedright\def\item{}}{\par}}
+\extrafloats{64}
+"""
+"""What the tables need, with a stand-in for the one package that a small installation lacks."""
 
 
-def render(tables: Sequence[Table]) -> str:
-    """All tables as floats; what they need stands in a comment."""
-    judged = [table.id for table in tables if table.statements]
-    return HEADER + "\n".join(_table(table, judged[0] if judged else "") for table in tables)
+@dataclass(frozen=True)
+class TableStyle:
+    """What of a table a paper shows."""
+
+    own_only: bool = False
+    """Of the paper's own method what is printed and what was measured, in the rows that were."""
+    marked: bool = True
+    """Whether verdicts and misprints are marked."""
+    text_width: float = TEXT_WIDTH
+    """Inches."""
+
+    def shown(self, table: Table) -> Table:
+        """The part of a table that is shown; what holds throughout is said once."""
+        short = condensed(_own(table) if self.own_only else table)
+        return replace(short, blocks=tuple(map(_without_blanks, short.blocks)))
+
+    @property
+    def text_points(self) -> float:
+        """The width of the text."""
+        return 72.27 * self.text_width
+
+    @property
+    def column_points(self) -> float:
+        """The width of one of two columns, in points."""
+        return (self.text_points - _COLUMN_SEPARATION) / 2
 
 
-def document(tables: Sequence[Table]) -> str:
-    """A document of its own that shows the tables."""
-    return (
-        "\\documentclass[10pt]{article}\n"
-        "\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n\\usepackage{lmodern}\n"
-        "\\usepackage[a4paper,margin=1.5cm]{geometry}\n"
-        "\\usepackage{booktabs,graphicx,rotating}\n\\extrafloats{64}\n"
-        f"\\begin{{document}}\n{render(tables)}\\end{{document}}\n"
-    )
+def render(tables: Sequence[Table], style: TableStyle | None = None) -> str:
+    """All tables as floats, each with everything that is to be said of it in comments behind."""
+    chosen = style or TableStyle()
+    parts = [_table(table, chosen) + _comment(chosen.shown(table)) for table in tables]
+    statements = dict.fromkeys(text for table in tables for text in table.statements)
+    about = "".join(f"% {line}\n" for text in statements for line in _folded(text))
+    return HEADER + about + "\n".join(parts)
 
 
-def _table(table: Table, first_judged: str) -> str:
-    """One float, or several where the rows do not fit onto a page.
+def document(tables: Sequence[Table], style: TableStyle | None = None) -> str:
+    """A document of its own that shows the tables as a two-column paper sets them."""
+    return f"{_DOCUMENT}{PREAMBLE}\\begin{{document}}\n{render(tables, style)}\\end{{document}}\n"
 
-    Parameters
-    ----------
-    first_judged : id of the table that states margins and error rates for all others.
+
+def render_legend(tables: Sequence[Table], style: TableStyle | None = None) -> str:
+    """What every mark, note and verdict in the tables means: running text for an appendix."""
+    chosen = style or TableStyle()
+    parts = []
+    for table in tables:
+        shown = chosen.shown(table)
+        meanings = list(_meanings(shown)) if chosen.marked else []
+        said = [*([_listed(meanings)] if meanings else []), *map(escape, _details(shown))]
+        parts.append(f"\\paragraph{{Table~\\ref{{tab:{table.id}}}.}} {' '.join(said)}\n")
+    statements = dict.fromkeys(text for table in tables for text in table.statements)
+    if statements:
+        parts.append(f"\\paragraph{{Verdicts.}} {escape(' '.join(statements))}\n")
+    body = "\n".join(parts)
+    return f"{LEGEND_HEADER}\\begingroup\\sloppy\n{body}\\par\\endgroup\n"
+
+
+# What is said of a table
+
+_FEW_ROWS = 3
+"""That are named in a sentence; more are counted."""
+_COMMENT_WIDTH = 108
+_NOTE_LINES, _NOTE_CHARACTER = 3, 4.0
+"""Lines below a table, and points of a character there."""
+
+
+def _own(table: Table) -> Table:
+    """The columns of methods that the paper ran itself, and the rows of tasks that were measured.
+
+    None is bold: the numbers that it would stand out from are left out.
     """
-    short = condensed(table)
-    labels = note_labels(short)
-    notes = _notes(short, labels, first_judged)
-    setting = typesetting_of(short.blocks)
-    pages = spread(short.blocks, setting, notes)
-    caption = f"{escape(table.title)}; {escape(str(table.coverage))}."
+    short = replace(compact(table), notes=tuple(note for note in table.notes if not note.startswith("Bold:")))
+    return replace(short, blocks=tuple(_plain(_without_quoted(block)) for block in short.blocks))
+
+
+def _plain(block: Block) -> Block:
+    rows = (replace(row, cells=tuple(replace(cell, bold=False) for cell in row.cells)) for row in block.rows)
+    return replace(block, rows=tuple(rows))
+
+
+def _without_quoted(block: Block) -> Block:
+    """The block without methods of which the paper quotes the numbers; all where it ran none."""
+    quoted = {
+        column.method
+        for place, column in enumerate(block.columns)
+        for row in block.rows
+        if not row.aggregate
+        and isinstance(number := row.cells[place].printed, PaperCell)
+        and not number.protocol
+    }
+    kept = [n for n, column in enumerate(block.columns) if not column.method or column.method not in quoted]
+    ran = any(block.columns[place].method for place in kept)
+    return with_columns(block, kept) if ran else block
+
+
+def _without_blanks(block: Block) -> Block:
+    """The block without rows and columns in which nothing stands."""
+    rows = [row for row in block.rows if any(cell.text for cell in row.cells if cell.kind != "label")]
+    filled = [
+        place
+        for place, column in enumerate(block.columns)
+        if column.kind == "label" or any(row.cells[place].text for row in rows)
+    ]
+    return with_columns(replace(block, rows=tuple(rows)), filled)
+
+
+def _listed(meanings: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"${sign}$~{word}" for sign, word in meanings) + "."
+
+
+def _details(table: Table) -> list[str]:
+    """Everything that is said of a table and its cells, each as a sentence."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for block in table.blocks:
+        for row in block.rows:
+            for column, cell in zip(block.columns, row.cells, strict=True):
+                for note in cell.notes():
+                    of_column = places.setdefault(note, {}).setdefault(column.header, [])
+                    of_column.append(row.cells[0].text or block.title)
+    of_cells = [f"{'; '.join(map(_place, found, found.values()))}: {note}" for note, found in places.items()]
+    return [*table.notes, *map(_sentence, of_cells)]
+
+
+def _place(column: str, rows: Sequence[str]) -> str:
+    return f"{column}, {', '.join(rows)}" if len(rows) <= _FEW_ROWS else f"{column}, {len(rows)} cells"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _comment(table: Table) -> str:
+    """The details as LaTeX comments."""
+    return "".join(f"% {line}\n" for text in _details(table) for line in _folded(text))
+
+
+def _folded(text: str) -> list[str]:
+    return textwrap.wrap(visible(text), _COMMENT_WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _notes(table: Table, marked: bool, width: float) -> str:
+    """What stands below a table, in three lines of `width` points: its marks, then what else fits."""
+    left = _NOTE_LINES * width / _NOTE_CHARACTER
+    parts = []
+    if marked and (meanings := list(_meanings(table))):
+        # Set apart by their signs, which are no text to be measured or escaped.
+        parts.append(_listed(meanings))
+        left -= sum(len(word) + 4 for _, word in meanings)
+    throughout = [note for note in table.notes if note.startswith("Throughout:")]
+    for note in dict.fromkeys((*throughout, *table.notes)):
+        if len(note) <= left:
+            parts.append(escape(note))
+            left -= len(note) + 1
+    return " ".join(parts)
+
+
+def _meanings(table: Table) -> Iterator[tuple[str, str]]:
+    """The signs that a table uses, with their meanings in few words."""
+    cells = list(table.cells())
+    used = {cell.mark for cell in cells}
+    yield from ((MARKS[mark], word) for word, mark in TEXT_MARKS.items() if mark in used)
+    if any(cell.footnotes for cell in cells if cell.kind == "printed"):
+        yield MISPRINT, "misprint, as printed"
+    if any(cell.footnotes for cell in cells if cell.kind != "printed"):
+        yield REMARK, "see the legend"
+
+
+# Floats
+
+_CAPTION, _FLOAT = 60.0, 540.0
+"""Points: of a caption with notes, and of a whole float in the shortest of texts."""
+_COLUMN_SEPARATION = 12.0
+_LEAST_SHARE = 0.6
+"""Of the text's width, for a table over both columns."""
+_FEWEST_ROWS = 3
+"""Of a block that goes on in another float."""
+_BETWEEN = "\\midrule[\\heavyrulewidth]"
+"""Between blocks, and between the stacks of one."""
+
+
+def _table(table: Table, style: TableStyle) -> str:
+    """One float, or several where the rows are too many for a page."""
+    shown = style.shown(table)
+    whole = [Stack(block, style.marked) for block in shown.blocks]
+    narrow = all(stack.width <= style.column_points for stack in whole)
+    room = style.column_points if narrow else style.text_points
+    pages = list(_pages([stack for block in whole for stack in block.within(room)]))
+    coverage = f"; {table.coverage}" if style.marked else ""
+    heading = f"\\caption{{{escape(f'{table.title}{coverage}.')}}}\n\\label{{tab:{table.id}}}\n"
     floats = []
-    for number, blocks in enumerate(pages):
-        first, last = number == 0, number == len(pages) - 1
-        heading = f"\\caption{{{caption}}}\n\\label{{tab:{table.id}}}\n" if first else _continued(table)
-        floats.append(_float(heading, _body(blocks, labels), notes if last else "", setting))
+    for page in pages:
+        width = room if narrow else min(room, max(_LEAST_SHARE * room, *(stack.width for stack in page)))
+        notes = _notes(shown, style.marked, width) if page is pages[-1] else ""
+        floats.append(_float(page, heading, notes, "" if narrow else f"{width / room:.2f}"))
+        heading = f"\\addtocounter{{table}}{{-1}}\n\\caption{{{escape(table.title)} (continued).}}\n"
     return "\n".join(floats)
 
 
-def _notes(table: Table, labels: Mapping[str, str], first_judged: str) -> str:
-    """What stands below a table, as LaTeX: marks, footnotes, notes, and where the verdicts come from."""
-    marked = [*legend(table), *(f"{label}: {text}" for text, label in labels.items())]
-    sentences = [*(text if text.endswith(".") else f"{text}." for text in marked), *table.notes]
-    stated = table.id == first_judged
-    text = escape(" ".join([*sentences, *(table.statements if stated else ())]))
-    return text + (
-        "" if stated or not table.statements else f" Verdicts: see Table~\\ref{{tab:{first_judged}}}."
+def _pages(stacks: Sequence[Stack]) -> Iterator[list[Stack]]:
+    """The stacks of each float; one that is longer than a page goes on in the next."""
+    page: list[Stack] = []
+    left = _FLOAT - _CAPTION
+    for stack in stacks:
+        rest = stack
+        if page and rest.height > left:
+            yield page
+            page, left = [], _FLOAT - _CAPTION
+        while rest.height > left and len(rest.block.rows) > _FEWEST_ROWS:
+            rows = rest.block.rows
+            fitting = max(_FEWEST_ROWS, len(rows) - 1 - int((rest.height - left) / LINE))
+            yield [rest.of_rows(rows[:fitting])]
+            rest = rest.of_rows(rows[fitting:])
+        page.append(rest)
+        left -= rest.height
+    if page:
+        yield page
+
+
+def _float(page: Sequence[Stack], heading: str, notes: str, share: str) -> str:
+    """A float over one column, or as wide as a share of the text."""
+    environment = "table*" if share else "table"
+    below = ["\\begin{tablenotes}[para,flushleft]\\footnotesize", f"\\item {notes}", "\\end{tablenotes}"]
+    lines = (
+        f"\\begin{{{environment}}}[tp]",
+        "\\centering\\footnotesize",
+        "\\setlength{\\tabcolsep}{3pt}\\setlength{\\belowcaptionskip}{4pt}",
+        f"{heading}\\begin{{threeparttable}}",
+        # Within threeparttable \\linewidth would be that of the tabular before.
+        *_tabulars(page, f"{share}\\textwidth" if share else "\\columnwidth"),
+        *(below if notes else ()),
+        "\\end{threeparttable}",
+        f"\\end{{{environment}}}",
     )
+    return "\n".join(lines) + "\n"
 
 
-def _continued(table: Table) -> str:
-    return f"\\addtocounter{{table}}{{-1}}\n\\caption{{{escape(table.title)} (continued).}}\n"
-
-
-def _float(heading: str, body: str, notes: str, setting: Typesetting) -> str:
-    environment = "sidewaystable*" if setting.sideways else "table*"
-    place = "" if setting.sideways else "[p]"
-    parts = [body] if body else []
-    if notes:
-        parts.append(f"\\parbox{{\\linewidth}}{{\\scriptsize {notes}}}")
-    return (
-        f"\\begin{{{environment}}}{place}\n\\centering\n\\setlength{{\\belowcaptionskip}}{{5pt}}\n{heading}"
-        f"{setting.size.command}\n\\setlength{{\\tabcolsep}}{{3pt}}\n"
-        + "\n\n\\medskip\n".join(parts)
-        + f"\n\\end{{{environment}}}\n"
-    )
-
-
-def _body(blocks: Sequence[Block], labels: Mapping[str, str]) -> str:
-    # Blocks of one shape share a tabular, as in the papers: equal columns under equal headers.
-    tabulars = [_tabular(shape, same, labels) for shape, same in groupby(blocks, key=_alignment)]
-    return "\n\n\\medskip\n".join(tabulars)
-
-
-def _tabular(alignment: str, blocks: Iterable[Block], labels: Mapping[str, str]) -> str:
-    lines = ["\\toprule"]
-    for place, block in enumerate(blocks):
-        lines += ["\\midrule"] if place else []
-        lines += _block(block, labels)
-    body = "\n".join([*lines, "\\bottomrule"])
-    # Wide tables shrink to the page; narrow ones keep their size.
-    width = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"
-    tabular = f"\\begin{{tabular}}{{{alignment}}}\n{body}\n\\end{{tabular}}"
-    return f"\\resizebox{{{width}}}{{!}}{{%\n{tabular}}}"
-
-
-def _block(block: Block, labels: Mapping[str, str]) -> list[str]:
-    lines = []
-    if not block.of_paper:
-        lines.append(f"\\multicolumn{{{len(block.columns)}}}{{l}}{{{escape(block.title)}}} \\\\")
-    lines += [_line(_header(column) for column in block.columns), "\\midrule"]
-    for place, row in enumerate(block.rows):
-        if row.aggregate and place:
-            lines.append("\\midrule")
-        lines.append(_line(_cell(cell, labels) for cell in row.cells))
-    return lines
-
-
-def _header(column: Column) -> str:
-    """A header, its lines on top of each other."""
-    lines = [escape(line) for line in header_lines(column)]
-    return lines[0] if len(lines) == 1 else "\\shortstack[r]{" + r"\\".join(lines) + "}"
-
-
-def _alignment(block: Block) -> str:
-    return "".join("l" if column.kind == "label" else "r" for column in block.columns)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _cell(cell: Cell, labels: Mapping[str, str]) -> str:
-    text = escape(cell.text)
-    if cell.bold:
-        text = f"\\textbf{{{text}}}"
-    marks = [_MATHS.get(cell.mark, cell.mark)] if cell.mark else []
-    marks += [labels[note] for note in cell.notes()]
-    return f"{text}$^{{{','.join(marks)}}}$" if marks else text
-
-
-def escape(text: str) -> str:
-    """Text that LaTeX sets as it is; a character that pdflatex may not know becomes a question mark."""
-    escaped = "".join(
-        _SPECIAL.get(character, character if character.isascii() else "?")
-        for character in visible(" ".join(text.split()))
-    )
-    return escaped.replace("--", "-{}-")  # two hyphens would be set as one dash
-
-
-# How a table is set
-
-_HEADER_WIDTH = 13
-"""Characters of a header before it is broken into lines."""
-_COLUMN_GAP = 6.0
-_RULE = 6.0
-"""Points around a rule."""
-
-
-@dataclass(frozen=True)
-class TypeSize:
-    """A size of type: its command, and points per character and line."""
-
-    command: str
-    character: float
-    line: float
-
-
-SMALL, FOOTNOTE, SCRIPT = (
-    TypeSize("\\small", 4.7, 11.0),
-    TypeSize("\\footnotesize", 4.2, 9.5),
-    TypeSize("\\scriptsize", 3.7, 8.2),
-)
-
-
-@dataclass(frozen=True)
-class PageSize:
-    """Room on a page, in points."""
-
-    width: float
-    height: float
-
-
-PORTRAIT, LANDSCAPE = PageSize(510.0, 700.0), PageSize(750.0, 470.0)
-
-
-@dataclass(frozen=True)
-class Typesetting:
-    """How one table is set."""
-
-    size: TypeSize
-    page: PageSize
-
-    @property
-    def sideways(self) -> bool:
-        """Whether it is turned."""
-        return self.page is LANDSCAPE
-
-    def notes_height(self, text: str) -> float:
-        """Points that notes take at \\scriptsize."""
-        return SCRIPT.line * (1 + len(text) * SCRIPT.character / self.page.width)
-
-
-def typesetting_of(blocks: Sequence[Block]) -> Typesetting:
-    """The largest type in which the widest block fits, upright if at all possible."""
-    for page in (PORTRAIT, LANDSCAPE):
-        for size in (SMALL, FOOTNOTE, SCRIPT):
-            if all(_width(block, size) <= page.width for block in blocks):
-                return Typesetting(size, page)
-    return Typesetting(SCRIPT, LANDSCAPE)
-
-
-def header_lines(column: Column) -> list[str]:
-    """A column's header, broken where it would widen the column."""
-    if column.kind == "label":
-        return [column.header]
-    return textwrap.wrap(column.header, _HEADER_WIDTH, break_long_words=False) or [""]
-
-
-def spread(blocks: Sequence[Block], setting: Typesetting, notes: str) -> list[tuple[Block, ...]]:
-    """The blocks page by page, long ones continued; the last page may be empty: for notes that need it."""
-    pages: list[list[Block]] = [[]]
-    left = setting.page.height
-    for block in blocks:
-        rows = list(block.rows)
-        header = _header_height(block, setting.size)
-        while rows:
-            fitting = int((left - header) // setting.size.line)
-            if fitting < min(3, len(rows)) and pages[-1]:
-                pages.append([])
-                left = setting.page.height
-                continue
-            taken, rows = rows[: max(fitting, 3)], rows[max(fitting, 3) :]
-            pages[-1].append(replace(block, rows=tuple(taken)))
-            left -= header + len(taken) * setting.size.line
-    if left < setting.notes_height(notes):
-        pages.append([])
-    return [tuple(page) for page in pages]
-
-
-def _width(block: Block, size: TypeSize) -> float:
-    widths = [
-        max(
-            *(len(line) for line in header_lines(column)),
-            *(_characters(row.cells[place]) for row in block.rows),
-            1,
-        )
-        for place, column in enumerate(block.columns)
-    ]
-    return size.character * sum(widths) + _COLUMN_GAP * len(widths)
-
-
-def _characters(cell: Cell) -> float:
-    """Characters of a cell; marks are small, bold type is wide."""
-    marks = len(cell.notes()) + bool(cell.mark)
-    return len(cell.text) * (1.1 if cell.bold else 1.0) + 1.2 * marks
-
-
-def _header_height(block: Block, size: TypeSize) -> float:
-    lines = max(len(header_lines(column)) for column in block.columns)
-    aggregates = sum(row.aggregate for row in block.rows)
-    return size.line * (lines + (0 if block.of_paper else 1)) + _RULE * (3 + aggregates)
+def _tabulars(page: Sequence[Stack], width: str) -> Iterator[str]:
+    """Equally wide ones; stacks of one shape share one, as in the papers: equal columns, equal headers."""
+    for place, stack in enumerate(page):
+        if place and stack.specification == page[place - 1].specification:
+            yield _BETWEEN
+        else:
+            yield from ["\\end{tabular*}", ""] if place else []
+            yield f"\\begin{{tabular*}}{{{width}}}{{{stack.specification}}}"
+            yield _BETWEEN if place else "\\toprule"
+        yield from stack.lines
+    yield from ["\\bottomrule", "\\end{tabular*}"]
 
 
 # Charts
 
 
 def render_charts(charts: Sequence[Chart], format_: str) -> str:
-    """One float per chart, in its printed size; wide ones span both columns."""
+    """One float per chart, as wide as its column; wide ones span both columns."""
     return CHART_HEADER + "".join(_chart(chart, format_) for chart in charts)
 
 
@@ -309,7 +305,7 @@ def _chart(chart: Chart, format_: str) -> str:
     lines = (
         f"\\begin{{{name}}}",
         "  \\centering",
-        f"  \\includegraphics{{{chart.id}.{format_}}}",
+        f"  \\includegraphics[width=\\linewidth]{{{chart.id}.{format_}}}",
         f"  \\caption{{{escape(chart.title)}. {escape(chart.about)}}}",
         f"  \\label{{fig:{chart.id}}}",
         f"\\end{{{name}}}",

@@ -1,44 +1,32 @@
-"""LaTeX: golden text, escaping, how tables are set, and a real pdflatex where there is one."""
+"""LaTeX as a paper takes it: golden text, notes and marks, and a real pdflatex where there is one."""
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
-from bench.report.formats.latex import (
-    FOOTNOTE,
-    LANDSCAPE,
-    PORTRAIT,
-    SCRIPT,
-    SMALL,
-    Typesetting,
-    document,
-    escape,
-    header_lines,
-    render,
-    spread,
-    typesetting_of,
-)
+from bench.report.formats.latex import PREAMBLE, TableStyle, document, render, render_charts, render_legend
 from bench.report.measured import ReportData
-from bench.report.tables import Block, Cell, Column, Row
-from tests.report.builders import build_table, check_golden, measured, toy_table
+from tests.report.builders import build_table, check_golden, measured, toy_data, toy_table
 from tests.report.filled import all_ids, filled_data, filled_judgement
+
+OWN = TableStyle(own_only=True, marked=False)
+
+
+@cache
+def filled(name):
+    return build_table(name, filled_data(), filled_judgement())
+
+
+def floats(text):
+    return re.findall(r"\\begin\{table\*?\}.*?\\end\{table\*?\}", text, re.DOTALL)
 
 
 def test_golden():
     check_golden("table.tex", render([toy_table()]))
-
-
-def test_every_special_character_is_escaped():
-    assert escape("a_b&c%d$e#f{g}h~i^j\\k") == (
-        r"a\_b\&c\%d\$e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k"
-    )
-    assert escape("1 ± 2 † <x>") == r"1 $\pm$ 2 $\dagger$ \textless{}x\textgreater{}"
-    # A bracket or a star behind the end of a row would be read as its argument.
-    assert escape("[1] *x*") == "{[}1] {*}x{*}"
-    assert escape("--full\nok") == "-{}-full ok"
-    assert escape("漢") == "?"
 
 
 def test_what_holds_throughout_takes_no_column():
@@ -48,87 +36,178 @@ def test_what_holds_throughout_takes_no_column():
     assert "Throughout: budget 1, physics d4rl, task v. 1, n = 3." in text
 
 
-def test_margins_are_stated_once_and_referred_to():
-    tables = [build_table(name, filled_data(), filled_judgement()) for name in ("dtql-1", "dtql-3", "srpo-1")]
-    text = render(tables)
-    assert text.count(r"Error rates: 5 \%, 100 \% stated.") == 1
-    assert text.count(r"Verdicts: see Table~\ref{tab:dtql-1}.") == 2
+def test_a_table_stands_upright_in_one_size_and_is_never_scaled():
+    for text in floats(render([filled(name) for name in all_ids()])):
+        assert text.startswith(("\\begin{table}[tp]", "\\begin{table*}[tp]"))
+        assert "sideways" not in text
+        assert "box" not in text
+        assert set(re.findall(r"\\(?:small|scriptsize|footnotesize|tiny)", text)) == {r"\footnotesize"}
+        assert "\\begin{tabular*}" in text
 
 
-def test_verdicts_are_marked_without_a_package():
-    text = render([build_table("dtql-1", filled_data(), filled_judgement())])
-    for mark in (r"$^{\approx}$", r"$^{\downarrow}$", r"$^{\uparrow}$", "$^{?}$"):
-        assert mark in text
-    assert r"$\downarrow$ not reproduced, below" in text
+def test_what_fits_into_a_column_takes_one():
+    assert render([filled("dtql-3")], OWN).count(r"\begin{table}[tp]") == 1
+    assert r"\begin{table*}" in render([filled("dtql-1")])
+    # In a column of IEEE's text there is more room.
+    assert r"\begin{table*}" in render([filled("srpo-1")], OWN)
+    assert r"\begin{table}[tp]" in render([filled("srpo-1")], replace(OWN, text_width=7.1))
 
 
-def test_wide_tables_are_turned_and_long_ones_continued():
-    tables = {name: build_table(name, filled_data(), filled_judgement()) for name in all_ids()}
-    assert r"\begin{sidewaystable*}" in render([tables["combined"]])
-    assert r"\begin{table*}[p]" in render([tables["dtql-2"]])
-    rows = tuple(tables["dtql-7"].blocks[0].rows) * 6
-    long = replace(tables["dtql-7"], blocks=(replace(tables["dtql-7"].blocks[0], rows=rows),))
-    text = render([long])
+def test_long_tables_are_continued():
+    table = filled("dtql-7")
+    rows = tuple(table.blocks[0].rows) * 6
+    text = render([replace(table, blocks=(replace(table.blocks[0], rows=rows),))])
     assert text.count("(continued).") >= 1
-    assert text.count("walker2d-medium-v2 &") == 6
+    assert len(re.findall("^walker2d-medium-v2 &", text, re.MULTILINE)) == 6
     assert text.count(r"\label{") == 1
+    assert text.count(r"\begin{tablenotes}") == 1
+
+
+@pytest.mark.parametrize("style", [TableStyle(), OWN, TableStyle(text_width=5.5)])
+def test_notes_are_three_lines_at_most_and_everything_else_is_a_comment(style):
+    for name in all_ids():
+        table = filled(name)
+        text = render([table], style)
+        for one in floats(text):
+            for notes in re.findall(r"\\item (.*)", one):
+                share = re.search(r"\{([\d.]+)\\textwidth\}", one)
+                points = float(share[1]) * style.text_points if share else style.column_points
+                # A sign is a character, whatever it is called; one takes about 4 points.
+                assert len(re.sub(r"\$\\?\w+\$|\\(?=%)|\{\}", "x", notes)) * 4 <= 3 * points + 40
+        comments = " ".join(line[2:] for line in text.splitlines() if line.startswith("% "))
+        for note in table.notes:
+            assert " ".join(note.split()) in comments or note.startswith("Bold:")
+
+
+def test_margins_are_stated_once_in_a_comment():
+    text = render([filled(name) for name in ("dtql-1", "dtql-3", "srpo-1")])
+    assert text.count("% Error rates: 5 %, 100 % stated.") == 1
+
+
+def test_verdicts_and_misprints_hang_behind_their_numbers():
+    text = render([filled("dtql-1")])
+    for mark in (r"\approx", r"\downarrow", r"\uparrow", r"\circ", r"\dagger", r"\ast"):
+        assert f"\\rlap{{\\,${mark}$}}" in text
+    assert r"$\downarrow$~not reproduced, below; $\circ$~inconclusive" in text.replace(
+        r" $\uparrow$~not reproduced, above;", ""
+    )
+    assert r"$\ast$~misprint, as printed." in text
+    assert "% BC, Gym Average: as printed; should be 51.23. Recomputed from the printed rows." in text
+
+
+def test_marks_can_be_left_out():
+    text = render([filled("dtql-1")], TableStyle(marked=False))
+    assert "rlap" not in text
+    assert r"\circ" not in text
+    assert "cells measured" not in text
+
+
+def test_own_columns_are_the_papers_own_method_where_it_was_measured():
+    (text,) = floats(render([filled("dtql-1")], TableStyle(own_only=True)))
+    assert r"\multicolumn{2}{c}{DTQL (Ours)}" in text
+    for other in ("SRPO", "IDQL", "BC", "textbf", "Bold"):
+        assert other not in text
+    (combined,) = floats(render([filled("combined")], TableStyle(own_only=True, text_width=20.0)))
+    assert all(name in combined for name in ("DTQL", "SRPO", r"EDP+TD3", "BDPO"))
+
+
+def test_nothing_measured_leaves_no_empty_column():
+    text = render([build_table("dtql-1", ReportData())])
+    assert "measured &" not in text
+    assert r"\multicolumn" not in text
+
+
+def test_the_legend_says_what_every_mark_means_and_where():
+    text = render_legend([filled("dtql-1"), filled("srpo-1")])
+    assert text.count(r"\paragraph{Table~\ref{tab:") == 2
+    assert r"\paragraph{Verdicts.} Margin: 5 points. Error rates: 5 \%, 100 \% stated." in text
+    assert r"$\dagger$~not comparable" in text
+    assert "BC measured, hopper-medium-v2: not comparable: printed number quoted from elsewhere." in text
+    assert "BC, Gym Average: as printed; should be 51.23." in text
+
+
+def test_charts_are_as_wide_as_their_column():
+    from bench.report.figures import paper_charts
+
+    charts = paper_charts(toy_data(), ["profiles", "learning-curves"])
+    text = render_charts(charts, "pdf")
+    assert text.count(r"\includegraphics[width=\linewidth]") == len(charts) > 0
+
+
+# Compiled
+
+PACKAGES = {"IEEEtran": "texlive-publishers", "threeparttable": "texlive-latex-extra"}
+
+
+@cache
+def has_tex(name):
+    return subprocess.run(["kpsewhich", name], capture_output=True, check=False).returncode == 0
+
+
+def compiled(folder, name):
+    """The log of a document after its second run, which knows the labels."""
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", name]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / name).with_suffix(".log").read_text(encoding="latin-1")
+
+
+def assert_clean(log):
+    for complaint in ("Float too large", "Overfull", "undefined", "multiply defined", "Missing character"):
+        assert complaint not in log, log[log.index(complaint) - 200 :][:600]
+
+
+pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (make system-deps)")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (make system-deps)")
-@pytest.mark.parametrize("full", [False, True], ids=["empty", "filled"])
-def test_the_document_compiles(tmp_path, full):
-    data, judgement = (filled_data(), filled_judgement()) if full else (ReportData(), None)
+@pdflatex
+@pytest.mark.parametrize("kind", ["empty", "filled", "own", "without-threeparttable"])
+def test_the_document_compiles_in_two_columns(tmp_path, kind):
+    data, judgement = (ReportData(), None) if kind == "empty" else (filled_data(), filled_judgement())
     tables = [toy_table(), *(build_table(name, data, judgement) for name in all_ids())]
-    (tmp_path / "report.tex").write_text(document(tables), encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "report.tex"]
-    for _ in range(2):  # the second run knows the labels
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == 0, done.stdout[-2000:]
-    log = (tmp_path / "report.log").read_text(encoding="latin-1")
-    for complaint in ("Float too large", "Overfull", "undefined", "multiply defined", "Missing character"):
-        assert complaint not in log
+    text = document(tables, OWN if kind == "own" else None)
+    if kind == "without-threeparttable":
+        text = text.replace("threeparttable.sty", "not-installed.sty")
+    (tmp_path / "report.tex").write_text(text, encoding="utf-8")
+    assert_clean(compiled(tmp_path, "report.tex"))
 
 
-def block(rows=5, columns=4, text="0123456789"):
-    names = (Column("task", "Task", "label"), *(Column(str(n), "H", "printed") for n in range(columns - 1)))
-    return Block("", names, tuple(Row((Cell("label", text),) * columns) for _ in range(rows)))
+CLASSES = {
+    "article": "\\documentclass[twocolumn]{article}",
+    "IEEEtran": "\\documentclass[conference]{IEEEtran}",
+}
 
 
-def test_the_largest_type_that_fits():
-    # Ten characters a column: 4.7, 4.2 or 3.7 points each and a gap of 6, on 510 or 750 points.
-    expected = {4: (SMALL, PORTRAIT), 9: (SMALL, PORTRAIT), 10: (FOOTNOTE, PORTRAIT), 11: (SCRIPT, PORTRAIT)}
-    expected |= {
-        13: (SMALL, LANDSCAPE),
-        15: (FOOTNOTE, LANDSCAPE),
-        17: (SCRIPT, LANDSCAPE),
-        40: (SCRIPT, LANDSCAPE),
-    }
-    for columns, (size, page) in expected.items():
-        assert typesetting_of([block(columns=columns)]) == Typesetting(size, page)
+@pytest.mark.slow
+@pdflatex
+@pytest.mark.parametrize("class_", CLASSES)
+def test_every_table_goes_into_a_paper_of_two_columns(tmp_path, class_):
+    if not has_tex(f"{class_}.cls"):
+        pytest.skip(f"{class_}.cls is not installed ({PACKAGES[class_]}; make system-deps)")
+    tables = [filled(name) for name in all_ids()]
+    (tmp_path / "tables.tex").write_text(render(tables), encoding="utf-8")
+    (tmp_path / "legend.tex").write_text(render_legend(tables), encoding="utf-8")
+    inputs = "\\input{tables}\n\\input{legend}\n"
+    text = f"{CLASSES[class_]}\n{PREAMBLE}\\begin{{document}}\n{inputs}\\end{{document}}\n"
+    (tmp_path / "paper.tex").write_text(text, encoding="utf-8")
+    assert_clean(compiled(tmp_path, "paper.tex"))
 
 
-def test_one_wide_block_sets_the_type_of_all():
-    assert typesetting_of([block(columns=4), block(columns=15)]).sideways
+@pytest.mark.slow
+@pdflatex
+@pytest.mark.parametrize(
+    "style", [TableStyle(text_width=5.5), replace(OWN, text_width=5.5)], ids=["all", "own"]
+)
+def test_tables_fit_into_the_text_that_they_are_made_for(tmp_path, style):
+    tables = render([filled(name) for name in all_ids()], style)
+    class_ = "\\documentclass{article}\n\\usepackage[textwidth=5.5in,textheight=9in]{geometry}\n"
+    text = f"{class_}{PREAMBLE}\\begin{{document}}\n{tables}\\end{{document}}\n"
+    (tmp_path / "paper.tex").write_text(text, encoding="utf-8")
+    assert_clean(compiled(tmp_path, "paper.tex"))
 
 
-def test_long_headers_are_broken_but_no_word_is():
-    lines = header_lines(Column("k", "DTQL with KL regulariser (DQL_KL) measured", "measured"))
-    assert " ".join(lines) == "DTQL with KL regulariser (DQL_KL) measured"
-    assert max(map(len, lines)) <= 13
-
-
-def test_rows_fill_pages_and_none_is_lost():
-    pages = spread([block(rows=150), block(rows=7)], Typesetting(SMALL, PORTRAIT), "short")
-    sizes = [[len(part.rows) for part in page] for page in pages]
-    assert sum(sum(page) for page in sizes) == 157
-    assert len(pages) == 3
-    # A line of \\small takes 11 points, a page has 700.
-    assert all(11 * sum(page) <= 700 for page in sizes)
-
-
-def test_notes_that_do_not_fit_below_stand_on_a_page_of_their_own():
-    setting = Typesetting(SMALL, PORTRAIT)
-    assert len(spread([block(rows=50)], setting, "short")) == 1
-    pages = spread([block(rows=50)], setting, "word " * 2000)
-    assert [len(page) for page in pages] == [1, 0]
+def test_the_default_width_is_that_of_the_narrowest_two_columns():
+    # article on A4, in points; on letter paper it has 469, IEEE's class 516.
+    assert TableStyle().text_points <= 452
