@@ -36,7 +36,6 @@ def as_shown(bench: Bench, shown: Shown, code: int = 0) -> None:
 
 
 def test_two_stores_become_one(folder: Path, bench: Bench) -> None:
-    (folder / "carried").mkdir()
     shown = console(MACHINES)
     assert [one.typed[:2] for one in shown].count(["db", "merge"]) == 2
     for one in shown:
