@@ -14,7 +14,7 @@ equally far off.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -217,9 +217,9 @@ def is_wrong(outcome: Outcome, difference: float, margin: float) -> bool:
     return wrong.get(outcome, False)
 
 
-def study_cells(catalog: Catalog) -> tuple[StudyCell, ...]:
+def study_cells(catalog: Catalog, suites: Sequence[str] = SUITES) -> tuple[StudyCell, ...]:
     """The cells of the papers' main tables, methods in order; numbers with an erratum are left out."""
-    tasks = {task.name: task for suite in SUITES for task in catalog.suites[suite].tasks}
+    tasks = {task.name: task for suite in suites for task in catalog.suites[suite].tasks}
     numbers = own_numbers()
     found = []
     for key, (table, cell) in numbers.items():

@@ -82,7 +82,7 @@ def report(
         if missing:
             typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
     else:
-        for name, text in _files(format_, built, data, judgement, style):
+        for name, text in _files(format_, built, data, judgement, style, str(locate(store))):
             path = (out or DEFAULT_FOLDER) / name
             _write_text(path, text)
             typer.echo(f"Wrote {path}")
@@ -124,13 +124,18 @@ def _load(store: str) -> ReportData:
 
 
 def _files(
-    format_: str, tables: Sequence[Table], data: ReportData, judgement: Judgement, style: latex.TableStyle
+    format_: str,
+    tables: Sequence[Table],
+    data: ReportData,
+    judgement: Judgement,
+    style: latex.TableStyle,
+    store: str = "",
 ) -> list[tuple[str, str]]:
     """(file name, text) of a format; the first is what a terminal shows."""
     if format_ == "html":
         from bench.report.formats import html  # draws, as figures do
 
-        return [("report.html", html.render(tables, data, datetime.now(UTC), judgement))]
+        return [("report.html", html.render(tables, data, datetime.now(UTC), judgement, store))]
     if format_ == "latex":
         return [("tables.tex", latex.render(tables, style)), ("report.tex", latex.document(tables, style))]
     if format_ == "markdown":

@@ -21,7 +21,7 @@ def page_of(store: Store, catalog: Catalog, margins: Margins) -> str:
     """The whole page, as `bench report --format html` writes it."""
     data = load_report_data(store, catalog)
     tables, judgement = judged_tables("all", data, margins)
-    return html.render(tables, data, datetime.now(UTC), judgement)
+    return html.render(tables, data, datetime.now(UTC), judgement, str(store.location))
 
 
 def strip(version: str) -> str:

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from bench.report.build import judged_tables
 from bench.report.formats.html import render
+from bench.report.margins import load_margins
 from bench.report.paper import paper_tables
 from tests.report.builders import AWKWARD, WHEN, Curve, build_table, measured, toy_data, with_curves
+from tests.report.made_up import whole_data
 from tests.report.verdicts import judged_table, toy_judgement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -21,6 +24,30 @@ pytestmark = [
 TASKS = ("hopper-medium-v2", "walker2d-medium-v2", "halfcheetah-medium-v2")
 METHODS = ("dtql", "srpo")
 OVERFLOW = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+CUT = """() => [...document.querySelectorAll(".stacked tbody td, .stacked tbody th, .suite *")]
+  .filter((each) => each.checkVisibility() && each.clientWidth && each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.textContent)"""
+BADLY_SHOWN = """() => {
+  const card = document.getElementById("card");
+  const wrong = [];
+  for (const link of [...document.querySelectorAll("a.number")].filter((each) => each.checkVisibility())) {
+    for (const block of ["start", "center", "end"]) {
+      link.blur();
+      document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+      link.scrollIntoView({ block });
+      link.focus();
+      const [box, at] = [card.getBoundingClientRect(), link.getBoundingClientRect()];
+      const beside = box.left >= at.right || at.left >= box.right;
+      const apart = beside || box.top >= at.bottom || at.top >= box.bottom;
+      const whole = innerWidth < 600 || card.scrollHeight <= card.clientHeight + 1;
+      const inside = box.top >= 0 && box.left >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
+      const shown = card.matches(":popover-open");
+      if (!(shown && apart && whole && inside)) wrong.push([link.textContent, block, apart, whole, inside]);
+    }
+  }
+  return wrong;
+}"""
+"""Numbers whose details cover them, are cut, or leave the window, wherever in it the number stands."""
 LOW_CONTRAST = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const rgba = (css) => {
@@ -78,6 +105,16 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def whole_address(tmp_path_factory):
+    """The page of four methods on all domains as a file."""
+    data = whole_data()
+    tables, judgement = judged_tables("all", data, load_margins())
+    path = tmp_path_factory.mktemp("whole") / "report.html"
+    path.write_text(render(tables, data, WHEN, judgement, "bench.sqlite"), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM)
@@ -90,7 +127,7 @@ def opened(browser, address):
     """Opens the page in a window of its own; fails on errors in the console and on any request."""
     contexts, troubles = [], []
 
-    def opening(width=1400, height=900, hash_="", **settings):
+    def opening(width=1400, height=900, hash_="", at=address, **settings):
         context = browser.new_context(viewport={"width": width, "height": height}, **settings)
         contexts.append(context)
         page = context.new_page()
@@ -100,7 +137,7 @@ def opened(browser, address):
             "request",
             lambda request: request.url.startswith(("file:", "data:")) or troubles.append(request.url),
         )
-        page.goto(address + hash_)
+        page.goto(at + hash_)
         return page
 
     yield opening
@@ -135,7 +172,7 @@ def test_nothing_is_wider_than_the_window_and_all_text_stands_out(opened, width,
 
 
 def test_a_cut_table_says_so_until_it_is_scrolled_to_its_end(opened):
-    page = opened(400)
+    page = opened(800)
     frame = page.locator("#dtql-1 .frame").first
     expect(frame.locator(".more")).to_be_visible()
     frame.locator(".wide").evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
@@ -151,15 +188,16 @@ def test_methods_are_filtered_in_tables_verdicts_and_figures_and_the_address_kee
             page.reload()
         expect(page.locator("#verdicts tbody tr:visible")).to_have_count(0)
         heads = page.locator("#dtql-1 .block:visible").first.locator("thead th:visible").all_inner_texts()
-        assert [head.split()[0] for head in heads] == ["Gym", "SRPO", "SRPO", "Budget", "Physics", "Task"]
+        assert [head.split()[0] for head in heads] == ["Gym", "SRPO", "SRPO"]
         expect(page.locator("#toy-1")).to_be_hidden()
-        shown = page.locator("#making > details:visible > summary").all_inner_texts()
+        page.locator("#making > details").evaluate("(fold) => { fold.open = true; }")
+        shown = page.locator("#making .making:visible > summary").all_inner_texts()
         assert [text.partition(" ")[0] for text in shown] == ["srpo"] * 3
         expect(page.locator("figure[data-methods='dtql']:visible")).to_have_count(0)
         assert page.get_by_role("button", name="srpo", exact=True).get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="Show all").click()
     expect(page).to_have_url(address)
-    expect(page.locator("#verdicts tr[data-verdict]:visible")).to_have_count(4)
+    expect(page.locator("#verdicts tr[data-verdict]:visible")).to_have_count(3)
     expect(page.locator("#toy-1")).to_be_visible()
 
 
@@ -177,14 +215,69 @@ def test_tasks_are_filtered_by_any_words_of_their_name(opened, address):
 
 
 def test_verdicts_are_filtered_from_an_address_too(opened, address):
-    page = opened(hash_="#tables?verdict=below,inconclusive")
+    page = opened(hash_="#verdicts?verdict=below,inconclusive")
     shown = page.locator("#verdicts tr[data-verdict]:visible .verdict").all_inner_texts()
     assert [re.sub(r"^\W+", "", text) for text in shown] == ["not reproduced, below", "inconclusive"]
     expect(page.locator("#toy-1")).to_be_hidden()
     expect(page.locator("#shown")).to_have_text("Shows 2 of 5 verdicts.")
-    assert page.locator("#tables").evaluate("(section) => section.getBoundingClientRect().top") < 200
+    assert page.locator("#verdicts").evaluate("(section) => section.getBoundingClientRect().top") < 200
     page.get_by_role("link", name="Learning curves").click()
     expect(page).to_have_url(address + "#learning-curves?verdict=below,inconclusive")
+
+
+def test_a_verdict_that_is_asked_for_unfolds(opened):
+    page = opened()
+    reproduced = page.locator("#verdicts tr[data-verdict=reproduced]")
+    expect(reproduced).to_be_hidden()
+    page.get_by_role("button", name="reproduced", exact=True).click()
+    expect(reproduced).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_all_methods_on_all_domains_fit(opened, whole_address, width):
+    page = opened(width, at=whole_address)
+    needed, available = page.evaluate(OVERFLOW)
+    assert needed <= available == width
+    if width == 1400:
+        assert page.evaluate("document.documentElement.scrollHeight") <= 9000
+    first = page.locator("#measured details.table").first
+    assert first.get_attribute("id") == "combined"
+    if width == 400:
+        assert page.evaluate(CUT) == []
+        expect(page.locator(".more:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (800, 700), (400, 800)])
+def test_what_is_known_of_any_number_is_shown_whole(opened, whole_address, width, height):
+    page = opened(width, height, at=whole_address)
+    page.keyboard.press("Tab")
+    assert page.evaluate(BADLY_SHOWN) == []
+
+
+def test_a_table_is_copied_as_latex_and_as_the_rows_that_stand_there(opened):
+    page = opened()
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    line = page.locator("#dtql-1 > .copying")
+    line.get_by_role("button", name="Copy LaTeX").click()
+    expect(line.get_by_role("button", name="Copied")).to_be_visible()
+    latex = page.evaluate("window.copied")
+    assert "\\begin{table" in latex
+    assert "\\label{tab:dtql-1}" in latex
+    page.get_by_label("Task", exact=True).fill("hopper-medium-v2")
+    line.get_by_role("button", name="Copy CSV").click()
+    first = page.evaluate("window.copied").split("\n\n")[0].split("\n")
+    assert first[0].startswith("Gym,BC,")
+    assert [row.partition(",")[0] for row in first[1:]] == ["hopper-medium-v2"]
+    assert re.search(r",80.0 ± 5.0|,85.0 ± 5.00", first[1])
+    expect(line.get_by_role("button", name="Copy LaTeX")).to_be_visible()
+
+
+def test_every_part_has_a_link_to_itself(opened, address):
+    page = opened()
+    page.locator("#verdicts > h2 .link").click()
+    expect(page).to_have_url(address + "#verdicts")
+    for section in page.locator("main > section[id]").all():
+        assert section.locator("h2 .link").get_attribute("href") == f"#{section.get_attribute('id')}"
 
 
 def test_columns_sort_by_mouse_and_keyboard_and_averages_stay_last(opened):
@@ -295,6 +388,7 @@ def test_on_paper_it_is_light_whole_and_without_controls(opened):
     expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     for control in ("#filter", "#theme", "nav"):
         expect(page.locator(control)).to_be_hidden()
+    expect(page.locator("#verdicts tr[data-verdict=reproduced]")).to_be_visible()
     needed, available = page.evaluate(OVERFLOW)
     assert needed <= available
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
@@ -310,4 +404,4 @@ def test_without_scripts_everything_is_there(opened):
     number.click()
     expect(target).to_be_visible()
     expect(target).to_contain_text("margin ±5.0")
-    assert AWKWARD in page.locator("#verdicts").inner_text()
+    assert AWKWARD in page.locator("#verdicts").text_content()

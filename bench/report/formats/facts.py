@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bench.records import SOURCES, RunRecord
+from bench.report.check import further
 from bench.report.judgement import WORDS, CellVerdict, Outcome
 from bench.report.measured import Configuration, Measured, Origin, ReportData, SeedScore
 from bench.report.paper import PaperCell
 from bench.report.tables import Amount, Cell, number_text
+from bench.report.verdicts import MOST_FURTHER_SEEDS
 from bench.visible_text import count
 
 MINUS = "\N{MINUS SIGN}"
@@ -41,14 +43,31 @@ MEANINGS: dict[Outcome, str] = {
     "reproduced": "no difference that matters: the 90 % interval of the difference lies inside the margin",
     "below": "clearly lower than printed, by more than the margin",
     "above": "clearly higher than printed, by more than the margin",
-    "inconclusive": "too few seeds to tell; how many more would decide stands beside it",
-    "not comparable": "measured under other conditions than printed; the reason stands beside it",
+    "inconclusive": "too few seeds to tell, or the printed number is too uncertain",
+    "not comparable": "measured under other conditions than printed",
 }
+PROTOCOL_NAMES = {"last": "last evaluation", "rat": "running average", "oms": "best checkpoint"}
+BEHIND = frozenset(("Arithmetic", "SHA-256", "Simulator", "Code", "Configuration"))
+"""Facts that are too much for a card; its link leads to them."""
 _SHOWN_ELSEWHERE = {
     *("algorithm", "variant", "task", "task_version", "physics", "budget", "dataset"),
     *("hyperparameters", SOURCES),
 }
 """Parts of a configuration."""
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_TYPESET = tuple(
+    (re.compile(pattern), with_)
+    for pattern, with_ in (
+        (r"(?<![\w.-])-(?=\d)", MINUS),
+        (r"(?<=\d) - (?=[\d(])", f" {MINUS} "),
+        (r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?!\d)", "\\1\N{NON-BREAKING HYPHEN}\\2\N{NON-BREAKING HYPHEN}\\3"),
+        (rf" {PLUS_MINUS} ", f"{_NO_BREAK}{PLUS_MINUS}{_NO_BREAK}"),
+        (r"(?<=\d) (?=(%|h|min|s|points?|seeds?|tasks?)(?![\w]))", _NO_BREAK),
+        (r"(?<=\bn) = (?=\d)", f"{_NO_BREAK}={_NO_BREAK}"),
+    )
+)
+"""What is replaced by what."""
 
 Fact = tuple[str, str]
 """A name and a text; lines of the text stay apart."""
@@ -60,6 +79,13 @@ Fact = tuple[str, str]
 def slug(text: str) -> str:
     """`text` as part of an id or a class: letters, digits, dots and hyphens."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+
+
+def typeset(text: str) -> str:
+    """Numbers in a text as print has them: a true minus, and no line ends inside of a number or a date."""
+    for pattern, with_ in _TYPESET:
+        text = pattern.sub(with_, text)
+    return text
 
 
 def points(value: float | None, decimals: int = 1) -> str:
@@ -78,8 +104,9 @@ def interval(low: float, high: float) -> str:
 
 
 def minute(moment: datetime | None) -> str:
-    """`2025-03-04 05:06 UTC`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment else ""
+    """`2025-03-04 05:06 UTC`, all in one line."""
+    text = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment else ""
+    return typeset(text).replace(" ", _NO_BREAK)
 
 
 def hours(seconds: float | None) -> str:
@@ -118,6 +145,16 @@ def machine(run: RunRecord) -> str:
         ", ".join(map(str, gpus)) if gpus else "no GPU",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def machines(runs: Sequence[RunRecord]) -> str:
+    """On how many machines: `2 machines (node-1, node-2)`; empty where nobody noted them."""
+    names = dict.fromkeys(str(run.hardware["hostname"]) for run in runs if run.hardware.get("hostname"))
+    if not names:
+        return ""
+    shown = [*names][:_FEW_VALUES]
+    more = ", …" if len(names) > len(shown) else ""
+    return f"{count(len(names), 'machine')} ({', '.join(shown)}{more})"
 
 
 def seeds_text(entry: Measured) -> str:
@@ -167,7 +204,7 @@ def number_of(cell: Cell, header: str, table: str) -> Number | None:
         return None
     if cell.kind == "printed":
         return _printed_number(cell, header, table)
-    return _measured_number(cell, table)
+    return _measured_number(cell, header, table)
 
 
 def _printed_number(cell: Cell, header: str, table: str) -> Number | None:
@@ -188,7 +225,7 @@ def _printed_number(cell: Cell, header: str, table: str) -> Number | None:
     return Number(f"{table}-numbers", f"{printed.paper}, printed: {header}", facts) if facts else None
 
 
-def _measured_number(cell: Cell, table: str) -> Number | None:
+def _measured_number(cell: Cell, header: str, table: str) -> Number | None:
     number = cell.measured
     tested = cell.verdict is not None and (cell.verdict.comparison or cell.verdict.reasons)
     if isinstance(number, Amount) and not (number.algorithm or tested):
@@ -206,7 +243,7 @@ def _measured_number(cell: Cell, table: str) -> Number | None:
         ("Note", "\n".join(cell.footnotes)),
         ("Arithmetic", "\n".join(cell.verdict.arithmetic) if isinstance(cell.verdict, CellVerdict) else ""),
     )
-    title = " on ".join(name for name in (number.algorithm, number.task) if name)
+    title = " on ".join(name for name in (number.algorithm, number.task) if name) or header
     of_no_cell = isinstance(number, Amount) and (number.config_hash is None or number.trials is None)
     return Number(f"{table}-numbers" if of_no_cell else home_of(number), title, facts)
 
@@ -220,17 +257,39 @@ def _verdict_facts(cell: Cell) -> list[Fact]:
     if not isinstance(verdict, CellVerdict):
         said = [("Verdict", cell.verdict_words)]
         return said + ([("Difference", f"90 % interval {interval(*cell.interval)}")] if cell.interval else [])
-    facts = [("Verdict", f"{WORDS[verdict.outcome]}: {MEANINGS[verdict.outcome]}")]
+    facts = [("Verdict", f"{WORDS[verdict.outcome]}: {meaning_of(verdict)}")]
     if verdict.comparison:
         test = verdict.comparison
         difference = f"{signed(test.difference)}, 90 % interval {interval(test.low, test.high)}"
         facts.append(("Difference", f"{difference}; margin {PLUS_MINUS}{points(test.margin)}"))
-    if verdict.further_seeds:
-        seeds = count(verdict.further_seeds, "further seed")
-        facts.append(("To decide", f"{seeds}, if mean and spread stay"))
     assumed = "; ".join(verdict.assumptions)
     reasons = "" if verdict.outcome == "not comparable" else "; ".join(verdict.reasons)
     return [*facts, ("Because", reasons), ("Assumed", assumed)]
+
+
+def meaning_of(verdict: CellVerdict) -> str:
+    """What a verdict means in its case: of an open one, what would close it."""
+    if verdict.outcome != "inconclusive":
+        return MEANINGS[verdict.outcome]
+    decide = what_would_decide(verdict) or "too few seeds to tell"
+    return f"{decide}, if mean and spread stay" if verdict.further_seeds else decide
+
+
+def what_would_decide(verdict: CellVerdict) -> str:
+    """How many further seeds would decide an inconclusive cell, or why none would; else empty."""
+    if verdict.further_seeds is not None:
+        return f"{count(verdict.further_seeds, 'further seed')} would decide"
+    test = verdict.comparison
+    if not further(verdict) or test is None:
+        return ""
+    # After so many more seeds the rest of the error is the printed number's.
+    own, n = (verdict.measured.standard_deviation or 0.0) ** 2, verdict.measured.n
+    printed = max(test.standard_error**2 - own / n, 0.0)
+    too_uncertain = printed > own / (n + MOST_FURTHER_SEEDS)
+    why = (
+        "the printed number is too uncertain" if too_uncertain else "the difference lies too near the margin"
+    )
+    return f"even {MOST_FURTHER_SEEDS} more seeds would not decide: {why}"
 
 
 def _measured_text(cell: Cell) -> str:

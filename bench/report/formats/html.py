@@ -2,62 +2,93 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from algorithms.registry import methods
 from bench.bandit2d.stored import Illustration, Illustrations
 from bench.data.manifest import remarks_on
 from bench.report.bandit2d_figures import FilledFigure, fill_figures
 from bench.report.bandit2d_panels import page_svg
 from bench.report.charts import Chart, ChartKind
-from bench.report.check import further
 from bench.report.figures import page_figures
-from bench.report.formats import facts
-from bench.report.formats.facts import Making, Number, home_of, ids_of, makings, number_of
+from bench.report.formats import facts, latex
+from bench.report.formats.facts import (
+    Making,
+    Number,
+    home_of,
+    ids_of,
+    makings,
+    number_of,
+    what_would_decide,
+)
 from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome
 from bench.report.measured import Measured, ReportData
-from bench.report.tables import Amount, Block, Cell, Row, Table, note_labels
-from bench.report.verdicts import MOST_FURTHER_SEEDS
+from bench.report.score_tables import COMBINED
+from bench.report.tables import Amount, Block, Cell, Row, Table, condensed, note_labels, with_columns
 from bench.visible_text import count, visible
 
-ORDER: tuple[Outcome, ...] = ("below", "above", "inconclusive", "reproduced", "not comparable")
+ATTENTION: tuple[Outcome, ...] = ("below", "above", "inconclusive")
+"""Verdicts that are open as the page opens."""
+ORDER: tuple[Outcome, ...] = (*ATTENTION, "reproduced", "not comparable")
 """What needs attention first; within an outcome verdicts stay as they came."""
+OPEN_ROWS = 30
+"""Measured tables are open until they have shown so many rows; then each is one line."""
+SHOWN_FIGURES = 8
+"""Of a section; the others unfold."""
 TITLES: dict[ChartKind, str] = {
     "learning-curves": "Learning curves",
     "score-time": "Score against training time",
     "score-latency": "Score against action latency",
     "profiles": "Performance profiles",
 }
+_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z\N{DAGGER}])")
 _WIDTH, _UNIT = 130, 20
 """Of a strip, and of one margin in it, in its own units."""
 _EDGE = _WIDTH / 2 - 4
 
 
 def render(
-    tables: Sequence[Table], data: ReportData, made_at: datetime, judgement: Judgement | None = None
+    tables: Sequence[Table],
+    data: ReportData,
+    made_at: datetime,
+    judgement: Judgement | None = None,
+    store: str = "",
+    nights: str = "",
 ) -> str:
-    """The page as one HTML text without any reference to another file."""
+    """The page as one HTML text without any reference to another file.
+
+    Parameters
+    ----------
+    store : where the results lie, as a person would name it.
+    nights : address of the page over all nights, where there is one.
+    """
     judgement = judgement or Judgement()
     environment = _environment()
     shown = PageTables(tables)
     made = makings(data, shown.numbers.values())
-    ordered = sorted(judgement.cells, key=lambda verdict: ORDER.index(verdict.outcome))
+    of_outcome = {
+        outcome: [verdict for verdict in judgement.cells if verdict.outcome == outcome] for outcome in ORDER
+    }
     page = environment.get_template("report.html.j2").render(
         made_at=made_at,
+        store=store,
+        nights=nights,
         judgement=judgement,
         answer=headline(judgement, data),
         # Those first that could be tested.
         suites=sorted(judgement.suites, key=lambda suite: suite.comparison is None),
-        judged=[verdict for verdict in ordered if verdict.outcome != "not comparable"],
-        others=[verdict for verdict in ordered if verdict.outcome == "not comparable"],
-        tables=tables,
+        open_verdicts=[verdict for outcome in ATTENTION for verdict in of_outcome[outcome]],
+        closed_verdicts={outcome: of_outcome[outcome] for outcome in ORDER if outcome not in ATTENTION},
         shown=shown,
+        latex={table.id: latex.render([table]) for table in tables},
         ids=_ids(shown, made),
         titles=TITLES,
         figures=_figures(data),
@@ -75,12 +106,23 @@ def render(
 
 def _environment() -> Environment:
     environment = page_templates()
-    for function in (facts.minute, facts.machine, facts.points, facts.signed, facts.hours, facts.seeds_text):
+    own = (facts.minute, facts.machine, facts.machines, facts.points, facts.signed, facts.hours)
+    for function in (*own, facts.seeds_text, facts.typeset):
         environment.filters[function.__name__] = function
     environment.filters |= {"strip": strip_of, "slug": facts.slug, "to_decide": to_decide, "home": home_of}
+    environment.filters |= {"method": _method, "count": count}
     environment.globals |= {"WORDS": WORDS, "MARKS": facts.PAGE_MARKS, "MEANINGS": facts.MEANINGS}
     environment.globals |= {"interval": facts.interval, "note_labels": note_labels}
+    environment.globals |= {"PROTOCOLS": facts.PROTOCOL_NAMES, "SHOWN_FIGURES": SHOWN_FIGURES}
+    # Macros that are imported see globals alone.
+    environment.globals["BEHIND"] = facts.BEHIND
     return environment
+
+
+def _method(algorithm: str) -> str:
+    """A method's name in full, as figures have it; of one that is not installed, that in the store."""
+    known = methods().get(algorithm)
+    return known.shown if known else algorithm
 
 
 # Tables
@@ -91,13 +133,28 @@ Place = tuple[str, int, int, int]
 
 
 class PageTables:
-    """What the page knows of its tables beyond what stands in them."""
+    """The tables as the page shows them, and what it knows of them beyond what stands in them."""
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self._anywhere = _algorithms(block for table in tables for block in table.blocks)
+        self.throughout: dict[tuple[str, int], str] = {}
+        """What is the same in all rows of a block (id of its table and place), where tables have several."""
+        shown = [self._condensed(table) for table in tables]
+        # The table of all methods first, then the papers' as they come.
+        shown.sort(key=lambda table: table.id != COMBINED)
+        self.opened: list[Table] = []
+        """Those with measurements that are open as the page opens: rows enough to begin with."""
+        self.closed: list[Table] = []
+        """The others with measurements."""
+        self.unmeasured = [table for table in shown if not self.measured(table)]
+        rows = 0
+        for table in shown:
+            if self.measured(table):
+                (self.opened if rows < OPEN_ROWS else self.closed).append(table)
+                rows += sum(len(block.rows) for block in table.blocks if self.has_measured(block))
         self.numbers: dict[Place, Number] = {}
         """What is known of the numbers in cells, in reading order."""
-        for table in tables:
+        for table in (*self.opened, *self.closed, *self.unmeasured):
             for block_place, block in enumerate(table.blocks):
                 for row_place, row in enumerate(block.rows):
                     for place, (column, cell) in enumerate(zip(block.columns, row.cells, strict=True)):
@@ -105,14 +162,33 @@ class PageTables:
                         if number is not None:
                             self.numbers[table.id, block_place, row_place, place] = number
 
+    def _condensed(self, table: Table) -> Table:
+        """What is the same in all rows is said once, for most blocks together; blank columns are dropped."""
+        parts = [condensed(replace(table, blocks=(block,), notes=())) for block in table.blocks]
+        said = [" ".join(part.notes) for part in parts]
+        ((usual, _),) = Counter(filter(None, said)).most_common(1) or [("", 0)]
+        others = {place: text for place, text in enumerate(said) if text not in ("", usual)}
+        self.throughout |= {
+            (table.id, place): text.replace("Throughout:", "In these rows:") for place, text in others.items()
+        }
+        if others:
+            usual = usual.replace("Throughout:", "Unless said otherwise:")
+        blocks = tuple(_without_blanks(block) for part in parts for block in part.blocks)
+        return replace(table, blocks=blocks, notes=(*filter(None, [usual]), *table.notes))
+
     def algorithms(self, block: Block) -> dict[str, str]:
         """Methods as columns name them -> their names here, known from whichever table measured them."""
         return {**self._anywhere, **_algorithms([block])}
 
     @staticmethod
-    def measured(table: Table) -> bool:
+    def has_measured(block: Block) -> bool:
         """Whether any row holds a measured number."""
-        return any(row.measured() for block in table.blocks for row in block.rows)
+        return any(row.measured() for row in block.rows)
+
+    @classmethod
+    def measured(cls, table: Table) -> bool:
+        """Whether any block does."""
+        return any(map(cls.has_measured, table.blocks))
 
     @staticmethod
     def noted(block: Block, place: int) -> bool:
@@ -138,6 +214,16 @@ class PageTables:
         if cell.kind != "measured":
             return None
         return cell.verdict.outcome if cell.verdict else "not comparable" if cell.not_comparable else None
+
+
+def _without_blanks(block: Block) -> Block:
+    """Without the measured columns in which nothing stands."""
+
+    def stays(place: int) -> bool:
+        cells = [row.cells[place] for row in block.rows]
+        return block.columns[place].kind != "measured" or any(cell.text or cell.notes() for cell in cells)
+
+    return with_columns(block, [place for place in range(len(block.columns)) if stays(place)])
 
 
 def _algorithms(blocks: Iterable[Block]) -> dict[str, str]:
@@ -194,13 +280,7 @@ def strip_of(test: Comparison | None) -> Strip | None:
 
 def to_decide(verdict: CellVerdict) -> str:
     """What is open about a judged cell, and how many seeds would close it."""
-    if verdict.further_seeds is not None:
-        parts = (*verdict.reasons, f"{count(verdict.further_seeds, 'further seed')} would decide")
-    elif further(verdict):
-        parts = (f"{MOST_FURTHER_SEEDS} further seeds would not decide, if mean and spread stay",)
-    else:
-        parts = verdict.reasons
-    return "; ".join(parts)
+    return "; ".join(filter(None, (*verdict.reasons, what_would_decide(verdict))))
 
 
 def headline(judgement: Judgement, data: ReportData) -> str:
@@ -231,13 +311,38 @@ def headline(judgement: Judgement, data: ReportData) -> str:
 # Figures
 
 
-def _figures(data: ReportData) -> dict[ChartKind, list[tuple[Chart, Markup]]]:
-    """Each chart with its drawing by section, also where that has no chart yet."""
-    found: dict[ChartKind, list[tuple[Chart, Markup]]] = {section: [] for section in TITLES}
+@dataclass(frozen=True)
+class Charts:
+    """The charts of a section."""
+
+    about: str
+    """What most of their captions say."""
+    drawn: tuple[tuple[Chart, Markup, str], ...]
+    """Each with its drawing and what is left of its caption."""
+
+
+def _figures(data: ReportData) -> dict[ChartKind, Charts]:
+    """The sections that have charts, in the order of `TITLES`."""
+    found: dict[ChartKind, list[Chart]] = {section: [] for section in TITLES}
     for chart in page_figures(data):
+        found[chart.section].append(chart)
+    sections = {}
+    for section, charts in found.items():
+        about, own = said_once([chart.about for chart in charts])
         # The SVG is our own and escaped by its maker; it is the one thing the template must not escape.
-        found[chart.section].append((chart, Markup(chart.svg)))
-    return found
+        drawn = [Markup(chart.svg) for chart in charts]
+        if charts:
+            sections[section] = Charts(about, tuple(zip(charts, drawn, own, strict=True)))
+    return sections
+
+
+def said_once(captions: Sequence[str]) -> tuple[str, list[str]]:
+    """The sentences that a third of the captions have, and three of them, and what is left of each."""
+    sentences = [_SENTENCE_END.split(caption) for caption in captions]
+    counts = Counter(sentence for caption in sentences for sentence in caption)
+    shared = [text for text, number in counts.items() if number >= max(3, len(captions) / 3)]
+    own = [" ".join(sentence for sentence in caption if sentence not in shared) for caption in sentences]
+    return " ".join(shared), own
 
 
 def _figures_2d(

@@ -4,7 +4,7 @@
   card.id = "card";
   card.popover = "manual";
   document.body.append(card);
-  const few = matchMedia("(max-width: 40rem)");
+  const few = matchMedia("(max-width: 37.5rem)");
   let shown = null;
   let waiting = 0;
 
@@ -23,12 +23,13 @@
     if (making) {
       const more = document.createElement("a");
       more.href = `#${making.id}`;
-      more.textContent = "Seeds and hyper-parameters";
+      more.textContent = "Arithmetic, seeds, code and every setting";
       card.append(more);
     }
   };
 
-  // Below the number or above it, where there is more room; on a phone at the foot, the number scrolled clear of it.
+  // Whole within the window and clear of the number: below it, above it, or else beside it; on a phone at the foot,
+  // the number scrolled clear of it.
   const place = (link) => {
     const at = link.getBoundingClientRect();
     card.style.cssText = "";
@@ -36,12 +37,16 @@
       scrollBy(0, Math.max(0, at.bottom + 12 - (innerHeight - card.offsetHeight)));
       return;
     }
-    const [above, below] = [at.top - 14, innerHeight - at.bottom - 14];
-    const under = below >= Math.min(card.offsetHeight, above);
-    card.style.maxHeight = `${Math.min(under ? below : above, innerHeight * 0.7)}px`;
-    const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - card.offsetWidth - 8));
+    const [width, height, gap, edge] = [card.offsetWidth, card.offsetHeight, 6, 8];
+    const [right, bottom] = [document.documentElement.clientWidth - edge, innerHeight - edge];
+    const under = at.bottom + gap + height <= bottom;
+    const over = at.top - gap - height >= edge;
+    const within = (value, most) => Math.max(edge, Math.min(value, most));
+    const left = under || over ? within(at.left, right - width)
+      : at.right + gap + width <= right ? at.right + gap : within(at.left - gap - width, right - width);
+    const top = under ? at.bottom + gap : over ? at.top - gap - height : within(at.top, bottom - height);
     card.style.left = `${left + scrollX}px`;
-    card.style.top = `${(under ? at.bottom + 6 : at.top - card.offsetHeight - 6) + scrollY}px`;
+    card.style.top = `${top + scrollY}px`;
   };
 
   const hide = () => {

@@ -48,16 +48,22 @@
     const [methods, verdicts] = [chosen("method"), chosen("verdict")];
     const some = methods.length + verdicts.length > 0 || task.value.trim() !== "";
     for (const table of document.querySelectorAll("#verdicts table.filtered")) filterTable(table, methods, verdicts);
-    for (const block of document.querySelectorAll("#tables .block")) {
+    for (const block of document.querySelectorAll(".tables .block")) {
       block.hidden = !filterTable(block.querySelector("table"), methods, verdicts);
     }
-    for (const table of document.querySelectorAll("#tables details.table")) {
+    for (const table of document.querySelectorAll(".tables details.table")) {
       table.hidden = some && !table.querySelector(".block:not([hidden])");
     }
     for (const item of document.querySelectorAll("figure[data-methods], .suite, #failures > details, .making")) {
       const tasks = list(item.dataset.tasks ?? item.dataset.task ?? "");
       const verdict = item.dataset.verdict ? [item.dataset.verdict] : verdicts;
       item.hidden = !(any(methods, list(item.dataset.methods)) && (!tasks.length || tasksMatch(tasks)) && any(verdicts, verdict));
+    }
+    // What is folded unfolds where a verdict is asked for, and goes where nothing in it is left.
+    for (const fold of document.querySelectorAll("details.line")) {
+      const items = [...fold.querySelectorAll(".verdicts tbody tr, figure, .making, details.table")];
+      fold.hidden = some && items.length > 0 && items.every((item) => item.hidden);
+      if (verdicts.length && fold.closest("#verdicts")) fold.open = true;
     }
     const [left, all] = ["#verdicts tbody tr:not([hidden])", "#verdicts tbody tr"].map((what) => document.querySelectorAll(what).length);
     shown.textContent = some ? `Shows ${left} of ${all} verdicts.` : "";

@@ -8,7 +8,8 @@ import pytest
 
 from bench.data.manifest import load_manifest
 from bench.records import DatasetRecord
-from bench.report.formats.html import headline, render, strip_of, to_decide
+from bench.report.formats.facts import typeset
+from bench.report.formats.html import headline, render, said_once, strip_of, to_decide
 from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
 from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
@@ -108,7 +109,7 @@ def test_links_lead_somewhere_and_ids_are_unique(page):
 def test_a_number_leads_to_seeds_interval_protocol_and_where_it_comes_from(page):
     (row,) = re.findall(
         rf"<th scope=\"row\">{re.escape('a_b&amp;c&lt;script&gt;')}</th>.*?</tr>", _text(), re.S
-    )[1:2]
+    )[:1]
     (link,) = re.findall(r'class="number" href="#(made-[^"]+)">99\.5', row)
     facts = " ".join(page.texts[link].split())
     for fact in (
@@ -118,7 +119,7 @@ def test_a_number_leads_to_seeds_interval_protocol_and_where_it_comes_from(page)
         "\N{MINUS SIGN}0.1, 90 % interval \N{MINUS SIGN}2.1 to +1.9; margin ±5.0",
         "the last evaluation, 10 episodes each",
         "99.6 ± 1.00 (5 seeds, 10 episodes each, final checkpoint, ± standard error over",
-        "d = 99.5 - 99.6 = -0.1",
+        "d = 99.5 \N{MINUS SIGN} 99.6 = \N{MINUS SIGN}0.1",
     ):
         assert fact in facts
     home = " ".join(page.texts[link.rpartition("-")[0]].split())
@@ -162,7 +163,7 @@ def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
     assert "Difference +0.2, 90 % interval \N{MINUS SIGN}0.8 to +1.2; margin ±3.0." in page.text
     for number, words in ((1, "reproduced"), (1, "not reproduced, below"), (1, "not comparable")):
         assert re.search(rf"\b{number} \S {words}", page.text)
-    assert "7 trials stored: 7 finished, 0 failed." in page.text
+    assert "7 trials stored: 7 finished, 0 failed; 1 run." in page.text
 
 
 def test_means_over_some_of_the_tasks_are_not_passed_off_as_the_suites():
@@ -197,7 +198,11 @@ def test_what_would_decide_is_said_only_where_seeds_would():
 
     tested = comparison(4.5, 1.0)
     assert said(test=tested, further_seeds=1) == "1 further seed would decide"
-    assert said(test=tested) == "100 further seeds would not decide, if mean and spread stay"
+    near = "even 100 more seeds would not decide: the difference lies too near the margin"
+    assert said(test=tested) == near
+    # Beside an error of 4 points our own part of it, 1.5 over the root of 3, is small.
+    uncertain = "even 100 more seeds would not decide: the printed number is too uncertain"
+    assert said(test=comparison(0.5, 8.0)) == uncertain
     # More seeds are just what these lack.
     for reason in ("1 seed: no spread to judge by", "2 of 5 seeds have not finished"):
         assert said(reasons=(reason,)) == reason
@@ -224,6 +229,41 @@ def test_no_verdict_is_told_by_colour_alone(page):
     for cell in re.findall(r'<td class="measured[^>]*data-verdict="reproduced".*?</td>', text, re.S):
         assert "✓" in cell
         assert '<span class="spoken">reproduced: </span>' in cell
+
+
+def test_numbers_are_set_as_in_print():
+    text = "d = -1.0 - 2.5, n = 5: 90 % of hopper-medium-v2, seeds 0-4, 12.3 ± 1.2 on 2026-11-21"
+    assert typeset(text) == (
+        "d = \u22121.0 \u2212 2.5, n\u00a0=\u00a05: 90\u00a0% of hopper-medium-v2, seeds 0-4, "
+        "12.3\u00a0±\u00a01.2 on 2026\u201111\u201121"
+    )
+
+
+def test_sentences_of_captions_are_said_once():
+    captions = ["Over seeds. Score 0 is bad.", "Over seeds. Score 0 is bad.", "Over seeds. Failed: 1."]
+    about, own = said_once(captions)
+    assert (about, own) == ("Over seeds.", ["Score 0 is bad.", "Score 0 is bad.", "Failed: 1."])
+    assert said_once(captions[:2]) == ("", captions[:2])
+
+
+def test_what_is_the_same_in_all_rows_is_said_once(page):
+    assert "Unless said otherwise: budget 1, physics d4rl, task v. 1, n = 3." in page.text
+    heads = re.findall(r'<th scope="col" class="condition">', _text())
+    assert heads == []
+
+
+def test_where_the_results_lie_and_on_how_many_machines_stands_on_top():
+    data = _data()
+    runs = tuple(replace(data.runs[0], hardware={"hostname": name}) for name in ("n1", "n2", "n1"))
+    text = _Page(render([toy_table()], replace(data, runs=runs), WHEN, store="demo/<x>.sqlite")).text
+    assert "by bench report from demo/<x>.sqlite." in text
+    assert "3 runs on 2 machines (n1, n2)." in text
+
+
+def test_sections_with_nothing_to_show_are_left_out():
+    page = _Page(render([toy_table()], ReportData(), WHEN))
+    assert not {"verdicts", "failures", "making", "runs", "learning-curves", "profiles"} & set(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
 def test_an_empty_store_says_what_to_type():
