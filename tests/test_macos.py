@@ -4,9 +4,12 @@ And that Windows is refused.
 """
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,63 +91,27 @@ PACKAGES = (
 )
 
 
-def on_macos(code, *arguments, cwd):
-    done = subprocess.run(
-        [sys.executable, "-c", AS_ON_MACOS + code, PACKAGES, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=cwd,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    print(done.stderr)
-    return done.stdout.splitlines()
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="plays macOS on Linux")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="plays macOS on Linux")
-def test_every_module_is_imported_and_the_machine_described(tmp_path):
-    told = json.loads(on_macos(EVERY_IMPORT, cwd=tmp_path)[-1])
-    assert told["modules"] > 150
-    assert told["cores"] == told["of"] >= 1  # no process is bound to some of them
-    assert told["memory_gib"] == 16.0
-    assert told["cpu"]
-    assert (
-        told["peak"] < 2**24
-    )  # in the unit of macOS; taken for KiB it were at least a thousand times as much
-
-
-def ended(commands, **options):
-    """How each of the commands ended there: its exit code and itself."""
-    lines = on_macos(EVERY_COMMAND, json.dumps(commands), **options)
-    print(*lines, sep="\n")
-    return [line.removeprefix("ENDED ") for line in lines if line.startswith("ENDED")]
-
-
-def done_all(commands):
-    return [" ".join(["0", *command]) for command in commands]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="plays macOS on Linux")
-def test_list_show_check_and_report_work(tmp_path):
-    store, other = stores.store(tmp_path), tmp_path / "other.sqlite"
+def looking(folder: Path) -> list[list[str]]:
+    """Commands that show something, of a good store."""
+    store, other = stores.store(folder), folder / "other.sqlite"
     reading = [stores.aimed(command, store, other) for command in stores.READING.values()]
-    wanted = [
+    return [
         ["--version"],
         *(["list", what] for what in ("tasks", "suites", "tables", "algorithms")),
         ["show", "bdpo", "hopper-medium-v2"],
-        ["report", "--store", str(store), "--format", "html", "--out", str(tmp_path / "page")],
+        ["report", "--store", str(store), "--format", "html", "--out", str(folder / "page")],
         *(command for command in reading if command[:2] != ["db", "merge"]),
     ]
-    assert ended(wanted, cwd=tmp_path) == done_all(wanted)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="plays macOS on Linux")
-def test_data_is_collected_trained_on_judged_and_reported(tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "data"))
-    store = ["--store", str(tmp_path / "bench.sqlite")]
+def working(folder: Path) -> list[list[str]]:
+    """From no data to a report."""
+    store = ["--store", str(folder / "run.sqlite")]
     timed = ["--algos", "bc", "--tasks", "hopper-medium-v2", "--iterations", "10", "--threads", "1"]
-    wanted = [
+    return [
         ["data", "collect", TASK, "--transitions", str(TRANSITIONS), "--threads", "1"],
         *(["data", command, TASK] for command in ("list", "info")),
         ["data", "verify", TASK, "--replay"],
@@ -154,9 +121,70 @@ def test_data_is_collected_trained_on_judged_and_reported(tmp_path, monkeypatch)
         ["status", *store],
         ["report", *store],
         ["check", *store],
-        ["db", "export", str(tmp_path / "episodes.parquet"), "--what", "episodes", *store],
+        ["db", "export", str(folder / "episodes.parquet"), "--what", "episodes", *store],
     ]
-    assert ended(wanted, cwd=tmp_path) == done_all(wanted)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a process did that lacks what macOS lacks: how it described the machine, how commands ended."""
+
+    machine: dict[str, Any]
+    looked: list[list[str]]
+    worked: list[list[str]]
+    ended: list[str]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Everything in one process, because to import all packages takes longest."""
+    folder = tmp_path_factory.mktemp("macos")
+    looked, worked = looking(folder), working(folder)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            AS_ON_MACOS + EVERY_IMPORT + EVERY_COMMAND,
+            PACKAGES,
+            json.dumps(looked + worked),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder,
+        env=os.environ | {"BENCH_DATA_DIR": str(folder / "data")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    machine, *lines = done.stdout.splitlines()
+    print(done.stdout, done.stderr)  # shown where a test fails
+    ended = [line.removeprefix("ENDED ") for line in lines if line.startswith("ENDED")]
+    return Played(json.loads(machine), looked, worked, ended)
+
+
+def successes(commands: list[list[str]]) -> list[str]:
+    return [" ".join(["0", *command]) for command in commands]
+
+
+@on_linux
+def test_every_module_is_imported_and_the_machine_described(played: Played) -> None:
+    told = played.machine
+    assert told["modules"] > 150
+    assert told["cores"] == told["of"] >= 1  # no process is bound to some of them
+    assert told["memory_gib"] == 16.0
+    assert told["cpu"]
+    # In the unit of macOS; taken for KiB it were at least a thousand times as much.
+    assert told["peak"] < 2**24
+
+
+@on_linux
+def test_list_show_check_and_report_work(played: Played) -> None:
+    assert played.ended[: len(played.looked)] == successes(played.looked)
+
+
+@on_linux
+def test_data_is_collected_trained_on_judged_and_reported(played: Played) -> None:
+    assert played.ended[len(played.looked) :] == successes(played.worked)
 
 
 ON_WINDOWS = """
