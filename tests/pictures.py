@@ -1,7 +1,7 @@
 """The documents' pictures: `python -m tests.pictures --store demo/bench.sqlite --out docs/images`.
 
-The page as Chromium shows it, once of the store and once of made-up scores with known truth, and a table as
-pdflatex sets it. All come from `bench report` alone.
+The page as Chromium shows it, once of the store and once of made-up scores with known truth, and a table of
+these as pdflatex sets it. All come from `bench report` alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
         picture_page(_reported(chosen.store, "html", Path(folder)) / "report.html", chosen.out / "page.png")
         made_up = str(make_up_store(Path(folder) / "made-up.sqlite"))
         picture_page(_reported(made_up, "html", Path(folder)) / "report.html", chosen.out / "verdicts.png")
-        shown = _reported(chosen.store, "latex", Path(folder), "--tables", chosen.table)
+        shown = _reported(made_up, "latex", Path(folder), "--tables", chosen.table)
         picture_table(shown, chosen.out / "table.png")
 
 
@@ -80,7 +80,7 @@ def picture_page(page: Path, picture: Path) -> None:
     """The beginning of the page, as wide as a laptop's screen."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        shown = browser.new_page(viewport={"width": 1280, "height": 1000})
+        shown = browser.new_page(viewport={"width": 1400, "height": 1000})
         shown.goto(page.resolve().as_uri())
         shown.screenshot(path=str(picture))
         browser.close()
