@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -26,6 +27,7 @@ MACHINES = text_of("docs/several-machines.md")
 VERDICT = text_of("docs/reading-a-verdict.md")
 PANDAS = text_of("docs/pandas.md")
 HARDWARE = text_of("docs/hardware.md")
+SPEED = text_of("docs/speed.md")
 
 
 def as_shown(bench: Bench, shown: Shown, code: int = 0) -> None:
@@ -120,8 +122,45 @@ def test_a_dry_run_says_how_long_and_stores_nothing(folder: Path, bench: Bench) 
     assert not (folder / "results").exists()
 
 
+def benchmark(name: str) -> dict[str, Any]:
+    """A record of a benchmark."""
+    return json.loads((ROOT / f"reports/benchmarks/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_speeds_are_those_of_the_records() -> None:
+    ratio = {
+        name: {one["name"]: one["ratio"] for one in benchmark(name)["comparisons"]}
+        for name in ("simulator", "robots", "collection", "iteration-cpu", "store")
+    }
+    cloning = ratio["iteration-cpu"].pop("bc, train")
+    evaluation, ending = (1 / one for one in ratio["store"].values())
+    figures = {
+        name: {one["name"]: one["median"] for one in benchmark(name)["figures"]}
+        for name in ("store", "report", "ray-overhead")
+    }
+    store, report, ray = figures.values()
+    told = [
+        between(ratio["simulator"], 1, " times its steps"),
+        between(ratio["robots"], 1, " times, "),
+        between(ratio["collection"], 2, " of its rows"),
+        between(ratio["iteration-cpu"], 2, f" times (behaviour cloning {cloning:.2f})"),
+        f"report {store['bench report']:.1f} s, status {store['bench status']:.1f} s, "
+        f"planning 10,000 trials {store['planning 10,000 trials, 8,000 new']:.1f} s",
+        f"an evaluation {evaluation:.1f} times, the end of a trial {ending:.1f} times as long",
+        f"{ray['added by ray']:.1f} s (the local executor {ray['added by local']:.1f} s)",
+        f"check {report['bench check']:.1f} s, page {report['bench report --format html']:.1f} s, "
+        f"all figures {report['bench report --format figures']:.1f} s",
+    ]
+    assert [one for one in told if one not in SPEED] == []
+
+
+def between(ratios: dict[str, float], digits: int, unit: str) -> str:
+    """`2.3 to 2.8 times`."""
+    return f"{min(ratios.values()):.{digits}f} to {max(ratios.values()):.{digits}f}{unit}"
+
+
 def test_hours_on_a_cpu_follow_from_the_recorded_rates_and_the_presets() -> None:
-    record = json.loads((ROOT / "reports/benchmarks/iteration-cpu.json").read_text(encoding="utf-8"))
+    record = benchmark("iteration-cpu")
     rates = {one["name"]: statistics.median(one["rates"]["ours, 1 seed"]) for one in record["comparisons"]}
     rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in HARDWARE.splitlines()]
     told = [row for row in rows if len(row) == 5 and re.fullmatch(r"[\d,]+", row[2])]
