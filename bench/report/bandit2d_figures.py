@@ -169,7 +169,7 @@ def _policy(item: Illustration | None) -> Panel | None:
 def _outside(actions: Array, limit: float) -> str:
     """Tells of actions beyond the panel: a policy that left the plane must not look like one without any."""
     share = float((np.abs(actions).max(axis=1) > limit).mean())
-    return f"{share:.0%} of actions outside" if share >= LEAST_TOLD else ""
+    return f"{100 * share:.0f} % of actions outside" if share >= LEAST_TOLD else ""
 
 
 def _generation_panels(clouds: Clouds, path: Array) -> tuple[Panel, ...]:

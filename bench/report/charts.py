@@ -93,13 +93,18 @@ class Look:
     width: float
     """Inches."""
     font_size: float
-    """Points, of all text but the small print of axes, which is a point less."""
+    """Points, of titles and names of axes."""
     ink: str
     """Colour of text and axes."""
 
+    @property
+    def small(self) -> float:
+        """Points, of the numbers at axes, of legends and of labels."""
+        return self.font_size - 1
+
 
 PAGE = Look(4.8, 9.0, TEXT_COLOUR)
-COLUMN = Look(3.25, 7.5, "black")
+COLUMN = Look(3.3, 7.5, "black")
 TEXT_WIDTH = Look(6.75, 7.5, "black")
 
 
@@ -142,17 +147,32 @@ def save_chart(chart: Chart, stream: BinaryIO, format_: str) -> None:
 
 
 def frame(
-    look: Look, handles: Sequence[Line2D], rows: int, columns: int, panel_height: float, *, titled: bool
+    look: Look,
+    handles: Sequence[Line2D],
+    rows: int,
+    columns: int,
+    panel_height: float,
+    *,
+    titled: bool,
+    left: float = 4.6,
+    right: float = 0.8,
+    gap: float = 3.2,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a legend on top and a grid of panels below, and the axes row by row.
+    """A figure with a grid of panels and a legend over them, and the axes row by row.
 
     Sizes are fixed instead of fitted: letting Matplotlib find them draws every figure twice.
+
+    Parameters
+    ----------
+    panel_height : inches.
+    left, right, gap : room beside the panels and between two of them, in sizes of the type.
     """
     em = look.font_size / 72
-    left, right, bottom, gap = 4.6 * em, 0.8 * em, 3.6 * em, 3.2 * em
+    left, right, bottom, gap = left * em, right * em, 3.6 * em, gap * em
     head, between = (1.8 if titled else 0.6) * em, (4.0 if titled else 3.0) * em
-    legend = _legend_columns(look, handles)
-    above = math.ceil(len(handles) / legend) * 1.36 * em + (0.9 * em if handles else 0.0)
+    small = look.small / 72
+    legend = _legend_columns((look.width - left - right) / small, handles)
+    above = math.ceil(len(handles) / legend) * 1.36 * small + (0.9 * em if handles else 0.0)
     height = above + head + rows * panel_height + (rows - 1) * between + bottom
     width = (look.width - left - right - (columns - 1) * gap) / columns
     figure = Figure(figsize=(look.width, height))
@@ -168,14 +188,14 @@ def frame(
         figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(0.4 * em / look.width, 1 - 0.3 * em / height),
+            bbox_to_anchor=(left / look.width, 1 - 0.3 * em / height),
             ncols=legend,
             frameon=False,
             labelcolor=look.ink,
-            fontsize=look.font_size,
+            fontsize=look.small,
             handlelength=_handle_length(handles),
             columnspacing=1.4,
-            borderpad=0.2,
+            borderpad=0.0,
             borderaxespad=0.0,
             labelspacing=0.3,
         )
@@ -190,7 +210,7 @@ def plain_axes(axes: Axes, look: Look, x_label: str = "", y_label: str = "", tit
         spine.set(color=look.ink, linewidth=0.6)
     axes.grid(alpha=0.15, color=look.ink, linewidth=0.5)
     axes.set_axisbelow(True)
-    axes.tick_params(which="both", color=look.ink, labelcolor=look.ink, labelsize=look.font_size - 1)
+    axes.tick_params(which="both", color=look.ink, labelcolor=look.ink, labelsize=look.small)
     axes.tick_params(which="both", length=2.5, width=0.6, pad=2)
     axes.set_xlabel(x_label, color=look.ink, labelpad=2)
     axes.set_ylabel(y_label, color=look.ink, labelpad=2)
@@ -201,6 +221,12 @@ def plain_axes(axes: Axes, look: Look, x_label: str = "", y_label: str = "", tit
 def say(axes: Axes, look: Look, text: str) -> None:
     """A word in the middle of axes that have nothing to show."""
     axes.text(0.5, 0.5, text, color=look.ink, ha="center", va="center", transform=axes.transAxes, alpha=0.7)
+
+
+def draw_interval(axes: Axes, x: float, low: float, high: float, colour: str, marker: float) -> None:
+    """An interval at a marker of this size; caps reach beyond it, which may be taller than the interval."""
+    ends = ([x, x], [low, high])
+    axes.plot(*ends, color=colour, linewidth=1.0, marker="_", markersize=1.7 * marker, zorder=4)
 
 
 def line_handle(style: Style, label: str, width: float, **marker: Any) -> Line2D:  # noqa: ANN401
@@ -214,10 +240,9 @@ def stroke(style: Style) -> tuple[float, Dashes]:
     return (0, style.dashes or None)  # type: ignore[return-value]
 
 
-def _legend_columns(look: Look, handles: Sequence[Line2D]) -> int:
-    """As many as fit side by side; DejaVu Sans takes about 0.55 of its size per character."""
-    room = look.width * 72 / look.font_size - 1.0
-    lengths = [0.55 * len(str(handle.get_label())) + _handle_length(handles) + 2.2 for handle in handles]
+def _legend_columns(room: float, handles: Sequence[Line2D]) -> int:
+    """As many as fit side by side in sizes of the type; DejaVu Sans takes about 0.53 of one per character."""
+    lengths = [0.53 * len(str(handle.get_label())) + _handle_length(handles) + 2.2 for handle in handles]
     for columns in range(len(handles), 1, -1):
         # As Matplotlib spreads them.
         if sum(max(column) for column in np.array_split(lengths, columns)) <= room:

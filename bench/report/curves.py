@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from scipy.special import stdtrit
 
 from bench.records import FINISHED
-from bench.report.charts import Chart, Look, frame, line_handle, plain_axes, say, stroke
+from bench.report.charts import Chart, Look, draw_interval, frame, line_handle, plain_axes, say, stroke
 from bench.report.measured import Measured
 from bench.report.series import (
     LEVEL,
@@ -215,6 +215,8 @@ def _draw(axes: Axes, curve: MeanCurve, style: Style, shift: float) -> None:
     if np.isfinite(curve.half_width).any():
         low, high = curve.mean - curve.half_width, curve.mean + curve.half_width
         axes.fill_between(curve.steps, low, high, color=style.colour, alpha=_BAND_ALPHA, linewidth=0)
+        for place in _lone(curve):  # a band of one point has no width
+            draw_interval(axes, curve.steps[place], low[place], high[place], style.colour, _MARKER)
 
 
 def _marked(curve: MeanCurve, shift: float) -> list[int]:
@@ -222,11 +224,15 @@ def _marked(curve: MeanCurve, shift: float) -> list[int]:
 
     A point between gaps has no line and would be lost.
     """
+    few = (np.arange(_MARKERS) + shift) * len(curve.mean) / _MARKERS
+    return sorted({*_lone(curve), *few.astype(int).tolist()})
+
+
+def _lone(curve: MeanCurve) -> list[int]:
+    """Evaluations without a neighbour."""
     finite = np.isfinite(curve.mean)
     beside = np.pad(finite, 1)
-    lone = np.flatnonzero(finite & ~beside[:-2] & ~beside[2:])
-    few = (np.arange(_MARKERS) + shift) * len(finite) / _MARKERS
-    return sorted({*lone.tolist(), *few.astype(int).tolist()})
+    return np.flatnonzero(finite & ~beside[:-2] & ~beside[2:]).tolist()
 
 
 def _scale(axes: Axes, look: Look, curves: Iterable[MeanCurve]) -> None:

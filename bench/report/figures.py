@@ -8,7 +8,7 @@ from bench.catalog import Catalog, load_catalog
 from bench.report.charts import Chart
 from bench.report.curves import mean_curves, suite_chart, task_chart
 from bench.report.measured import Measured, ReportData
-from bench.report.profiles import aggregate_chart, profile_chart
+from bench.report.profiles import aggregate_chart, improvement_chart, profile_chart
 from bench.report.tradeoffs import load_cost_sources, score_latency_chart, score_time_chart
 
 SPEED_TASK = "antmaze-umaze-v0"
@@ -52,6 +52,7 @@ def _charts_of_suites(data: ReportData, catalog: Catalog) -> list[Chart]:
         *(score_latency_chart(data, name, tasks) for name, tasks in groups.items()),
         *(profile_chart(data, name, tasks) for name, tasks in names.items()),
         *(aggregate_chart(data, name, tasks) for name, tasks in names.items()),
+        *(improvement_chart(data, name, tasks) for name, tasks in names.items()),
     )
     return [chart for chart in charts if chart is not None]
 

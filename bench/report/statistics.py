@@ -49,6 +49,15 @@ def interquartile_mean(scores: Array) -> Array:
     return np.sort(scores, axis=-1)[..., cut : count - cut].mean(axis=-1)
 
 
+EXPERT = 100.0
+"""The normalised score from which on a run is no longer short of anything."""
+
+
+def optimality_gap(scores: Array) -> Array:
+    """By how much the runs of the last axis fall short of an expert's score on average; lower is better."""
+    return np.maximum(EXPERT - scores, 0.0).mean(axis=-1)
+
+
 def stratified_bootstrap(
     scores: Sequence[ArrayLike],
     statistic: Statistic,
@@ -68,11 +77,58 @@ def stratified_bootstrap(
     With few seeds it covers less than `level` says (`bootstrap_caveat`).
     """
     tasks = _tasks(scores)
-    generator = np.random.default_rng(seed)
-    drawn = [task[generator.integers(len(task), size=(resamples, len(task)))] for task in tasks]
+    drawn = _resampled(tasks, resamples, np.random.default_rng(seed))
     values = statistic(np.concatenate(drawn, axis=1))
+    return _percentiles(statistic(np.concatenate(tasks)), values, level)
+
+
+def median_of_tasks(
+    scores: Sequence[ArrayLike], *, resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """The median of the tasks' mean scores, with the interval of `stratified_bootstrap`."""
+    tasks = _tasks(scores)
+    drawn = _resampled(tasks, resamples, np.random.default_rng(seed))
+    means = np.array([task.mean(axis=-1) for task in drawn])
+    return _percentiles(np.median([task.mean() for task in tasks]), np.median(means, axis=0), level)
+
+
+def probability_of_improvement(
+    scores: Sequence[ArrayLike],
+    others: Sequence[ArrayLike],
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Probability that a run of the first method beats one of the second on the same task; ties count half.
+
+    Every task weighs the same; in the interval the seeds of both methods are resampled within tasks. Over
+    nine tasks it covers what it says within 0.05 from three seeds on (tests/report).
+
+    Parameters
+    ----------
+    scores, others : per task `(S,)`, the tasks in the same order.
+    """
+    generator = np.random.default_rng(seed)
+    own, its = _tasks(scores), _tasks(others)
+    drawn = (_resampled(tasks, resamples, generator) for tasks in (own, its))
+    return _percentiles(_wins(own, its), _wins(*drawn), level)
+
+
+def _wins(own: Sequence[Array], others: Sequence[Array]) -> Array:
+    """Share of pairs of runs that the first wins, over tasks: of runs `(..., S)` against `(..., Z)`."""
+    gaps = [mine[..., :, None] - its[..., None, :] for mine, its in zip(own, others, strict=True)]
+    return np.mean([(np.sign(gap).mean(axis=(-2, -1)) + 1) / 2 for gap in gaps], axis=0)
+
+
+def _resampled(tasks: Sequence[Array], resamples: int, generator: np.random.Generator) -> list[Array]:
+    """Seeds drawn anew within each task: per task `(resamples, S)`."""
+    return [task[generator.integers(len(task), size=(resamples, len(task)))] for task in tasks]
+
+
+def _percentiles(estimate: ArrayLike, values: Array, level: float) -> Interval:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(np.concatenate(tasks))), float(low), float(high), level)
+    return Interval(float(np.asarray(estimate)), float(low), float(high), level)
 
 
 COVERAGE = {3: 0.83, 4: 0.87, 5: 0.89, 6: 0.90, 10: 0.92}
@@ -89,7 +145,7 @@ def bootstrap_caveat(seeds: int) -> str:
     if seeds > max(COVERAGE):
         return ""
     coverage = COVERAGE[max(count for count in COVERAGE if count <= seeds)]
-    return f"nominal 95 % bootstrap interval; over {seeds} seeds it covers about {coverage:.0%}"
+    return f"nominal 95 % bootstrap interval; over {seeds} seeds it covers about {100 * coverage:.0f} %"
 
 
 def stratified_t_interval(scores: Sequence[ArrayLike], level: float = 0.95) -> Interval:

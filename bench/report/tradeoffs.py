@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from bench.catalog import Task
 from bench.records import FINISHED, PhaseRecord, TimingRecord
-from bench.report.charts import Chart, ChartKind, Look, frame, plain_axes
+from bench.report.charts import Chart, ChartKind, Look, draw_interval, frame, plain_axes
 from bench.report.measured import LATENCY, SECONDS_PER_1K, Measured, ReportData, alone
 from bench.report.paper import AVERAGE, SCORE, PaperCell, algorithm_of, load_paper_tables
 from bench.report.series import (
@@ -352,7 +352,7 @@ def _drawn(look: Look, points: Sequence[Point], label: str) -> Figure:
     _scale_costs(axes, [point.cost for point in points])
     for point in points:
         if math.isfinite(point.low):
-            axes.plot([point.cost] * 2, [point.low, point.high], color=point.style.colour, linewidth=1)
+            draw_interval(axes, point.cost, point.low, point.high, point.style.colour, _SIZE)
         axes.add_line(_marker(point, point.cost, point.score))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.margins(y=0.12)

@@ -179,7 +179,7 @@ def test_a_policy_that_left_the_plane_is_told(items):
     gone = replace(clouds, actions=np.concatenate([clouds.actions[:750], np.full((250, 2), 1e6)]))
     (figure,) = fill_figures([items[0], illustration("dtql-kl", clouds=gone)], ["dtql-fig3"])
     texts = [text.text for text in ElementTree.fromstring(page_svg(figure.sheet, "x")).iter(f"{SVG}text")]
-    assert [text for text in texts if "outside" in text] == ["25% of actions outside"]
+    assert [text for text in texts if "outside" in text] == ["25 % of actions outside"]
 
 
 def test_captions_say_which_trials_and_that_sizes_are_reduced(items):

@@ -19,7 +19,10 @@ from bench.report.statistics import (
     interquartile_mean,
     mean,
     mean_difference,
+    median_of_tasks,
+    optimality_gap,
     performance_profile,
+    probability_of_improvement,
     stratified_bootstrap,
     stratified_t_interval,
     success_variance,
@@ -81,7 +84,7 @@ def test_bootstrap_lies_within_the_scores(runs, statistic):
 
 
 @pytest.mark.parametrize(
-    ("count", "says"), [(1, "1 seed:"), (2, "2 seeds:"), (3, "83%"), (5, "89%"), (8, "90%"), (11, "")]
+    ("count", "says"), [(1, "1 seed:"), (2, "2 seeds:"), (3, "83 %"), (5, "89 %"), (8, "90 %"), (11, "")]
 )
 def test_bootstrap_caveat_says_what_few_seeds_cover(count, says):
     caveat = bootstrap_caveat(count)
@@ -113,6 +116,65 @@ def test_t_interval_of_one_seed_is_infinitely_wide():
 def test_t_interval_holds_its_estimate(runs):
     interval = stratified_t_interval(runs)
     assert interval.low <= interval.estimate <= interval.high
+
+
+def test_probability_of_improvement_is_the_mann_whitney_statistic():
+    other = np.array([84.5, 70.0, 79.2])  # two ties with ours
+    shares = [
+        stats.mannwhitneyu(own, its).statistic / (len(own) * len(its))
+        for own, its in ((OURS, THEIRS), (OURS, other))
+    ]
+    found = probability_of_improvement([OURS, OURS], [THEIRS, other])
+    assert found.estimate == pytest.approx(np.mean(shares))
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
+
+
+@given(tasks)
+def test_probability_of_improvement_over_itself_is_one_half(runs):
+    assert probability_of_improvement(runs, runs, resamples=2).estimate == pytest.approx(0.5)
+
+
+def test_probability_of_improvement_wants_the_same_tasks():
+    with pytest.raises(ValueError, match="zip"):
+        probability_of_improvement([OURS], [OURS, THEIRS])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_of_an_improvement_covers_what_it_says(seeds):
+    generator = np.random.default_rng(1)
+    spreads = generator.uniform(1, 20, 9)
+    held = 0
+    for _ in range(200):
+        ahead = generator.normal(0.5, 1, 9)
+        truth = stats.norm.cdf(ahead / np.sqrt(2)).mean()
+        own = [
+            spread * (by + generator.normal(size=seeds)) for by, spread in zip(ahead, spreads, strict=True)
+        ]
+        others = [spread * generator.normal(size=seeds) for spread in spreads]
+        found = probability_of_improvement(own, others, resamples=500)
+        held += found.low <= truth <= found.high
+    # Two standard deviations of the share below 0.90.
+    assert held / 200 > 0.90 - 2 * 0.021
+
+
+def test_the_interval_of_an_improvement_is_a_point_where_every_run_wins():
+    found = probability_of_improvement([OURS + 100, THEIRS + 100], [OURS, THEIRS])
+    assert (found.low, found.estimate, found.high) == (1.0, 1.0, 1.0)
+
+
+def test_the_median_is_of_the_tasks_means():
+    found = median_of_tasks([[0.0, 10.0], [90.0, 130.0], [50.0]], resamples=4000)
+    assert found.estimate == pytest.approx(50.0)
+    # The middle one is of a single seed; no other ever passes it.
+    assert (found.low, found.high) == (50.0, 50.0)
+    two = median_of_tasks([OURS, THEIRS], resamples=4000)
+    assert two.estimate == pytest.approx((OURS.mean() + THEIRS.mean()) / 2)
+    assert two.low < two.estimate < two.high
+
+
+def test_the_optimality_gap_counts_what_is_missing_and_nothing_beyond():
+    assert optimality_gap(np.array([[90.0, 130.0], [100.0, 0.0]])).tolist() == [5.0, 50.0]
 
 
 def test_performance_profile_counts_runs_above_and_weighs_tasks_alike():
