@@ -18,8 +18,7 @@ from matplotlib import image
 from playwright.sync_api import sync_playwright
 
 from bench.catalog import load_catalog
-from bench.report.margins import load_margins
-from benchmarks.synthetic_study import Design, draw_study, study_cells
+from tests.report.made_up import made_up_study
 from tests.report.synthetic import write_store
 
 PROGRAMS = ("chromium", "pdflatex", "pdftoppm")
@@ -48,15 +47,7 @@ def main() -> None:
 def make_up_store(path: Path) -> Path:
     """A grid of the papers' main tables that reproduces them but for three planted deviations."""
     catalog = load_catalog()
-    cells = [cell for cell in study_cells(catalog) if cell.printed.domain == "locomotion"]
-    planted = {
-        ("SRPO", "srpo", "hopper-medium-v2", "last"): -12.0,
-        ("BDPO", "bdpo", "walker2d-medium-replay-v2", "last"): -12.0,
-        ("DTQL", "dtql", "halfcheetah-medium-expert-v2", "last"): 12.0,
-    }
-    design = Design(printed_anew=False, planted=planted)
-    study = draw_study(tuple(cells), design, load_margins(), catalog, np.random.default_rng(1))
-    return write_store(path, study, catalog)
+    return write_store(path, made_up_study(catalog, ("d4rl-locomotion",)), catalog)
 
 
 def _reported(store: str, format_: str, folder: Path, *more: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import shutil
 import subprocess
@@ -21,16 +22,18 @@ from bench.cli.options import typed_command
 from bench.cli.recorded import recorded_run
 from bench.errors import BenchError, WorkFailedError
 from bench.execute.grid import Cell
+from bench.files import write_text
 from bench.nightly import findings
 from bench.nightly.baseline import frozen, require_complete
 from bench.nightly.canary import CanaryCell, Gathered, baseline_seeds, canary_cells, gather, of_other_code
 from bench.nightly.config import NightlyFile, load_nightly
+from bench.nightly.history import NIGHTS_FOLDER, links_from, nights_page
 from bench.nightly.night import NightRequest, Work, margins_of, run_night, take_fingerprints, take_pace
 from bench.records import NoteRecord
 from bench.signals import INTERRUPTED
 from bench.store.database import open_store, opened_if_made
 from bench.store.location import locate, without_password
-from bench.store.nights import baselines, find_baseline, none_yet
+from bench.store.nights import baselines, find_baseline, nights, none_yet
 from bench.store.writer import Writer
 
 # bench nightly
@@ -61,15 +64,21 @@ def nightly(
         print(f"Interrupted; the state is saved. To go on: bench nightly --date {day}{request.options}")
         raise SystemExit(INTERRUPTED)
     print(f"\n{findings.summary(found)}")
-    folder = out or locate(place).folder / "nights" / str(day)
+    beside = locate(place).folder
+    folder = out or beside / NIGHTS_FOLDER / str(day)
+    # With the nights' own folders, or with the night that was asked to lie elsewhere.
+    over_all = out / "nights.html" if out else beside / NIGHTS_FOLDER / "index.html"
     try:
-        paths = findings.write_report(found, folder)
+        paths = findings.write_report(found, folder, os.path.relpath(over_all, folder))
+        with open_store(place, read_only=True) as opened:
+            held = nights(opened)
+        write_text(over_all, nights_page(held, links_from(over_all, beside, held)))
     except OSError as error:
         advice = "The night itself is stored. Name another folder with --out."
         raise WorkFailedError(
             f"cannot write {error.filename or folder}", f"{error.strerror}.", advice
         ) from error
-    print(f"\nReport: {paths[0]}")
+    print(f"\nReport: {paths[0]}\nAll nights: {over_all}")
     if found.outcome == "red":
         raise typer.Exit(1)
 

@@ -16,6 +16,8 @@ from bench.cli.options import CHARTS, LatexColumns, LatexMarks, PictureFormat, R
 from bench.cli.output import print_exactly
 from bench.errors import BenchError
 from bench.files import written_whole
+from bench.nightly.history import links_from, nights_page
+from bench.records import NightRecord
 from bench.report.build import choose_tables, judged_tables
 from bench.report.formats import latex, markdown
 from bench.report.formats.data import render_csv, render_json
@@ -26,9 +28,11 @@ from bench.report.measured import ReportData
 from bench.report.tables import Table, compact, condensed
 from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
+from bench.store.nights import nights
 
 DEFAULT_FOLDER = Path("results")
 FLOATS = "figures.tex"
+REPORT, NIGHTS = "report.html", "nights.html"
 
 
 def latex_style(
@@ -71,6 +75,7 @@ def report(
     choose_tables(tables)  # a slip of the pen is told before a large store is read
     drawn, declared = chosen_figures(figures), load_margins(margins)
     data = _load(store)
+    held = _nights(store) if format_ == "html" else []
     built, judgement = judged_tables(tables, data, declared)
     if out is None and format_ != "html":
         short = format_ == "markdown" and not full
@@ -82,10 +87,14 @@ def report(
         if missing:
             typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
     else:
-        for name, text in _files(format_, built, data, judgement, style, str(locate(store))):
-            path = (out or DEFAULT_FOLDER) / name
-            _write_text(path, text)
-            typer.echo(f"Wrote {path}")
+        folder = out or DEFAULT_FOLDER
+        files = _files(format_, built, data, judgement, style, str(locate(store)), bool(held))
+        if held and format_ == "html":
+            links = links_from(folder / NIGHTS, locate(store).folder, held)
+            files.append((NIGHTS, nights_page(held, links, REPORT)))
+        for name, text in files:
+            _write_text(folder / name, text)
+            typer.echo(f"Wrote {folder / name}")
     if legend is not None:
         _write_text(legend, latex.render_legend(built, style))
         _say(f"Wrote {legend}")
@@ -123,6 +132,15 @@ def _load(store: str) -> ReportData:
         return load_report_data(opened, load_catalog())
 
 
+def _nights(store: str) -> list[NightRecord]:
+    """Those that the store holds."""
+    path = locate(store).path
+    if path is not None and not path.exists():
+        return []
+    with open_store(store, read_only=True) as opened:
+        return nights(opened)
+
+
 def _files(
     format_: str,
     tables: Sequence[Table],
@@ -130,12 +148,14 @@ def _files(
     judgement: Judgement,
     style: latex.TableStyle,
     store: str = "",
+    nights_held: bool = False,
 ) -> list[tuple[str, str]]:
     """(file name, text) of a format; the first is what a terminal shows."""
     if format_ == "html":
         from bench.report.formats import html  # draws, as figures do
 
-        return [("report.html", html.render(tables, data, datetime.now(UTC), judgement, store))]
+        nights_link = NIGHTS if nights_held else ""
+        return [(REPORT, html.render(tables, data, datetime.now(UTC), judgement, store, nights_link))]
     if format_ == "latex":
         return [("tables.tex", latex.render(tables, style)), ("report.tex", latex.document(tables, style))]
     if format_ == "markdown":

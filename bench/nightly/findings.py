@@ -15,6 +15,7 @@ from bench.nightly import alarms
 from bench.nightly.alarms import NightComparison
 from bench.nightly.baseline import number
 from bench.nightly.exact import ExactFinding
+from bench.nightly.history import VerdictChange
 from bench.nightly.pace import PaceComparison
 from bench.records import CellComparison, NightOutcome, NoteRecord, Outcome, PrintedNumber
 from bench.report.formats.junit import Case, document
@@ -22,8 +23,6 @@ from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS
 from bench.visible_text import plain, to_json, visible
 
-NONE = "not compared"
-"""Said of a printed number that one of two nights has no verdict on."""
 FEW = 8
 """Of one kind, at most named in the summary; the report has all."""
 TEMPLATE = "night.html.j2"
@@ -35,23 +34,6 @@ class Excused:
 
     finding: ExactFinding
     note: NoteRecord
-
-
-@dataclass(frozen=True)
-class VerdictChange:
-    """A printed number of which tonight's check says something else than the last one."""
-
-    key: PrintedNumber
-    before: Outcome | None
-    after: Outcome | None
-    fails: bool
-    """It was reproduced when it was last decided, and now is not."""
-
-    @property
-    def sentence(self) -> str:
-        """`dtql/hopper-medium-v2/last: reproduced -> not reproduced, below`."""
-        before, after = (NONE if outcome is None else WORDS[outcome] for outcome in (self.before, self.after))
-        return f"{'/'.join(self.key[1:])}: {before} -> {after}"
 
 
 @dataclass(frozen=True)
@@ -344,15 +326,19 @@ def _counted(words: Iterable[str]) -> str:
 # In files
 
 
-def write_report(found: Findings, folder: Path) -> list[Path]:
+def write_report(found: Findings, folder: Path, nights: str = "") -> list[Path]:
     """Write `report.html`, `report.json` and `junit.xml`; return their paths.
+
+    Parameters
+    ----------
+    nights : address of the page over all nights, seen from there.
 
     Raises
     ------
     OSError : the folder cannot be written.
     """
     contents = {
-        "report.html": html(found),
+        "report.html": html(found, nights),
         "report.json": to_json(as_json(found), indent=1),
         "junit.xml": junit(found, datetime.now(UTC)),
     }
@@ -381,12 +367,13 @@ def as_json(found: Findings) -> dict[str, Any]:
     return plain(content)
 
 
-def html(found: Findings) -> str:
-    """One page without reference to any other file."""
+def html(found: Findings, nights: str = "") -> str:
+    """One page without reference to any other file but, where there is one, the page over all nights."""
     environment = page_templates()
     environment.filters |= {"number": number, "slower": slower}
     page = environment.get_template(TEMPLATE).render(
         found=found,
+        nights=nights,
         cells=cells_of(found.comparison),
         fresh=found.fresh,
         problems=found.problems(),

@@ -6,11 +6,10 @@ a night that was cut off goes on where it was when it is asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.catalog import Catalog, Task, load_catalog
 from bench.execute.driver import Summary
@@ -30,7 +29,8 @@ from bench.nightly.canary import (
 from bench.nightly.config import Nightly, NightlyFile
 from bench.nightly.drift import after_night, drift_rule, drifting
 from bench.nightly.exact import ExactFinding, Fingerprints, differences, fingerprints, shortfalls
-from bench.nightly.findings import Drift, Excused, Findings, VerdictChange, as_json, cells_of
+from bench.nightly.findings import Drift, Excused, Findings, as_json, cells_of
+from bench.nightly.history import margins_before, verdict_changes
 from bench.nightly.pace import Pace, PaceComparison, compare_pace, pace_from_json, time_methods
 from bench.provenance import describe_run
 from bench.records import (
@@ -49,9 +49,6 @@ from bench.store.database import Store, open_store, opened_if_made
 from bench.store.location import without_password
 from bench.store.nights import find_baseline, nights, none_yet, notes
 from bench.store.writer import Writer
-
-_NOT_REPRODUCED: tuple[Outcome, ...] = ("below", "above")
-_DECIDED: tuple[Outcome, ...] = ("reproduced", *_NOT_REPRODUCED)
 
 
 @dataclass(frozen=True)
@@ -291,7 +288,7 @@ def _confirmed(
     return confirm_night(comparison, paired(baseline, scores), request.file.settings.scores.confirmation_rate)
 
 
-# A night beside those before it: slow drift, and verdicts on the papers that have turned
+# A night beside those before it: slow drift
 
 
 def drift_after(earlier: Sequence[NightRecord], comparison: NightComparison, settings: Nightly) -> Drift:
@@ -308,45 +305,6 @@ def drift_after(earlier: Sequence[NightRecord], comparison: NightComparison, set
     for cells in (*(night.cells for night in earlier), comparison.cells):
         sums = after_night(sums, {cell.name: cell.p_below for cell in cells}, rule)
     return Drift(sums, rule.limit, drifting(sums, rule))
-
-
-def verdict_changes(
-    earlier: Sequence[NightRecord], verdicts: Mapping[PrintedNumber, Outcome]
-) -> tuple[VerdictChange, ...]:
-    """Verdicts that differ from those of the last night that was compared with the papers; failures first.
-
-    On the first night nothing can have turned.
-
-    A number fails the night that is not reproduced, below or above, and was reproduced when it was last
-    decided. On its way it may have been inconclusive for some nights: that it was then not *just* reproduced
-    is no reason to overlook it.
-    """
-    checked = [night.verdicts for night in earlier if night.cells]
-    if not checked:
-        return ()
-    before = checked[-1]
-    changes = [
-        VerdictChange(
-            key,
-            before.get(key),
-            verdicts.get(key),
-            verdicts.get(key) in _NOT_REPRODUCED and _last_decided(checked, key) == "reproduced",
-        )
-        for key in {**before, **verdicts}
-        if before.get(key) != verdicts.get(key)
-    ]
-    return tuple(sorted(changes, key=lambda change: (not change.fails, change.key)))
-
-
-def margins_before(earlier: Sequence[NightRecord]) -> Mapping[str, Any] | None:
-    """By which the last night that was compared with the papers judged; None where that is not known."""
-    reports = [night.report or {} for night in earlier if night.cells]
-    return reports[-1].get("margins") if reports else None
-
-
-def _last_decided(checked: Sequence[Mapping[PrintedNumber, Outcome]], key: PrintedNumber) -> Outcome | None:
-    outcomes = (night.get(key) for night in reversed(checked))
-    return next((outcome for outcome in outcomes if outcome in _DECIDED), None)
 
 
 # The papers' numbers against all that the store has gathered so far

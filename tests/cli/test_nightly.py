@@ -95,6 +95,10 @@ def test_an_unchanged_night_is_green_and_leaves_its_report(nightly, tmp_path):
     page = (folder / "report.html").read_text()
     assert f"dtql {TASK}" in page
     assert not any(word in page for word in ("http://", "https://", ">nan<", "None"))
+    assert '<a href="../index.html">All nights</a>' in page
+    over_all = (tmp_path / "nights" / "index.html").read_text()
+    assert "1 night: 1 green, 0 red; the last of 2026" in over_all
+    assert 'href="2026-11-21/report.html"' in over_all
     # The same night again runs nothing anew and says the same.
     code, again, _ = nightly()
     assert (code, again.split("Night of")[1]) == (0, out.split("Night of")[1])

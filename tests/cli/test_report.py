@@ -12,6 +12,7 @@ from bench.cli import main
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, store_trial, toy_run
+from tests.report.made_up import write_nights
 from tests.store.samples import evaluation_record, finished_record, run_record, trial_record
 
 
@@ -45,6 +46,17 @@ def test_markdown_shows_the_measured_row_and_says_what_it_leaves_out(store, caps
     assert re.search(r"Throughout: .*physics d4rl.*, n = 1\.", out)
     assert "walker2d-medium-v2" not in out
     assert "--full" in out
+
+
+def test_nights_have_a_page_beside_the_reports_page(store, folder, capsys):
+    with open_store(folder / "results" / "bench.sqlite") as opened, Writer(opened) as writer:
+        write_nights(writer, 3)
+    assert _bench("--format", "html") == 0
+    assert capsys.readouterr().out == "Wrote results/report.html\nWrote results/nights.html\n"
+    assert '<a href="nights.html">All nights</a>' in (folder / "results" / "report.html").read_text()
+    page = (folder / "results" / "nights.html").read_text()
+    assert '<a href="report.html">The report</a>' in page
+    assert "3 nights: " in page
 
 
 def test_full_markdown_shows_the_papers_table(store, capsys):

@@ -18,6 +18,7 @@ from bench.nightly.baseline import compare_with_baseline
 from bench.nightly.config import load_nightly
 from bench.nightly.exact import ExactFinding
 from bench.nightly.findings import FEW, Drift, Findings, as_json, html, junit, summary
+from bench.nightly.history import verdict_changes
 from bench.nightly.night import (
     NightRequest,
     Work,
@@ -25,7 +26,6 @@ from bench.nightly.night import (
     ended,
     margins_of,
     run_night,
-    verdict_changes,
     verdicts_of,
 )
 from bench.records import BaselineScoreRecord
@@ -276,42 +276,3 @@ def test_margins_are_those_that_the_configuration_names(tmp_path, printed_cells)
         assert verdicts_of(store, CATALOG, load_margins())[printed_cells[1].key] == "below"
         wide = load_nightly(write_canary(tmp_path, margins="wide.yaml"))
         assert verdicts_of(store, CATALOG, margins_of(wide))[printed_cells[1].key] == "reproduced"
-
-
-A, B = ("dtql", "dtql", "a", "last"), ("dtql", "dtql", "b", "last")
-
-
-@pytest.mark.parametrize(
-    ("history", "now", "fails"),
-    [
-        ([{A: "reproduced"}], {A: "below"}, True),
-        ([{A: "reproduced"}], {A: "above"}, True),
-        ([{A: "reproduced"}, {A: "inconclusive"}], {A: "below"}, True),
-        ([{A: "reproduced"}, {}], {A: "below"}, True),
-        ([{A: "reproduced"}], {A: "inconclusive"}, False),
-        ([{A: "reproduced"}], {A: "not comparable"}, False),
-        ([{A: "reproduced"}, {A: "below"}, {A: "inconclusive"}], {A: "below"}, False),
-        ([{A: "inconclusive"}], {A: "below"}, False),
-        ([{}], {A: "below"}, False),
-    ],
-)
-def test_only_what_was_reproduced_when_last_decided_can_fail(history, now, fails):
-    (change,) = verdict_changes([night(verdicts) for verdicts in history], now)
-    assert change.fails == fails
-
-
-def test_on_the_first_night_nothing_has_turned():
-    assert verdict_changes([], {A: "below", B: "reproduced"}) == ()
-    stopped = night({}, cells=())
-    assert verdict_changes([stopped], {A: "below", B: "reproduced"}) == ()
-
-
-def test_every_change_is_told_and_what_stands_is_not():
-    earlier = [night({A: "reproduced", B: "below"})]
-    assert verdict_changes(earlier, {A: "reproduced", B: "below"}) == ()
-    (change,) = verdict_changes(earlier, {A: "reproduced"})
-    assert (change.before, change.after, change.sentence) == (
-        "below", None, "dtql/b/last: not reproduced, below -> not compared")  # fmt: skip
-    # A night that stopped at the exact layers says nothing about the papers.
-    stopped = night({}, cells=())
-    assert verdict_changes([*earlier, stopped], {A: "reproduced", B: "below"}) == ()
