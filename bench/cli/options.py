@@ -47,7 +47,7 @@ def choice(kind: str, names: object, *flags: str, help: str, metavar: str = "<st
 Retry = Literal["failed"]
 """Which trials that have ended a command gives another attempt."""
 CheckFormat = Literal["text", "json", "junit"]
-ReportFormat = Literal["markdown", "latex", "html", "csv", "json", "figures"]
+ReportFormat = Literal["markdown", "latex", "html", "csv", "json", "summary", "figures"]
 PictureFormat = Literal["pdf", "svg", "png"]
 LatexColumns = Literal["all", "own"]
 LatexMarks = Literal["all", "none"]
