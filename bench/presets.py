@@ -139,6 +139,12 @@ def method_on(name: str, domain: str) -> str:
     return alias.methods.get(domain, alias.elsewhere) if alias else name
 
 
+def meant_by(name: str) -> frozenset[str]:
+    """Every method that `name` means in some domain."""
+    alias = ALIASES.get(name)
+    return frozenset((*alias.methods.values(), alias.elsewhere)) if alias else frozenset((name,))
+
+
 def methods_on(names: Iterable[str], task: Task) -> tuple[str, ...]:
     """The methods that `names` mean on a task, each once."""
     return tuple(dict.fromkeys(method_on(name, task.domain) for name in names))

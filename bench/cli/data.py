@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import typer
 
 from bench.catalog import Task, load_catalog
 from bench.cli.errors import show_error
-from bench.cli.output import print_table
+from bench.cli.output import print_lines, print_table
 from bench.data.folder import Entry, Ledger, data_folder, dataset_path
 from bench.data.info import DatasetSummary, summarise
 from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError, WorkFailedError, unknown_name
 from bench.records import DatasetRecord
 
+LICENCE = "CC BY 4.0"
+"""Of the data, as D4RL's README says; its code has another."""
 SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
 
 
@@ -55,32 +57,77 @@ def for_each(tasks: list[Task], action: Callable[[Task], None]) -> None:
         raise WorkFailedError(f"{len(failed)} of {len(tasks)} failed", ", ".join(failed), "")
 
 
-def megabytes(path: Path) -> str:
-    """`1,234.5 MB`, a file's size."""
-    return f"{path.stat().st_size / 1e6:,.1f} MB"
+def megabytes(number: float) -> str:
+    """`1,234.5 MB`, a file's size, from bytes."""
+    return f"{number / 1e6:,.1f} MB"
 
 
-def list_datasets(names: list[str] | None, *, paths: bool) -> None:
-    """List which datasets are there and what is known of them, or where each file lies or belongs."""
-    tasks = tasks_named(names) if names else list(load_catalog().tasks.values())
-    if paths:
-        print_table(("task", "file"), [(task.name, str(dataset_path(task))) for task in tasks])
-        return
+def list_suites() -> None:
+    """Say of every suite how many of its datasets are there, and what the others cost to get."""
     ledger, manifest, rows = Ledger(), load_manifest(), []
-    for task in tasks:
+    for suite in load_catalog().suites.values():
+        paths = {task.name: dataset_path(task) for task in suite.tasks}
+        there = [task for task in suite.tasks if paths[task.name].is_file()]
+        missing = [task for task in suite.tasks if task not in there]
+        contents = Counter(
+            _content(task, ledger.known(paths[task.name]), manifest) or "not checked" for task in there
+        )
+        rows.append(
+            (
+                suite.name,
+                f"{len(there)} of {len(suite.tasks)} there",
+                megabytes(sum(paths[task.name].stat().st_size for task in there)) if there else "",
+                ", ".join(f"{number} {what}" for what, number in contents.items()),
+                _to_get(missing, manifest),
+            )
+        )
+    print_table(("suite", "files", "size", "content", "to fetch"), rows, right=("size",))
+    _tell_folder("`bench data list SUITE` or --all shows each file.")
+
+
+def list_paths(names: list[str] | None) -> None:
+    """List where each file lies or belongs."""
+    print_table(("task", "file"), [(task.name, str(dataset_path(task))) for task in _tasks(names)])
+
+
+def list_datasets(names: list[str] | None) -> None:
+    """List the datasets one by one: whether they are there, their sizes, and what is known of them."""
+    ledger, manifest, rows = Ledger(), load_manifest(), []
+    for task in _tasks(names):
         path = dataset_path(task)
-        entry = ledger.known(path) if path.is_file() else None
+        there = path.is_file()
+        entry = ledger.known(path) if there else None
+        known = manifest.files.get(task.name)
+        size = path.stat().st_size if there else known.bytes if known else None
         rows.append(
             (
                 task.name,
-                megabytes(path) if path.is_file() else "missing",
+                "" if size is None else megabytes(size),
                 f"{entry.rows:,}" if entry and entry.rows else "",
-                _content(task, entry, manifest) or ("not checked" if path.is_file() else ""),
+                (_content(task, entry, manifest) or "not checked") if there else "missing",
                 entry.replay if entry and entry.replay != "unverified" else "",
             )
         )
     print_table(("task", "size", "rows", "content", "replay"), rows, right=("size", "rows"))
-    typer.echo(f"Folder: {data_folder()} (--paths shows each file)")
+    _tell_folder("--paths shows each file.")
+
+
+def _tasks(names: list[str] | None) -> list[Task]:
+    return tasks_named(names) if names else list(load_catalog().tasks.values())
+
+
+def _to_get(missing: Sequence[Task], manifest: Manifest) -> str:
+    """How much has to be fetched before the tasks can be trained on."""
+    if not missing:
+        return ""
+    known = [manifest.files[task.name].bytes for task in missing if task.name in manifest.files]
+    if not known:
+        return "made here"
+    return f"{sum(known) / 1e9:.1f} GB"
+
+
+def _tell_folder(further: str) -> None:
+    print_lines([f"Folder: {data_folder()}. {further}", f"D4RL's files are licensed {LICENCE}."])
 
 
 def info(names: list[str]) -> None:

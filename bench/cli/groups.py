@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.completion import names_of, one_of
 from bench.cli.options import (
     FRAMES,
     LARGEST_NUMBER,
@@ -18,43 +19,70 @@ from bench.cli.options import (
     DeviceOption,
     ExecutorOption,
     GpusPerStackOption,
+    Panelled,
+    PanelledGroup,
     SeedsPerStackOption,
     StoreOfNightsOption,
     StoreOption,
+    between,
     choice,
 )
 from bench.files import typed_path
 from bench.records import Physics
 from bench.store.location import DEFAULT_STORE
 
-list_app = typer.Typer(help="List algorithms, tasks, suites or tables.", no_args_is_help=True)
+list_app = typer.Typer(
+    cls=PanelledGroup,
+    help="List suites, tasks, algorithms or tables; alone: the suites.",
+    invoke_without_command=True,
+)
 data_app = typer.Typer(
+    cls=PanelledGroup,
     help="Get, check and describe datasets. They lie in ~/.d4rl/datasets or where BENCH_DATA_DIR says.",
     no_args_is_help=True,
 )
 db_app = typer.Typer(
+    cls=PanelledGroup,
     help="Look at the results database, bring it to the newest schema, carry it to other machines.",
     no_args_is_help=True,
 )
 baseline_app = typer.Typer(
-    help="Freeze what nights are compared with, list it, write notes on it.", no_args_is_help=True
+    cls=PanelledGroup,
+    help="Freeze what nights are compared with, list it, write notes on it.",
+    no_args_is_help=True,
 )
 
 
 # bench list
 
 
-@list_app.command()
-def algorithms() -> None:
-    """List the methods that can be trained, with their variants."""
+@list_app.callback()
+def list_alone(ctx: typer.Context) -> None:
+    """List suites, tasks, algorithms or tables; alone: the suites."""
+    if ctx.invoked_subcommand is None:
+        suites()
+        typer.echo("\n`bench list tasks`, `algorithms` and `tables` list the rest.")
+
+
+@list_app.command(cls=Panelled)
+def suites() -> None:
+    """List the suites."""
     from bench.cli import listing as work
 
-    work.list_algorithms()
+    work.list_suites()
 
 
-@list_app.command()
+@list_app.command(cls=Panelled)
 def tasks(
-    suite: Annotated[str | None, typer.Option("--suite", help="Only the tasks of this suite.")] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="SUITE",
+            help="Only the tasks of this suite.",
+            autocompletion=names_of("suite"),
+        ),
+    ] = None,
 ) -> None:
     """List the tasks: dimensions, steps per episode, rows of the dataset, and how its simulator was proven.
 
@@ -66,15 +94,15 @@ def tasks(
     work.list_tasks(suite)
 
 
-@list_app.command()
-def suites() -> None:
-    """List the suites."""
+@list_app.command(cls=Panelled)
+def algorithms() -> None:
+    """List the methods that can be trained, with their variants."""
     from bench.cli import listing as work
 
-    work.list_suites()
+    work.list_algorithms()
 
 
-@list_app.command()
+@list_app.command(cls=Panelled)
 def tables() -> None:
     """List the tables that `bench report` makes, with the numbers that a paper prints in them."""
     from bench.cli import listing as work
@@ -85,23 +113,41 @@ def tables() -> None:
 # bench data
 
 
-Names = Annotated[list[str], typer.Argument(metavar="TASK|SUITE...", help="Tasks or suites.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="TASK|SUITE", help="Tasks or suites.", autocompletion=names_of("task or suite")),
+]
 
 
-@data_app.command("list")
+@data_app.command("list", cls=Panelled)
 def list_datasets(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[TASK|SUITE...]", help="Only these tasks or suites.")
+        list[str] | None,
+        typer.Argument(
+            metavar="TASK|SUITE",
+            help="The files of these, one by one.",
+            autocompletion=names_of("task or suite"),
+        ),
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every file, one by one.")] = False,
     paths: Annotated[bool, typer.Option("--paths", help="Show where each file lies or belongs.")] = False,
 ) -> None:
-    """List which datasets are there and what is known of them."""
+    """List which datasets are there: a line per suite; for names or --all a line per file.
+
+    Sizes of files that are not there are those to be fetched; what is collected or generated here costs no
+    download.
+    """
     from bench.cli import data as work
 
-    work.list_datasets(names, paths=paths)
+    if paths:
+        work.list_paths(names)
+    elif names or everything:
+        work.list_datasets(names)
+    else:
+        work.list_suites()
 
 
-@data_app.command()
+@data_app.command(cls=Panelled)
 def fetch(
     names: Names,
     overwrite: Annotated[
@@ -119,7 +165,7 @@ def fetch(
     work.fetch(names, overwrite=overwrite)
 
 
-@data_app.command("info")
+@data_app.command("info", cls=Panelled)
 def describe_datasets(names: Names) -> None:
     """Describe datasets: episodes, returns, lengths, normalised score."""
     from bench.cli import data as work
@@ -127,21 +173,24 @@ def describe_datasets(names: Names) -> None:
     work.info(names)
 
 
-@data_app.command()
+@data_app.command(cls=Panelled)
 def collect(
     names: Names,
     transitions: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MOST_ROWS, help="Rows of each file; by default the task's, which are D4RL's."
+            metavar="N",
+            callback=between(1, MOST_ROWS),
+            help="Rows of each file; by default the task's, which are D4RL's.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=LARGEST_NUMBER, help="By default the task's.")
+        int | None,
+        typer.Option(metavar="N", callback=between(0, LARGEST_NUMBER), help="By default the task's."),
     ] = None,
     physics: Annotated[
         Physics | None,
-        choice("physics", Physics, metavar="NAME", help="d4rl or modern; by default the task's."),
+        choice("physics", Physics, metavar="PHYSICS", help="d4rl or modern; by default the task's."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -151,7 +200,11 @@ def collect(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_THREADS, help="By default all cores. The bytes do not depend on it."),
+        typer.Option(
+            metavar="N",
+            callback=between(1, MOST_THREADS),
+            help="By default all cores. The bytes do not depend on it.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
 ) -> None:
@@ -164,13 +217,15 @@ def collect(
     work.collect(names, transitions, seed, physics, out, threads, overwrite=overwrite)
 
 
-@data_app.command()
+@data_app.command(cls=Panelled)
 def verify(
     names: Names,
     replay: Annotated[
         bool, typer.Option("--replay", help="Also replay single steps to see which physics the data has.")
     ] = False,
-    rows: Annotated[int, typer.Option("--rows", min=10, max=MOST_ROWS, help="Steps to replay.")] = 2000,
+    rows: Annotated[
+        int, typer.Option("--rows", metavar="N", callback=between(10, MOST_ROWS), help="Steps to replay.")
+    ] = 2000,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take a content that is not the one first seen.")
     ] = False,
@@ -189,7 +244,7 @@ def verify(
 # bench db
 
 
-@db_app.command()
+@db_app.command(cls=Panelled)
 def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
     """Bring an older results database to the newest schema."""
     from bench.cli import db as work
@@ -197,7 +252,7 @@ def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
     work.upgrade(store)
 
 
-@db_app.command("info")
+@db_app.command("info", cls=Panelled)
 def describe_store(
     check: Annotated[
         bool, typer.Option("--check", help="Read every cell too, and say which are damaged.")
@@ -210,14 +265,18 @@ def describe_store(
     work.info(store, check=check)
 
 
-@db_app.command()
+@db_app.command(cls=Panelled)
 def export(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", parser=typed_path, help="File to write: .sqlite or .parquet.")
     ],
     what: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"For .parquet: {', '.join(FRAMES)}; the first if left out."),
+        typer.Option(
+            metavar="TABLE",
+            help=f"For .parquet: {', '.join(FRAMES)}; the first if left out.",
+            autocompletion=one_of(FRAMES),
+        ),
     ] = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="For .sqlite: copy the files of weights beside it.")
@@ -234,10 +293,10 @@ def export(
     work.export(out, what, store, weights=weights, force=force)
 
 
-@db_app.command()
+@db_app.command(cls=Panelled)
 def merge(
     into: Annotated[str, typer.Argument(metavar="INTO", help="Store to bring the others into.")],
-    others: Annotated[list[str], typer.Argument(metavar="FROM...", help="Stores that are only read.")],
+    others: Annotated[list[str], typer.Argument(metavar="FROM", help="Stores that are only read.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     leave_out_conflicts: Annotated[
         bool, typer.Option("--leave-out-conflicts", help="Merge all that does not contradict.")
@@ -262,7 +321,7 @@ Author = Annotated[
 ]
 
 
-@baseline_app.command()
+@baseline_app.command(cls=Panelled)
 def freeze(
     name: Name,
     reason: Annotated[
@@ -297,7 +356,7 @@ def freeze(
     work.freeze(name, reason, by, config, store, settings, run=run)
 
 
-@baseline_app.command("list")
+@baseline_app.command("list", cls=Panelled)
 def list_baselines(store: StoreOfNightsOption = None, config: ConfigOption = None) -> None:
     """Show the baselines of a store with their notes, the latest first."""
     from bench.cli import status as work
@@ -305,7 +364,7 @@ def list_baselines(store: StoreOfNightsOption = None, config: ConfigOption = Non
     work.list_baselines(config, store)
 
 
-@baseline_app.command()
+@baseline_app.command(cls=Panelled)
 def annotate(
     name: Name,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is to be known about it.")],

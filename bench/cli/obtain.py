@@ -39,7 +39,7 @@ def fetch(names: list[str], *, overwrite: bool) -> None:
         with shown_progress(task.name, "bytes") as progress:
             fetched = fetch_file(task, progress, overwrite=overwrite)
         state = "now at" if fetched.source else "already at"
-        typer.echo(f"{task.name}: {state} {fetched.path} ({megabytes(fetched.path)})")
+        typer.echo(f"{task.name}: {state} {fetched.path} ({megabytes(fetched.path.stat().st_size)})")
         origin = f", from {fetched.source}" if fetched.source else ""
         if known_file(task):
             typer.echo(f"  D4RL's own file by its SHA-256{origin}")

@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 import typer
+from rich.console import Console
 
 from bench.catalog import load_catalog
 from bench.cli.options import CHARTS, LatexColumns, LatexMarks, PictureFormat, ReportFormat
-from bench.cli.output import print_exactly
-from bench.data.folder import Ledger, dataset_path
-from bench.errors import BenchError
+from bench.cli.output import print_exactly, print_lines, printable
+from bench.errors import BenchError, chosen_names
 from bench.files import written_whole
 from bench.nightly.history import links_from, nights_page
+from bench.presets import meant_by, method_names
 from bench.records import NightRecord
 from bench.report.build import choose_tables, judged_tables
-from bench.report.formats import latex, markdown
+from bench.report.formats import latex, markdown, terminal
 from bench.report.formats.data import render_csv, render_json
 from bench.report.judgement import Judgement
 from bench.report.loading import load_report_data
 from bench.report.margins import load_margins
 from bench.report.measured import ReportData
+from bench.report.narrowing import Only, narrowed
 from bench.report.tables import Table, compact, condensed
 from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
@@ -59,6 +61,33 @@ def latex_style(
     return latex.TableStyle(own_only=columns == "own", marked=marks == "all", text_width=width)
 
 
+def usual_format(out: Path | None) -> ReportFormat:
+    """The format where none is asked for: for people on a terminal, else Markdown."""
+    return "terminal" if out is None and sys.stdout.isatty() else "markdown"
+
+
+def only(suites: str, tasks: str, algorithms: str) -> Only:
+    """What part of the report is wanted, from lists of names as they were typed; all where they are empty.
+
+    Raises
+    ------
+    BenchError : a name is unknown, or a list names nothing.
+    """
+    catalog = load_catalog()
+    chosen: set[str] = set()
+    if suites:
+        for name in chosen_names("suite", suites, catalog.suites, "bench list suites"):
+            chosen |= {task.name for task in catalog.suites[name].tasks}
+    if tasks:
+        chosen |= set(chosen_names("task", tasks, catalog.tasks, "bench list tasks"))
+    methods: set[str] = set()
+    for name in (
+        chosen_names("algorithm", algorithms, method_names(), "bench list algorithms") if algorithms else ()
+    ):
+        methods |= meant_by(name)
+    return Only(frozenset(chosen) or None, frozenset(methods) or None)
+
+
 def report(
     format_: ReportFormat,
     tables: str,
@@ -69,24 +98,36 @@ def report(
     store: str,
     style: latex.TableStyle,
     legend: Path | None,
+    part: Only,
     *,
     full: bool,
 ) -> None:
     """Print the papers' tables with the measured numbers beside the printed ones, or write them to files."""
     choose_tables(tables)  # a slip of the pen is told before a large store is read
+    if format_ == "terminal" and out is not None:
+        raise BenchError("--format terminal with --out", "It is for looking at.", "Use --format markdown.")
     drawn, declared = chosen_figures(figures), load_margins(margins)
     data = _load(store)
     held = _nights(store) if format_ == "html" else []
     built, judgement = judged_tables(tables, data, declared)
+    built, judgement, data = narrowed(part, built, judgement, data)
+    if not built:
+        raise BenchError(
+            "no table has a row of what is asked for", "", "`bench list tables` shows what each is about."
+        )
     if out is None and format_ != "html":
-        short = format_ == "markdown" and not full
+        short = format_ in ("terminal", "markdown") and not full
         # Tables asked for by name are shown even where nothing was measured.
         chosen_tables = _measured(built) if short and tables == "all" else built
         shown = [condensed(compact(table)) for table in chosen_tables] if short else built
-        print_exactly(_files(format_, shown, data, judgement, style)[0][1])
+        if format_ == "terminal":
+            _show(shown, judgement)
+        else:
+            print_exactly(_files(format_, shown, data, judgement, style)[0][1])
         missing = [table.id for table in built if table not in chosen_tables]
         if missing:
-            typer.echo(f"\nNothing measured for {', '.join(missing)}: --tables NAME or --full shows them.")
+            typer.echo()
+            print_lines([f"Nothing measured for {', '.join(missing)}: --tables NAME or --full shows them."])
     else:
         folder = out or DEFAULT_FOLDER
         files = _files(format_, built, data, judgement, style, str(locate(store)), bool(held))
@@ -104,9 +145,19 @@ def report(
     _hint_if_empty(data, store)
 
 
-def write_figures_only(figures: str, format_: PictureFormat | None, out: Path | None, store: str) -> None:
+def _show(tables: Sequence[Table], judgement: Judgement) -> None:
+    """Print tables for people, as wide as the terminal is."""
+    console = Console(highlight=False)
+    for part in terminal.rendered(tables, judgement, console.width, printable):
+        console.print(part)
+
+
+def write_figures_only(
+    figures: str, format_: PictureFormat | None, out: Path | None, store: str, part: Only
+) -> None:
     """Write figures into files, and nothing else; all that have something to show where none is named."""
-    names, data = chosen_figures(figures or "all"), _load(store)
+    names = chosen_figures(figures or "all")
+    data = narrowed(part, [], Judgement(), _load(store))[2]
     by_name = figures.strip() not in ("", "all")
     write_figures(names, data, out or DEFAULT_FOLDER, format_ or "pdf", tell_missing=by_name)
     _hint_if_empty(data, store)
@@ -159,31 +210,11 @@ def _files(
         return [(REPORT, html.render(tables, data, datetime.now(UTC), judgement, store, nights_link))]
     if format_ == "latex":
         return [("tables.tex", latex.render(tables, style)), ("report.tex", latex.document(tables, style))]
-    if format_ == "summary":
-        return [("summary.txt", _summary(data))]
     if format_ == "markdown":
         return [("report.md", markdown.render(tables))]
     return (
         [("report.csv", render_csv(tables))] if format_ == "csv" else [("report.json", render_json(tables))]
     )
-
-
-def _summary(data: ReportData) -> str:
-    """What was found, beside the own scores of the datasets whose files are still those of the trials."""
-    from bench.data.info import summarise  # knows the simulators, as few reports do
-    from bench.report.formats import summary
-
-    catalog, ledger = load_catalog(), Ledger()
-    generated = {name for name, task in catalog.tasks.items() if task.generated}
-    own_scores = {}
-    for record in data.datasets:
-        task = catalog.tasks.get(record.name)
-        if task is None or task.generated or not dataset_path(task).is_file():
-            continue
-        entry = ledger.known(dataset_path(task))
-        if entry is not None and entry.sha256 == record.sha256:
-            own_scores[record.name] = summarise(dataset_path(task), task)
-    return summary.render(data, own_scores, generated)
 
 
 # Figures

@@ -13,6 +13,7 @@ import typer
 from waitress.server import create_server
 
 from bench.catalog import load_catalog
+from bench.cli.options import DEFAULT_PORT
 from bench.errors import BenchError
 from bench.report.margins import Margins, load_margins
 from bench.serve.app import App
@@ -38,7 +39,8 @@ def _refuse_strangers(host: str, public: bool) -> None:
     raise BenchError(
         f"--host {host} can be reached from other machines",
         "Whoever reaches it reads your results, hostnames and commands; nobody is asked for a password.",
-        f"Leave --host out, reach it through ssh -L 8265:localhost:8265, or say: --host {host} --public",
+        f"Leave --host out, reach it through ssh -L {DEFAULT_PORT}:localhost:{DEFAULT_PORT}, or say: "
+        f"--host {host} --public",
     )
 
 

@@ -297,14 +297,14 @@ def filled_block(
     def row(key: RowKey) -> Row:
         aggregate = key in aggregates
         cells = [cell(key, column) for column in columns if column.kind != "condition"]
-        conditions = _conditions(cells) if len(cells) < len(columns) else ()
+        conditions = conditions_of(cells) if len(cells) < len(columns) else ()
         cells = emboldened(cells, bold, aggregate)
         return Row((*cells, *conditions), aggregate, counted=not aggregate and key not in uncounted)
 
     return Block(title, tuple(columns), tuple(map(row, rows)), of_paper)
 
 
-def _conditions(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+def conditions_of(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """Budget, physics and task version of a row; several where its scores differ."""
     scores = [cell.measured for cell in cells if isinstance(cell.measured, Measured) and cell.measured.n]
     values = (

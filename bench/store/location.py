@@ -11,6 +11,8 @@ from bench.errors import BenchError
 from bench.files import typed_path
 
 DEFAULT_STORE = "results/bench.sqlite"
+STORE_VARIABLE = "BENCH_STORE"
+"""Names the store of every command that is told of none."""
 SERVER_EXAMPLE = "For example: --store postgresql+psycopg://user@host/name"
 _EITHER_EXAMPLE = f"For example: --store {DEFAULT_STORE} or --store postgresql+psycopg://user@host/name"
 _SQLITE = ("sqlite", "sqlite+pysqlite")

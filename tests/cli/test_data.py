@@ -51,7 +51,7 @@ def test_list_tells_what_is_there_and_what_is_known(bench, quickstart):
     code, output, _ = bench("list", "quickstart", "hopper-medium-v2")
     assert code == 0
     assert "not checked" in " ".join(row_of(output, QUICKSTART))
-    assert row_of(output, "hopper-medium-v2")[1] == "missing"
+    assert row_of(output, "hopper-medium-v2") == ["hopper-medium-v2", "152.8", "MB", "missing"]
     bench("verify", QUICKSTART, "--replay", "--rows", "50")
     _, output, _ = bench("list", QUICKSTART)
     assert row_of(output, QUICKSTART)[3:7] == ["600", "content", "fits", "d4rl"]
@@ -66,8 +66,18 @@ def test_list_calls_no_other_file_verified_whatever_the_ledger_says(bench):
     assert "verified" not in row_of(output, "hopper-medium-v2")
 
 
-def test_list_without_names_has_every_task(bench):
+def test_list_without_names_says_of_every_suite_what_is_there(bench, quickstart):
     _, output, _ = bench("list")
+    assert [line.split()[0] for line in output.splitlines()[1:-2]] == list(load_catalog().suites)
+    assert " ".join(row_of(output, "quickstart")[1:4]) == "1 of 1"
+    assert "0 of 9 there" in " ".join(row_of(output, "d4rl-locomotion"))
+    assert " ".join(row_of(output, "d4rl-locomotion")[-2:]) == "2.1 GB"
+    assert " ".join(row_of(output, "collected-locomotion")[-2:]) == "made here"
+    assert "CC BY 4.0" in output
+
+
+def test_all_datasets_are_listed_one_by_one(bench):
+    _, output, _ = bench("list", "--all")
     assert all(f"{name} " in output for name in load_catalog().tasks)
 
 

@@ -108,13 +108,10 @@ def helps(place: Place) -> Record:
 
 
 def _commands(help_text: list[str]) -> list[str]:
-    """Names in the box of commands."""
-    titles = [number for number, line in enumerate(help_text) if "─ Commands ─" in line]
-    return (
-        [found[1] for line in help_text[titles[0] :] if (found := re.match(r"│ ([a-z]+) ", line))]
-        if titles
-        else []
-    )
+    """Names in the boxes of commands, of a command that has any."""
+    if not any("COMMAND [ARGS]" in line for line in help_text):
+        return []
+    return [found[1] for line in help_text if (found := re.match(r"│ ([a-z]+) ", line))]
 
 
 def errors(place: Place) -> Record:

@@ -63,8 +63,7 @@ def escape(text: str) -> str:
 
 _GAP = 6.0
 """Points between columns: two of \\tabcolsep."""
-_MARK, _OVERHANG = 6.0, 2.0
-"""Of a mark, and by how much the widest is wider: it takes that of the gap behind, where there is one."""
+_MARK = 6.0
 _LONGEST_LINE = 120.0
 """Points of a column of words, before it is broken into lines."""
 LINE, _RULES = 9.6, 14.0
@@ -312,14 +311,13 @@ class Stack:
     def width(self) -> float:
         """Points that it takes."""
         title = 0.0 if self.block.of_paper else points(self.block.title)
-        end = _OVERHANG if self.columns[-1].marks else 0.0
-        return max(sum(group.room for group in self.groups) - _GAP + end, title)
+        return max(sum(group.room for group in self.groups) - _GAP, title)
 
     @cached_property
     def specification(self) -> str:
         """Of its tabular."""
         *others, last = self.columns
-        letters = [*(column.specification(_GAP) for column in others), last.specification(_OVERHANG)]
+        letters = [*(column.specification(_GAP) for column in others), last.specification(0.0)]
         return "@{\\extracolsep{\\fill}}" + "".join(letters) + ("" if last.marks else "@{}")
 
     @cached_property

@@ -1,0 +1,411 @@
+"""What may be typed to measure: `run`, `evaluate`, `speed` and `nightly`; as in `commands`, and as light."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.completion import names_of
+from bench.cli.options import (
+    BUDGET,
+    FORM,
+    MOST_ROWS,
+    MOST_THREADS,
+    STORE,
+    WHAT,
+    WHERE,
+    AcceptMismatchOption,
+    ConfigOption,
+    CpusPerStackOption,
+    DeviceOption,
+    ExecutorOption,
+    GpusPerStackOption,
+    Retry,
+    SeedsPerStackOption,
+    StoreOfNightsOption,
+    StoreOption,
+    TrialArgument,
+    between,
+    choice,
+    of_grid,
+)
+from bench.errors import BenchError
+from bench.files import typed_path
+from bench.records import MAX_RETRIES, Device, Executor, GoalRule, Physics, Runner
+from bench.store.location import DEFAULT_STORE
+
+ADDRESS_VARIABLE = "BENCH_ADDRESS"
+
+VariantOption = Annotated[
+    str,
+    typer.Option(
+        metavar="VARIANT",
+        help="released: what the authors' code does; paper: what the text says.",
+        rich_help_panel=WHAT,
+        autocompletion=names_of("variant"),
+    ),
+]
+
+
+def run(
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUITE",
+            help="Suite of tasks; `bench list suites`.",
+            rich_help_panel=WHAT,
+            autocompletion=names_of("suite"),
+        ),
+    ] = None,
+    tasks: Annotated[str | None, of_grid("task", "Tasks instead of a suite.")] = None,
+    algos: Annotated[str | None, of_grid("method", "Methods; `bench list algorithms`.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEEDS", help="Training seeds: 0-4, or 0,2,5. Default: 0-4.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    variant: VariantOption = "released",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another hyper-parameter, or that of one method: bdpo.NAME=VALUE. Never judged. "
+            "lr, gamma, tau, bs and width are understood.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    physics: Annotated[
+        Physics | None,
+        choice(
+            "physics",
+            Physics,
+            metavar="PHYSICS",
+            help="d4rl or modern capsule inertia. Default: the task's.",
+            panel=WHAT,
+        ),
+    ] = None,
+    goals: Annotated[
+        GoalRule | None,
+        choice(
+            "goals",
+            GoalRule,
+            metavar="RULE",
+            help="AntMaze v0: which episodes share a goal: per_episode, per_evaluation, per_run or "
+            "per_environment. Default: each paper's own; another one is never judged.",
+            panel=WHAT,
+        ),
+    ] = None,
+    retry: Annotated[
+        Retry | None,
+        choice("--retry", Retry, metavar="failed", help="Run just the trials that failed.", panel=WHAT),
+    ] = None,
+    accept_mismatch: AcceptMismatchOption = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Of every step count of the preset, at most 1. Default: 1.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
+    evals: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 100_000),
+            help="Evaluations. Default: the preset's.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 100_000),
+            help="Episodes per evaluation. Default: the preset's.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
+    executor: Annotated[
+        Executor | None,
+        choice(
+            "executor",
+            Executor,
+            metavar="ray|local",
+            help="ray: a process per stack; local: one after the other. Default: ray.",
+            panel=WHERE,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help=f"Ray cluster to run on; auto finds the one here. Default: {ADDRESS_VARIABLE}, else Ray "
+            "on this machine.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    device: Annotated[
+        Device,
+        choice(
+            "device",
+            Device,
+            metavar="DEVICE",
+            help="cpu, cuda, or auto: a GPU where stacks take a share of one.",
+            panel=WHERE,
+        ),
+    ] = "auto",
+    seeds_per_stack: SeedsPerStackOption = None,
+    gpus_per_stack: GpusPerStackOption = None,
+    cpus_per_stack: CpusPerStackOption = 1,
+    runner: Annotated[
+        Runner,
+        choice(
+            "runner",
+            Runner,
+            metavar="RUNNER",
+            help="eager, graph (CUDA graphs), or auto: graph on a GPU.",
+            panel=WHERE,
+        ),
+    ] = "auto",
+    max_retries: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=between(0, 1000),
+            help="Times that a stack is taken up again whose process was killed.",
+            rich_help_panel=WHERE,
+        ),
+    ] = MAX_RETRIES,
+    checkpoint_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            callback=between(0, 604_800),
+            help="Between checkpoints of a stack. Default: 60, on a cluster 600.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the grid, how long it takes, and what its data is; train nothing.",
+            rich_help_panel=STORE,
+        ),
+    ] = False,
+) -> None:
+    """Train, evaluate and store a grid; run again it does only what is left.
+
+    Finished trials are skipped, cut-off stacks continue where they were. Ctrl-C saves every stack's state.
+    What is not D4RL's own file is said before anything is trained.
+    """
+    from bench.cli import run as work
+
+    request, chosen_executor = work.request_of(
+        suite=suite,
+        tasks=tasks,
+        algos=algos,
+        seeds=seeds,
+        variant=variant,
+        budget=budget,
+        evals=evals,
+        episodes=episodes,
+        physics=physics,
+        goals=goals,
+        changes=set_ or (),
+        executor=executor,
+    )
+    if address is not None and chosen_executor != "ray":
+        raise BenchError("--address with --executor local", "", "Leave one of them out.")
+    if address is None and chosen_executor == "ray":
+        # What one's environment says is for runs that ask for nothing else.
+        address = os.environ.get(ADDRESS_VARIABLE) or None
+    # Whatever is wrong with the grid is told first, and alone; only then comes what takes seconds to import.
+    cells = work.planned(request)
+
+    from bench.cli import grid
+
+    settings = grid.Settings(
+        executor=chosen_executor,
+        seeds_per_stack=seeds_per_stack,
+        cpus_per_stack=cpus_per_stack,
+        gpus_per_stack=gpus_per_stack,
+        address=address,
+        device=device,
+        runner=runner,
+        retry_failed=retry is not None,
+        max_retries=max_retries,
+        checkpoint_seconds=checkpoint_seconds,
+        accept_mismatch=accept_mismatch,
+    )
+    if dry_run:
+        grid.show_grid(cells, request.seeds, settings, store)
+    else:
+        grid.run(cells, request.seeds, settings, store)
+
+
+def evaluate(
+    trial: TrialArgument,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 100_000),
+            help="Default: as many as in training.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    physics: Annotated[
+        Physics | None,
+        choice(
+            "physics", Physics, metavar="PHYSICS", help="d4rl or modern. Default: the trial's.", panel=WHAT
+        ),
+    ] = None,
+    threads: Annotated[
+        int,
+        typer.Option(
+            metavar="N", callback=between(1, MOST_THREADS), help="CPU threads.", rich_help_panel=WHERE
+        ),
+    ] = 1,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Evaluate the stored weights of a finished trial in fresh episodes; store the result beside its scores.
+
+    The trial's own score stays as it is.
+    """
+    from bench.cli import measure as work
+
+    work.evaluate(trial, episodes, physics, threads, store)
+
+
+def speed(
+    algos: Annotated[str, of_grid("method", "Methods.")],
+    tasks: Annotated[
+        str, of_grid("task", "Tasks; only their dimensions and batch sizes count.", "--tasks", "--task")
+    ] = "antmaze-umaze-v0",
+    variant: VariantOption = "released",
+    iterations: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=between(10, MOST_ROWS),
+            help="Timed per phase, after a warm-up.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = 200,
+    device: Annotated[
+        Device, choice("device", Device, metavar="DEVICE", help="cpu, cuda, or auto.", panel=WHERE)
+    ] = "auto",
+    seeds_per_stack: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 1000),
+            help="Seeds side by side; the papers' tables: 1.",
+            rich_help_panel=WHERE,
+        ),
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, MOST_THREADS),
+            help="CPU threads. Default: all cores.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    runner: Annotated[
+        Runner, choice("runner", Runner, metavar="RUNNER", help="auto, eager or graph.", panel=WHERE)
+    ] = "auto",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Time training and single-policy action latency on synthetic data, and store both.
+
+    The data has the task's dimensions and the preset's batch size, so no dataset is needed. Rows measured
+    while nothing else ran are marked exclusive; only those of single seeds enter the papers' timing tables.
+    """
+    from bench.cli import measure as work
+
+    work.speed(
+        algos,
+        tasks,
+        variant,
+        seeds=seeds_per_stack,
+        iterations=iterations,
+        device=device,
+        threads=threads,
+        runner=runner,
+        store=store,
+    )
+
+
+def nightly(
+    config: ConfigOption = None,
+    night: Annotated[
+        str | None,
+        typer.Option(
+            "--date",
+            metavar="YYYY-MM-DD",
+            help="Night to hold or to go on with. Default: today's.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Baseline to hold it against. Default: the latest.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    retry: Annotated[
+        Retry | None,
+        choice(
+            "--retry",
+            Retry,
+            metavar="failed",
+            help="Give that night's failed trials another attempt.",
+            panel=WHAT,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be run; run nothing.", rich_help_panel=WHAT)
+    ] = False,
+    executor: ExecutorOption = "ray",
+    device: DeviceOption = "auto",
+    seeds_per_stack: SeedsPerStackOption = None,
+    gpus_per_stack: GpusPerStackOption = None,
+    cpus_per_stack: CpusPerStackOption = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=typed_path,
+            help="Folder of the report. Default: nights/DATE by the store.",
+            rich_help_panel=FORM,
+        ),
+    ] = None,
+    store: StoreOfNightsOption = None,
+) -> None:
+    """Run the nightly job: exact checks, the canary with fresh seeds, speed, drift and the papers.
+
+    Exit code 0: green. 1: red, and the summary says why and what to do. Interrupted, the same command goes
+    on; the seeds follow from the date.
+    """
+    from bench.cli import nightly as work
+
+    # Whose data it is was decided when the baseline was frozen; the night tells of it.
+    settings = work.Settings(
+        executor=executor,
+        seeds_per_stack=seeds_per_stack,
+        gpus_per_stack=gpus_per_stack,
+        cpus_per_stack=cpus_per_stack,
+        device=device,
+        accept_mismatch=True,
+    )
+    work.nightly(config, store, settings, night, baseline, out, dry_run=dry_run, retry=retry is not None)
