@@ -63,7 +63,8 @@ def escape(text: str) -> str:
 
 _GAP = 6.0
 """Points between columns: two of \\tabcolsep."""
-_MARK = 6.0
+_MARK, _OVERHANG = 6.0, 2.0
+"""Of a mark, and by how much the widest is wider: it takes that of the gap behind, where there is one."""
 _LONGEST_LINE = 120.0
 """Points of a column of words, before it is broken into lines."""
 LINE, _RULES = 9.6, 14.0
@@ -311,13 +312,14 @@ class Stack:
     def width(self) -> float:
         """Points that it takes."""
         title = 0.0 if self.block.of_paper else points(self.block.title)
-        return max(sum(group.room for group in self.groups) - _GAP, title)
+        end = _OVERHANG if self.columns[-1].marks else 0.0
+        return max(sum(group.room for group in self.groups) - _GAP + end, title)
 
     @cached_property
     def specification(self) -> str:
         """Of its tabular."""
         *others, last = self.columns
-        letters = [*(column.specification(_GAP) for column in others), last.specification(0.0)]
+        letters = [*(column.specification(_GAP) for column in others), last.specification(_OVERHANG)]
         return "@{\\extracolsep{\\fill}}" + "".join(letters) + ("" if last.marks else "@{}")
 
     @cached_property

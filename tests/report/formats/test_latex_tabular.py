@@ -64,7 +64,7 @@ def test_marks_hang_behind_what_is_printed():
     assert one_column(both) == [r"1.5 $\pm$ 0.50\rlap{\,$\dagger\ddagger$}"]
     unmarked = stack([(both,)], [Column("m", "M", "measured", "M")], marked=False)
     assert unmarked.columns[1].texts == (r"1.5 $\pm$ 0.50",)
-    assert stack([(both,)], [Column("m", "M", "measured", "M")]).specification.endswith(r"lr@{\hspace{12pt}}")
+    assert stack([(both,)], [Column("m", "M", "measured", "M")]).specification.endswith(r"lr@{\hspace{14pt}}")
 
 
 def test_a_method_stands_over_what_is_printed_and_what_was_measured():
