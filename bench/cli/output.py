@@ -6,6 +6,7 @@ import errno
 import io
 import math
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -118,6 +119,8 @@ def _set_errors(stream: IO[str], handler: str | None) -> None:
 Row = Sequence[str]
 NARROW = 12
 """Characters: holds any step count with its commas, and every short word."""
+COLUMN_GAP = 2
+"""Places between columns."""
 
 
 def print_table(
@@ -176,6 +179,22 @@ def print_lines(lines: Iterable[str]) -> None:
         )
 
 
+def print_command(command: str) -> None:
+    """Print a command for copying, indented; on a narrow terminal its lines go on as a shell's do."""
+    if not command.startswith("bench "):  # a sentence in its place
+        print_lines([f"  {command}"])
+        return
+    words = [shlex.quote(word) for word in shlex.split(command)]
+    line = "  "
+    for number, word in enumerate(words):
+        ends = 0 if number == len(words) - 1 else len(" \\")
+        if line.strip() and cell_len(f"{line}{word}") + ends > line_width():
+            print(f"{line}\\")
+            line = "    "
+        line += f"{word} "
+    print(line.rstrip())
+
+
 def aligned(columns: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> list[str]:
     """Rows under their columns as lines, columns two spaces apart."""
     lines = [[visible_line(cell) for cell in row] for row in (columns, *rows)]
@@ -222,6 +241,11 @@ def roughly(seconds: float) -> str:
         if seconds < until:
             return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
     return f"{seconds / 86_400:,.0f} days"
+
+
+def left_words(seconds: float) -> str:
+    """`about 14 h left`, `almost done`."""
+    return f"about {roughly(seconds)} left" if seconds > 0 else "almost done"
 
 
 def moment(time: datetime) -> str:

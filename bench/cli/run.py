@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from bench.catalog import RunDefaults, Task, load_catalog
 from bench.cli.options import LARGEST_NUMBER
 from bench.errors import BenchError, names_in, unknown_name
-from bench.execute.grid import Cell, Request, left_out, plan_cells
+from bench.execute.grid import Cell, Request, left_out, plan_cells, understood
 from bench.presets import explanations, method_names
 from bench.records import Executor, GoalRule, Physics
 from bench.visible_text import quoted, shortened
@@ -55,6 +56,9 @@ def request_of(
         suite=suite,
         suite_settings=defaults.settings,
     )
+    note = _note_on_seeds(seeds)
+    if note:
+        print(note, flush=True)
     return request, executor or defaults.executor or "ray"
 
 
@@ -69,7 +73,7 @@ def planned(request: Request) -> list[Cell]:
     without: dict[str, list[str]] = {}
     for algorithm, task in left_out(request, cells):
         without.setdefault(algorithm, []).append(task)
-    lines = explanations(request.algorithms)
+    lines = explanations(request.algorithms) + understood(request)
     lines += [
         f"Left out, the grid is not whole: {algorithm} has no preset for {', '.join(tasks)}."
         for algorithm, tasks in without.items()
@@ -128,7 +132,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             why = f"{quoted(part)} is no seed and no range."
             if part.strip().isdecimal():
                 why = f"{quoted(part)} is larger than {LARGEST_NUMBER}, the largest seed."
-            raise BenchError(what, why, "For example: --seeds 0-4")
+            raise BenchError(what, why, _meant(part) or "For example: --seeds 0-4")
         if dash and int(last) < int(first):
             raise BenchError(what, f"{quoted(part)} runs backwards.", f"Write {last}-{first}.")
         if int(last or first) - int(first) >= MOST_SEEDS:
@@ -137,6 +141,20 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if len(seeds) > MOST_SEEDS:
             raise BenchError(what, f"Together they are more than {MOST_SEEDS:,} seeds.", "Ask for fewer.")
     return tuple(sorted(seeds))
+
+
+def _meant(part: str) -> str:
+    """What to type instead of a range as other languages write it: `0..4`, `0:4`."""
+    found = re.fullmatch(r"\s*(\d{1,9})\s*(?:\.\.+|:|\u2013|to)\s*(\d{1,9})\s*", part)
+    return f"Write {found[1]}-{found[2]}." if found else ""
+
+
+def _note_on_seeds(seeds: str | None) -> str:
+    """What to know of a single number, which is often meant as how many; empty where nothing is."""
+    if seeds is None or not _is_seed(seeds.strip()) or int(seeds) < 2:
+        return ""
+    number = int(seeds)
+    return f"Seed {number} alone; for {number} seeds write --seeds 0-{number - 1}."
 
 
 def _is_seed(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,20 @@ from typing import Literal
 import typer
 from pydantic_core import to_json
 
-from bench.cli.output import moment, print_json, print_lines, print_table, progress_text, roughly, short
+from bench.cli.output import (
+    COLUMN_GAP,
+    NARROW,
+    left_words,
+    line_width,
+    moment,
+    print_command,
+    print_json,
+    print_lines,
+    print_table,
+    progress_text,
+    roughly,
+    short,
+)
 from bench.data.manifest import remarks_on
 from bench.records import DatasetRecord
 from bench.store.database import open_store, opened_if_made
@@ -58,6 +71,7 @@ def status(format: Literal["text", "json"], store: str) -> None:
     if format == "json":
         print_json(to_json(vars(found), indent=2, inf_nan_mode="strings"))
     elif found.cells:
+        print_lines([_headline(found)])
         _show_cells(found.cells)
         _show_datasets(found.datasets)
         _show_at_work(found.at_work)
@@ -81,26 +95,59 @@ def _status(store: str) -> Status:
 
 
 def _show_cells(cells: Sequence[CellCounts]) -> None:
-    """Conditions that all cells share are said once, counts that are all zero not at all."""
+    """A matrix of tasks and methods; conditions that all cells share are said once."""
     texts = [_texts(cell) for cell in cells]
     differing = [name for name in _CONDITIONS if len({text[name] for text in texts}) > 1]
     shared = [f"{name} {texts[0][name]}" for name in _CONDITIONS if name not in differing]
     if shared:
-        typer.echo(f"{'All cells' if len(cells) > 1 else 'The cell'}: {', '.join(shared)}.\n")
-    names = ["task", "algorithm", *differing]
-    if len({tuple(text[name] for name in names) for text in texts}) < len(cells):
+        print_lines([f"{'All cells' if len(cells) > 1 else 'The cell'}: {', '.join(shared)}."])
+        typer.echo()
+    names = ["algorithm", *differing]
+    if len({tuple(text[name] for name in ("task", *names)) for text in texts}) < len(cells):
         # They differ in a hyper-parameter, in their evaluations or in the dataset's content.
         names.append("config")
-    numbers = [name for name in _COUNTS if name == "finished" or any(text[name] for text in texts)]
-    rows = [[text[name] for name in (*names, *numbers)] for text in texts]
-    print_table((*names, *numbers), rows, right=("budget", *numbers))
+    headings = [" ".join(text[name] for name in names) for text in texts]
+    columns = list(dict.fromkeys(headings))
+    rows: dict[str, dict[str, str]] = {}
+    for cell, heading in zip(cells, headings, strict=True):
+        rows.setdefault(cell.task, {})[heading] = _states(cell)
+    for number, part in enumerate(_side_by_side(columns, rows)):
+        if number:
+            typer.echo()
+        shown = [[task, *(of.get(name, "") for name in part)] for task, of in rows.items()]
+        print_table(("task", *part), [row for row in shown if any(row[1:])], narrow=part)
+
+
+def _side_by_side(columns: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> Iterator[list[str]]:
+    """The columns in parts that fit a line beside the tasks' names."""
+    room = line_width() - max(map(len, ("task", *rows)))
+    part: list[str] = []
+    left = room
+    for column in columns:
+        lines = [line for of in rows.values() for line in of.get(column, "").split("\n")]
+        width = min(NARROW, max(map(len, (*column.split(), *lines)))) + COLUMN_GAP
+        if part and width > left:
+            yield part
+            part, left = [], room
+        part.append(column)
+        left -= width
+    if part:
+        yield part
+
+
+def _states(cell: CellCounts) -> str:
+    """`5/5`, and below it what runs, failed or was cut off."""
+    total = sum(_number(cell, name) for name in _COUNTS)
+    others = [
+        f"{_number(cell, name)} {name}" for name in ("running", "cut off", "failed") if _number(cell, name)
+    ]
+    return "\n".join([f"{cell.finished}/{total}", *others])
 
 
 def _texts(cell: CellCounts) -> dict[str, str]:
-    """What is shown of a cell, by column."""
+    """What a cell is told apart by."""
     names = {"task": cell.task, "algorithm": cell.algorithm, "config": cell.config_hash[:8]}
-    conditions = {"variant": cell.variant, "physics": cell.physics, "budget": f"{cell.budget:g}"}
-    return names | conditions | {name: str(_number(cell, name) or "") for name in _COUNTS}
+    return names | {"variant": cell.variant, "physics": cell.physics, "budget": f"{cell.budget:g}"}
 
 
 def _number(cell: CellCounts, name: str) -> int:
@@ -120,8 +167,8 @@ def _show_at_work(stacks: Sequence[RunningStack]) -> None:
         seeds = f"seed{'s' if len(stack.seeds) > 1 else ''} {', '.join(str(seed) for seed in stack.seeds)}"
         doing = "starting" if stack.progress is None else progress_text(stack.progress)
         where = stack.hostname if stack.device is None else f"{stack.hostname}, {stack.device}"
-        typer.echo(f"  {stack.cell} {seeds}: {doing}")
-        typer.echo(f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago")
+        print_lines([f"  {stack.cell} {seeds}: {doing}"])
+        print_lines([f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago"])
 
 
 def _show_failures(failures: Sequence[StoredFailure]) -> None:
@@ -132,25 +179,32 @@ def _show_failures(failures: Sequence[StoredFailure]) -> None:
         record = failure.record
         place = f"attempt {failure.attempt}, step {record.step:,}"
         why = f"{record.error}: {record.message}".partition("\n")[0]
-        typer.echo(f"  trial {failure.trial_id}: {record.trial}, {place}: {why}")
+        print_lines([f"  trial {failure.trial_id}: {record.trial}, {place}: {why}"])
         metrics = ", ".join(f"{name} {value:.3g}" for name, value in record.last_metrics.items())
         if metrics:
-            typer.echo(f"    last metrics: {short(metrics, _METRICS_LENGTH)}")
+            print_lines([f"    last metrics: {short(metrics, _METRICS_LENGTH)}"])
     typer.echo("\nTo try just those again:")
     for command in dict.fromkeys(failure.command for failure in failures):
-        typer.echo(f"  {_with_retry(_offered(command))}")
+        print_command(_with_retry(_offered(command)))
+
+
+def _headline(status: Status) -> str:
+    """`37/180 trials, about 14 h left`."""
+    done = f"{status.total('finished'):,}/{sum(status.total(name) for name in _COUNTS):,} trials"
+    return done if status.left.seconds is None else f"{done}, {left_words(status.left.seconds)}"
 
 
 def _show_left(status: Status) -> None:
     counts = ", ".join(f"{status.total(name):,} {name}" for name in _COUNTS if status.total(name))
-    typer.echo(f"\n{count(sum(status.total(name) for name in _COUNTS), 'trial')}: {counts}.")
+    typer.echo()
+    print_lines([f"{count(sum(status.total(name) for name in _COUNTS), 'trial')}: {counts}."])
     left = status.total("running") + status.total("cut off") + status.total("planned")
     if left:
-        typer.echo(_time_to_go(status.left, len(status.at_work)))
+        print_lines([_time_to_go(status.left, len(status.at_work))])
     if status.commands:
         typer.echo("What nobody works on goes on with:")
     for command in status.commands:
-        typer.echo(f"  {_offered(command)}")
+        print_command(_offered(command))
 
 
 def _time_to_go(left: TimeLeft, stacks: int) -> str:

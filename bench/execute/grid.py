@@ -41,6 +41,17 @@ MOST_EVALUATIONS = 100_000
 """Of one trial, a hundred times the papers'; each is listed in the configuration."""
 
 
+SHORT_NAMES: Mapping[str, tuple[str, str]] = {
+    "lr": ("learning_rate", "learning_rate"),
+    "gamma": ("discount", "discount"),
+    "tau": ("target_update_rate", "target_update_rate"),
+    "bs": ("batch_size", "batch_size"),
+    "width": ("hidden_width", "width"),
+}
+"""Hyper-parameters as people type them: the setting that is meant where a method has it, else those that end
+so."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for; None leaves a setting to the preset."""
@@ -224,13 +235,54 @@ def _changes(request: Request, files: PresetFiles) -> list[Change]:
         for algorithm, values in request.suite_settings.items()
         for name, value in values.items()
     ]
+    chosen = {algorithm for algorithm, _ in _combinations(request)}
     for text, value in request.changes.items():
         algorithm, dot, name = text.rpartition(".")
-        changes.append(Change(name, value, algorithm if dot else None))
-    chosen = {algorithm for algorithm, _ in _combinations(request)}
+        change = Change(name, value, algorithm if dot else None)
+        changes += _in_full(change, chosen, request.tasks, files) if name in SHORT_NAMES else [change]
     for change in changes:
         _check_names(change, chosen, request.tasks, files)
     return sorted(changes, key=lambda change: (change.suite is None, change.algorithm is not None))
+
+
+def _in_full(change: Change, chosen: Set[str], tasks: Sequence[Task], files: PresetFiles) -> Iterator[Change]:
+    """A change by a short name, as one of each method that is meant; as it is where a method knows the name.
+
+    Raises
+    ------
+    BenchError : a method has several hyper-parameters that it may stand for.
+    """
+    if change.algorithm is not None and change.algorithm not in method_names():
+        yield change
+        return
+    asked = change.algorithm
+    for method in sorted({method_on(asked, task.domain) for task in tasks} if asked else chosen):
+        docs, (full, ending) = files[method].docs, SHORT_NAMES[change.name]
+        found = [full] if full in docs else [name for name in docs if name.endswith(ending)]
+        if change.name in docs or not found:
+            yield change if not found else replace(change, algorithm=method)
+        elif len(found) > 1:
+            settings = " or ".join(f"--set {method}.{name}={change.value}" for name in found)
+            raise change.error(f"{change.name} may mean several settings of {method}.", f"Type {settings}.")
+        else:
+            yield replace(change, name=found[0], algorithm=method)
+
+
+def understood(request: Request) -> list[str]:
+    """A line for each short name of a hyper-parameter that was typed: what it was taken for.
+
+    Raises
+    ------
+    BenchError : as `plan_cells`.
+    """
+    lines = []
+    typed = {name.rpartition(".")[2] for name in request.changes} & SHORT_NAMES.keys()
+    files = PresetFiles()
+    for change in _changes(request, files) if typed else ():
+        short = next((name for name in sorted(typed) if change.name.endswith(SHORT_NAMES[name][1])), None)
+        if short is not None and change.suite is None and change.algorithm is not None:
+            lines.append(f"{short} is {change.name} of {change.algorithm}.")
+    return lines
 
 
 def _check_names(change: Change, chosen: Set[str], tasks: Sequence[Task], files: PresetFiles) -> None:

@@ -6,7 +6,7 @@ from typing import get_args, get_origin, get_type_hints
 import pytest
 import typer
 
-from bench.cli.run import parse_changes, parse_seeds
+from bench.cli.run import parse_changes, parse_seeds, request_of
 from bench.errors import BenchError
 from tests.commands import leaves
 
@@ -80,6 +80,19 @@ def test_seeds_out_of_range_are_a_short_sentence(text):
     with pytest.raises(BenchError) as refused:
         parse_seeds(text)
     assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("typed", ["0..4", "0...4", "0:4", "0\N{EN DASH}4", "0 to 4"])
+def test_a_range_as_others_write_it_is_answered_with_ours(typed):
+    with pytest.raises(BenchError) as refused:
+        parse_seeds(typed)
+    assert refused.value.do_this == "Write 0-4."
+
+
+def test_one_number_is_one_seed_and_that_is_said(capsys):
+    asked, _ = request_of(tasks="hopper-medium-v2", algos="bc", seeds="5")
+    assert asked.seeds == (5,)
+    assert capsys.readouterr().out == "Seed 5 alone; for 5 seeds write --seeds 0-4.\n"
 
 
 def test_the_largest_seeds_are_taken():

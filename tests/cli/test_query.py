@@ -11,6 +11,7 @@ import pytest
 from bench.cli import main
 from bench.store.database import head_revision, open_store
 from bench.store.writer import Writer
+from tests.cli.terminals import narrow_terminal
 from tests.store import samples
 
 
@@ -42,9 +43,10 @@ def test_status_says_what_is_done_what_failed_and_which_commands_go_on(bench, st
     code, out, _ = bench("status", "--store", store)
     lines = out.splitlines()
     assert code == 0
-    assert lines[0] == "The cell: variant released, physics d4rl, budget 0.001."
-    assert lines[2].split() == ["task", "algorithm", "finished", "planned", "failed"]
-    assert lines[3].split() == ["hopper-medium-v2", "dtql", "1", "1", "1"]
+    assert lines[0].startswith("1/3 trials, about ")
+    assert lines[1] == "The cell: variant released, physics d4rl, budget 0.001."
+    assert lines[3].split() == ["task", "dtql"]
+    assert lines[4].split() == ["hopper-medium-v2", "1/3", "1", "failed"]
     why = "attempt 1, step 700: diverged: critic_loss is NaN"
     assert f"  trial 2: dtql hopper-medium-v2 seed 1, {why}\n    last metrics: critic_loss inf\n" in out
     assert "\nTo try just those again:\n  bench run --suite quickstart --retry failed\n" in out
@@ -154,3 +156,18 @@ def test_numbers_are_aligned_to_the_right_where_the_first_is_missing_too(bench, 
 def test_a_limit_keeps_the_first_rows(bench, store: Path) -> None:
     sql = "SELECT seed FROM scores ORDER BY seed DESC"
     assert bench("query", sql, "--limit", 2, "--store", store)[1].split() == ["seed", "2", "1"]
+
+
+def test_on_a_terminal_columns_that_do_not_fit_make_a_block_of_every_row(
+    bench, store: Path, monkeypatch
+) -> None:
+    narrow_terminal(monkeypatch, 80)
+    _, out, _ = bench("query", "SELECT * FROM scores ORDER BY seed", "--store", store)
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert [line.split()[:2] for line in lines if line.startswith("row ")] == [
+        ["row", f"{n}"] for n in (1, 2, 3)
+    ]
+    assert "score               33.3333" in lines
+    assert max(map(len, lines)) <= 80
+    _, out, _ = bench("query", "SELECT task, seed FROM scores", "--store", store)
+    assert out.startswith("task              seed")

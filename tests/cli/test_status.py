@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bench.cli.output import duration, roughly, short, size
+from bench.cli.output import duration, print_command, roughly, short, size
 from bench.records import StackProgress
 from bench.store.claims import database_now
 from bench.store.database import open_store, transaction
 from bench.store.models import Claim
 from bench.store.writer import Writer
+from tests.cli.terminals import narrow_terminal
 from tests.store import samples
 from tests.store.clocks import send_drivers_away
 
@@ -46,8 +49,9 @@ def test_what_runs_is_shown_with_where_and_how_far(bench, driver: Writer, path: 
     code, out, _ = bench("status", "--store", path)
     lines = out.splitlines()
     assert code == 0
-    assert lines[2].split() == ["task", "algorithm", "finished", "running", "planned"]
-    assert lines[3].split()[2:] == ["1", "2", "2"]
+    assert lines[0] == "1/5 trials, about 3 min left"
+    assert lines[3].split() == ["task", "dtql"]
+    assert lines[4].split() == ["hopper-medium-v2", "1/5", "2", "running"]
     place = lines.index("At work (1 stack):")
     doing = "train 12,000/60,000 iterations, 412 it/s, 0:02:10 to go"
     assert lines[place + 1] == f"  dtql hopper-medium-v2 seeds 0, 1: {doing}"
@@ -90,10 +94,9 @@ def test_cells_that_differ_in_a_hyperparameter_alone_are_told_apart(bench, path:
         writer.begin_run(samples.run_record())
         writer.plan(others)
     _, out, _ = bench("status", "--store", path)
-    assert [line.split()[2] for line in out.splitlines()[2:5]] == [
-        "config",
-        *(trial.key.config_hash[:8] for trial in others),
-    ]
+    columns = [f"dtql {trial.key.config_hash[:8]}" for trial in others]
+    assert out.splitlines()[3].split() == ["task", *" ".join(columns).split()]
+    assert out.splitlines()[4].split()[1:] == ["0/1", "0/1"]
 
 
 def test_the_command_that_tries_again_is_not_asked_for_twice(bench, path: Path) -> None:
@@ -104,6 +107,32 @@ def test_the_command_that_tries_again_is_not_asked_for_twice(bench, path: Path) 
         writer.record(samples.failure_record(KEYS[0]))
     _, out, _ = bench("status", "--store", path)
     assert "\n  bench run --suite quickstart --retry failed\n" in out
+
+
+def test_methods_that_do_not_fit_a_terminal_are_stacked(bench, path: Path, monkeypatch) -> None:
+    tasks = ("hopper-medium-v2", "walker2d-medium-v2")
+    trials = [
+        samples.trial_record(task=task, discount={"value": number / 100})
+        for task in tasks
+        for number in range(9)
+    ]
+    with open_store(path) as store, Writer(store) as writer:
+        writer.begin_run(samples.run_record())
+        writer.plan(trials)
+    narrow_terminal(monkeypatch, 80)
+    _, out, _ = bench("status", "--store", path)
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
+    assert out.count("hopper-medium-v2 ") > 1
+    assert len(re.findall(r"0/1\b", out)) == len(trials)
+
+
+def test_a_long_command_can_be_copied_from_a_narrow_terminal(capsys, monkeypatch) -> None:
+    narrow_terminal(monkeypatch, 40)
+    command = "bench run --suite d4rl-locomotion --algos 'a b' --store results/a-long-name.sqlite"
+    print_command(command)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 40
+    assert shlex.split(out.replace("\\\n", "")) == shlex.split(command)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from bench import presets
 from bench.catalog import load_catalog
 from bench.errors import BenchError
-from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells
+from bench.execute.grid import Request, evaluation_steps, left_out, plan_cells, understood
 from bench.presets import load_preset, methods_on
 from bench.records import DatasetRecord, hash_of
 from tests.execute.tiny import CHANGES, DATASET, TASK, tiny_cell
@@ -299,3 +299,25 @@ def test_a_suite_leaves_out_what_has_no_preset_and_a_task_by_name_does_not():
     assert HOPPER in refused.value.do_this
     with pytest.raises(BenchError, match="no task of suite mixed has a preset of bc"):
         plan_cells(replace(request, tasks=request.tasks[1:], algorithms=("bc",)))
+
+
+@pytest.mark.parametrize(
+    ("method", "short", "name"),
+    [("dtql", "lr", "learning_rate"), ("bdpo", "gamma", "discount"), ("srpo", "tau", "target_update_rate"),
+     ("bc", "bs", "batch_size"), ("edp-td3", "width", "hidden_width")],
+)  # fmt: skip
+def test_a_short_name_is_the_setting_of_the_method(method, short, name):
+    value = 16 if short in ("bs", "width") else 0.5
+    task = load_catalog().task(HOPPER)
+    short_request = Request((task,), (method,), (0,), changes={short: value})
+    whole = replace(short_request, changes={name: value})
+    assert plan_cells(short_request) == plan_cells(whole)
+    assert understood(short_request) == [f"{short} is {name} of {method}."]
+    assert understood(whole) == []
+
+
+def test_a_short_name_of_several_settings_is_answered_with_them():
+    task = load_catalog().task("hopper-medium-v2")
+    with pytest.raises(BenchError) as refused:
+        plan_cells(Request((task,), ("dtql", "srpo"), (0,), changes={"lr": 1e-3}))
+    assert "--set srpo.critic_learning_rate=0.001" in refused.value.do_this
