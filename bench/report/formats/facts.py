@@ -68,6 +68,8 @@ _TYPESET = tuple(
     )
 )
 """What is replaced by what."""
+_TO_BE_SET = re.compile(rf"-\d|[{PLUS_MINUS}=]|\d [-%a-z]")
+"""Most cells of a page hold nothing of it."""
 
 Fact = tuple[str, str]
 """A name and a text; lines of the text stay apart."""
@@ -83,8 +85,9 @@ def slug(text: str) -> str:
 
 def typeset(text: str) -> str:
     """Numbers in a text as print has them: a true minus, and no line ends inside of a number or a date."""
-    for pattern, with_ in _TYPESET:
-        text = pattern.sub(with_, text)
+    if _TO_BE_SET.search(text):
+        for pattern, with_ in _TYPESET:
+            text = pattern.sub(with_, text)
     return text
 
 

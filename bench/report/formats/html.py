@@ -41,7 +41,7 @@ ORDER: tuple[Outcome, ...] = (*ATTENTION, "reproduced", "not comparable")
 """What needs attention first; within an outcome verdicts stay as they came."""
 OPEN_ROWS = 30
 """Measured tables are open until they have shown so many rows; then each is one line."""
-SHOWN_FIGURES = 8
+SHOWN_FIGURES = 4
 """Of a section; the others unfold."""
 TITLES: dict[ChartKind, str] = {
     "learning-curves": "Learning curves",
