@@ -1,7 +1,7 @@
 # make demo       install, collect a small dataset, train, report: a first result in minutes
 # make test       what continuous integration runs; no root, no system packages
 # make test-slow  the rest; run `make system-deps` (as root) first
-# make pictures   the documents' pictures, after make demo
+# make pictures   the documents' pictures
 # make architecture  docs/images/architecture.svg, from the imports
 # make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
 # make fuzz       20,000 damaged, hostile and odd inputs; none may end in a traceback, a hang or a wrong result
@@ -62,7 +62,7 @@ architecture: $(INSTALLED)
 	$(BIN)/python -m tests.architecture docs/images/architecture.svg
 
 pictures: $(INSTALLED)
-	$(BIN)/python -m tests.pictures --store demo/bench.sqlite --out docs/images
+	$(BIN)/python -m tests.pictures --out docs/images
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
-"""The documents' pictures: `python -m tests.pictures --store demo/bench.sqlite --out docs/images`.
+"""The documents' pictures: `python -m tests.pictures --out docs/images`.
 
-The page as Chromium shows it, once of the store and once of made-up scores with known truth, and a table of
-these as pdflatex sets it. All come from `bench report` alone.
+The page as Chromium shows it and a table as pdflatex sets it, of made-up scores with known truth. Both come
+from `bench report` alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ DOTS_PER_INCH = 140
 def main() -> None:
     """Make the pictures."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--store", default="demo/bench.sqlite")
     options.add_argument("--table", default="dtql-1")
     options.add_argument("--out", type=Path, default=Path("docs/images"))
     chosen = options.parse_args()
@@ -37,7 +36,6 @@ def main() -> None:
         sys.exit(f"not installed: {', '.join(missing)} (make system-deps)")
     chosen.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
-        picture_page(_reported(chosen.store, "html", Path(folder)) / "report.html", chosen.out / "page.png")
         made_up = str(make_up_store(Path(folder) / "made-up.sqlite"))
         picture_page(_reported(made_up, "html", Path(folder)) / "report.html", chosen.out / "verdicts.png")
         shown = _reported(made_up, "latex", Path(folder), "--tables", chosen.table)
