@@ -53,6 +53,8 @@ def test_the_suites_hold_all_tasks_of_the_papers(catalog):
         "collected-adroit": ["collected-pen-cloned"],
         "collected-kitchen": [f"collected-kitchen-{kind}" for kind in ("complete", "partial", "mixed")],
         "bandit2d": [f"bandit-{name}" for name in PLANE],
+        "demo-claim": ["bandit-energy-moons"],
+        "demo-scores": ["collected-hopper-quickstart"],
         "quickstart": ["collected-hopper-quickstart"],
     }
     assert set(catalog.tasks) == {name for names_of_suite in names.values() for name in names_of_suite}

@@ -126,7 +126,7 @@ def default_store() -> str:
 Retry = Literal["failed"]
 """Which trials that have ended a command gives another attempt."""
 CheckFormat = Literal["text", "json", "junit"]
-ReportFormat = Literal["terminal", "markdown", "latex", "html", "csv", "json", "figures"]
+ReportFormat = Literal["terminal", "markdown", "latex", "html", "csv", "json", "summary", "figures"]
 PictureFormat = Literal["pdf", "svg", "png"]
 LatexColumns = Literal["all", "own"]
 LatexMarks = Literal["all", "none"]

@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.catalog import load_catalog
 from bench.cli.options import CHARTS, LatexColumns, LatexMarks, PictureFormat, ReportFormat
 from bench.cli.output import print_exactly, print_lines, printable
+from bench.data.folder import Ledger, dataset_path
 from bench.errors import BenchError, chosen_names
 from bench.files import written_whole
 from bench.nightly.history import links_from, nights_page
@@ -210,11 +211,31 @@ def _files(
         return [(REPORT, html.render(tables, data, datetime.now(UTC), judgement, store, nights_link))]
     if format_ == "latex":
         return [("tables.tex", latex.render(tables, style)), ("report.tex", latex.document(tables, style))]
+    if format_ == "summary":
+        return [("summary.txt", _summary(data))]
     if format_ == "markdown":
         return [("report.md", markdown.render(tables))]
     return (
         [("report.csv", render_csv(tables))] if format_ == "csv" else [("report.json", render_json(tables))]
     )
+
+
+def _summary(data: ReportData) -> str:
+    """What was found, beside the own scores of the datasets whose files are still those of the trials."""
+    from bench.data.info import summarise  # knows the simulators, as few reports do
+    from bench.report.formats import summary
+
+    catalog, ledger = load_catalog(), Ledger()
+    generated = {name for name, task in catalog.tasks.items() if task.generated}
+    own_scores = {}
+    for record in data.datasets:
+        task = catalog.tasks.get(record.name)
+        if task is None or task.generated or not dataset_path(task).is_file():
+            continue
+        entry = ledger.known(dataset_path(task))
+        if entry is not None and entry.sha256 == record.sha256:
+            own_scores[record.name] = summarise(dataset_path(task), task)
+    return summary.render(data, own_scores, generated)
 
 
 # Figures

@@ -5,10 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from bench.catalog import load_catalog
 from bench.cli import main
+from bench.data.collect import collect
+from bench.data.folder import dataset_path
+from bench.data.info import summarise
+from bench.data.verify import dataset_record
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, store_trial, toy_run
@@ -279,3 +285,29 @@ def test_the_environment_names_the_store(store, folder, capsys, monkeypatch):
     monkeypatch.setenv("BENCH_STORE", str(folder / "mine.sqlite"))
     assert _bench("--tables", "dtql-1") == 0
     assert "42.0" in capsys.readouterr().out
+
+
+def test_a_summary_knows_the_datas_own_score_while_the_file_is_the_trials(folder, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_DATA_DIR", str(folder / "data"))
+    catalog = load_catalog()
+    task = catalog.task("collected-hopper-quickstart")
+    path = dataset_path(task)
+    collect(task, path, transitions=500)
+    own = dataset_record(task, path)
+    with open_store(folder / "results" / "bench.sqlite") as opened, Writer(opened) as writer:
+        writer.begin_run(run_record())
+        for seed, score in enumerate((20.0, 21.0, 22.0)):
+            trial = trial_record(seed, task=task.name)
+            trial = replace(trial, dataset=own)
+            writer.plan([trial])
+            writer.claim(trial.key.cell, {seed}, 1)
+            writer.record(finished_record(trial.key, score))
+    assert _bench("--format", "summary") == 0
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.startswith(
+        f"{task.name}: the data's own score is {summarise(path, task).mean_score:.1f} ("
+    )
+    assert line.startswith("  dtql: 21.0, 95 % interval 18.5 to 23.5 (3 seeds), ")
+    path.unlink()
+    assert _bench("--format", "summary") == 0
+    assert "the data's own score is not known here" in capsys.readouterr().out

@@ -73,7 +73,7 @@ _WORDS = {
     "figures": ("all", "", "curves", "odd"),
     "figure_format": ("png", "pdf", "svg", "odd"),
     "format": ("text", "json", "csv", "table", "markdown", "html", "latex", "junit", "figures", "odd"),
-    "format_": ("markdown", "html", "latex", "csv", "json", "figures", "text", "junit", "odd"),
+    "format_": ("markdown", "html", "latex", "csv", "json", "summary", "figures", "text", "junit", "odd"),
     "against": ("paper", "baseline", "odd"),
     "date": ("2025-03-01", "2025-02-30", "tomorrow", "0001-01-01", "99999-01-01"),
     "sql": ("SELECT 1", "SELECT * FROM scores", "DROP TABLE trials", "SELECT", "SELECT 1; SELECT 2",
