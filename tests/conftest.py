@@ -1,22 +1,37 @@
-"""What the tests of several packages share: a small collected dataset, made once; a PostgreSQL server."""
+"""What the tests of several packages share: a small collected dataset, made once; a PostgreSQL server.
+
+A machine with a GPU may have little more than torch, so nothing is imported here that its tests do not need,
+and `-m gpu` looks into no file that has none of them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
 
-from bench.catalog import load_catalog
-from bench.data.collect import collect
-from tests.execute.tiny import TASK, TRANSITIONS
 from tests.store.postgres import postgres, postgres_url
 
 __all__ = ["postgres", "postgres_url"]
 
-# No assertion of ours is about time: on a busy machine an example may take long.
-settings.register_profile("without deadline", deadline=None)
-settings.load_profile("without deadline")
+
+def pytest_configure() -> None:
+    """No assertion of ours is about time: on a busy machine an example of hypothesis may take long."""
+    try:
+        from hypothesis import settings
+    except ModuleNotFoundError:
+        return
+    settings.register_profile("without deadline", deadline=None)
+    settings.load_profile("without deadline")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whether `-m gpu` would find nothing in a file or folder; None leaves it to others."""
+    if config.option.markexpr != "gpu":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    marked = any("pytest.mark.gpu" in path.read_text(encoding="utf-8") for path in files)
+    return None if marked else True
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,6 +48,10 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder (`BENCH_DATA_DIR`) that holds the tiny task's dataset. Not to be changed."""
+    from bench.catalog import load_catalog
+    from bench.data.collect import collect
+    from tests.execute.tiny import TASK, TRANSITIONS
+
     folder = tmp_path_factory.mktemp("data")
     path = folder / "collected" / f"{TASK}.hdf5"
     collect(load_catalog().task(TASK), path, transitions=TRANSITIONS, threads=1)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
 _SETTINGS = {
@@ -69,6 +68,8 @@ class Server:
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple]:
         """Run SQL as the server's owner; return the rows, if any."""
+        import psycopg  # every test session reads this module, also where there is no PostgreSQL
+
         with psycopg.connect(self.url(database, driver=""), autocommit=True) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
