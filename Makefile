@@ -5,6 +5,7 @@
 # make architecture  docs/images/architecture.svg, from the imports
 # make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
 # make fuzz       20,000 damaged, hostile and odd inputs; none may end in a traceback, a hang or a wrong result
+# make gpu-check  on a machine with a GPU: all that only a GPU can tell, in at most eight minutes
 # make soak       ten minutes of killed workers and drivers; every number must come out the same
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo/bench.sqlite
 
-.PHONY: demo test test-slow fuzz soak constraints architecture pictures lint system-deps clean
+.PHONY: demo test test-slow gpu-check fuzz soak constraints architecture pictures lint system-deps clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -46,6 +47,10 @@ test: $(INSTALLED) lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
+
+# Without the environment where there is none: a machine with a GPU has its own torch. GPU_CHECK=--device=cpu tries it.
+gpu-check:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check $(GPU_CHECK)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz
