@@ -1,6 +1,7 @@
 """Training iterations per second of every method, against a plain per-network PyTorch version of its update.
 
-With `--device cuda`: five stacked seeds against one, eager and as CUDA graphs, and the device memory of five.
+With `--device cuda`: also five stacked seeds against one, as CUDA graphs and eager, and the device memory of
+five.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ LARGE_ROWS = 2_000_000
 UNIT = "iterations per second"
 CHUNK = {"cpu": 5, "cuda": 100}
 """Iterations between looks at the clock: whole cycles of methods whose iterations differ by step."""
+DEFAULTS = {"cpu": (5, 2.0), "cuda": (2, 0.3)}
+"""Turns and their seconds: a GPU's rates vary less, and its time is short."""
 
 
 def subjects(task: Task) -> list[str]:
@@ -46,9 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments, subjects(task))
     presets = {algorithm: load_preset(algorithm, task) for algorithm in options.algos}
     torch.set_num_threads(options.threads)
-    measure = _against_plain if options.device == "cpu" else _stacked
+    measures = (_against_plain,) if options.device == "cpu" else (_against_plain, _stacked)
     comparisons = []
-    for algorithm in options.algos:
+    for algorithm, measure in itertools.product(options.algos, measures):
         for comparison in measure(task, presets[algorithm], options):
             comparisons.append(comparison)
             print(comparison.as_line(), flush=True)
@@ -72,24 +75,28 @@ def _options(arguments: list[str] | None, known: Sequence[str]) -> argparse.Name
         help=f"separated by commas (default all: {','.join(known)})",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default cpu")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn, at least (default 2)")
+    parser.add_argument("--repeats", type=int, help="turns of each way (default 5; 2 on cuda)")
+    parser.add_argument("--seconds", type=float, help="of each turn, at least (default 2; 0.3 on cuda)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     parser.add_argument("--json", type=Path, help="file for the record, with the machine named")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.algos if name not in known]
     if unknown:
         parser.error(f"--algos {unknown[0]!r}: there are {', '.join(known)}")
+    repeats, seconds = DEFAULTS[options.device]
+    options.repeats = repeats if options.repeats is None else options.repeats
+    options.seconds = seconds if options.seconds is None else options.seconds
     return options
 
 
 def _against_plain(task: Task, preset: Preset, options: argparse.Namespace) -> Iterator[Comparison]:
-    """Every phase of one seed against the plain version, both on the CPU."""
-    data = synthetic_data(task, "cpu", ROWS)
-    for trainer in in_every_phase(task, preset, 1, data, "eager"):
+    """Every phase of one seed against the plain version, both on the device."""
+    device = options.device
+    data = synthetic_data(task, device, ROWS)
+    for trainer in in_every_phase(task, preset, 1, data, "auto"):
         ways = {
-            "ours, 1 seed": _rate(trainer.advance, "cpu", options.seconds),
-            "plain PyTorch": _rate(Yardstick(trainer, data).advance, "cpu", options.seconds),
+            "ours, 1 seed": _rate(trainer.advance, device, options.seconds),
+            "plain PyTorch": _rate(Yardstick(trainer, data).advance, device, options.seconds),
         }
         yield compare(_title(preset, trainer), UNIT, 1.0, ways, options.repeats)
 
@@ -135,32 +142,35 @@ class Yardstick:
 
     def __init__(self, trainer: Trainer, data: PackedDataset) -> None:
         assert trainer.phase is not None
-        algorithm, self.phase = trainer.algorithm, trainer.phase
-        self.plain = PLAIN[algorithm.name].of(algorithm, 0)
-        whole = data.batch(torch.arange(len(data))[None])
+        algorithm, self.phase, self.device = trainer.algorithm, trainer.phase, data.rows.device
+        with self.device:  # its tables are made where torch makes tensors
+            self.plain = PLAIN[algorithm.name].of(algorithm, 0)
+        whole = data.batch(torch.arange(len(data), device=self.device)[None])
         self.data = {name: column[0].contiguous() for name, column in whole.items()}
         self.steps = itertools.count()
 
     def advance(self, iterations: int) -> None:
         """Run iterations, each on a minibatch drawn from all rows."""
         for step in itertools.islice(self.steps, iterations):
-            rows = torch.randint(len(self.data["rewards"]), (self.phase.batch_size,))
+            rows = torch.randint(len(self.data["rewards"]), (self.phase.batch_size,), device=self.device)
             batch = {name: column[rows] for name, column in self.data.items()}
-            self.plain.update(self.phase.program(step), batch, FreshDraws(self.phase.draws))
+            draws = FreshDraws(self.phase.draws, self.device)
+            self.plain.update(self.phase.program(step), batch, draws)
 
 
 class FreshDraws(dict[str, Tensor]):
     """Declared draws of one seed, each drawn when it is first asked for: a program may need only some."""
 
-    def __init__(self, declared: Sequence[Draw]) -> None:
+    def __init__(self, declared: Sequence[Draw], device: torch.device | str = "cpu") -> None:
         super().__init__()
+        self.device = device
         self.declared = {draw.name: draw for draw in declared}
 
     def __missing__(self, name: str) -> Tensor:
         draw = self.declared[name]
         # Single precision has zeros, of which some methods take a logarithm.
-        uniform = draw.distribution == "uniform"
-        self[name] = torch.empty(draw.shape).uniform_(1e-7, 1) if uniform else torch.randn(draw.shape)
+        numbers = torch.empty(draw.shape, device=self.device)
+        self[name] = numbers.uniform_(1e-7, 1) if draw.distribution == "uniform" else numbers.normal_()
         return self[name]
 
 

@@ -271,7 +271,7 @@ class PlainBDPO(PlainTrainer):
         """Chains of states (..., O) and noise (T, ..., A): a^0 (..., A) and the path KL (...)."""
         a, penalty = noise[0], torch.zeros_like(noise[0, ..., 0])
         for i, k in enumerate(range(self.config.diffusion_steps, 0, -1)):
-            n = torch.full(a.shape[:-1], k)
+            n = torch.full(a.shape[:-1], k, device=a.device)
             e = self.nets[policy](a, s, n)
             penalty = penalty + self.kl_step(n, e, self.nets["target_behaviour"](a, s, n))
             a = self.reverse_mean(a, n, e)

@@ -178,7 +178,7 @@ class PlainSolver:
 
     def __init__(self, abar: Tensor, calls: int) -> None:
         self.abar, self.size = abar, len(abar)
-        exact = abar.double().numpy()
+        exact = abar.double().cpu().numpy()
         alphas = exact / np.append(1.0, exact[:-1])
         self.clipped_at = steps_in_single((1 - alphas).astype(SINGLE), calls)
         self.log_alphas = 0.5 * np.log(exact)
