@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from typer import exceptions
 
 from bench.cli.options import typed_command
-from bench.cli.output import stop_printing
+from bench.cli.output import print_lines, stop_printing
 from bench.errors import BenchError, WorkFailedError
 from bench.store.location import without_password
 from bench.visible_text import is_text, quoted, shortened
@@ -41,10 +41,8 @@ OF_THE_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 def show_error(error: BenchError) -> None:
     """Print what is wrong, why, and what to do, on standard error."""
-    print(f"bench: {error.what}", file=sys.stderr)
-    for line in (error.why, error.do_this):
-        if line:
-            print(f"  {line}", file=sys.stderr)
+    lines = [f"bench: {error.what}", *(f"  {line}" for line in (error.why, error.do_this) if line)]
+    print_lines((part for line in lines for part in line.split("\n")), sys.stderr)
 
 
 def show_usage_error(error: exceptions.TyperException) -> None:
@@ -53,7 +51,7 @@ def show_usage_error(error: exceptions.TyperException) -> None:
     if context is not None:
         print(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", file=sys.stderr)
     for line in error.format_message().splitlines():
-        print(f"Error: {shortened(line)}", file=sys.stderr)
+        print_lines([f"Error: {shortened(line)}"], sys.stderr)
 
 
 def exit_code_of(error: BenchError) -> int:

@@ -9,7 +9,16 @@ from typing import Literal
 import typer
 from pydantic_core import to_json
 
-from bench.cli.output import duration, line_width, moment, print_json, print_table, size, value_text
+from bench.cli.output import (
+    duration,
+    line_width,
+    moment,
+    print_json,
+    print_lines,
+    print_table,
+    size,
+    value_text,
+)
 from bench.data.manifest import load_manifest, verification_of
 from bench.presets import algorithms_with_presets, hyperparameter_docs
 from bench.records import RunRecord, TrialRecord
@@ -58,7 +67,8 @@ def _show_settings(found: Explanation) -> None:
 def _show_work(found: Explanation) -> None:
     if not found.executions:
         hardware = ", ".join(f"{name} {value}" for name, value in found.run.hardware.items())
-        typer.echo(f"\nWho worked on it was not noted; the command's machine: {hardware}.")
+        typer.echo()
+        print_lines([f"Who worked on it was not noted; the command's machine: {hardware}."])
         return
     typer.echo("\nWork:" if len(found.executions) == 1 else f"\nWork, in {len(found.executions)} stretches:")
     earlier = (None, *found.executions)

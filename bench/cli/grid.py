@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from bench.catalog import Task
 from bench.cli.options import typed_command
-from bench.cli.output import print_lines, print_table, progress_text, stop_printing
+from bench.cli.output import left_words, print_lines, print_table, progress_text, roughly, stop_printing
 from bench.cli.progress import SECONDS_BETWEEN_LINES, shown_progress
 from bench.data.fetch import ensure_dataset
 from bench.data.folder import dataset_path
@@ -24,7 +25,16 @@ from bench.data.manifest import remarks_on
 from bench.execute.driver import Datasets, Settings, Summary, device_of, refused, run_grid, stack_size
 from bench.execute.estimate import Estimator
 from bench.execute.grid import Cell
-from bench.execute.messages import Ended, Notice, Progress, Shown, Started, Stopped, TrialFinished
+from bench.execute.messages import (
+    Ended,
+    GridPlanned,
+    Notice,
+    Progress,
+    Shown,
+    Started,
+    Stopped,
+    TrialFinished,
+)
 from bench.records import DatasetRecord, EvaluationRecord, FailureRecord, TrialKey, method_label
 from bench.signals import INTERRUPTED
 from bench.store.database import Store, opened_if_made
@@ -75,12 +85,50 @@ def obtained(task: Task) -> Path:
         return ensure_dataset(task, progress)
 
 
+class WholeGrid:
+    """How far a grid is: `37/180 trials, about 14 h left`, at the pace of what has finished here."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._planned = GridPlanned(0, 0)
+        self._finished = 0
+
+    @property
+    def more_than_one(self) -> bool:
+        """Whether there is more to say than of one trial."""
+        return self.trials > 1
+
+    @property
+    def trials(self) -> int:
+        """Of the grid."""
+        return self._planned.trials
+
+    @property
+    def done(self) -> int:
+        """Trials that have finished, before or now."""
+        return self._planned.finished + self._finished
+
+    def take(self, event: Shown) -> None:
+        """Count what finishes."""
+        if isinstance(event, GridPlanned):
+            self._began, self._planned, self._finished = time.monotonic(), event, 0
+        self._finished += isinstance(event, TrialFinished)
+
+    def __str__(self) -> str:
+        left = self.trials - self.done
+        text = f"{self.done:,}/{self.trials:,} trials"
+        if not self._finished or left <= 0:
+            return text
+        return f"{text}, {left_words((time.monotonic() - self._began) / self._finished * left)}"
+
+
 class Lines:
     """Prints every result as a line, and progress every ten seconds per stack."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: dict[str, float] = {}
+        self._whole = WholeGrid()
 
     def watch(self, event: Shown) -> None:
         """Show one event; where nobody reads any more, work goes on in silence."""
@@ -92,12 +140,19 @@ class Lines:
             stop_printing()
 
     def _show(self, event: Shown) -> None:
+        self._whole.take(event)
         if isinstance(event, Progress):
             self.progress(event)
             return
         text = described(event)
         if text:
             self._print(text)
+        if isinstance(event, TrialFinished) and self._whole.more_than_one:
+            self.tell_whole()
+
+    def tell_whole(self) -> None:
+        """Show how far the whole grid is."""
+        self._print(f"{self._whole}")
 
     def progress(self, event: Progress) -> None:
         """Show how far a stack is, unless it was shown a moment ago."""
@@ -119,6 +174,7 @@ class BarsAndLines(Lines):
         super().__init__(console)
         self._bars = bars
         self._shown: dict[str, TaskID] = {}
+        self._grid: TaskID | None = None
 
     def progress(self, event: Progress) -> None:
         """Move the stack's bar."""
@@ -138,6 +194,14 @@ class BarsAndLines(Lines):
         super()._show(event)
         if isinstance(event, Ended) and event.stack in self._shown:
             self._bars.remove_task(self._shown.pop(event.stack))
+
+    def tell_whole(self) -> None:
+        """Rewrite the line of the whole grid, which stands among the bars."""
+        if self._grid is None:
+            self._grid = self._bars.add_task("all", total=None, place="")
+        self._bars.update(
+            self._grid, total=self._whole.trials, completed=self._whole.done, place=str(self._whole)
+        )
 
 
 @contextmanager
@@ -197,18 +261,51 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     there = datasets.there((cell.task for cell in cells), print)
     with opened_if_made(store) as opened:
         counted = [_counts(cell, seeds, opened, datasets) for cell in cells]
-    for cell, counts in zip(cells, counted, strict=True):
+    per_method: dict[str, float] = {}
+    for number, (cell, counts) in enumerate(zip(cells, counted, strict=True), start=1):
         finished, failed = counts["finished"], counts["failed"]
         left = len(seeds) - finished - (0 if settings.retry_failed else failed)
         stacks = -(-left // seeds_per_stack)
-        seconds = stacks * estimator.estimate(cell, min(left, seeds_per_stack)).seconds if left else 0.0
+        with _saying(f"Measuring {cell.name}, {number} of {len(cells)}"):
+            seconds = stacks * estimator.estimate(cell, min(left, seeds_per_stack)).seconds if left else 0.0
+        method = method_label(cell.algorithm, cell.variant)
+        per_method[method] = per_method.get(method, 0.0) + seconds
         total, left_in_all = total + seconds, left_in_all + left
         rows.append(_row(cell, len(seeds), finished, failed, stacks, seconds))
     numbers = ("trials", "finished", "failed", "stacks")
     columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
-    print_table(columns, rows, right=(*numbers, "at most"))
-    print(f"{left_in_all} trials left; stack after stack on {device} they take at most {_duration(total)}.")
+    shown = [place for place, column in enumerate(columns) if _tells(column, [row[place] for row in rows])]
+    print_table(
+        [columns[place] for place in shown],
+        [[row[place] for place in shown] for row in rows],
+        right=(*numbers, "at most"),
+    )
+    if "data" not in [columns[place] for place in shown]:
+        print(f"Data: {rows[0][columns.index('data')]}.")
+    where = "this CPU" if device == "cpu" else "this GPU"
+    for method, seconds in per_method.items() if len(per_method) > 1 else ():
+        print(f"{method}: about {roughly(seconds)} on {where}")
+    how = f"stack after stack on {where} they take about {roughly(total)} at most"
+    print_lines([f"{left_in_all} trials left; {how}." if left_in_all else "0 trials left."])
     _show_remarks(cells, there, settings)
+
+
+def _tells(column: str, cells: Sequence[str]) -> bool:
+    """Whether a column says more than one word below the table, or its absence, would."""
+    if column in ("finished", "failed"):
+        return set(cells) != {"0"}
+    return column != "data" or len(set(cells)) > 1
+
+
+@contextmanager
+def _saying(text: str) -> Iterator[None]:
+    """Within, a terminal says what is being done; the line goes away again."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(visible(text))):
+        yield
 
 
 def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float) -> tuple[str, ...]:
@@ -217,7 +314,7 @@ def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, secon
     evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
     name = method_label(cell.algorithm, cell.variant)
     data = "there" if there else missing[cell.task.dataset.source]
-    duration = _duration(seconds) if stacks else "-"
+    duration = roughly(seconds) if stacks else "-"
     numbers = (str(number) for number in (trials, finished, failed, stacks))
     return cell.task.name, name, *numbers, evaluations, data, duration
 
@@ -236,7 +333,3 @@ def _show_remarks(cells: Sequence[Cell], there: Sequence[DatasetRecord], setting
         print_lines(remark.lines)
     if refused(cells, there) and not settings.accept_mismatch:
         print_lines(["At full budget, as here, a run on such data needs --accept-mismatch."])
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

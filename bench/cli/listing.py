@@ -8,7 +8,7 @@ import typer
 
 from algorithms.registry import installed
 from bench.catalog import Task, load_catalog
-from bench.cli.output import print_table, value_text
+from bench.cli.output import print_lines, print_table, value_text
 from bench.envs import ROBOTS
 from bench.presets import (
     ALIASES,
@@ -50,7 +50,8 @@ def list_algorithms() -> None:
         ("algorithm", "name", "variants", "tasks with a preset"), rows, right=("tasks with a preset",)
     )
     for problem in installed().problems:
-        typer.echo(f"\nNot listed: {problem}")
+        typer.echo()
+        print_lines([f"Not listed: {problem}"])
 
 
 def list_tasks(suite: str | None) -> None:
@@ -60,7 +61,23 @@ def list_tasks(suite: str | None) -> None:
     2.1.0 that made D4RL's data.
     """
     catalog = load_catalog()
-    chosen = catalog.suite(suite).tasks if suite else catalog.tasks.values()
+    groups = [catalog.suite(suite)] if suite else list(catalog.suites.values())
+    listed: set[str] = set()
+    for number, group in enumerate(groups):
+        if number:
+            typer.echo()
+        if not suite:
+            print_lines([f"{group.name}: {group.description}"])
+        # A task of several suites stands in the first.
+        _list_tasks([task for task in group.tasks if suite or task.name not in listed])
+        listed |= {task.name for task in group.tasks}
+    rest = [] if suite else [task for name, task in catalog.tasks.items() if name not in listed]
+    if rest:
+        typer.echo("\nOf no suite:")
+        _list_tasks(rest)
+
+
+def _list_tasks(tasks: Sequence[Task]) -> None:
     rows = [
         (
             task.name,
@@ -70,7 +87,7 @@ def list_tasks(suite: str | None) -> None:
             _ORIGINS[task.dataset.source],
             _proof(task.environment),
         )
-        for task in chosen
+        for task in tasks
     ]
     columns = ("task", "obs/act", "steps", "rows", "data", "proof")
     print_table(columns, rows, right=("obs/act", "steps", "rows"))
@@ -111,8 +128,7 @@ def list_tables() -> None:
 def show(algorithm: str, task: str) -> None:
     """Show every hyper-parameter of a method on a task: value per variant, unit, meaning and source."""
     chosen = load_catalog().task(task)
-    for line in explanations([algorithm]):
-        typer.echo(line)
+    print_lines(explanations([algorithm]))
     algorithm = method_on(algorithm, chosen.domain)
     presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
     docs = hyperparameter_docs(algorithm)
@@ -130,7 +146,8 @@ def show(algorithm: str, task: str) -> None:
     if len(settings) == 1:
         typer.echo("\nThere is one variant.")
     else:
-        typer.echo(f"\n{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}.")
+        typer.echo()
+        print_lines([f"{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}."])
 
 
 def _show_heading(title: str, task: Task) -> None:

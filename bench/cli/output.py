@@ -159,24 +159,24 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Seq
     return table
 
 
-def line_width() -> int:
+def line_width(stream: IO[str] | None = None) -> int:
     """Characters of a line that is printed: as many as the terminal has; in a pipe it is never folded."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    stream = sys.stdout if stream is None else stream
+    return shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
 
 
-def print_lines(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str], stream: IO[str] | None = None) -> None:
     """Print lines; on a terminal folded at spaces, further in than they begin, in a pipe as they are."""
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip()) + 2)
-        print(
-            textwrap.fill(
-                line,
-                line_width(),
-                subsequent_indent=indent,
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
+        folded = textwrap.fill(
+            line,
+            line_width(stream),
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
         )
+        print(folded, file=stream)
 
 
 def print_command(command: str) -> None:
@@ -236,11 +236,12 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """`40 s`, `25 min`, `7.5 h`, `18 days`: an estimate has no more digits."""
+    """`40 s`, `25 min`, `7.5 h`, `18 days`, `3.4 years`: an estimate has no more digits."""
     for unit, length, until in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
         if seconds < until:
             return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86_400:,.0f} days"
+    days = seconds / 86_400
+    return f"{days:,.0f} days" if days < 700 else f"{days / 365.25:,.1f} years"
 
 
 def left_words(seconds: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from bench.catalog import RunDefaults, Task, load_catalog
 from bench.cli.options import LARGEST_NUMBER
+from bench.cli.output import print_lines
 from bench.errors import BenchError, names_in, unknown_name
 from bench.execute.grid import Cell, Request, left_out, plan_cells, understood
 from bench.presets import explanations, method_names
@@ -58,7 +59,7 @@ def request_of(
     )
     note = _note_on_seeds(seeds)
     if note:
-        print(note, flush=True)
+        print_lines([note])
     return request, executor or defaults.executor or "ray"
 
 
@@ -78,8 +79,7 @@ def planned(request: Request) -> list[Cell]:
         f"Left out, the grid is not whole: {algorithm} has no preset for {', '.join(tasks)}."
         for algorithm, tasks in without.items()
     ]
-    for line in lines:
-        print(line, flush=True)
+    print_lines(lines)
     return cells
 
 

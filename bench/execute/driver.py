@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.execute.grid import Cell
 from bench.execute.keeper import Keeper, Watcher, beating
 from bench.execute.local import run_locally
-from bench.execute.messages import Notice, StackPlan
+from bench.execute.messages import GridPlanned, Notice, StackPlan
 from bench.execute.queue import CellOfGrid, StackQueue
 from bench.provenance import code_fingerprint, describe_run
 from bench.records import (
@@ -139,6 +139,7 @@ def run_grid(
             )
             algorithms = sorted({cell.algorithm for cell in cells})
             grid = _grid(cells, seeds, settings, writer, data, device)
+            watcher.watch(GridPlanned(len(grid.trials), grid.count(FINISHED)))
             stop = threading.Event()
             with saving_at_signals(stop.set):
                 queue = StackQueue(

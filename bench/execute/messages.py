@@ -161,7 +161,15 @@ class Notice:
     text: str
 
 
-Shown = Event | Ended | Notice
+@dataclass(frozen=True)
+class GridPlanned:
+    """How many trials the grid has, and how many of these had finished before; the driver says so itself."""
+
+    trials: int
+    finished: int
+
+
+Shown = Event | Ended | Notice | GridPlanned
 """What whoever watches a grid gets to see."""
 
 

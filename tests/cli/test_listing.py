@@ -13,8 +13,9 @@ def rows(out):
 def test_tasks_are_one_line_each(bench):
     code, out, _ = bench("list", "tasks")
     assert code == 0
-    listed = {row[0]: row[1:] for row in rows(out)}
+    listed = {row[0]: row[1:] for row in rows(out) if len(row) == 6 and row[0] != "task"}
     assert len(listed) == 60
+    assert out.startswith("d4rl-locomotion: ")
     assert listed["hopper-medium-expert-v2"] == ["11/3", "1000", "1,999,906", "D4RL", "1e-14 in 300 steps"]
     assert listed["antmaze-umaze-v0"] == ["29/8", "700", "1,000,000", "D4RL", "1e-13 in 360 steps"]
 
