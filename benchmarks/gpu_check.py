@@ -162,12 +162,12 @@ def agreement(check: Check) -> None:
 
         check.run("graph = eager", name, tiny)
     for name in check.with_hopper():
-        task, preset = load_catalog().task(HOPPER), check.preset(name)
-        check.run(
-            "graph = eager, hopper",
-            name,
-            lambda task=task, preset=preset: sorted(assert_agree(task, preset, 5, device=check.device)),
-        )
+
+        def whole(name: str = name) -> list[str]:
+            task = load_catalog().task(HOPPER)
+            return sorted(assert_agree(task, check.preset(name), 5, device=check.device))
+
+        check.run("graph = eager, hopper", name, whole)
 
 
 def times(check: Check) -> None:
@@ -236,7 +236,7 @@ def _precision(named: str) -> Iterator[None]:
 def evaluation(check: Check) -> None:
     """Milliseconds of a step of an evaluation, and of acting and simulating alone: what could overlap."""
     for name in check.with_hopper():
-        check.run("evaluation", name, lambda name=name: _evaluation(check, name))
+        check.run("evaluation", name, partial(_evaluation, check, name))
 
 
 def _evaluation(check: Check, name: str) -> dict[str, float]:
