@@ -193,8 +193,8 @@ class Algorithm(ABC):
     """A method over a stack of training seeds.
 
     A subclass fills `networks` and `optimisers` in `build` and implements `phases`, `update` and `act`.
-    `alive` (S,) is false for seeds that diverged; their losses count as zero, so they stand still while the
-    others go on.
+    `alive` (S,) is false for seeds that diverged; their losses count for nothing, so they stand still while
+    the others go on.
     """
 
     name: ClassVar[str]
@@ -260,14 +260,14 @@ class Algorithm(ABC):
     def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
         """Hand-over from the phase before into this one: what is copied or restarted. Not for the first."""
 
-    def total(self, losses: Tensor) -> Tensor:
-        """Sum of per-seed losses (S,) over the seeds that are alive: the scalar to differentiate."""
-        return torch.where(self.alive, losses, torch.zeros_like(losses)).sum()
-
     def minimise(self, optimiser: str, losses: Tensor) -> None:
-        """One step of the named optimiser on per-seed losses (S,); no other parameter receives a gradient."""
+        """One step of the named optimiser on per-seed losses (S,), of those seeds that are alive.
+
+        No other parameter receives a gradient.
+        """
         chosen = self.optimisers[optimiser]
-        chosen.step(torch.autograd.grad(self.total(losses), chosen.parameters))
+        weights = self.alive.to(losses.dtype)
+        chosen.step(torch.autograd.grad(losses, chosen.parameters, weights))
 
     def retire(self, slot: int) -> None:
         """Freeze the seed in `slot`: zero its parameters and moments, and its losses from now on."""

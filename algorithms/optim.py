@@ -1,7 +1,7 @@
 """Adam, AdamW, learning-rate schedules and per-seed clipping over stacked parameters.
 
-One implementation for all runners: elementwise, in place, with counters and learning rates on the device, so
-that it can be captured into a CUDA graph. Equal to `torch.optim` per seed.
+One implementation for all runners: in place, with counters and learning rates on the device, so that it can
+be captured into a CUDA graph, and by few kernels. Equal to `torch.optim` per seed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def cosine_to_zero(total: int, *, after: int = 0) -> Schedule:
 
     The cosine is torch's CosineAnnealingLR with eta_min 0 and T_max `total`.
     """
-    return lambda steps: 0.5 * (1.0 + torch.cos(math.pi * (steps - after).clamp(min=0) / total))
+    if not after:
+        return lambda steps: 0.5 * (1.0 + torch.cos(steps * (math.pi / total)))
+    return lambda steps: 0.5 * (1.0 + torch.cos((steps - after).clamp(min=0) * (math.pi / total)))
 
 
 class Adam:
@@ -59,38 +61,59 @@ class Adam:
         self.largest_norm, self.clip_members = largest_norm, clip_members
         self.first_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
-        # Double precision: 1 - beta^t loses four digits in single precision during the first steps.
+        # Double precision, in which the cosine keeps its digits where it comes to its end.
         self.steps = torch.zeros((), dtype=torch.float64, device=self.parameters[0].device)
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One update from gradients in the order of `parameters`; clips them in place."""
-        gradients = self._clipped(gradients)
-        beta1, beta2 = self.betas
-        dtype = self.parameters[0].dtype
-        rate = self.current_learning_rate()
+        """One update from gradients in the order of `parameters`."""
+        rate = self._next_rate()
         self.steps += 1
-        correction1 = 1.0 - beta1**self.steps
-        correction2 = 1.0 - beta2**self.steps
-        if self.weight_decay:
-            torch._foreach_mul_(self.parameters, (1.0 - rate * self.weight_decay).to(dtype))
-        torch._foreach_lerp_(self.first_moments, gradients, 1.0 - beta1)
-        torch._foreach_mul_(self.second_moments, beta2)
-        torch._foreach_addcmul_(self.second_moments, gradients, gradients, value=1.0 - beta2)
-        denominators = torch._foreach_sqrt(self.second_moments)
-        torch._foreach_div_(denominators, correction2.sqrt().to(dtype))
-        torch._foreach_add_(denominators, self.epsilon)
-        # The rate goes into the denominator because foreach_addcdiv takes no tensor factor; a rate of
-        # zero gives an infinite denominator and so, as it should, no change.
-        torch._foreach_mul_(denominators, (-correction1 / rate).to(dtype))
-        torch._foreach_addcdiv_(self.parameters, self.first_moments, denominators)
+        changed = [*map(self._pieces, (self.parameters, self.first_moments, self.second_moments))]
+        # torch's kernel takes all tensors at once, if they lie alike: so they go in as pieces of one axis.
+        update = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
+        update(
+            changed[0],
+            self._clipped(gradients),
+            changed[1],
+            changed[2],
+            [],
+            [self.steps.float()] * len(changed[0]),
+            lr=rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=self.weight_decay,
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _pieces(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Flat views of the tensors, of each seed (and member) that is clipped by itself."""
+        return [piece for tensor in tensors for piece in tensor.view(self._clipped_alone, -1).unbind()]
 
     def _clipped(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients as `_pieces`, clipped."""
+        rows = [gradient.reshape(self._clipped_alone, -1) for gradient in gradients]
+        if self.largest_norm is not None:
+            joint = torch.cat(rows, dim=1)
+            clip_norm_per_seed(joint, self.largest_norm)
+            rows = list(joint.split([row.shape[1] for row in rows], dim=1))
+        return [piece for row in rows for piece in row.unbind()]
+
+    @property
+    def _clipped_alone(self) -> int:
+        """How many parts of every gradient have a norm of their own; 1 where nothing is clipped."""
         if self.largest_norm is None:
-            return list(gradients)
-        of_each = [gradient.flatten(0, 1) if self.clip_members else gradient for gradient in gradients]
-        clip_norm_per_seed(of_each, self.largest_norm)
-        return [clipped.view_as(gradient) for clipped, gradient in zip(of_each, gradients, strict=True)]
+            return 1
+        return math.prod(self.parameters[0].shape[: 2 if self.clip_members else 1])
+
+    def _next_rate(self) -> float | Tensor:
+        """Learning rate of the next step as torch's kernels take it."""
+        if self.schedule is constant:
+            return self.learning_rate
+        rate = self.current_learning_rate()
+        return rate if rate.device.type == "cpu" else rate.float()
 
     def current_learning_rate(self) -> Tensor:
         """Learning rate of the next step, a scalar tensor in double precision."""
@@ -98,22 +121,17 @@ class Adam:
 
 
 @torch.no_grad()
-def clip_norm_per_seed(gradients: Sequence[Tensor], maximum: float) -> Tensor:
-    """Scale gradients (S, ...) in place so that each seed's joint norm is at most `maximum`.
+def clip_norm_per_seed(gradients: Tensor, maximum: float) -> Tensor:
+    """Scale gradients (S, P) in place so that each seed's norm is at most `maximum`.
 
     A seed whose norm is below the maximum keeps its gradients bit for bit; those of another become
-    g / norm * maximum, in this order. Returns the norms before clipping, (S,). Source:
-    optax.clip_by_global_norm, as in the released code of EDP and BDPO; that of DTQL and SRPO clips nothing.
-    (torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6 instead, so it also shrinks gradients whose norm is
-    just below the maximum.)
+    g / (norm / maximum). Returns the norms before clipping, (S,). Source: optax.clip_by_global_norm, as in
+    the released code of EDP and BDPO; that of DTQL and SRPO clips nothing. (torch.nn.utils.clip_grad_norm_
+    divides by norm + 1e-6 instead, so it also shrinks gradients whose norm is just below the maximum.)
     """
-    norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
-    within = norms < maximum
-    divisors = norms.masked_fill(within, 1.0)
-    factors = torch.full_like(norms, maximum).masked_fill(within, 1.0)
-    for gradient in gradients:
-        per_seed = (-1, *[1] * (gradient.dim() - 1))
-        gradient.div_(divisors.view(per_seed)).mul_(factors.view(per_seed))
+    norms = gradients.norm(dim=1)
+    divisors = norms.clamp(min=maximum) / maximum
+    gradients.div_(divisors.unsqueeze(1))
     return norms
 
 
