@@ -20,13 +20,14 @@ from algorithms.base import (
     Width,
     hyperparameters,
 )
+from algorithms.diffusion import squared_error
 from algorithms.networks import MLP, Initialiser
 from algorithms.optim import Adam
 
 
 def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
     """Mean squared error over batch and action: (S, B, A) twice -> (S,)."""
-    return (predicted - actions).square().mean(dim=(-2, -1))
+    return squared_error(predicted, actions).mean(dim=(-2, -1))
 
 
 @hyperparameters

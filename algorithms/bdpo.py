@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ from algorithms.diffusion import (
     clean_action,
     posterior_mean,
     random_steps,
+    squared_error,
     vp_schedule,
 )
 from algorithms.losses import ensemble_loss, take_best, temporal_difference_targets
@@ -87,13 +88,11 @@ def step_divergence(schedule: Schedule, step: Tensor, policy: Tensor, behaviour:
     |mu - mu'|^2 / (2 sigma_n^2) with unclipped means and sigma_n^2 = beta_n. The paper names the posterior
     variance, with which the divergence would be infinite at n = 1.
     """
-    beta, abar = schedule.betas[step], schedule.abar[step]
-    weight = 0.5 * beta / ((1 - beta) * (1 - abar))
-    return weight * (policy - behaviour).square().sum(dim=-1)
+    return schedule.at(step).divergence.squeeze(-1) * squared_error(policy, behaviour).sum(dim=-1)
 
 
 def reverse_mean(
-    schedule: Schedule, noisy: Tensor, step: Tensor, predicted: Tensor, bound: float | None
+    schedule: Schedule, noisy: Tensor, step: Tensor | int, predicted: Tensor, bound: float | None
 ) -> Tensor:
     """Mean of a^{n-1}, (..., A); the clean action at n = 1."""
     clean = clean_action(schedule, noisy, step, predicted, bound)
@@ -101,22 +100,22 @@ def reverse_mean(
 
 
 def reverse_chain(
-    schedule: Schedule, network: NoiseNetwork, observations: Tensor, noise: Tensor, bound: float | None
+    schedule: Schedule, predict: Callable[[int, Tensor], Tensor], noise: Tensor, bound: float | None
 ) -> Chain:
-    """Sample actions for observations (S, B, O), with variance beta_n and none in the last step.
+    """Sample actions, with variance beta_n and none in the last step.
 
-    `noise` (S, T, B, N, A): a^T, then what the steps into a^{T-1} ... a^1 add.
+    `predict(n, a^n)` is the noise (S, B, N, A) that the policy sees in a^n (S, B, N, A). `noise` (S, T, B, N,
+    A): a^T, then what the steps into a^{T-1} ... a^1 add.
     """
-    states, total = observations.unsqueeze(2), schedule.steps
+    total = schedule.steps
     steps = torch.arange(total, 0, -1, device=noise.device).expand(len(noise), -1)
     current, noisy, predicted = noise[:, 0], [], []
-    for index in range(total):
-        step = steps[:, index, None, None]
+    for step in range(total, 0, -1):
         noisy.append(current)
-        predicted.append(network(current, states, step))
+        predicted.append(predict(step, current))
         current = reverse_mean(schedule, current, step, predicted[-1], bound)
-        if index + 1 < total:
-            current = current + schedule.betas[total - index].sqrt() * noise[:, index + 1]
+        if step > 1:
+            current = torch.addcmul(current, schedule.at(step).deviation, noise[:, total - step + 1])
     return Chain(current, torch.stack(noisy, dim=2), torch.stack(predicted, dim=2), steps[:, None, :, None])
 
 
@@ -133,7 +132,7 @@ def behaviour_loss(
 ) -> Tensor:
     """Mean squared error of the predicted noise, (S,); step (S, B), noise (S, B, A)."""
     noisy = add_noise(schedule, batch["actions"], step, noise)
-    return (noise - network(noisy, batch["observations"], step)).square().mean(dim=(-2, -1))
+    return squared_error(network(noisy, batch["observations"], step), noise).mean(dim=(-2, -1))
 
 
 def next_value(action_values: Tensor, pessimism: float, max_q_backup: bool) -> Tensor:
@@ -185,8 +184,8 @@ def single_step(
     noisy = add_noise(schedule, batch["actions"], step, noise)
     predicted = network(noisy, batch["observations"], step)
     mean = reverse_mean(schedule, noisy, step, predicted, bound)
-    deviation = torch.where(step > 1, schedule.betas[step].sqrt(), 0.0)[..., None, None]
-    return SingleStep(step, noisy, predicted, mean.unsqueeze(2) + deviation * reverse_noise)
+    deviation = schedule.at(step).deviation.unsqueeze(2)
+    return SingleStep(step, noisy, predicted, torch.addcmul(mean.unsqueeze(2), deviation, reverse_noise))
 
 
 def single_step_objective(
@@ -512,9 +511,7 @@ class BDPO(BehaviourRegularised):
         if not self._bootstraps:
             return batch["rewards"], {}
         following = batch["next_observations"]
-        chain = reverse_chain(
-            self.schedule, networks["target_actor"], following, draws["next_chain"], self.denoised_bound
-        )
+        chain = self.chain("target_actor", following, draws["next_chain"])
         action_values = networks["target_critics"](following.unsqueeze(2), chain.actions)
         divergence = path_divergence(self.schedule, chain, networks["target_behaviour"], following)
         targets = action_value_targets(
@@ -560,7 +557,11 @@ class BDPO(BehaviourRegularised):
 
         Shapes: observations (S, N, O); chain (S, N, T, C, A); returns (S, N, A).
         """
-        noise = draws["chain"].transpose(1, 2)
-        actor = self.networks["target_actor"]
-        actions = reverse_chain(self.schedule, actor, observations, noise, self.denoised_bound).actions
-        return self._best(observations, actions)
+        chain = self.chain("target_actor", observations, draws["chain"].transpose(1, 2))
+        return self._best(observations, chain.actions)
+
+    def chain(self, policy: str, observations: Tensor, noise: Tensor) -> Chain:
+        """Reverse chains of the named policy for observations (S, B, O), from noise (S, T, B, N, A)."""
+        network = cast(BroadcastNoiseNetwork, self.networks[policy])
+        predict = network.along(observations, self.schedule.steps)
+        return reverse_chain(self.schedule, predict, noise, self.denoised_bound)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 NoiseNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Network(noisy actions (S, *rows, A), observations (S, *rows, O), condition (S, *rows)) -> (S, *rows, A).
@@ -19,6 +21,13 @@ NoiseNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
 The condition tells the level of noise: EDM's c_noise, a discrete step, or a time. Networks for chunks of
 several actions per state take any number of row axes, the others one, (S, B, ...).
 """
+
+
+def squared_error(values: Tensor, targets: Tensor) -> Tensor:
+    """(values - targets)^2, elementwise, shapes broadcast; one pass forwards and one backwards."""
+    values, targets = torch.broadcast_tensors(values, targets)
+    return functional.mse_loss(values, targets, reduction="none")
+
 
 # EDM (Karras et al. 2022).
 
@@ -36,27 +45,22 @@ class Preconditioning:
 def precondition(sigma: Tensor, sigma_data: float) -> Preconditioning:
     """EDM Table 1: c_skip, c_out, c_in, c_noise."""
     level = sigma.unsqueeze(-1)
-    total = level.square() + sigma_data**2
-    return Preconditioning(
-        skip=sigma_data**2 / total,
-        out=level * sigma_data / total.sqrt(),
-        into=total.rsqrt(),
-        noise=sigma.log() / 4,
-    )
+    into = (level.square() + sigma_data**2).rsqrt()
+    share = sigma_data * into
+    return Preconditioning(skip=share.square(), out=level * share, into=into, noise=sigma.log() / 4)
 
 
 def denoise(
     network: NoiseNetwork,
     noisy: Tensor,
-    sigma: Tensor,
+    scale: Preconditioning,
     observations: Tensor,
     *,
-    sigma_data: float,
     bound: float | None,
 ) -> Tensor:
     """Denoised actions D(x, sigma, s), (S, B, A), clamped to [-bound, bound] unless `bound` is None."""
-    scale = precondition(sigma, sigma_data)
-    denoised = scale.skip * noisy + scale.out * network(scale.into * noisy, observations, scale.noise)
+    predicted = network(scale.into * noisy, observations, scale.noise)
+    denoised = torch.addcmul(scale.skip * noisy, scale.out, predicted)
     return denoised if bound is None else denoised.clamp(-bound, bound)
 
 
@@ -75,10 +79,10 @@ def denoising_loss(
     Differentiable in `actions` through the noisy input, the skip connection and the regression target alike.
     Shapes: actions, noise (S, B, A); observations (S, B, O); sigma (S, B).
     """
-    noisy = actions + sigma.unsqueeze(-1) * noise
-    denoised = denoise(network, noisy, sigma, observations, sigma_data=sigma_data, bound=bound)
-    error = (denoised - actions) / precondition(sigma, sigma_data).out
-    return error.square().mean(dim=(-2, -1))
+    scale = precondition(sigma, sigma_data)
+    noisy = torch.addcmul(actions, sigma.unsqueeze(-1), noise)
+    denoised = denoise(network, noisy, scale, observations, bound=bound)
+    return (squared_error(denoised, actions) / scale.out.square()).mean(dim=(-2, -1))
 
 
 def log_logistic(
@@ -92,12 +96,28 @@ def log_logistic(
     low = 1 / (1 + (median / minimum) ** (1 / scale)) if minimum > 0 else 0.0
     high = 1 / (1 + (median / maximum) ** (1 / scale))
     # Untruncated tails still need a finite logit.
-    edge = torch.finfo(uniform.dtype).eps
-    quantile = (low + (high - low) * uniform).clamp(edge, 1 - edge)
-    return torch.exp(math.log(median) + scale * torch.logit(quantile))
+    quantile = torch.logit(low + (high - low) * uniform, eps=torch.finfo(uniform.dtype).eps)
+    return torch.exp(math.log(median) + scale * quantile)
 
 
 # Discrete steps and noise prediction (Ho et al. 2020).
+
+
+class Level(NamedTuple):
+    """What functions of a^n need of step n, (..., 1) each; a step is a number or (...)."""
+
+    signal: Tensor
+    """sqrt(abar_n), factor of the clean action in a^n."""
+    noise: Tensor
+    """sqrt(1 - abar_n), factor of the noise in a^n."""
+    of_clean: Tensor
+    """Factor of the clean action in the posterior's mean of a^{n-1}."""
+    of_noisy: Tensor
+    """Factor of a^n in it."""
+    deviation: Tensor
+    """sqrt(beta_n), and 0 at n = 1, where a reverse step ends at the clean action."""
+    divergence: Tensor
+    """Factor of a squared difference of predicted noises in the divergence of two reverse steps."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,28 @@ class Schedule:
     """Variance that step n adds."""
     abar: Tensor
     """Share of the clean action's variance left after step n: product of 1 - beta."""
+    _levels: Tensor = field(init=False, repr=False, compare=False)
+    """All that `at` tells, (K + 1, 6), worked out once."""
+
+    def __post_init__(self) -> None:
+        betas, abar = self.betas, self.abar
+        before = torch.cat((abar[:1], abar[:-1]))
+        left = (1 - abar).clamp(min=torch.finfo(abar.dtype).tiny)
+        deviation = betas.sqrt()
+        deviation[1] = 0.0
+        level = Level(
+            signal=abar.sqrt(),
+            noise=(1 - abar).sqrt(),
+            of_clean=before.sqrt() * betas / left,
+            of_noisy=(1 - betas).sqrt() * (1 - before) / left,
+            deviation=deviation,
+            divergence=0.5 * betas / ((1 - betas) * left),
+        )
+        object.__setattr__(self, "_levels", torch.stack(level, dim=-1))
+
+    def at(self, step: Tensor | int) -> Level:
+        """Step n, a number or int64 (...); one look-up for all, and none of a device for a number."""
+        return Level(*self._levels[step].split(1, dim=-1))
 
     @property
     def steps(self) -> int:
@@ -156,8 +198,8 @@ def add_noise(schedule: Schedule, actions: Tensor, step: Tensor | int, noise: Te
 
     One step for all is a plain number: indexing by a tensor without axes would wait for the device.
     """
-    abar = schedule.abar[step].unsqueeze(-1)
-    return abar.sqrt() * actions + (1 - abar).sqrt() * noise
+    level = schedule.at(step)
+    return torch.addcmul(level.signal * actions, level.noise, noise)
 
 
 def clean_action(
@@ -167,16 +209,15 @@ def clean_action(
 
     (a^n - sqrt(1 - abar_n) eps) / sqrt(abar_n); shapes as in `add_noise`.
     """
-    abar = schedule.abar[step].unsqueeze(-1)
-    clean = (noisy - (1 - abar).sqrt() * predicted_noise) / abar.sqrt()
+    level = schedule.at(step)
+    clean = torch.addcmul(noisy, level.noise, predicted_noise, value=-1) / level.signal
     return clean if bound is None else clean.clamp(-bound, bound)
 
 
 def posterior_mean(schedule: Schedule, noisy: Tensor, step: Tensor | int, clean: Tensor) -> Tensor:
     """Mean of a^{n-1} given a^n and the clean action (Ho et al. 2020, Eq. 7); `clean` itself at n = 1."""
-    beta, abar = schedule.betas[step].unsqueeze(-1), schedule.abar[step].unsqueeze(-1)
-    before = schedule.abar[step - 1].unsqueeze(-1)
-    return (before.sqrt() * beta * clean + (1 - beta).sqrt() * (1 - before) * noisy) / (1 - abar)
+    level = schedule.at(step)
+    return torch.addcmul(level.of_noisy * noisy, level.of_clean, clean)
 
 
 # The variance-preserving SDE of Song et al. (2021) with noise prediction, in continuous time: from 0, the
@@ -191,7 +232,7 @@ def scales(time: Tensor) -> tuple[Tensor, Tensor]:
 
     log alpha_t = -t^2 (beta_1 - beta_0) / 4 - t beta_0 / 2.
     """
-    log_alpha = -0.25 * (BETA_1 - BETA_0) * time.square() - 0.5 * BETA_0 * time
+    log_alpha = time * (-0.5 * BETA_0 - 0.25 * (BETA_1 - BETA_0) * time)
     # expm1, because 1 - alpha^2 loses its digits where there is hardly any noise.
     return log_alpha.exp(), torch.expm1(2 * log_alpha).neg().sqrt()
 
@@ -203,8 +244,13 @@ def time_between(uniform: Tensor, low: float, high: float) -> Tensor:
 
 def perturb(actions: Tensor, time: Tensor, noise: Tensor) -> Tensor:
     """a_t = alpha_t a + sigma_t eps: actions, noise (..., A), time (...) -> (..., A), the actions' dtype."""
-    alpha, sigma = (scale.unsqueeze(-1).to(actions.dtype) for scale in scales(time))
-    return alpha * actions + sigma * noise
+    return perturb_at(actions, *scales(time), noise)
+
+
+def perturb_at(actions: Tensor, alpha: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+    """The same from `scales`, (...) each."""
+    alpha, sigma = (scale.unsqueeze(-1).to(actions.dtype) for scale in (alpha, sigma))
+    return torch.addcmul(alpha * actions, sigma, noise)
 
 
 def noise_prediction_loss(
@@ -216,7 +262,7 @@ def noise_prediction_loss(
     train_behavior.py.
     """
     predicted = network(perturb(actions, time, noise), observations, time.to(actions.dtype))
-    return (predicted - noise).square().sum(dim=-1).mean(dim=-1)
+    return squared_error(predicted, noise).sum(dim=-1).mean(dim=-1)
 
 
 def probability_flow(

@@ -89,7 +89,7 @@ def solve(steps: Sequence[Step], predict: Callable[[int, Tensor], Tensor], start
             point = stage.start * first
             for factor, noise in zip(stage.noises, noises, strict=True):
                 if factor:
-                    point = point + factor * noise
+                    point = torch.add(point, noise, alpha=factor)
             call += 1
     return point
 
@@ -187,8 +187,8 @@ class SolverSampler:
 
         def predict(call: int, noisy: Tensor) -> Tensor:
             slope, reach = self.limits[call]
-            centre = slope * noisy
-            return network(call, noisy).clamp(centre - reach, centre + reach)
+            off_centre = torch.sub(network(call, noisy), noisy, alpha=slope).clamp(-reach, reach)
+            return torch.add(off_centre, noisy, alpha=slope)
 
         return solve(self._steps, predict, noise[:, 0])
 

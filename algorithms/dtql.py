@@ -95,8 +95,11 @@ def actor_losses(
     action_bound: float,
     sigma_data: float,
     denoised_bound: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    likelihood: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Trust-region loss, negative action value and negative log-likelihood of the data, (S,) each.
+
+    The last is None where `likelihood` is false.
 
     One action per state, a = squash(actor(s), action_noise), serves the first two. The trust-region loss
     keeps the Jacobian of the diffusion network. Shapes: action_noise, noise (S, B, A); sigma (S, B).
@@ -108,8 +111,10 @@ def actor_losses(
         network, actions, observations, sigma, noise, sigma_data=sigma_data, bound=denoised_bound
     )
     action_value = critics(observations, actions).amin(dim=1).mean(dim=-1)
-    likelihood = log_likelihood(mean, log_std, batch["actions"], action_bound).mean(dim=-1)
-    return trust_region, -action_value, -likelihood
+    if not likelihood:
+        return trust_region, -action_value, None
+    of_data = log_likelihood(mean, log_std, batch["actions"], action_bound).mean(dim=-1)
+    return trust_region, -action_value, -of_data
 
 
 @hyperparameters
@@ -349,9 +354,11 @@ class DTQL(Algorithm):
             action_bound=self.dimensions.action_bound,
             sigma_data=config.sigma_data,
             denoised_bound=self._denoised_bound,
+            # 0 * NaN would spoil the loss where an action exceeds the bound.
+            likelihood=config.likelihood_weight > 0,
         )
         loss = config.trust_region_weight * trust_region + config.action_value_weight * negative_value
-        if config.likelihood_weight:  # 0 * NaN would spoil the loss where an action exceeds the bound
+        if negative_likelihood is not None:
             loss = loss + config.likelihood_weight * negative_likelihood
         self.minimise("actor", loss)
         return {

@@ -18,7 +18,7 @@ from algorithms.base import (
     Tensors,
     hyperparameters,
 )
-from algorithms.diffusion import denoise
+from algorithms.diffusion import denoise, precondition, squared_error
 from algorithms.dtql import DTQL, DTQLSharedConfig
 
 
@@ -31,7 +31,7 @@ def kl_loss(actions: Tensor, real: Tensor, fake: Tensor) -> Tensor:
     with torch.no_grad():
         weight = (actions - real).abs().mean(dim=-1, keepdim=True)
         target = actions - (fake - real) / weight
-    return 0.5 * (actions - target).square().mean(dim=(-2, -1))
+    return 0.5 * squared_error(actions, target).mean(dim=(-2, -1))
 
 
 @hyperparameters
@@ -92,14 +92,14 @@ class DTQLKL(DTQL):
     def _denoised(self, actions: Tensor, observations: Tensor, draws: Tensors) -> tuple[Tensor, Tensor]:
         """What the models of data and actor make of the same noised actions, (S, B, A) each."""
         sigma = self._noise_levels(draws["actor_level"], actions.dtype)
-        noisy = actions + sigma.unsqueeze(-1) * draws["actor_noise"]
+        scale = precondition(sigma, self.config.sigma_data)
+        noisy = torch.addcmul(actions, sigma.unsqueeze(-1), draws["actor_noise"])
         real, fake = (
             denoise(
                 self.networks[name],
                 noisy,
-                sigma,
+                scale,
                 observations,
-                sigma_data=self.config.sigma_data,
                 bound=self._denoised_bound,
             )
             for name in ("diffusion", "fake_score")

@@ -39,6 +39,7 @@ from algorithms.diffusion import (
     add_noise,
     clean_action,
     linear_schedule,
+    squared_error,
     vp_schedule,
 )
 from algorithms.dpm_solver import AncestralSampler, Prediction, Sampler, SolverSampler
@@ -76,10 +77,11 @@ def diffusion_loss_and_actions(
     (S, B) in [0, 1); noise (S, B, A).
     """
     labels = (uniform * schedule.steps).long()
-    noisy = add_noise(schedule, batch["actions"], labels + 1, noise)
+    step = labels + 1
+    noisy = add_noise(schedule, batch["actions"], step, noise)
     predicted = policy(noisy, batch["observations"], labels.to(noisy.dtype))
-    loss = (noise - predicted).square().mean(dim=(1, 2))
-    return loss, clean_action(schedule, noisy, labels + 1, predicted, bound)
+    loss = squared_error(predicted, noise).mean(dim=(1, 2))
+    return loss, clean_action(schedule, noisy, step, predicted, bound)
 
 
 def value_guidance(
@@ -182,7 +184,8 @@ class EDPNoiseNetwork(nn.Module):
         times = torch.bmm(embedded, by_time)
 
         def predict(call: int, noisy: Tensor) -> Tensor:
-            hidden = mish(torch.baddbmm(states + times[:, call, None], noisy, by_action))
+            # In place, which spares a copy of the sum.
+            hidden = mish((states + times[:, call, None]).baddbmm_(noisy, by_action))
             for layer in middle:
                 hidden = mish(layer(hidden))
             return last(hidden)

@@ -6,15 +6,17 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from algorithms.base import Tensors
+from algorithms.diffusion import squared_error
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     """Asymmetric squared error |expectile - 1(u <= 0)| u^2, elementwise (IQL's Eq. 4)."""
-    square = difference.square()
-    # Of two bare numbers torch.where makes single precision, whatever the dtype of `difference`.
-    return torch.where(difference > 0, expectile * square, (1 - expectile) * square)
+    # The negative side by the root of the weights' ratio: fewer passes than a choice between two products.
+    scaled = functional.leaky_relu(difference, math.sqrt((1 - expectile) / expectile))
+    return expectile * scaled.square()
 
 
 def temporal_difference_targets(batch: Tensors, next_values: Tensor, discount: float) -> Tensor:
@@ -24,12 +26,12 @@ def temporal_difference_targets(batch: Tensors, next_values: Tensor, discount: f
 
 def ensemble_loss(values: Tensor, targets: Tensor) -> Tensor:
     """Squared error, mean over members and batch: (S, E, B), (S, B) -> (S,)."""
-    return (values - targets.unsqueeze(1)).square().mean(dim=(-2, -1))
+    return squared_error(values, targets.unsqueeze(1)).mean(dim=(-2, -1))
 
 
 def summed_ensemble_loss(values: Tensor, targets: Tensor) -> Tensor:
     """Sum over the members of each one's mean squared error: (S, E, B), (S, B) -> (S,)."""
-    return (values - targets.unsqueeze(1)).square().mean(dim=-1).sum(dim=1)
+    return squared_error(values, targets.unsqueeze(1)).mean(dim=-1).sum(dim=1)
 
 
 def gaussian_log_likelihood(values: Tensor, mean: Tensor, log_std: Tensor | None = None) -> Tensor:
@@ -39,7 +41,7 @@ def gaussian_log_likelihood(values: Tensor, mean: Tensor, log_std: Tensor | None
     """
     if log_std is None:
         constant = 0.5 * values.shape[-1] * math.log(2 * math.pi)
-        return -0.5 * (values - mean).square().sum(dim=-1) - constant
+        return -0.5 * squared_error(values, mean).sum(dim=-1) - constant
     standardised = (values - mean) * (-log_std).exp()
     return (-0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(dim=-1)
 

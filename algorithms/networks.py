@@ -415,6 +415,26 @@ class BroadcastNoiseNetwork(nn.Module):
     def forward(self, noisy: Tensor, observations: Tensor, steps: Tensor) -> Tensor:
         return self.mlp(noisy, self.embed(steps), observations)
 
+    def along(self, observations: Tensor, steps: int) -> Callable[[int, Tensor], Tensor]:
+        """The network for states (S, B, O) at steps 1 .. `steps`: (n, a^n (S, B, N, A)) -> (S, B, N, A).
+
+        What the first layer makes of observations and steps is worked out once for all calls and actions.
+        """
+        numbers = torch.arange(1, steps + 1, device=observations.device).expand(len(observations), -1)
+        first = cast(Linear, self.mlp.layers[0])
+        embedded = self.embed(numbers)
+        widths = (first.weight.shape[1] - embedded.shape[-1] - observations.shape[-1], embedded.shape[-1])
+        by_action, by_step, by_state = first.weight.split((*widths, observations.shape[-1]), dim=1)
+        of_steps = torch.baddbmm(first.bias, embedded, by_step)
+        of_states = torch.bmm(observations, by_state).unsqueeze(2)
+
+        def predict(step: int, noisy: Tensor) -> Tensor:
+            hidden = torch.bmm(noisy.flatten(1, 2), by_action).unflatten(1, noisy.shape[1:3])
+            hidden = hidden.add_(of_states + of_steps[:, step - 1, None, None])
+            return self.mlp.after_first(hidden.flatten(1, 2)).unflatten(1, noisy.shape[1:3])
+
+        return predict
+
 
 class ActionValues(nn.Module):
     """E action values Q: observations (S, *rows, O), actions (S, *rows, A) -> (S, E, *rows)."""
@@ -539,8 +559,8 @@ def sinusoidal_embedding(
     The papers differ in the divisor (by default width/2 - 1) and in what comes first.
     """
     half = width // 2
-    steps = torch.arange(half, device=times.device, dtype=times.dtype)
-    frequencies = torch.exp(steps * (-math.log(10_000.0) / (divisor or half - 1)))
+    last = (1 - half) / (divisor or half - 1)
+    frequencies = torch.logspace(0.0, last, half, base=10_000.0, device=times.device, dtype=times.dtype)
     angles = times.unsqueeze(-1) * frequencies
     parts = (angles.cos(), angles.sin()) if cosine_first else (angles.sin(), angles.cos())
     return torch.cat(parts, dim=-1)

@@ -30,7 +30,7 @@ from algorithms.base import (
     Width,
     hyperparameters,
 )
-from algorithms.diffusion import NoiseNetwork, noise_prediction_loss, perturb, scales, time_between
+from algorithms.diffusion import NoiseNetwork, noise_prediction_loss, perturb_at, scales, time_between
 from algorithms.losses import ensemble_loss, expectile_loss, temporal_difference_targets
 from algorithms.networks import MLP, CriticEnsemble, Initialiser, ResidualNoiseNetwork, dropout_masks
 from algorithms.optim import Adam, cosine_to_zero
@@ -110,15 +110,15 @@ def regularised_gradient(
     observations (S, B, O); time (S, B); beta a number or (..., B, 1).
     """
     dtype = actions.dtype
-    predicted = network(perturb(actions, time, noise), observations, time.to(dtype))
+    alpha, sigma = scales(time)
+    predicted = network(perturb_at(actions, alpha, sigma, noise), observations, time.to(dtype))
     if noise_baseline:
         predicted = predicted - noise
-    weight = _score_weight(time, score_weighting).to(dtype).unsqueeze(-1)
+    weight = _score_weight(alpha, sigma, score_weighting).to(dtype).unsqueeze(-1)
     return weight * predicted - beta * value_gradient
 
 
-def _score_weight(time: Tensor, weighting: ScoreWeighting) -> Tensor:
-    alpha, sigma = scales(time)
+def _score_weight(alpha: Tensor, sigma: Tensor, weighting: ScoreWeighting) -> Tensor:
     if weighting == "one":
         return torch.ones_like(sigma)
     return sigma.square() if weighting == "sigma_squared" else alpha / sigma

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm, Draw, Tensors, derived_seed
-from algorithms.bdpo import BDPO, BehaviourRegularised, reverse_chain
+from algorithms.bdpo import BDPO, BehaviourRegularised
 from algorithms.bdpo_unimodal import BDPODirac, BDPOGaussian
 from algorithms.diffusion import NoiseNetwork, Schedule, add_noise, clean_action, probability_flow
 from algorithms.srpo import SRPO, VPBehaviour
@@ -244,7 +244,7 @@ def _bdpo(algorithm: BDPO, grid: Tensor, draws: Tensors) -> Arrays:
         return networks["target_diffusion_values"](origin, noisy, step).mean(dim=1)
 
     chain = draws["behaviour_chain"]
-    behaviour = reverse_chain(schedule, networks["target_behaviour"], origin, chain, bound).actions.squeeze(1)
+    behaviour = algorithm.chain("target_behaviour", origin, chain).actions.squeeze(1)
     path = deterministic_path(schedule, networks["target_actor"], origin, draws["path_start"], bound)
     optimal = soft_maximum(algorithm.mean_target_value(origin, behaviour), algorithm.config.divergence_weight)
     return {

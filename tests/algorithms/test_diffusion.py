@@ -92,7 +92,8 @@ def test_denoised_actions_by_hand():
 
     def denoised(bound):
         network = lambda x, s, c: torch.full_like(x, 2.0)  # noqa: E731
-        return denoise(network, noisy, *arguments, sigma_data=0.5, bound=bound)[0, 0].tolist()
+        sigma, state = arguments
+        return denoise(network, noisy, precondition(sigma, 0.5), state, bound=bound)[0, 0].tolist()
 
     free = [0.5 + math.sqrt(0.5), -4.0 + math.sqrt(0.5)]
     assert denoised(None) == pytest.approx(free, rel=1e-12)
@@ -108,7 +109,8 @@ def test_network_sees_scaled_actions_and_a_quarter_of_the_log():
 
     noisy = torch.tensor([[[3.0]]], dtype=torch.float64)
     state = torch.tensor([[[7.0]]], dtype=torch.float64)
-    denoise(network, noisy, torch.full((1, 1), 1.2, dtype=torch.float64), state, sigma_data=0.5, bound=None)
+    scale = precondition(torch.full((1, 1), 1.2, dtype=torch.float64), 0.5)
+    denoise(network, noisy, scale, state, bound=None)
     assert [tensor.item() for tensor in seen] == pytest.approx([3 / 1.3, 7.0, math.log(1.2) / 4], rel=1e-12)
 
 

@@ -80,11 +80,11 @@ def mutate(monkeypatch, owner, name, old, new):
 @pytest.mark.parametrize(
     ("method", "owner", "name", "old", "new"),
     [
-        ("bc", bc, "bc_loss", "predicted - actions", "predicted + actions"),
-        ("dtql", losses, "expectile_loss", "difference > 0", "difference < 0"),
+        ("bc", bc, "bc_loss", "(predicted, actions)", "(predicted, -actions)"),
+        ("dtql", losses, "expectile_loss", "leaky_relu(diff", "leaky_relu(-diff"),
         ("dtql", optim.Adam, "__init__", "epsilon: float = 1e-8", "epsilon: float = 1e-6"),
         ("dtql", losses, "draw_by_softmax", "softmax(values", "softmax(-values"),
-        ("dtql-kl", diffusion, "denoising_loss", "denoised - actions", "denoised + actions"),
+        ("dtql-kl", diffusion, "denoising_loss", "(denoised, actions)", "(denoised, -actions)"),
         ("srpo", srpo, "regularised_gradient", "- beta * value", "+ beta * value"),
         ("srpo", optim, "cosine_to_zero", "0.5 * (1.0 + ", "0.5 * (1.0 - "),
         ("bdpo", bdpo, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),

@@ -127,12 +127,16 @@ def exact_noise(deviation):
     return network
 
 
+def in_chain(network):
+    """The network as a chain asks it: at a step that is a number."""
+    return lambda step, noisy: network(noisy, None, torch.full((1, 1, 1), step))
+
+
 def test_chain_of_gaussian_data():
     """Variance of a^0 by the recursion of a linear chain, beta_n added in all steps but the last."""
     deviation, count = 0.3, 40_000
     noise = normal(1, 5, 1, count, 1)
-    observations = torch.zeros(1, 1, 1, dtype=torch.float64)
-    chain = bdpo.reverse_chain(FIVE, exact_noise(deviation), observations, noise, None)
+    chain = bdpo.reverse_chain(FIVE, in_chain(exact_noise(deviation)), noise, None)
     beta, abar = vp_tables(5)
     variance = 1.0
     for n in range(5, 0, -1):
@@ -149,8 +153,7 @@ def test_chain_of_gaussian_data():
 
 def test_chains_end_within_the_bound_and_meet_no_noise_in_the_last_step():
     noise = 3 * normal(2, 5, 4, 6, 2)
-    observations = torch.zeros(2, 4, 1, dtype=torch.float64)
-    chain = bdpo.reverse_chain(FIVE, exact_noise(1.0), observations, noise, 0.7)
+    chain = bdpo.reverse_chain(FIVE, in_chain(exact_noise(1.0)), noise, 0.7)
     assert chain.actions.abs().max() <= 0.7
     last = chain.noisy[:, :, -1]
     clean = (last - (1 - FIVE.abar[1]).sqrt() * chain.predicted[:, :, -1]) / FIVE.abar[1].sqrt()
