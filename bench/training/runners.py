@@ -59,7 +59,8 @@ class GraphRunner:
         if program not in self._graphs:
             self._graphs[program] = self._capture(program, draws)
         graph, inputs = self._graphs[program]
-        torch._foreach_copy_(list(inputs.values()), [draws[name] for name in inputs])
+        for names in _by_type(inputs):
+            torch._foreach_copy_([inputs[name] for name in names], [draws[name] for name in names])
         graph.replay()
 
     def _capture(
@@ -81,6 +82,14 @@ class GraphRunner:
                 # What the warm-up itself created (sums of metrics) began at zero.
                 tensor.copy_(before[name]) if name in before else tensor.zero_()
         return graph, inputs
+
+
+def _by_type(tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """Names of tensors of one type each, which are copied by one kernel; mixed ones take a kernel each."""
+    names: dict[torch.dtype, list[str]] = {}
+    for name, tensor in tensors.items():
+        names.setdefault(tensor.dtype, []).append(name)
+    return list(names.values())
 
 
 def chosen_runner(name: str, device: torch.device | str) -> str:

@@ -196,10 +196,11 @@ class Trainer:
 
     def _iterate(self, program: str, draws: Mapping[str, Tensor]) -> None:
         metrics = self.algorithm.update(program, self.data.batch(draws[ROWS]), draws)
-        finite = torch.stack(list(metrics.values())).isfinite().all(dim=0)
-        newly = ~finite & (self._diverged_at < 0)
+        values = torch.stack(list(metrics.values()))
+        # Only a finite number less itself is 0; what diverged before keeps its place.
+        kept = (values - values == 0).all(dim=0) | (self._diverged_at >= 0)
         place = self._iterations + (self.position.phase << 40)
-        self._diverged_at.copy_(torch.where(newly, place, self._diverged_at))
+        torch.where(kept, self._diverged_at, place, out=self._diverged_at)
         self._iterations += 1
         for name, values in metrics.items():
             if name not in self._sums:
