@@ -38,9 +38,10 @@ demo: $(INSTALLED)
 	@$(BIN)/bench report --store $(DEMO) --format html --out demo
 	@$(BIN)/bench report --store $(DEMO) --format summary
 	@echo "The page: demo/report.html. To try next:"
-	@echo "  $(BIN)/bench query --store $(DEMO) 'select algorithm, task, seed, score, budget from scores'"
-	@echo "  $(BIN)/bench report --store $(DEMO) --tables bandit2d"
-	@echo "  $(BIN)/bench explain 1 --store $(DEMO)"
+	@echo "  export BENCH_STORE=$(DEMO)"
+	@echo "  $(BIN)/bench query 'select algorithm, task, seed, score from scores'"
+	@echo "  $(BIN)/bench report --tables bandit2d"
+	@echo "  $(BIN)/bench explain 1"
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
