@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.training import runners
-from benchmarks.gpu.launches import waits
+from benchmarks.gpu.launches import storage, waits
 
 
 class CaptureError(Exception):
@@ -28,17 +28,16 @@ class EmulatedGraph:
     """In the place of `torch.cuda.CUDAGraph`."""
 
     def __init__(self) -> None:
-        self.operations: list[tuple[Any, tuple[Any, ...], Mapping[str, Any], list[Tensor]]] = []
+        self.operations: list[tuple[Any, tuple[Any, ...], Mapping[str, Any], list[Tensor | None]]] = []
+        """Operator, what it takes, and what it gives where that has memory of its own."""
 
     def replay(self) -> None:
         """Run what was captured again."""
         with torch.no_grad():
             for operation, args, kwargs, outputs in self.operations:
-                again = _tensors(operation(*args, **kwargs))
-                for output, new in zip(outputs, again, strict=True):
-                    # A view, and what is changed in place, has its memory already.
-                    if output.untyped_storage().data_ptr() != new.untyped_storage().data_ptr():
-                        output.copy_(new)
+                for output, again in zip(outputs, _tensors(operation(*args, **kwargs)), strict=True):
+                    if output is not None:
+                        output.copy_(again)
 
 
 class _Capture(TorchDispatchMode):
@@ -53,10 +52,15 @@ class _Capture(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 (what the operator gives)
-        if waits(func, _tensors(args)):
+        inputs = _tensors(args)
+        if waits(func, inputs):
             raise CaptureError(f"{func._schema.name} waits for the device")
         out = func(*args, **(kwargs or {}))
-        self._graph.operations.append((func, args, kwargs or {}, _tensors(out)))
+        outputs, known = _tensors(out), set(map(storage, inputs))
+        # A view looks at its memory however often that changes, so it need not be made again.
+        if func._schema.is_mutable or not known.issuperset(map(storage, outputs)):
+            fresh = [None if storage(tensor) in known else tensor for tensor in outputs]
+            self._graph.operations.append((func, args, kwargs or {}, fresh))
         return out
 
 
