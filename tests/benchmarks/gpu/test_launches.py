@@ -53,6 +53,15 @@ def test_alike_lists_share_launches_and_others_do_not():
     assert (apart.operation, apart.kernels) == ("_foreach_mul one by one", 2)
 
 
+def test_a_fused_optimiser_goes_through_memory_once():
+    parameters, gradients, first, second = ([torch.ones(3) for _ in range(37)] for _ in range(4))
+    steps = [torch.ones(()) for _ in range(37)]
+    rates = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0, "eps": 1e-8}
+    lists = (parameters, gradients, first, second, [], steps)
+    (step,) = launches(lambda: torch._fused_adam_(*lists, **rates, amsgrad=False, maximize=False))
+    assert (step.kind, step.kernels, step.bytes) == ("list", 2, 7 * 37 * 3 * 4)  # 36 tensors a launch
+
+
 @pytest.mark.parametrize("precision", h200.PRECISIONS)
 def test_the_time_of_a_product_is_that_of_its_tiles_or_bytes(precision):
     large = Product(batch=1, rows=128 * 132, columns=128 * 10, inner=8192)  # ten whole waves
