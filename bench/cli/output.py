@@ -152,7 +152,9 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Seq
             justify=justify,
             overflow="fold",
             no_wrap=whole,
-            max_width=NARROW if column in narrow else None,
+            # A name is never cut, however little room there is.
+            min_width=max(map(len, column.split())) if column in narrow else None,
+            max_width=max(NARROW, *map(len, column.split())) if column in narrow else None,
         )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))

@@ -125,7 +125,7 @@ def _side_by_side(columns: Sequence[str], rows: Mapping[str, Mapping[str, str]])
     left = room
     for column in columns:
         lines = [line for of in rows.values() for line in of.get(column, "").split("\n")]
-        width = min(NARROW, max(map(len, (*column.split(), *lines)))) + COLUMN_GAP
+        width = max(*map(len, column.split()), min(NARROW, max(map(len, lines)))) + COLUMN_GAP
         if part and width > left:
             yield part
             part, left = [], room
