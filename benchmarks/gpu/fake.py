@@ -21,11 +21,18 @@ from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_impls import op_implementations_dict
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 DEVICES = 64
 """As many as c10 has room for: a device guard looks its number up in a table of that length."""
 _LIBRARY = "BENCH_PRETENDED_DEVICES"
+_CHANGE_IN_PLACE = tuple(
+    overload
+    for operator in (torch.ops.aten._fused_adam_, torch.ops.aten._fused_adamw_)
+    for overload in (operator.default, operator.tensor_lr)
+)
+"""Operators of which torch does not know that they give nothing; it would ask a GPU."""
 _COUNT = """
 /* c10::cuda::device_count(): 0 until the process says otherwise, so that torch starts as without a GPU. */
 int pretended_devices = 0;
@@ -109,6 +116,9 @@ def fake_tensors() -> Iterator[None]:
         mock.patch.object(nn.Module, "_apply", _applied),
         mock.patch.object(FakeTensor, "__deepcopy__", _deep_copy, create=True),
         mock.patch.object(nn.Parameter, "__deepcopy__", _deep_copy),
+        mock.patch.dict(
+            op_implementations_dict, dict.fromkeys(_CHANGE_IN_PLACE, lambda *args, **kwargs: None)
+        ),
         FakeTensorMode(),
     ):
         yield
