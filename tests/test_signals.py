@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.execute.sameness import faults_of, rows
-from tests.execute.tiny import ROOT, TASK, completed, started, typed, usual_signals
+from tests.execute.tiny import ROOT, TASK, completed, ended, started, typed, usual_signals
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 BEGIN = "import os, signal, sys, time\nfrom bench.signals import handled_signals, saving_at_signals\n"
@@ -122,8 +122,7 @@ def sent(command, data, number, seconds, whom=os.kill):
     time.sleep(seconds)
     if process.poll() is None:
         whom(process.pid, number)
-    output, _ = process.communicate(timeout=180)
-    return process.returncode, output
+    return ended(process)
 
 
 def run_command(store, executor, iterations):

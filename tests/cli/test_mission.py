@@ -101,7 +101,7 @@ def test_the_missions_command_runs_all_36_cells_and_judges_none(stand_ins, clust
     sizes = [f"--set={name}={value}" for name, value in SIZES.items()]
     packing = ["--address", cluster, "--gpus-per-stack", "0.5", "--device", "cpu"]
     command = [*MISSION.split(), *packing, *sizes, "--store", str(store)]
-    code, output = completed(command, stand_ins, timeout=1200)
+    code, output = completed(command, stand_ins)
     assert code == 0, output
     assert "edp means edp-td3 on locomotion" in output
     assert "36 trials: 36 finished" in output
@@ -128,7 +128,7 @@ def test_the_same_command_runs_every_cell_of_the_other_domains(suite, tmp_path):
     sizes = [f"--set={name}={value}" for name, value in SIZES.items()]
     command = MISSION.replace("d4rl-locomotion", suite).split()
     command += ["--executor", "local", *sizes, "--store", str(store)]
-    code, output = completed(command, data, timeout=1200)
+    code, output = completed(command, data)
     assert code == 0, output
     with sqlite3.connect(store) as connection:
         cells = connection.execute("SELECT algorithm, task, state FROM scores").fetchall()
@@ -141,6 +141,6 @@ def test_the_same_command_runs_every_cell_of_the_other_domains(suite, tmp_path):
     assert {cell[:2] for cell in cells} == expected
     assert {cell[2] for cell in cells} == {"finished"}
     assert len(expected) >= 6
-    code, output = completed(command, data, timeout=120)
+    code, output = completed(command, data)
     assert code == 0, output
     assert f"0 finished, {len(expected)} were there already" in output

@@ -11,7 +11,7 @@ import pytest
 
 from bench.store.database import open_store
 from tests.cli.test_run import results, rows
-from tests.execute.tiny import TASK, completed, started, typed
+from tests.execute.tiny import TASK, completed, ended, started, typed
 from tests.execute.two_nodes import SECOND_HOSTNAME, two_nodes
 
 pytestmark = pytest.mark.slow
@@ -114,7 +114,7 @@ def test_a_lost_machine_costs_one_interval_and_no_number(cluster, reference, tin
     store = tmp_path / "bench.sqlite"
     driver, seed = cut_short_there(cluster, tiny_data, store)
     cluster.lose_second()
-    output, _ = driver.communicate(timeout=240)
+    _, output = ended(driver)
     assert driver.returncode == 0, output
     assert "3 trials: 3 finished" in output
     assert "Traceback" not in output
@@ -135,7 +135,7 @@ def test_a_machine_that_comes_back_after_it_was_given_up_spoils_nothing(
             assert driver.poll() is None, driver.communicate()[0]
             time.sleep(0.1)
     # Both workers of this stack are at it now, until the driver has refused the first one.
-    output, _ = driver.communicate(timeout=240)
+    _, output = ended(driver)
     assert driver.returncode == 0, output
     assert "3 trials: 3 finished" in output
     check_undisturbed(store, reference)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.execute.sameness import faults_of, numbers_of, rows
-from tests.execute.tiny import TASK, completed, started, typed
+from tests.execute.tiny import TASK, completed, ended, started, typed
 
 SIZES = {"train_iterations": 200, "pretrain_iterations": 20}
 
@@ -49,11 +49,6 @@ def started_elsewhere(hostname, skew_seconds, arguments, data):
     return started(arguments, data, ("-c", ELSEWHERE, hostname, str(skew_seconds)))
 
 
-def outcome(process):
-    output, _ = process.communicate(timeout=240)
-    return process.returncode, output
-
-
 def seeds_by_run(store):
     """Run -> seeds that it worked on."""
     found = {}
@@ -65,7 +60,7 @@ def seeds_by_run(store):
 def test_two_drivers_share_overlapping_grids(alone, tiny_data, tmp_path):
     store = tmp_path / "bench.sqlite"
     both = [started(command(store, seeds), tiny_data) for seeds in ("0-3", "0-5")]
-    outputs = [outcome(process) for process in both]
+    outputs = [ended(process) for process in both]
     assert [code for code, _ in outputs] == [0, 0], outputs
     assert numbers_of(store) == alone
     assert faults_of(store) == []
@@ -79,7 +74,7 @@ def test_two_drivers_whose_clocks_differ_by_hours_leave_each_other_s_trials_alon
     first = started_elsewhere("one", 0, command(store, "0-5"), tiny_data)
     wait_for(lambda: any(tmp_path.glob("checkpoints/*/checkpoint.json")), first)
     second = started_elsewhere("two", 7200, command(store, "0-5"), tiny_data)
-    outputs = [outcome(process) for process in (first, second)]
+    outputs = [ended(process) for process in (first, second)]
     assert [code for code, _ in outputs] == [0, 0], outputs
     assert numbers_of(store) == alone
     assert faults_of(store) == []
@@ -115,7 +110,7 @@ def test_when_one_of_two_drivers_dies_the_other_ends_its_work(alone, tiny_data, 
     wait_for(lambda: saved(held), first, second)
     first.kill()
     first.communicate()
-    code, output = outcome(second)
+    code, output = ended(second)
     assert code == 0, output
     assert "continues from" in output
     assert numbers_of(store) == alone
@@ -132,11 +127,11 @@ def test_a_driver_elsewhere_that_slept_too_long_gives_its_trial_up(alone, tiny_d
     sleeper = started_elsewhere("one", -7200, command(store, "0"), tiny_data)
     wait_for(lambda: any(tmp_path.glob("checkpoints/*/checkpoint.json")), sleeper)
     sleeper.send_signal(signal.SIGSTOP)
-    code, output = outcome(started_elsewhere("two", 0, command(store, "0"), tiny_data))
+    code, output = ended(started_elsewhere("two", 0, command(store, "0"), tiny_data))
     assert code == 0, output
     after = numbers_of(store)
     sleeper.send_signal(signal.SIGCONT)
-    code, output = outcome(sleeper)
+    code, output = ended(sleeper)
     assert "given up" in output
     assert code == 0, output
     assert "1 finished by other drivers" in output

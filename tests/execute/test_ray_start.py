@@ -16,7 +16,7 @@ from bench.execute.ray_tune import last_exception
 from bench.store.process_lock import is_held
 from tests.execute.processes import descendants
 from tests.execute.sameness import rows
-from tests.execute.tiny import ROOT, typed
+from tests.execute.tiny import ROOT, ended, typed
 
 EXITS = "import sys\nsys.exit('usage: bench.py FILE')\n"
 RAISES = "raise RuntimeError('not the module that was meant')\n"
@@ -40,12 +40,7 @@ def installed_bench(arguments, folder, data, **environment):
     values = {name: value for name, value in values.items() if value is not None}
     command = [sys.executable, "-P", "-m", "bench", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=values, **pipes)
-
-
-def outcome(process):
-    output, _ = process.communicate(timeout=400)
-    return process.returncode, output
+    return subprocess.Popen(command, cwd=folder, env=values, start_new_session=True, **pipes)
 
 
 def one_trial(executor, store="bench.sqlite"):
@@ -54,7 +49,7 @@ def one_trial(executor, store="bench.sqlite"):
 
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_nothing_is_imported_from_the_folder_one_stands_in(executor, strange_folder, tiny_data):
-    code, output = outcome(installed_bench(one_trial(executor), strange_folder, tiny_data))
+    code, output = ended(installed_bench(one_trial(executor), strange_folder, tiny_data))
     assert code == 0, output
     assert "Traceback" not in output
     assert rows(strange_folder / "bench.sqlite", "SELECT state FROM trials") == [("finished",)]
@@ -100,7 +95,7 @@ def test_a_worker_that_cannot_import_ends_the_run_with_the_reason(name, deed, to
     """Which is no failure of a trial: none had been begun, and the same command goes on with all of them."""
     (tmp_path / "sitecustomize.py").write_text(BROKEN_WORKER.format(name=name, deed=deed))
     process = installed_bench(one_trial("ray"), tmp_path, tiny_data, PYTHONPATH=str(tmp_path))
-    code, output = outcome(process)
+    code, output = ended(process)
     assert code == 1, output
     assert told in output
     assert "Traceback" not in output
@@ -135,7 +130,7 @@ if any("default_worker.py" in part for part in sys.orig_argv):
 def test_a_worker_that_cannot_reach_its_driver_has_its_stack_taken_up_again(tmp_path, tiny_data):
     (tmp_path / "sitecustomize.py").write_text(CUT_OFF.format(mark=str(tmp_path / "was cut off")))
     process = installed_bench(one_trial("ray"), tmp_path, tiny_data, PYTHONPATH=str(tmp_path))
-    code, output = outcome(process)
+    code, output = ended(process)
     assert code == 0, output
     assert (tmp_path / "was cut off").exists()
     assert "seed 0: its process was lost (bench.execute.messages.ChannelError: the driver cannot be" in output
@@ -190,7 +185,7 @@ def test_ray_of_a_run_here_listens_to_this_machine_alone_and_leaves_nothing(tiny
     here = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
     assert set(found) <= here
     process.terminate()
-    code, output = outcome(process)
+    code, output = ended(process)
     assert code == 143, output
     temporary.rmdir()
 
@@ -212,7 +207,7 @@ def test_a_machine_on_which_ray_does_not_start_is_told_in_a_sentence(environment
     for value in environment.values():
         if value.startswith(str(tmp_path)):
             Path(value).mkdir(parents=True)
-    code, output = outcome(installed_bench(one_trial("ray"), tmp_path, tiny_data, **environment))
+    code, output = ended(installed_bench(one_trial("ray"), tmp_path, tiny_data, **environment))
     assert code in (1, 2), output
     assert "Ray does not start on this machine" in output
     assert told in output

@@ -10,7 +10,7 @@ from bench.execute.ray_tune import Shares, concurrency
 from bench.hardware import usable_cores
 from tests.cli.test_run import results, rows
 from tests.execute.processes import titled, workers
-from tests.execute.tiny import completed, started, typed
+from tests.execute.tiny import completed, ended, started, typed
 
 STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
 
@@ -74,7 +74,7 @@ def killed_once(command, data, folder):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=240)
+    _, output = ended(process)
     return process.returncode, output
 
 
@@ -109,7 +109,7 @@ def test_a_killed_mailbox_is_started_anew_and_nothing_is_lost(tiny_data, tmp_pat
             os.kill(mailbox, signal.SIGKILL)
         while process.poll() is None and len(rows(store, "SELECT * FROM evaluations")) == before:
             time.sleep(0.1)
-    output, _ = process.communicate(timeout=240)
+    _, output = ended(process)
     assert process.returncode == 0, output
     assert "lost" not in output
     assert results(store) == results(whole)
@@ -146,11 +146,10 @@ def test_a_run_that_is_told_to_end_saves_every_stack(number, whom, tiny_data, tm
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     whom(process.pid, number)
-    output, _ = process.communicate(timeout=120)
+    _, output = ended(process)
     assert process.returncode == 128 + number, output
     assert "Traceback" not in output
-    ended = rows(store, "SELECT DISTINCT outcome FROM executions")
-    assert ended == [("stopped",)]
+    assert rows(store, "SELECT DISTINCT outcome FROM executions") == [("stopped",)]
     code, output = completed(command, tiny_data)
     assert code == 0, output
     assert [state for state, _, _ in results(store).values()] == ["finished"] * 2

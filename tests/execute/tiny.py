@@ -19,6 +19,8 @@ from bench.training.checkpoint import CheckpointFolder
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "collected-hopper-quickstart"
 TRANSITIONS = 2000
+LIMIT_SECONDS = 900
+"""For a command of the tests; many times what it takes, so that only one that hangs meets it."""
 PRETRAINING, TRAINING = 20, 40
 EVALUATIONS, EPISODES = 2, 2
 CHANGES = {
@@ -133,8 +135,16 @@ def usual_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def completed(arguments: list[str], data: Path, timeout: float = 240) -> tuple[int, str]:
+def completed(arguments: list[str], data: Path) -> tuple[int, str]:
     """Exit code and output of the command as a process of its own."""
-    process = started(arguments, data)
-    output, _ = process.communicate(timeout=timeout)
+    return ended(started(arguments, data))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and output of a started command; one that hangs is killed with all that it started."""
+    try:
+        output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return process.returncode, output
