@@ -200,8 +200,9 @@ def _launches(
     elif name in ("_fused_adam", "_fused_adamw"):
         # Parameters, gradients and both moments; all are read, all but the gradients written.
         lists = [list(tensors) for tensors in args[:4]]
-        moved = sum(_size(tensor) for tensors in (*lists, lists[0], *lists[2:]) for tensor in tensors)
-        yield Launch(name, "list", _list_kernels(lists[0], len(lists)), float(moved), place=place)
+        touched = [tensor for tensors in (*lists, lists[0], *lists[2:]) for tensor in tensors]
+        moved = float(sum(map(_size, touched)))
+        yield Launch(name, "list", _list_kernels(lists[0], len(lists)), moved, place=place)
     else:
         # Of an expanded tensor only what it holds is read.
         read = sum(min(_size(tensor), tensor.untyped_storage().nbytes()) for tensor in inputs)
