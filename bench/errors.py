@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bench.visible_text import quoted, shortened
 
-FEW = 6
+FEW = 8
 
 
 class BenchError(Exception):
@@ -41,7 +41,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Be
     `listing` is the command that lists the known names.
     """
     known = sorted(known)
-    close = _nearest(name, known) or _nearest(name.lower(), known)
+    small = name.lower()
+    close = _nearest(name, known) or ([small] if small in known else _nearest(small, known))
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     # A handful is told at once; more are for the listing.
     rest = f"There are: {', '.join(known)}." if len(known) <= FEW else f"`{listing}` shows all {len(known)}."

@@ -103,7 +103,7 @@ def name_hash_of(weights, store):
         ((99,), "no trial 99"),
         ((1, "--physics", "old"), "physics 'old'"),
         ((1, "--episodes", 0), "--episodes"),
-        (("one",), "trial"),
+        (("one",), "TRIAL"),
     ],
 )
 def test_wrong_requests(bench, store, arguments, told):

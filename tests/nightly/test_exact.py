@@ -86,7 +86,7 @@ def mutate(monkeypatch, owner, name, old, new):
         ("dtql", losses, "draw_by_softmax", "softmax(values", "softmax(-values"),
         ("dtql-kl", diffusion, "denoising_loss", "(denoised, actions)", "(denoised, -actions)"),
         ("srpo", srpo, "regularised_gradient", "- beta * value", "+ beta * value"),
-        ("srpo", optim, "cosine_to_zero", "0.5 * (1.0 + ", "0.5 * (1.0 - "),
+        ("srpo", optim, "cosine_to_zero", "1.0 + torch.cos(steps * ", "1.0 - torch.cos(steps * "),
         ("bdpo", bdpo, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
         ("bdpo", bdpo, "lower_confidence_bound", "correction=0", "correction=1"),
         ("bdpo", optim, "clip_norm_per_seed", "div_(divisors", "div_(1e-6 + divisors"),
