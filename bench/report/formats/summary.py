@@ -73,13 +73,9 @@ def _scores(task: str, cells: Sequence[Measured], own: DatasetSummary | None) ->
     for cell in cells:
         if cell.n >= FEWEST_SEEDS:
             lines += _folded(f"  {_named(cell)}: {_interval(cell, own)}")
-    few = [_named(cell) for cell in cells if 0 < cell.n < FEWEST_SEEDS]
-    without = [_named(cell) for cell in cells if not cell.n]
+    few = [_named(cell) for cell in cells if cell.n < FEWEST_SEEDS]
     if few:
-        reason = f"fewer than {FEWEST_SEEDS} seeds say nothing of a method"
-        lines += _folded(f"  {', '.join(few)}: stored; {reason}")
-    if without:
-        lines += _folded(f"  without a score: {', '.join(without)}")
+        lines += _folded(f"  {', '.join(few)}: a score of fewer than {FEWEST_SEEDS} seeds says nothing")
     return lines
 
 

@@ -38,7 +38,7 @@ def test_a_demo_fits_80_columns():
         "    average data 3.68 away",
         "collected-hopper-quickstart: the data's own score is 66.6 (60 episodes)",
         "  bc: 75.0, 95 % interval 61.1 to 88.9 (5 seeds), level with the data",
-        "  dtql, srpo, edp-td3, bdpo: stored; fewer than 3 seeds say nothing of a method",
+        "  dtql, srpo, edp-td3, bdpo: a score of fewer than 3 seeds says nothing",
     ]
     assert max(map(len, lines)) <= WIDTH
 
@@ -71,7 +71,7 @@ def test_an_interval_is_held_against_the_datas_own_score(scores, words):
 
 def test_a_method_without_a_score_is_named():
     failed = measured(TASK, trials=(SeedScore(1, 0, "failed", None),), algorithm="bdpo")
-    assert summary(failed)[1] == "  without a score: bdpo"
+    assert summary(failed)[1] == "  bdpo: a score of fewer than 3 seeds says nothing"
 
 
 def test_an_empty_store():
