@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.bandit2d.stored import Illustrations
 from bench.data.manifest import load_manifest
 from bench.records import DatasetRecord
 from bench.report.formats.facts import typeset
-from bench.report.formats.html import headline, render, said_once, strip_of, to_decide
+from bench.report.formats.html import headline, of_expectations, render, said_once, strip_of, to_decide
 from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
+from tests.bandit2d.clouds import illustration, moving_clouds
 from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
 from tests.report.verdicts import cell_verdict, comparison, judged_table, toy_judgement
 
@@ -152,6 +154,26 @@ def test_data_that_is_not_d4rls_is_said_beside_the_answer():
     said = text(own, wrong, awkward)
     assert f"1 dataset is not D4RL's file: {follows} hopper-medium-v2: rows 40, known 1,000,000" in said
     assert f"1 dataset is not what its recipe makes: {follows} {' '.join(AWKWARD.split())}" in said
+
+
+def test_the_answer_counts_the_papers_expectations_on_2d_problems():
+    points = [illustration("srpo-points", "bandit-energy-moons", moving_clouds(), reduced=("budget 0.1",))]
+    found = ReportData(measured=(), illustrations=Illustrations(tuple(points)))
+    assert of_expectations(found) == " 3 of 4 expectations on 2D problems hold, at reduced size."
+    assert of_expectations(ReportData(measured=(), illustrations=Illustrations(()))) == ""
+
+
+def test_what_was_measured_of_a_table_stands_before_what_was_not():
+    table = judged_table()
+    rows = [
+        replace(row, cells=tuple(replace(c, measured=None) for c in row.cells))
+        for row in table.blocks[0].rows
+    ]
+    unmeasured = replace(table.blocks[0], title="Nothing of it", rows=rows)
+    text = render([replace(table, blocks=[unmeasured, *table.blocks])], _data(), WHEN, toy_judgement())
+    kinds = re.findall(r'<(details|div) class="block">', text)
+    assert kinds == ["div"] * len(table.blocks) + ["details"]
+    assert "Nothing of it: " in text
 
 
 def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
