@@ -108,8 +108,7 @@ def report(
     if format_ == "terminal" and out is not None:
         raise BenchError("--format terminal with --out", "It is for looking at.", "Use --format markdown.")
     drawn, declared = chosen_figures(figures), load_margins(margins)
-    data = _load(store)
-    held = _nights(store) if format_ == "html" else []
+    data, held = _load(store, with_nights=format_ == "html")
     built, judgement = judged_tables(tables, data, declared)
     built, judgement, data = narrowed(part, built, judgement, data)
     if not built:
@@ -158,7 +157,7 @@ def write_figures_only(
 ) -> None:
     """Write figures into files, and nothing else; all that have something to show where none is named."""
     names = chosen_figures(figures or "all")
-    data = narrowed(part, [], Judgement(), _load(store))[2]
+    data = narrowed(part, [], Judgement(), _load(store)[0])[2]
     by_name = figures.strip() not in ("", "all")
     write_figures(names, data, out or DEFAULT_FOLDER, format_ or "pdf", tell_missing=by_name)
     _hint_if_empty(data, store)
@@ -176,22 +175,13 @@ def _measured(tables: Sequence[Table]) -> Sequence[Table]:
     return found or tables[:1]
 
 
-def _load(store: str) -> ReportData:
-    """What the store holds; nothing where the default store has not been made yet."""
+def _load(store: str, *, with_nights: bool = False) -> tuple[ReportData, list[NightRecord]]:
+    """What the store holds, and its nights; nothing where the default store has not been made yet."""
     path = locate(store).path
     if store == DEFAULT_STORE and path is not None and not path.exists():
-        return ReportData()
+        return ReportData(), []
     with open_store(store, read_only=True) as opened:
-        return load_report_data(opened, load_catalog())
-
-
-def _nights(store: str) -> list[NightRecord]:
-    """Those that the store holds."""
-    path = locate(store).path
-    if path is not None and not path.exists():
-        return []
-    with open_store(store, read_only=True) as opened:
-        return nights(opened)
+        return load_report_data(opened, load_catalog()), nights(opened) if with_nights else []
 
 
 def _files(
