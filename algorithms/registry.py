@@ -80,6 +80,15 @@ ALIASES: Mapping[str, Alias] = {
     )
 }
 
+PAPERS = ("dtql", "srpo", "edp", "bdpo")
+"""What the four papers put forward."""
+GROUPS: Mapping[str, str] = {
+    "papers": "the four papers' methods",
+    "comparators": "methods that the papers quote beside their own",
+    "all": "every method",
+}
+"""Names that stand for several methods at once, with what they mean."""
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:\s*([A-Za-z_]\w*)")
 _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -145,6 +154,8 @@ class Declaration(_Strict):
     """Its stages, in order, each with the hyper-parameter that counts its iterations."""
     evaluated: str
     """The phase in which evaluations fall."""
+    comparator: bool = False
+    """Whether papers quote it beside their own methods."""
 
     @model_validator(mode="after")
     def _whole(self) -> Declaration:
@@ -232,6 +243,21 @@ class Found:
 def methods() -> Mapping[str, Method]:
     """Every method that can be used, by name: those of this package in their order, then others sorted."""
     return installed().methods
+
+
+def members(group: str) -> tuple[str, ...]:
+    """The methods (or aliases) that one of GROUPS stands for, in their order.
+
+    Raises
+    ------
+    KeyError : there is no such group.
+    """
+    chosen = {
+        "papers": PAPERS,
+        "comparators": tuple(name for name, found in methods().items() if found.comparator),
+        "all": tuple(methods()),
+    }
+    return chosen[group]
 
 
 def method(name: str) -> Method:
@@ -405,6 +431,8 @@ def _method(entry: _Entry, rivals: Sequence[_Entry]) -> Method:
         raise entry.left_out("a name is made of small letters, digits and single hyphens")
     if entry.name in ALIASES:
         raise entry.left_out("the name stands for several methods by domain")
+    if entry.name in GROUPS:
+        raise entry.left_out("the name stands for several methods")
     reference = _CLASS.fullmatch(entry.implementation)
     if reference is None:
         raise entry.left_out(f"{entry.implementation!r} is not of the form package.module:Class")

@@ -13,9 +13,9 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
 
-from algorithms.registry import ALIASES, Declaration, Method, MethodError, method, methods
+from algorithms.registry import ALIASES, GROUPS, Declaration, Method, MethodError, members, method, methods
 from bench.catalog import PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
 from bench.records import GoalRule
@@ -23,7 +23,7 @@ from bench.visible_text import quoted
 from bench.yaml_lines import Entry, KeyPath, LinedYaml, load_yaml, validated
 
 Value = bool | int | float | str
-Protocol = Literal["last", "rat", "oms"]
+Protocol = Literal["last", "rat", "oms", "mean5", "bc-select", "last-bestN"]
 
 RELEASED = "released"
 """The variant that a preset file describes first: what the authors' code does."""
@@ -59,6 +59,8 @@ class EvaluationSettings:
     """How evaluations become the reported score."""
     goals: GoalRule | None
     """Which episodes share a goal; None where the task draws none."""
+    selected_rank: int | None
+    """Rank of the loss by which protocol `bc-select` chooses an evaluation; None under any other."""
     sources: Mapping[str, str]
     """Source of each, by field name."""
 
@@ -133,6 +135,16 @@ def method_names() -> tuple[str, ...]:
     return tuple(sorted({*methods(), *ALIASES}))
 
 
+def listed_names() -> tuple[str, ...]:
+    """Every name that a list of methods may hold, sorted: `method_names` and groups of them."""
+    return tuple(sorted({*method_names(), *GROUPS}))
+
+
+def in_groups(names: Iterable[str]) -> list[str]:
+    """`names` with each group replaced by its members."""
+    return [one for name in names for one in (members(name) if name in GROUPS else (name,))]
+
+
 def method_on(name: str, domain: str) -> str:
     """The method that `name` means in a domain; its own name unless it is an alias."""
     alias = ALIASES.get(name)
@@ -140,19 +152,24 @@ def method_on(name: str, domain: str) -> str:
 
 
 def meant_by(name: str) -> frozenset[str]:
-    """Every method that `name` means in some domain."""
-    alias = ALIASES.get(name)
-    return frozenset((*alias.methods.values(), alias.elsewhere)) if alias else frozenset((name,))
+    """Every method that `name`, which may be a group, means in some domain."""
+    found = set[str]()
+    for one in in_groups((name,)):
+        alias = ALIASES.get(one)
+        found |= {*alias.methods.values(), alias.elsewhere} if alias else {one}
+    return frozenset(found)
 
 
 def methods_on(names: Iterable[str], task: Task) -> tuple[str, ...]:
-    """The methods that `names` mean on a task, each once."""
-    return tuple(dict.fromkeys(method_on(name, task.domain) for name in names))
+    """The methods that `names`, groups among them, mean on a task, each once."""
+    return tuple(dict.fromkeys(method_on(name, task.domain) for name in in_groups(names)))
 
 
 def explanations(names: Iterable[str]) -> list[str]:
-    """One line for each of `names` that is an alias."""
-    return [str(ALIASES[name]) for name in names if name in ALIASES]
+    """One line for each of `names` that is a group or an alias, also within a group."""
+    names = list(names)
+    groups = [f"{name} means {', '.join(members(name))}." for name in names if name in GROUPS]
+    return groups + [str(ALIASES[name]) for name in dict.fromkeys(in_groups(names)) if name in ALIASES]
 
 
 def title_of(algorithm: str) -> str:
@@ -186,6 +203,8 @@ class Settings(Entry):
     protocol: Protocol | None = None
     goals: GoalRule | None = None
     """Only of tasks whose goal is drawn when an environment is made."""
+    selected_rank: NonNegativeInt | None = None
+    """Only with protocol `bc-select`, which needs it: Diffusion-QL's top_k, 0 for the smallest loss."""
     reward_transform: str | None = None
     transitions: Literal["d4rl", "keep_terminal_timeouts"] | None = None
     """`bench.data.dataset` knows the rules by these names."""
@@ -518,7 +537,12 @@ def _evaluation(presets: Presets, task: Task, chosen: Mapping[str, Setting]) -> 
         "protocol": chosen["protocol"],
         **({"goals": goals} if goals else {}),
     }
-    values: dict[str, Any] = {"goals": None, **{name: setting.value for name, setting in given.items()}}
+    if chosen["protocol"].value == "bc-select":
+        if "selected_rank" not in chosen:
+            raise presets.document.error((), f"needs selected_rank for {task.name}")
+        given["selected_rank"] = chosen["selected_rank"]
+    values: dict[str, Any] = {"goals": None, "selected_rank": None}
+    values |= {name: setting.value for name, setting in given.items()}
     return EvaluationSettings(**values, sources={name: setting.source for name, setting in given.items()})
 
 

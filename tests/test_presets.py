@@ -32,6 +32,7 @@ from bench.presets import (
     tasks_of,
     variants_of,
 )
+from bench.records import DatasetRecord
 from bench.resources import resource
 
 CATALOG = load_catalog()
@@ -238,6 +239,22 @@ def refused(algorithm="dtql", task=HOPPER, variant="released"):
     return str(caught.value)
 
 
+def test_selection_by_loss_needs_a_rank(edited):
+    edited("dtql", "set: {protocol: last}", "set: {protocol: bc-select}")
+    assert "needs selected_rank for hopper-medium-v2" in refused()
+    edited("dtql", "set: {protocol: bc-select}", "set: {protocol: bc-select, selected_rank: 2}")
+    loaded = load_preset("dtql", HOPPER)
+    assert (loaded.evaluation.protocol, loaded.evaluation.selected_rank) == ("bc-select", 2)
+    (cell,) = plan_cells(Request(tasks=(HOPPER,), algorithms=("dtql",), seeds=(0,)))
+    config = cell.trial(0, DatasetRecord("d", "0" * 64, 1, "verified", "d4rl")).config
+    assert config["evaluation"]["selected_rank"] == 2
+
+
+def test_a_rank_without_selection_by_loss_is_no_setting(edited):
+    edited("dtql", "set: {protocol: last}", "set: {protocol: last, selected_rank: 2}")
+    assert load_preset("dtql", HOPPER).evaluation.selected_rank is None
+
+
 def test_a_misspelt_name_is_told_with_its_line(edited):
     line = edited("dtql", "set: {batch_size: 256", "set: {bacth_size: 256")
     told = refused()
@@ -333,7 +350,7 @@ def test_a_number_of_steps_that_is_none_is_told(edited, count):
             "evaluation_episodes: many",
             r"evaluation_episodes: .*\(given: 'many'\)",
         ),
-        ("protocol: last", "protocol: best", r"protocol: Input should be 'last', 'rat' or 'oms'"),
+        ("protocol: last", "protocol: best", r"protocol: Input should be 'last', 'rat', 'oms', 'mean5',"),
         ("goals: per_evaluation", "goals: never", r"goals: Input should be 'per_episode'"),
         ("evaluation_interval:", "evaluation_intervall:", r"Did you mean evaluation_interval "),
         (

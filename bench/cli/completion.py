@@ -83,6 +83,7 @@ def _read() -> dict[str, Callable[[], tuple[str, ...]]]:
         "task or suite": lambda: (*_keys("tasks.yaml", "suites"), *_keys("tasks.yaml", "tasks")),
         "table": lambda: (*_keys("paper_tables/tables.yaml", "tables"), *_NOT_OF_PAPERS, "all"),
         "method": _methods,
+        "method or group": lambda: (*_methods(), *_groups()),
         "variant": _variants,
     }
 
@@ -100,6 +101,12 @@ def _methods() -> tuple[str, ...]:
     from algorithms.registry import ALIASES, methods  # finds those of other distributions, too
 
     return tuple(sorted({*methods(), *ALIASES}))
+
+
+def _groups() -> tuple[str, ...]:
+    from algorithms.registry import GROUPS
+
+    return tuple(GROUPS)
 
 
 def _variants() -> tuple[str, ...]:

@@ -211,6 +211,10 @@ def _score(found: Explanation) -> str:
         "last": (made[-1:], "the last evaluation"),
         "rat": (made[-10:], "mean of the last ten evaluations"),
         "oms": (made, f"the best of {count(len(made), 'evaluation')}, an oracle"),
+        "mean5": (made[-5:], "mean of the last five evaluations"),
+        # All evaluations have as many episodes.
+        "bc-select": (made[-1:], "the evaluation that is chosen by the behaviour-cloning loss"),
+        "last-bestN": (made[-1:], "the last evaluation, by this seed's best number of candidates"),
     }.get(protocol, (made, "by a rule that this version of bench does not know"))
     episodes = sum(evaluation.episodes for evaluation in used)
     return f"{trial.score:.2f}; protocol {protocol}: {words}, n = {count(episodes, 'episode')}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import typer
 
-from algorithms.registry import installed
+from algorithms.registry import GROUPS, installed
 from bench.catalog import Task, load_catalog
 from bench.cli.output import print_lines, print_table, value_text
 from bench.envs import ROBOTS
@@ -32,6 +32,7 @@ _EVALUATION_DOCS = {
     "evaluation interval": "iterations between evaluations",
     "evaluation episodes": "episodes per evaluation",
     "protocol": "how evaluations become the reported score",
+    "selected rank": "of the behaviour-cloning loss by which bc-select chooses; 0 is the smallest (top_k)",
     "goals": "one goal for each; drawn when an environment is made",
 }
 
@@ -46,6 +47,7 @@ def list_algorithms() -> None:
         for name in algorithms_with_presets()
     ]
     rows += [(alias.name, alias.meaning, "", "") for alias in ALIASES.values()]
+    rows += [(name, meaning, "", "") for name, meaning in GROUPS.items()]
     print_table(
         ("algorithm", "name", "variants", "tasks with a preset"), rows, right=("tasks with a preset",)
     )
@@ -182,6 +184,7 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
             ("evaluation interval", "interval"),
             ("evaluation episodes", "episodes"),
             ("protocol", "protocol"),
+            ("selected rank", "selected_rank"),
             ("goals", "goals"),
         )
         if getattr(preset.evaluation, field) is not None

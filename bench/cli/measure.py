@@ -6,13 +6,14 @@ import statistics
 
 import torch
 
+from algorithms.registry import GROUPS
 from bench.catalog import load_catalog
 from bench.cli.output import print_table
 from bench.cli.recorded import recorded_run
 from bench.errors import BenchError
 from bench.execute.reevaluate import reevaluate
 from bench.execute.speed import measure
-from bench.presets import explanations, load_preset, methods_on
+from bench.presets import explanations, load_preset, methods_on, tasks_of
 from bench.records import Device, Physics, Runner, TimingRecord
 from bench.store.database import open_store
 from bench.store.writer import Writer
@@ -51,7 +52,14 @@ def speed(
     chosen = [catalog.task(name.strip()) for name in tasks.split(",")]
     names = [name.strip() for name in algos.split(",")]
     chosen_device = _device(device)
-    cells = [(task, algorithm) for task in chosen for algorithm in methods_on(names, task)]
+    cells = [
+        (task, algorithm)
+        for task in chosen
+        for algorithm in methods_on(names, task)
+        # A group leaves out what has no preset.
+        if algorithm in methods_on(set(names) - GROUPS.keys(), task)
+        or task.preset_task in tasks_of(algorithm)
+    ]
     # A wrong request is told before a store is made for it.
     check_runner(runner, chosen_device)
     for task, algorithm in cells:

@@ -241,9 +241,8 @@ AcceptMismatchOption = Annotated[
 def of_grid(kind: str, help: str, *flags: str) -> Any:  # noqa: ANN401 (as `choice`)
     """An option that takes names of a kind (suite, task, method), separated by commas."""
     metavar = {"suite": "SUITE,...", "task": "TASK,...", "method": "METHOD,..."}[kind]
-    return typer.Option(
-        *flags, metavar=metavar, help=help, rich_help_panel=WHAT, autocompletion=lists_of(kind)
-    )
+    completed = lists_of("method or group" if kind == "method" else kind)
+    return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=WHAT, autocompletion=completed)
 
 
 def typed_command() -> str:

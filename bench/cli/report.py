@@ -19,7 +19,7 @@ from bench.data.folder import Ledger, dataset_path
 from bench.errors import BenchError, chosen_names
 from bench.files import written_whole
 from bench.nightly.history import links_from, nights_page
-from bench.presets import meant_by, method_names
+from bench.presets import listed_names, meant_by
 from bench.records import NightRecord
 from bench.report.build import choose_tables, judged_tables
 from bench.report.formats import latex, markdown, terminal
@@ -83,7 +83,7 @@ def only(suites: str, tasks: str, algorithms: str) -> Only:
         chosen |= set(chosen_names("task", tasks, catalog.tasks, "bench list tasks"))
     methods: set[str] = set()
     for name in (
-        chosen_names("algorithm", algorithms, method_names(), "bench list algorithms") if algorithms else ()
+        chosen_names("algorithm", algorithms, listed_names(), "bench list algorithms") if algorithms else ()
     ):
         methods |= meant_by(name)
     return Only(frozenset(chosen) or None, frozenset(methods) or None)

@@ -10,7 +10,7 @@ from bench.cli.options import LARGEST_NUMBER
 from bench.cli.output import print_lines
 from bench.errors import BenchError, names_in, unknown_name
 from bench.execute.grid import Cell, Request, left_out, plan_cells, understood
-from bench.presets import explanations, method_names
+from bench.presets import explanations, listed_names
 from bench.records import Executor, GoalRule, Physics
 from bench.visible_text import quoted, shortened
 from bench.yaml_lines import plain_value
@@ -106,8 +106,8 @@ def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:
         return defaults.algorithms
     chosen = _names(algos, "--algos")
     for name in chosen:
-        if name not in method_names():
-            raise unknown_name("algorithm", name, method_names(), "bench list algorithms")
+        if name not in listed_names():
+            raise unknown_name("algorithm", name, listed_names(), "bench list algorithms")
     return chosen
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from algorithms.registry import MethodError, configuration
+from algorithms.registry import GROUPS, MethodError, configuration
 from bench.catalog import Task, settings_error
 from bench.envs import physics_under
 from bench.errors import BenchError, unknown_name
@@ -71,7 +71,8 @@ class Request:
     """Hyper-parameters to set otherwise than the preset (after the budget is applied): `discount` of every
     algorithm, `bdpo.discount` of one."""
     suite: str | None = None
-    """The suite that the tasks come from. An algorithm then leaves out those it has no preset for."""
+    """The suite that the tasks come from. An algorithm then leaves out those it has no preset for, as one of
+    a group always does."""
     suite_settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     """Hyper-parameters that the suite sets otherwise, by algorithm; `changes` go before them."""
 
@@ -122,7 +123,7 @@ class Cell:
         ]
 
     def _config(self, dataset: DatasetRecord) -> dict[str, object]:
-        hyperparameters = self.preset.hyperparameters
+        hyperparameters, rank = self.preset.hyperparameters, self.preset.evaluation.selected_rank
         return {
             "algorithm": self.algorithm,
             "variant": self.variant,
@@ -138,8 +139,9 @@ class Cell:
                 "steps": list(self.evaluation_steps),
                 "episodes": self.episodes,
                 "protocol": self.preset.evaluation.protocol,
-                # Left out where there is no goal: what determines those numbers is as it was.
+                # Left out where there is none: what determines those numbers is as it was.
                 **({"goals": self.preset.evaluation.goals} if self.preset.evaluation.goals else {}),
+                **({} if rank is None else {"selected_rank": rank}),
             },
             SOURCES: {name: setting.source for name, setting in hyperparameters.items()},
         }
@@ -164,12 +166,14 @@ def plan_cells(request: Request) -> list[Cell]:
     cells = [
         _cell(request, files[algorithm], task, changes)
         for algorithm, task in _combinations(request)
-        # A suite leaves out what has no preset; tasks asked for by name must have one.
-        if request.suite is None or task.preset_task in files[algorithm].tasks
+        # Suites and groups of methods leave out what has no preset; what is asked for by name must have one.
+        if (request.suite is None and algorithm in methods_on(set(request.algorithms) - GROUPS.keys(), task))
+        or task.preset_task in files[algorithm].tasks
     ]
     if not cells:
+        which = f"no task of suite {request.suite}" if request.suite else "none of these tasks"
         raise BenchError(
-            f"no task of suite {request.suite} has a preset of {', '.join(request.algorithms)}",
+            f"{which} has a preset of {', '.join(request.algorithms)}",
             "",
             "`bench list algorithms` and `bench show ALGORITHM TASK` show what has one.",
         )
@@ -177,7 +181,7 @@ def plan_cells(request: Request) -> list[Cell]:
 
 
 def left_out(request: Request, cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Algorithms and tasks of a suite between which there is no preset, and so no cell."""
+    """Algorithms and tasks of a suite or group between which there is no preset, and so no cell."""
     made = {(cell.algorithm, cell.task.name) for cell in cells}
     wanted = [(algorithm, task.name) for algorithm, task in _combinations(request)]
     return [names for names in wanted if names not in made]

@@ -125,9 +125,11 @@ def _finished(
     plan: StackPlan, trainer: Trainer, trial: TrialRecord, slot: int, history: History
 ) -> FinishedRecord:
     means = [float(np.mean(plan.task.normalised(entry["returns"][slot]))) for entry in history.evaluations]
+    metrics = [entry["metrics"][slot] for entry in history.evaluations]
+    rank = trial.config["evaluation"].get("selected_rank")
     return FinishedRecord(
         trial=trial.key,
-        score=reported_score(trial.protocol, means),
+        score=reported_score(trial.protocol, means, metrics, rank),
         training_seconds=sum(history.phase_seconds.values()),
         evaluation_seconds=history.evaluation_seconds,
         peak_memory_bytes=_peak_memory_bytes(plan.device),

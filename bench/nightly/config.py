@@ -13,7 +13,7 @@ from bench.catalog import Catalog, PositiveInt, load_catalog
 from bench.errors import BenchError, unknown_name
 from bench.evaluation.protocols import RUNNING_AVERAGE
 from bench.execute.grid import Cell, Request, plan_cells
-from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs, method_names
+from bench.presets import RELEASED, Value, algorithms_with_presets, hyperparameter_docs, listed_names
 from bench.records import Physics
 from bench.resources import resource
 from bench.yaml_lines import Entry, LinedYaml, load_yaml, validated
@@ -199,7 +199,7 @@ def _names(
         for number, name in enumerate(grid.tasks or ()):
             yield (*place, "tasks", number), "task", name, catalog.tasks
         for number, name in enumerate(grid.algorithms):
-            yield (*place, "algorithms", number), "algorithm", name, method_names()
+            yield (*place, "algorithms", number), "algorithm", name, listed_names()
         for method, values in grid.settings.items():
             here = (*place, "settings", method)
             yield here, "algorithm of this grid", method, grid.algorithms

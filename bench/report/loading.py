@@ -14,6 +14,7 @@ from bench.bandit2d.stored import load_illustrations
 from bench.catalog import Catalog
 from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError
+from bench.evaluation.protocols import BEST_CANDIDATES, BY_METRICS
 from bench.presets import PresetFiles, preset_of
 from bench.records import FINISHED, CellKey, PhaseRecord, TimingRecord
 from bench.report.measured import (
@@ -32,6 +33,7 @@ from bench.store.queries import (
     StoredTrial,
     datasets,
     evaluation_means,
+    evaluation_metrics,
     failures,
     final_episodes,
     learning_curves,
@@ -51,7 +53,9 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     timings = tuple(_timings(durations))
     points = learning_curves(store)
     return ReportData(
-        measured=tuple(gather(stored, catalog, _by_trial(points, "mean_score"))),
+        measured=tuple(
+            gather(stored, catalog, _by_trial(points, "mean_score"), evaluation_metrics(store, BY_METRICS))
+        ),
         timings=timings,
         phases=_phases(timings, catalog),
         durations=tuple(trial_durations(stored, durations)),
@@ -77,24 +81,30 @@ def _by_trial(points: pd.DataFrame, column: str) -> dict[int, tuple[Any, ...]]:
 def load_judged_data(store: Store, catalog: Catalog) -> ReportData:
     """What verdicts need of `store`, and nothing that only a report shows."""
     return ReportData(
-        measured=tuple(gather(trials(store), catalog, evaluation_means(store))),
+        measured=tuple(
+            gather(trials(store), catalog, evaluation_means(store), evaluation_metrics(store, BY_METRICS))
+        ),
         final_episodes=final_episodes(store),
         suites=tasks_of_suites(catalog),
     )
 
 
 def gather(
-    stored: Iterable[StoredTrial], catalog: Catalog, evaluations: Mapping[int, tuple[float, ...]]
+    stored: Iterable[StoredTrial],
+    catalog: Catalog,
+    evaluations: Mapping[int, tuple[float, ...]],
+    metrics: Mapping[int, tuple[Mapping[str, float], ...]],
 ) -> list[Measured]:
     """Cells from trials: those that differ in the seed alone belong together.
 
-    `evaluations` holds the mean scores of the evaluations during training, by number of the trial.
+    `evaluations` holds the mean scores of the evaluations during training, by number of the trial, `metrics`
+    what else was noted of them, of trials whose protocol chooses by it.
     """
     groups: dict[CellKey, list[StoredTrial]] = {}
     for trial in stored:
         groups.setdefault(trial.record.key.cell, []).append(trial)
     manifest = load_manifest()
-    return [_measured(group, catalog, manifest, evaluations) for group in groups.values()]
+    return [_measured(group, catalog, manifest, evaluations, metrics) for group in groups.values()]
 
 
 def _measured(
@@ -102,6 +112,7 @@ def _measured(
     catalog: Catalog,
     manifest: Manifest,
     evaluations: Mapping[int, tuple[float, ...]],
+    metrics: Mapping[int, tuple[Mapping[str, float], ...]],
 ) -> Measured:
     record = group[0].record
     task = catalog.tasks.get(record.key.task)
@@ -112,12 +123,14 @@ def _measured(
             trial.state,
             trial.score,
             evaluations.get(trial.trial_id, ()),
+            metrics.get(trial.trial_id, ()),
+            _selected_rank(trial),
         )
         for trial in group
     )
     started = [trial.started_at for trial in group if trial.started_at is not None]
     finished = [trial.finished_at for trial in group if trial.finished_at is not None]
-    return Measured(
+    cell = Measured(
         algorithm=record.key.algorithm,
         variant=record.key.variant,
         task=record.key.task,
@@ -138,6 +151,14 @@ def _measured(
         started_at=min(started, default=None),
         finished_at=max(finished, default=None),
     )
+    # Which number of candidates is best, all seeds tell together.
+    return cell.under(BEST_CANDIDATES) if cell.protocol == BEST_CANDIDATES else cell
+
+
+def _selected_rank(trial: StoredTrial) -> int | None:
+    settings = trial.record.config.get("evaluation")
+    rank = settings.get("selected_rank") if isinstance(settings, Mapping) else None
+    return rank if isinstance(rank, int) else None
 
 
 def tasks_of_suites(catalog: Catalog) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 
 from bench.bandit2d.stored import Illustrations
-from bench.evaluation.protocols import reported_score
+from bench.evaluation.protocols import BEST_CANDIDATES, best_candidates, by_candidates, reported_score
 from bench.records import CellKey, DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
 
 SECONDS_PER_1K = "training_seconds_per_1k_iterations"
@@ -54,11 +54,17 @@ class SeedScore:
     """Under the protocol of its cell."""
     evaluations: tuple[float, ...] = ()
     """Mean normalised score of each evaluation during training, in order."""
+    metrics: tuple[Mapping[str, float], ...] = ()
+    """Of each evaluation; only where the trial's own protocol chooses by them."""
+    selected_rank: int | None = None
+    """Of the loss by which `bc-select` chooses."""
 
     def under(self, protocol: str) -> SeedScore:
         """The same trial scored by another protocol; without a score where its evaluations give none."""
-        scored = self.state == "finished"
-        return replace(self, score=reported_score(protocol, self.evaluations) if scored else None)
+        if self.state != "finished":
+            return replace(self, score=None)
+        score = reported_score(protocol, self.evaluations, self.metrics, self.selected_rank)
+        return replace(self, score=score)
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,10 @@ class Measured:
         """This cell by the first of the protocols that gives any seed a score; as it is where none does."""
         for protocol in protocols:
             trials = tuple(trial.under(protocol) for trial in self.trials)
-            same = protocol == self.protocol
+            if protocol == BEST_CANDIDATES:
+                trials = _with_best_candidates(trials)
+            # A trial's score by its own protocol is stored; but seeds share one number of candidates.
+            same = protocol == self.protocol != BEST_CANDIDATES
             chosen = self if same else replace(self, protocol=protocol, trials=trials)
             if chosen.n:
                 return chosen
@@ -157,6 +166,16 @@ class Measured:
             (without, f"without a score under protocol {self.protocol}"),
         )
         return tuple(f"{count} of {total} seeds {what}" for count, what in counts if count)
+
+
+def _with_best_candidates(trials: tuple[SeedScore, ...]) -> tuple[SeedScore, ...]:
+    """Trials scored with the number of candidates that is best for them together; those without keep none."""
+    scores = {trial.trial_id: by_candidates(trial.metrics[-1]) for trial in trials if trial.score is not None}
+    best = best_candidates([of for of in scores.values() if all(map(math.isfinite, of.values()))])
+    return tuple(
+        replace(trial, score=scores[trial.trial_id].get(best) if best and trial.score is not None else None)
+        for trial in trials
+    )
 
 
 def alone(timing: TimingRecord) -> bool:

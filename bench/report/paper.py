@@ -24,7 +24,7 @@ from bench.visible_text import quoted
 from bench.yaml_lines import load_yaml, validated
 
 SpreadKind = Literal["std_over_seeds", "se_over_rollouts", "unknown", ""]
-PaperProtocol = Literal["last", "rat", "oms", ""]
+PaperProtocol = Literal["last", "rat", "oms", "mean5", "bc-select", "last-bestN", ""]
 Doubted = Literal["mean", "spread", "task"]
 """Fields of a cell that an erratum may correct."""
 
@@ -34,7 +34,14 @@ AGGREGATES = (AVERAGE, "sum")
 SCORE = "d4rl_normalized_score"
 """The metric of every number that is a score."""
 
-_SAID = {"rat": "RAT", "oms": "OMS", "last": "last"}
+_SAID = {
+    "rat": "RAT",
+    "oms": "OMS",
+    "last": "last",
+    "mean5": "mean of 5",
+    "bc-select": "BC selection",
+    "last-bestN": "best N",
+}
 """Protocols in the header of a column."""
 _KEY_COLUMNS = ("metric", "domain", "task", "method")
 _CELL_COLUMNS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import groupby
@@ -229,6 +229,21 @@ def evaluation_means(store: Store) -> dict[int, tuple[float, ...]]:
             score = float(row.mean_score) if known else math.nan
             found.setdefault(row.trial_id, {})[row.number] = score
     return {trial_id: tuple(scores.values()) for trial_id, scores in found.items()}
+
+
+def evaluation_metrics(store: Store, protocols: Collection[str]) -> dict[int, tuple[dict[str, float], ...]]:
+    """Metrics of the evaluations that `evaluation_means` gives, of trials under one of the protocols."""
+    chosen = (
+        select(Evaluation.trial_id, Evaluation.number, Evaluation.metrics)
+        .join(Trial, Trial.id == Evaluation.trial_id)
+        .where(Evaluation.number >= 1, Trial.protocol.in_(protocols))
+        .order_by(Evaluation.trial_id, Evaluation.number, Evaluation.attempt)
+    )
+    found: dict[int, dict[int, dict[str, float]]] = {}
+    with store.connect() as connection:
+        for row in connection.execute(chosen):
+            found.setdefault(row.trial_id, {})[row.number] = metrics_from_json(row.metrics)
+    return {trial_id: tuple(metrics.values()) for trial_id, metrics in found.items()}
 
 
 def final_episodes(store: Store) -> dict[int, tuple[float, ...]]:

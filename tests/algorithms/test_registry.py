@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from algorithms import registry
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQLConfig
-from algorithms.registry import MethodError, build, field_docs, installed, method, methods
+from algorithms.registry import GROUPS, MethodError, build, field_docs, installed, members, method, methods
 from bench.catalog import load_catalog
 from bench.cli.commands import app
 from bench.errors import BenchError
@@ -49,6 +49,15 @@ def test_declarations_of_this_package_are_whole_and_tell_methods_apart():
     assert len(set(printed)) == len(printed)
     for alias in ALIASES.values():
         assert {*alias.methods.values(), alias.elsewhere} <= set(methods())
+
+
+def test_groups_name_methods_of_this_package():
+    assert members("papers") == ("dtql", "srpo", "edp", "bdpo")
+    assert set(members("papers")) <= {*methods(), *ALIASES}
+    assert members("all") == tuple(methods())
+    assert {"bc"} <= set(members("comparators")) < set(members("all"))
+    assert not set(members("comparators")) & {"dtql", "srpo", "edp-td3", "edp-iql", "bdpo"}
+    assert not set(GROUPS) & {*methods(), *ALIASES}
 
 
 def test_declarations_are_read_without_torch():

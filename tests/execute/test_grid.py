@@ -238,6 +238,27 @@ def test_edp_means_its_headline_method_in_each_domain():
     assert methods_on(antmaze.algorithms, antmaze.tasks[0]) == ("edp-iql",)
 
 
+def test_a_group_stands_for_its_methods_and_leaves_out_what_has_no_preset():
+    assert [name for name, _ in grid(HOPPER, algorithms=("papers",))] == ["dtql", "srpo", "edp-td3", "bdpo"]
+    # SRPO and BDPO have no kitchen: asked for by name that is an error, a group leaves them out and tells.
+    kitchen = "kitchen-mixed-v0"
+    assert [name for name, _ in grid(kitchen, algorithms=("papers",))] == ["dtql", "edp-iql"]
+    request = Request(tasks=(load_catalog().task(kitchen),), algorithms=("papers",), seeds=(0,))
+    assert left_out(request, plan_cells(request)) == [("srpo", kitchen), ("bdpo", kitchen)]
+    with pytest.raises(BenchError, match="srpo has no preset for kitchen-mixed-v0"):
+        grid(kitchen, algorithms=("papers", "srpo"))
+    every = [name for name, _ in grid(HOPPER, algorithms=("all",))]
+    assert {"edp-crr", "dtql-kl", "bc"} <= set(every)
+    assert len(every) == len(set(every))
+    assert "bc" in [name for name, _ in grid(HOPPER, algorithms=("comparators",))]
+
+
+def test_a_group_of_which_nothing_is_left_is_told(monkeypatch):
+    monkeypatch.setattr("algorithms.registry.PAPERS", ("srpo", "bdpo"))
+    with pytest.raises(BenchError, match="none of these tasks has a preset of papers"):
+        grid("kitchen-mixed-v0", algorithms=("papers",))
+
+
 def test_a_change_of_one_algorithm_leaves_the_others():
     both = grid(HOPPER, algorithms=("edp", "bdpo"), changes={"batch_size": 8, "bdpo.samples": 2})
     edp, bdpo = both["edp-td3", HOPPER], both["bdpo", HOPPER]

@@ -155,6 +155,31 @@ def test_evaluations_in_order_of_the_latest_attempt_and_nan_as_nan(tmp_path):
     assert math.isnan(means[1])
 
 
+def test_a_protocol_that_chooses_by_metrics_finds_them(tmp_path):
+    """BC losses 0.3, 0.1, 0.2: Diffusion-QL's rule for rank 0 takes the third evaluation (test_protocols)."""
+    chosen = trial_record(0, evaluation={"selected_rank": 0})
+    chosen = replace(chosen, protocol="bc-select")
+    other = trial_record(1, evaluation={"selected_rank": 0})
+    with open_store(tmp_path / "s.sqlite") as store:
+        with Writer(store) as writer:
+            writer.begin_run(run_record())
+            writer.plan([chosen, other])
+            for trial in (chosen, other):
+                writer.claim(trial.key.cell, {trial.key.seed}, 1)
+                for number, loss in enumerate((0.3, 0.1, 0.2), start=1):
+                    record = evaluation_record(trial.key, number, (300.0 * number,))
+                    writer.record(replace(record, metrics={"bc_loss": loss}))
+                writer.record(finished_record(trial.key, 30.0))
+        catalog = load_catalog()
+        judged, whole = load_judged_data(store, catalog), load_report_data(store, catalog)
+    for data in (judged, whole):
+        found = {trial.seed: trial for entry in data.measured for trial in entry.trials}
+        assert found[0].under("bc-select").score == pytest.approx(30.0)
+        assert found[0].under("oms").score == pytest.approx(30.0)
+        # Of others nothing is read that a report does not need.
+        assert found[1].metrics == ()
+
+
 def test_a_cell_began_with_its_first_seed_and_ended_with_its_last(tmp_path):
     """Margins declared between the two did not come before the run."""
     make_store(tmp_path / "s.sqlite", Size(tasks=1, seeds=3, evaluations=1, episodes=1))

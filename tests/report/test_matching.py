@@ -1,10 +1,12 @@
 """Which configuration stands for a printed cell, and each condition of comparability, which fails alone."""
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from bench.evaluation.protocols import candidates_metric
 from bench.report.matching import comparable, matched
 from bench.report.measured import SeedScore
 from bench.report.paper import Erratum
@@ -50,6 +52,30 @@ def test_every_cell_is_scored_by_its_own_protocol():
     found = taken(cells.values(), [entry])
     means = {name: found[cell].mean for name, cell in cells.items()}
     assert means == {"last": 3.0, "rat": (3 + 4 + 5 + 6 + 7 + 8 + 9 + 10 + 11 + 3) / 10, "oms": 11.0}
+
+
+def test_protocols_that_choose_by_metrics():
+    metrics = tuple({"bc_loss": loss} for loss in (0.3, 0.1, 0.2))
+    entry = measured(trials=(SeedScore(1, 0, "finished", 3.0, (40.0, 50.0, 60.0), metrics, 0),))
+    assert entry.under("bc-select").mean == 60.0
+    lacking = measured(trials=(SeedScore(1, 0, "finished", 3.0, (40.0, 50.0, 60.0)),))
+    assert lacking.under("bc-select") is lacking
+
+
+def test_all_seeds_of_a_cell_take_the_same_number_of_candidates():
+    """32 is best for the first seed, 16 for the second and for both: (20 + 30) / 2 > (24 + 12) / 2."""
+    by_seed = ({16: 20.0, 32: 24.0}, {16: 30.0, 32: 12.0}, {16: math.nan, 32: 1.0})
+    trials = tuple(
+        SeedScore(seed, seed, "finished", 7.0, (1.0,), ({candidates_metric(n): of[n] for n in of},))
+        for seed, of in enumerate(by_seed)
+    )
+    entry = measured(protocol="last-bestN", trials=(*trials, SeedScore(9, 9, "failed", None)))
+    found = entry.under("last-bestN")
+    assert [trial.score for trial in found.scored] == [20.0, 30.0]
+    assert (found.mean, found.protocol) == (25.0, "last-bestN")
+    assert found.under("last-bestN") == found
+    assert found.shortfalls() == ("1 of 4 seeds failed", "1 of 4 seeds with a score that is no finite number")
+    assert measured(trials=(SeedScore(1, 0, "finished", 3.0, (2.0,)),)).under("last-bestN").mean == 3.0
 
 
 def test_cells_of_which_nothing_was_measured_are_left_out():

@@ -25,6 +25,9 @@ PROTOCOLS = {
     "last": "the last evaluation",
     "rat": "mean of the last ten evaluations (RAT)",
     "oms": "the best evaluation over training (OMS), an oracle",
+    "mean5": "mean of the last five evaluations",
+    "bc-select": "the evaluation that Diffusion-QL's offline rule takes by the behaviour-cloning loss",
+    "last-bestN": "the last evaluation, with the number of candidates that scores best",
 }
 SPREADS = {
     "std_over_seeds": "standard deviation over training seeds",
@@ -46,7 +49,14 @@ MEANINGS: dict[Outcome, str] = {
     "inconclusive": "too few seeds to tell, or the printed number is too uncertain",
     "not comparable": "measured under other conditions than printed",
 }
-PROTOCOL_NAMES = {"last": "last evaluation", "rat": "running average", "oms": "best checkpoint"}
+PROTOCOL_NAMES = {
+    "last": "last evaluation",
+    "rat": "running average",
+    "oms": "best checkpoint",
+    "mean5": "mean of five",
+    "bc-select": "chosen by BC loss",
+    "last-bestN": "best number of candidates",
+}
 BEHIND = frozenset(("Arithmetic", "SHA-256", "Simulator", "Code", "Configuration"))
 """Facts that are too much for a card; its link leads to them."""
 _SHOWN_ELSEWHERE = {
