@@ -1,8 +1,12 @@
 """A machine's GPUs, and when it counts as idle."""
 
+import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import hardware
 
@@ -34,3 +38,46 @@ def test_idle_is_below_a_tenth_of_processors_and_gpus(monkeypatch, seconds, shar
     monkeypatch.setattr(hardware, "processor_seconds", lambda: next(answers))
     monkeypatch.setattr(hardware, "gpu_shares", lambda: shares)
     assert hardware.machine_is_idle(seconds=0) is expected
+
+
+PAGES = """
+import resource, sys, torch
+from bench.hardware import prepare_process
+if sys.argv[1] == "prepared":
+    prepare_process(1)
+def work():
+    for _ in range(5):
+        torch.ones(8 << 20)  # 32 MB, more than glibc keeps by itself
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="the C library here is not glibc"
+)
+def test_memory_that_tensors_leave_is_kept_for_the_next_ones() -> None:
+    """Counted in page faults: by default thousands, or tens where the system gives large pages."""
+
+    def faults(how: str) -> int:
+        command = [sys.executable, "-c", PAGES, how]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert 10 * faults("prepared") < faults("as it is")
+
+
+def test_a_library_other_than_glibc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert not hardware.keep_pages()
+
+
+def test_a_process_gets_the_threads_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(hardware, "keep_pages", lambda: True)
+    try:
+        hardware.prepare_process(before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)

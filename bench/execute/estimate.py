@@ -9,6 +9,7 @@ import torch
 
 from algorithms.base import Algorithm
 from bench.execute.grid import Cell
+from bench.hardware import prepare_process
 from bench.training.draws import DrawStream
 from bench.training.speed import time_training
 from bench.training.trainer import method_for
@@ -46,7 +47,7 @@ class Estimator:
     """
 
     def __init__(self, *, device: str, runner: str, threads: int) -> None:
-        torch.set_num_threads(threads)
+        prepare_process(threads)
         self._device = device
         self._runner = runner
         self._costs: dict[tuple[object, ...], _Cost] = {}

@@ -13,6 +13,7 @@ from bench.catalog import load_catalog
 from bench.envs import physics_under, simulator_for
 from bench.errors import BenchError, WorkFailedError
 from bench.evaluation.rollout import roll_out
+from bench.hardware import prepare_process
 from bench.records import FINAL, EvaluationRecord, Physics, TrialRecord
 from bench.store.database import Store
 from bench.store.queries import find_trial, next_reevaluation, weights_of
@@ -32,7 +33,7 @@ def reevaluate(
     stored = find_trial(store, trial_id)
     record = stored.record
     weights = _verified_weights(store, trial_id)
-    torch.set_num_threads(threads)
+    prepare_process(threads)
     task = load_catalog().task(record.key.task)
     seeds = (record.key.seed,)
     algorithm = method_for(task, record.key.algorithm, record.config["hyperparameters"], seeds)

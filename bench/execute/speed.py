@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import torch
-
 from bench.catalog import Task
 from bench.envs import make_simulator
 from bench.evaluation.latency import action_latency, trajectory_seconds
-from bench.hardware import device_name, machine_is_idle, usable_cores
+from bench.hardware import device_name, machine_is_idle, prepare_process, usable_cores
 from bench.presets import load_preset
 from bench.records import TimingRecord
 from bench.training.runners import chosen_runner
@@ -35,7 +33,7 @@ def measure(
     The phase in which evaluations fall gives the plain quantity; others carry their name.
     """
     threads = threads or usable_cores()
-    torch.set_num_threads(threads)
+    prepare_process(threads)
     preset = load_preset(algorithm, task, variant)
     exclusive = machine_is_idle()
     speeds = time_training(task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save
@@ -33,6 +32,7 @@ from bench.execute.messages import (
     Stopped,
     Weights,
 )
+from bench.hardware import prepare_process
 from bench.provenance import describe_execution
 from bench.records import DIVERGED, ILLUSTRATION, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
@@ -104,7 +104,7 @@ class Stack:
     """
 
     def __init__(self, plan: StackPlan, channel: DriverChannel) -> None:
-        torch.set_num_threads(plan.threads)
+        prepare_process(plan.threads)
         self.plan = plan
         self.history = History()
         self._channel = channel
