@@ -315,6 +315,28 @@ class Algorithm(ABC):
             for name, value in mine.items():
                 value[slot].copy_(weights[name])
 
+    def acting_copy(self) -> Algorithm:
+        """A method of the same stack that acts as this one does now, whatever becomes of this one."""
+        copied = type(self)(self.dimensions, self.config, self.seeds, self.device)
+        copied.load_networks(self.networks.state_dict())
+        return copied
+
+    @torch.no_grad()
+    def load_networks(self, weights: Tensors) -> None:
+        """Copy the weights of all networks, (S, ...) each, into place: all that `act` depends on.
+
+        Raises
+        ------
+        ValueError : they are of another method, configuration or stack.
+        """
+        mine = self.networks.state_dict()
+        shapes, others = ({n: t.shape for n, t in state.items()} for state in (mine, weights))
+        if shapes != others:
+            differing = sorted(name for name, _ in shapes.items() ^ others.items())
+            raise ValueError(f"weights do not fit: {differing[0]} differs")
+        for name, value in mine.items():
+            value.copy_(weights[name])
+
     def seed_view(self, slot: int) -> Algorithm:
         """The policy of one seed alone, a stack of one, for measuring single-policy latency."""
         view = type(self)(self.dimensions, self.config, (self.seeds[slot],), self.device)

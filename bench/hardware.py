@@ -84,6 +84,12 @@ def output_of(*command: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def stacks_on(gpus: int, share: float) -> int:
+    """How many stacks of a share of a GPU each fit on so many GPUs."""
+    # A share below one does not cross from one GPU to the next; ten of 0.1 are one.
+    return gpus * int(1 / share + 1e-9) if share <= 1 else int(gpus // share)
+
+
 def prepare_process(threads: int) -> None:
     """Get this process ready to train or evaluate with so many threads; no number depends on it."""
     import torch
@@ -114,11 +120,14 @@ def device_name(device: torch.device | str) -> str:
 
 
 def synchronise(device: torch.device | str) -> None:
-    """Wait until all work queued on the device is done; a CPU queues none."""
+    """Wait until what this thread has queued on the device is done; a CPU queues nothing.
+
+    Waiting for all of the device would spoil another thread's capture of a graph.
+    """
     import torch
 
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()
 
 
 def machine_is_idle(seconds: float = 1.0) -> bool:

@@ -1,8 +1,9 @@
 """All that a GPU can tell, in one run of at most eight minutes, with a record that is kept as it goes.
 
 Every method as graphs against eager, bit for bit; milliseconds of an iteration in fp32 and TF32 beside the
-model; acting beside simulating; checkpoints; the simulator with many threads; the tests marked gpu. What time
-does not allow is named. `--device cpu` tries the whole of it at tiny sizes, with emulated graphs.
+model; acting beside simulating; training beside an evaluation, and beside another stack; checkpoints; the
+simulator with many threads; the tests marked gpu. What time does not allow is named. `--device cpu` tries the
+whole of it at tiny sizes, with emulated graphs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 
 from bench.catalog import load_catalog
 from bench.envs import simulator_for
+from bench.evaluation.beside import Beside
 from bench.evaluation.rollout import roll_out
 from bench.files import write_text
 from bench.hardware import describe_hardware, synchronise
@@ -268,6 +271,57 @@ def _evaluation(check: Check, name: str) -> dict[str, float]:
     }
 
 
+def overlap(check: Check) -> None:
+    """Iterations per second of a stack alone, beside an evaluation, and of two stacks at once."""
+    for name in check.with_hopper():
+        check.run("overlap", name, partial(_overlap, check, name))
+
+
+def _overlap(check: Check, name: str) -> dict[str, float]:
+    task, preset = load_catalog().task(HOPPER), check.preset(name)
+    count, episodes, threads = (4, 1, 1) if check.tiny else (200, preset.evaluation.episodes, 8)
+    data = synthetic_data(task, check.device)
+
+    def warm() -> Trainer:
+        algorithm = made(task, shortened(preset, 4 * count, 4 * count), tuple(range(5)), check.device)
+        trainer = Trainer(algorithm, data, runner="graph")
+        trainer.advance(count)
+        return trainer
+
+    def advance(trainer: Trainer) -> None:
+        stream = torch.cuda.Stream() if check.device == "cuda" else None
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
+            trainer.advance(count)
+            synchronise(check.device)
+
+    def seconds_of(*trainers: Trainer) -> float:
+        synchronise(check.device)
+        started = time.perf_counter()
+        with ThreadPoolExecutor(len(trainers)) as stacks:
+            list(stacks.map(advance, trainers))
+        return time.perf_counter() - started
+
+    one, other = warm(), warm()
+    alone, both = seconds_of(one), seconds_of(one, other)
+    evaluated = Beside(one.algorithm, "graph")
+    with simulator_for(task, "d4rl", 5 * episodes, threads) as robots:
+        evaluated.begin(
+            one.algorithm.networks.state_dict(),
+            lambda policy, on_step: roll_out(
+                policy, robots, evaluation=1, episodes=episodes, on_step=on_step
+            ),
+        )
+        while evaluated.step < 2 and not evaluated.finished():
+            time.sleep(0.001)  # until its graph is captured
+        beside = seconds_of(other)
+        evaluated.close()
+    return {
+        "alone": round(count / alone, 1),
+        "beside_evaluation": round(count / beside, 1),
+        "two_stacks_together": round(2 * count / both, 1),
+    }
+
+
 def checkpoints(check: Check) -> None:
     """Seconds and megabytes of a stack's checkpoint, which training waits for."""
     for name in check.with_hopper():
@@ -320,6 +374,7 @@ STEPS: Mapping[str, Callable[[Check], None]] = {
     "agreement": agreement,
     "times": times,
     "evaluation": evaluation,
+    "overlap": overlap,
     "checkpoints": checkpoints,
     "simulator": simulator,
     "tests": tests,

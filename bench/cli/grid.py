@@ -22,7 +22,16 @@ from bench.cli.progress import SECONDS_BETWEEN_LINES, shown_progress
 from bench.data.fetch import ensure_dataset
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
-from bench.execute.driver import Datasets, Settings, Summary, device_of, refused, run_grid, stack_size
+from bench.execute.driver import (
+    Datasets,
+    Settings,
+    Summary,
+    cpus_per_stack,
+    device_of,
+    refused,
+    run_grid,
+    stack_size,
+)
 from bench.execute.estimate import Estimator
 from bench.execute.grid import Cell
 from bench.execute.messages import (
@@ -253,9 +262,10 @@ def _named(key: TrialKey) -> str:
 
 def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
-    device, _ = device_of(settings)
+    device, gpus = device_of(settings)
     seeds_per_stack = stack_size(settings, device)
-    estimator = Estimator(device=device, runner=settings.runner, threads=settings.cpus_per_stack)
+    threads = cpus_per_stack(settings, device, gpus)
+    estimator = Estimator(device=device, runner=settings.runner, threads=threads)
     rows, total, left_in_all = [], 0.0, 0
     datasets = Datasets(dataset_path)  # Nothing is fetched or collected.
     there = datasets.there((cell.task for cell in cells), print)

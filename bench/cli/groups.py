@@ -333,7 +333,7 @@ def freeze(
     executor: ExecutorOption = "ray",
     seeds_per_stack: SeedsPerStackOption = None,
     gpus_per_stack: GpusPerStackOption = None,
-    cpus_per_stack: CpusPerStackOption = 1,
+    cpus_per_stack: CpusPerStackOption = None,
     device: DeviceOption = "auto",
     accept_mismatch: AcceptMismatchOption = False,
     store: StoreOfNightsOption = None,

@@ -162,7 +162,7 @@ def run(
     ] = "auto",
     seeds_per_stack: SeedsPerStackOption = None,
     gpus_per_stack: GpusPerStackOption = None,
-    cpus_per_stack: CpusPerStackOption = 1,
+    cpus_per_stack: CpusPerStackOption = None,
     runner: Annotated[
         Runner,
         choice(
@@ -187,7 +187,7 @@ def run(
         typer.Option(
             metavar="SECONDS",
             callback=between(0, 604_800),
-            help="Between checkpoints of a stack. Default: 60, on a cluster 600.",
+            help="Between checkpoints of a stack. Default: 60 (on a cluster 600), or as seldom as costs 1 %.",
             rich_help_panel=WHERE,
         ),
     ] = None,
@@ -380,7 +380,7 @@ def nightly(
     device: DeviceOption = "auto",
     seeds_per_stack: SeedsPerStackOption = None,
     gpus_per_stack: GpusPerStackOption = None,
-    cpus_per_stack: CpusPerStackOption = 1,
+    cpus_per_stack: CpusPerStackOption = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -220,11 +220,11 @@ GpusPerStackOption = Annotated[
     ),
 ]
 CpusPerStackOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         metavar="N",
         callback=between(1, MOST_THREADS),
-        help="CPU cores (threads) per stack.",
+        help="CPU cores (threads) per stack. Default: 1; on a GPU all cores, shared out.",
         rich_help_panel=WHERE,
     ),
 ]

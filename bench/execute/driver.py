@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from bench.execute.keeper import Keeper, Watcher, beating
 from bench.execute.local import run_locally
 from bench.execute.messages import GridPlanned, Notice, StackPlan
 from bench.execute.queue import CellOfGrid, StackQueue
+from bench.hardware import stacks_on, usable_cores
 from bench.provenance import code_fingerprint, describe_run
 from bench.records import (
     FAILED,
@@ -41,6 +43,8 @@ from bench.training.trainer import phases_for
 SEEDS_PER_STACK_ON_GPU = 5
 CHECKPOINT_SECONDS = 60.0
 CLUSTER_CHECKPOINT_SECONDS = 600.0
+CHECKPOINT_SHARE = 0.01
+"""Of a stack's time, that its checkpoints take at most unless their interval was asked for."""
 
 
 MUCH = 500_000_000
@@ -55,7 +59,8 @@ class Settings:
     seeds_per_stack: int | None = None
     """None: five on a GPU, where they cost little more than one; one on a CPU, where processes share the
     cores better than a stack does."""
-    cpus_per_stack: int = 1
+    cpus_per_stack: int | None = None
+    """None: one on a CPU; on a GPU the machine's cores, shared out among its stacks."""
     gpus_per_stack: float | None = None
     """None: half a GPU where there is one, else none."""
     address: str | None = None
@@ -67,7 +72,9 @@ class Settings:
     max_retries: int = MAX_RETRIES
     """How often a stack is taken up again whose worker process was lost."""
     checkpoint_seconds: float | None = None
-    """None: a minute on this machine, ten on a cluster, whose checkpoints travel."""
+    """None: a minute on this machine, ten on a cluster, whose checkpoints travel; longer where they take more
+    than a hundredth of the time.
+    """
     accept_mismatch: bool = False
     """Train at full budget on a dataset that is not the task's, too."""
 
@@ -138,7 +145,8 @@ def run_grid(
                 cells, [record for record, _ in data.values() if record not in there], settings, watcher
             )
             algorithms = sorted({cell.algorithm for cell in cells})
-            grid = _grid(cells, seeds, settings, writer, data, device)
+            threads = cpus_per_stack(settings, device, gpus)
+            grid = _grid(cells, seeds, settings, writer, data, device, threads)
             watcher.watch(GridPlanned(len(grid.trials), grid.count(FINISHED)))
             stop = threading.Event()
             with saving_at_signals(stop.set):
@@ -156,7 +164,7 @@ def run_grid(
                 )
                 if grid.cells:
                     with beating(keeper):
-                        _execute(keeper, algorithms, settings, gpus)
+                        _execute(keeper, algorithms, settings, device, gpus)
         finally:
             writer.end_run(run.run_id)
         states = trial_states(store, [trial.key for trial in grid.trials])
@@ -185,11 +193,12 @@ def _grid(
     writer: Writer,
     data: Mapping[str, tuple[DatasetRecord, Path]],
     device: str,
+    threads: int,
 ) -> Grid:
     planners = {}
     for cell in cells:
         phases = phases_for(cell.task, cell.algorithm, cell.preset.values)
-        planner = _Planner(cell, phases, *data[cell.task.name], settings, device)
+        planner = _Planner(cell, phases, *data[cell.task.name], settings, device, threads)
         planners[planner.trials(seeds[:1])[0].key.cell] = planner
     wanted = {key: tuple(seeds) for key in planners}
     if settings.retry_failed:
@@ -228,6 +237,7 @@ class _Planner:
     data_path: Path
     settings: Settings
     device: str
+    threads: int
 
     def trials(self, seeds: Sequence[int]) -> list[TrialRecord]:
         """The trials of these seeds."""
@@ -235,22 +245,25 @@ class _Planner:
 
     def plan(self, seeds: Sequence[int]) -> StackPlan:
         """The plan of a stack of these seeds."""
+        seconds, share = checkpoints(self.settings)
         return StackPlan(
             trials=tuple(self.trials(seeds)),
             task=self.cell.task,
             data_path=self.data_path,
             device=self.device,
-            threads=self.settings.cpus_per_stack,
+            threads=self.threads,
             runner=self.settings.runner,
-            checkpoint_seconds=checkpoint_seconds(self.settings),
+            checkpoint_seconds=seconds,
+            checkpoint_share=share,
+            beside=self.device == "cuda",
         )
 
 
-def checkpoint_seconds(settings: Settings) -> float:
-    """Between checkpoints in the middle of a phase."""
+def checkpoints(settings: Settings) -> tuple[float, float]:
+    """Least seconds between checkpoints in the middle of a phase, and their largest share of the time."""
     if settings.checkpoint_seconds is not None:
-        return settings.checkpoint_seconds
-    return CHECKPOINT_SECONDS if settings.address is None else CLUSTER_CHECKPOINT_SECONDS
+        return settings.checkpoint_seconds, math.inf
+    return (CHECKPOINT_SECONDS if settings.address is None else CLUSTER_CHECKPOINT_SECONDS), CHECKPOINT_SHARE
 
 
 def device_of(settings: Settings) -> tuple[str, float]:
@@ -288,9 +301,27 @@ def stack_size(settings: Settings, device: str) -> int:
     return settings.seeds_per_stack or (1 if device == "cpu" else SEEDS_PER_STACK_ON_GPU)
 
 
-def _execute(keeper: Keeper, algorithms: Sequence[str], settings: Settings, gpus: float) -> None:
+def stacks_at_once(settings: Settings, device: str, gpus: float) -> int:
+    """How many stacks this machine's GPUs take side by side; 1 on a CPU, and where a cluster is asked."""
+    if device == "cpu" or settings.address is not None:
+        return 1
+    import torch
+
+    return max(1, stacks_on(torch.cuda.device_count(), gpus))
+
+
+def cpus_per_stack(settings: Settings, device: str, gpus: float) -> int:
+    """Threads of a stack."""
+    if settings.cpus_per_stack is not None:
+        return settings.cpus_per_stack
+    if device == "cpu" or settings.address is not None:
+        return 1
+    return max(1, usable_cores() // stacks_at_once(settings, device, gpus))
+
+
+def _execute(keeper: Keeper, algorithms: Sequence[str], settings: Settings, device: str, gpus: float) -> None:
     if settings.executor == "local":
-        run_locally(keeper)
+        run_locally(keeper, stacks_at_once(settings, device, gpus))
         return
     from bench.execute.ray_start import running_ray
 
@@ -300,7 +331,7 @@ def _execute(keeper: Keeper, algorithms: Sequence[str], settings: Settings, gpus
         # Imported here: only now Ray may be imported, and all else works where it is not installed.
         from bench.execute.ray_tune import Shares, run_with_ray
 
-        shares = Shares(settings.cpus_per_stack, gpus)
+        shares = Shares(cpus_per_stack(settings, device, gpus), gpus)
         run_with_ray(keeper, algorithms=algorithms, shares=shares, scratch=scratch)
 
 

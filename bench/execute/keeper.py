@@ -168,8 +168,9 @@ class StackResults:
                 self.progress = event.progress
             case Saved():
                 # A driver that slept for minutes must not write where its successor writes by now.
-                if not self.released and not self._writer.lost(self.open):
+                if not self.released and not self._writer.lost(frozenset(self.open)):
                     self._checkpoints.save(event.checkpoint)
+                return None
             case Stopped():
                 self._stop(event)
             case Completed():
@@ -238,7 +239,7 @@ class StackResults:
 class Keeper:
     """Hands out the stacks of a run and takes in what their workers send.
 
-    Used in the driver's main thread alone, but for the heartbeat. A worker is known by its name; once its
+    Threads may share it: those of local workers, and the heartbeat's. A worker is known by its name; once its
     process is lost, only another process of that name is listened to. So one that was given up for lost, and
     comes back, is refused and ends.
 
@@ -281,6 +282,8 @@ class Keeper:
         self._never_begun: Counter[str] = Counter()
         """Worker's name -> processes of it that were lost before they asked for a stack."""
         self._said_waiting = False
+        self._turn = threading.RLock()
+        """One call at a time, but for what takes long."""
 
     @property
     def exhausted(self) -> bool:
@@ -295,11 +298,12 @@ class Keeper:
 
     def reserve(self) -> bool:
         """Claim a stack for the next worker, unless one waits for it; False where none is free now."""
-        # Of those that waited, another driver may have taken over some.
-        self._waiting = [results for results in self._waiting if not results.released]
-        if not self._waiting and (results := self._claimed()) is not None:
-            self._waiting.append(results)
-        return bool(self._waiting)
+        with self._turn:
+            # Of those that waited, another driver may have taken over some.
+            self._waiting = [results for results in self._waiting if not results.released]
+            if not self._waiting and (results := self._claimed()) is not None:
+                self._waiting.append(results)
+            return bool(self._waiting)
 
     def is_idle(self) -> bool:
         """Whether no worker works on a stack, and the next one would get none.
@@ -322,21 +326,23 @@ class Keeper:
         ChannelError : another process has taken this worker's place.
         BenchError : it runs other code than this driver.
         """
-        if worker.name in self._running:
-            return self._results_of(worker).plan
-        self._require_same_code(worker)
-        self._never_begun.pop(worker.name, None)
-        if self.stop.is_set() or not self.reserve():
-            return None
-        results = self._waiting.pop(0)
-        self._running[worker.name] = worker, results
-        return results.plan
+        with self._turn:
+            if worker.name in self._running:
+                return self._results_of(worker).plan
+            self._require_same_code(worker)
+            self._never_begun.pop(worker.name, None)
+            if self.stop.is_set() or not self.reserve():
+                return None
+            results = self._waiting.pop(0)
+            self._running[worker.name] = worker, results
+            return results.plan
 
     def returned(self, name: str) -> None:
         """A worker's process has ended after telling all that it had to tell."""
-        if name in self._running:
-            _, results = self._running.pop(name)
-            self._end(results)
+        with self._turn:
+            if name in self._running:
+                _, results = self._running.pop(name)
+                self._end(results)
 
     def lost(self, name: str, reason: str) -> None:
         """A worker's process was lost: its stack is taken up again, or failed, as it is after so many times.
@@ -380,7 +386,12 @@ class Keeper:
         BenchError : the event cannot be stored, and waiting would not help.
         """
         results = self._results_of(worker)
-        results.store(event)
+        if isinstance(event, Saved):
+            # Seconds where it is large, and the folder is this stack's alone: the others need not wait.
+            results.store(event)
+        else:
+            with self._turn:
+                results.store(event)
         return results.should_stop
 
     def should_stop(self, worker: Worker) -> bool:

@@ -1,9 +1,13 @@
-"""Works off stacks one after the other in the driver's own process; needs no Ray."""
+"""Works off stacks in the driver's own process, one after the other or side by side; needs no Ray."""
 
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from pathlib import Path
+
+import torch
 
 from bench.execute.keeper import Keeper
 from bench.execute.messages import ChannelError, Event, StackPlan, Worker
@@ -41,14 +45,39 @@ class LocalChannel:
         return self._plan.data_path
 
 
-def run_locally(keeper: Keeper) -> None:
-    """Run every stack in turn.
+def run_locally(keeper: Keeper, stacks: int = 1) -> None:
+    """Run every stack, so many at once: on a GPU each in a thread and on a stream of its own.
 
     Raises
     ------
     BenchError : a result cannot be stored.
     """
-    worker = Worker("local", "", socket.gethostname(), keeper.code_sha256)
+    stacks = min(stacks, max(1, keeper.stacks_left())) if stacks > 1 else 1
+    keeper.concurrent_stacks = stacks
+    if stacks == 1:
+        _work(keeper, "local")
+        return
+    with ThreadPoolExecutor(stacks, thread_name_prefix="stack") as threads:
+        working = [threads.submit(_work_on_stream, keeper, number) for number in range(stacks)]
+        for ended in as_completed(working):
+            error = ended.exception()
+            if isinstance(error, Exception):
+                keeper.fail(error)  # so that the others save their states and end
+    if keeper.error is not None:
+        raise keeper.error
+
+
+def _work_on_stream(keeper: Keeper, number: int) -> None:
+    """Work as one of several; the GPUs of the machine are taken in turn."""
+    gpus = torch.cuda.device_count()
+    stream = torch.cuda.Stream(torch.device("cuda", number % gpus)) if gpus else None
+    with torch.cuda.stream(stream) if stream is not None else nullcontext():
+        _work(keeper, f"local {number + 1}")
+
+
+def _work(keeper: Keeper, name: str) -> None:
+    """Run stacks one after the other until none is left."""
+    worker = Worker(name, "", socket.gethostname(), keeper.code_sha256)
     while not keeper.exhausted:
         plan = keeper.next_stack(worker)
         if plan is None:

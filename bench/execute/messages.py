@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +41,11 @@ class StackPlan:
     runner: str = "auto"
     concurrent_stacks: int = 1
     checkpoint_seconds: float = 60.0
-    """Between checkpoints in the middle of a phase."""
+    """Between checkpoints in the middle of a phase, at least."""
+    checkpoint_share: float = math.inf
+    """Of the time, that checkpoints may take; where they take long they are fewer."""
+    beside: bool = False
+    """Evaluations and checkpoints are made of copies, while training goes on; else it waits for them."""
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ from bench.execute.keeper import Keeper
 from bench.execute.messages import ChannelError, Worker
 from bench.execute.ray_mailbox import Mailbox, MailboxHandle, RayChannel, Request
 from bench.execute.worker import run_plan
+from bench.hardware import stacks_on
 from bench.provenance import code_fingerprint
 from bench.visible_text import shortened
 
@@ -89,10 +90,7 @@ def _room(shares: Shares, node: Mapping[str, float]) -> int:
     by_cpu = int(node.get("CPU", 0) // shares.cpus)
     if not shares.gpus:
         return by_cpu
-    # A share below one does not cross from one GPU to the next; ten of 0.1 are one.
-    gpus = int(node.get("GPU", 0))
-    by_gpu = gpus * int(1 / shares.gpus + 1e-9) if shares.gpus <= 1 else int(gpus // shares.gpus)
-    return min(by_cpu, by_gpu)
+    return min(by_cpu, stacks_on(int(node.get("GPU", 0)), shares.gpus))
 
 
 def _nodes() -> list[dict[str, float]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save
-from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
-from algorithms.base import Algorithm, Phase
+from algorithms.base import Algorithm, Phase, Tensors
 from bench.bandit2d.illustrate import after_training
 from bench.data.dataset import RawDataset, transitions_of
 from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
-from bench.evaluation.rollout import Rollouts, roll_out
+from bench.evaluation.beside import Beside
+from bench.evaluation.rollout import Policy, Rollouts, roll_out
+from bench.execute.history import History, StoredEvaluation, StoredFailure, StoredPending
 from bench.execute.messages import (
     DriverChannel,
     Progress,
@@ -32,6 +34,7 @@ from bench.execute.messages import (
     Stopped,
     Weights,
 )
+from bench.execute.saver import Saver
 from bench.hardware import prepare_process
 from bench.provenance import describe_execution
 from bench.records import DIVERGED, ILLUSTRATION, EvaluationRecord, FailureRecord, StackProgress
@@ -44,45 +47,12 @@ if TYPE_CHECKING:
     from bench.envs import Simulator
 
 _MESSAGE_LENGTH = 200
+COPY = "evaluated."
+"""Begins the names, in a checkpoint, of the weights that a pending evaluation evaluates."""
 CHUNK_SECONDS = 1.0
 """Training runs about this long between looks at the device: for progress, divergence and requests to
 stop.
 """
-
-
-class StoredEvaluation(TypedDict):
-    """One evaluation of the whole stack; lists by seed, then by episode."""
-
-    number: int
-    step: int
-    returns: list[list[float]]
-    lengths: list[list[int]]
-    metrics: list[dict[str, float]]
-    seconds: float
-    evaluated_at: str
-    """With its zone, as `isoformat` writes it."""
-
-
-class StoredFailure(TypedDict):
-    """What is known of a seed that diverged."""
-
-    step: int
-    message: str
-    last_metrics: dict[str, float]
-    iterations: int
-    """Of the evaluated phase."""
-    failed_at: str
-
-
-@dataclass
-class History:
-    """What the host remembers of a stack besides tensors; JSON values, saved with every checkpoint."""
-
-    evaluations: list[StoredEvaluation] = field(default_factory=list)
-    failed: dict[str, StoredFailure] = field(default_factory=dict)
-    """By slot."""
-    phase_seconds: dict[str, float] = field(default_factory=dict)
-    evaluation_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +82,15 @@ class Stack:
         self.trainer = self._new_trainer()
         self._evaluation = plan.trials[0].config["evaluation"]
         self._illustrations: list[tuple[int, Weights]] | None = None
-        self._saved_at = time.monotonic()
+        self._saver = Saver(
+            lambda checkpoint: channel.send(Saved(plan.title, checkpoint)),
+            seconds=plan.checkpoint_seconds,
+            share=plan.checkpoint_share,
+            beside=plan.beside,
+            device=self.trainer.algorithm.device,
+        )
+        self._beside: Beside | None = None
+        self._evaluating_since = 0.0
         self._rate = 0.0
         self._evaluation_estimate = 0.0
         self._reported_at = 0.0
@@ -125,28 +103,63 @@ class Stack:
 
     def run(self) -> bool:
         """Train and evaluate to the end (True), or until asked to stop (False, with the state saved)."""
-        plan = self.plan
         self._resume()
-        count = len(plan.seeds) * self._evaluation["episodes"]
-        with simulator_for(plan.task, plan.trials[0].physics, count, plan.threads) as simulator:
+        with ExitStack() as opened:
+            simulators: list[Simulator] = []
+            for episodes in self._groups():
+                simulators.append(self._simulator(episodes))
+                opened.enter_context(simulators[-1])
+            opened.callback(self._close)  # before the simulators are closed
             try:
-                while self._work(simulator):
+                if self._beside is not None:
+                    self._judge(self._beside, simulators, self._beside.copy.networks.state_dict())
+                while self._work(simulators):
                     pass
             except StopRequestedError:
                 self._save()
-                self._channel.send(Stopped(plan.title, self.iterations))
+                self._saver.settle()
+                self._channel.send(Stopped(self.plan.title, self.iterations))
                 return False
+            self._saver.settle()
         self._send_illustrations()
         return True
 
-    def _work(self, simulator: Simulator) -> bool:
+    def _groups(self) -> list[int]:
+        """Episodes of each seed that are played together: on a GPU two halves, so that it and the CPUs work
+        at once.
+        """
+        episodes = self._evaluation["episodes"]
+        half = episodes // 2 if self.trainer.algorithm.device.type == "cuda" else 0
+        return [episodes - half, half] if half else [episodes]
+
+    def _simulator(self, episodes: int) -> Simulator:
+        plan = self.plan
+        return simulator_for(plan.task, plan.trials[0].physics, len(plan.seeds) * episodes, plan.threads)
+
+    def _close(self) -> None:
+        """End the threads, whatever they do."""
+        if self._beside is not None:
+            self._beside.close()
+        self._saver.close()
+
+    def _work(self, simulators: Sequence[Simulator]) -> bool:
         """Do the next piece of work; False when nothing is left."""
         if len(self.history.failed) == len(self.plan.seeds):
             return False
-        due = self._evaluation_due()
-        if due is not None:
-            self._evaluate(simulator, due)
-        elif (phase := self.trainer.phase) is not None:
+        due, phase = self._evaluation_due(), self.trainer.phase
+        if self._beside is not None and self.history.pending is not None:
+            if self._beside.finished():
+                self._conclude_pending()
+                self._save_where_due()
+                return True
+            if due is not None or phase is None:
+                self._wait(self._beside, self.history.pending, simulators[0].horizon)
+                return True
+        if due is not None and self.plan.beside:
+            self._begin(simulators, due)
+        elif due is not None:
+            self._evaluate(simulators, due)
+        elif phase is not None:
             self._train(phase)
         else:
             return False
@@ -175,8 +188,18 @@ class Stack:
         """Take up a checkpoint's state, or begin anew where it does not fit; says which."""
         try:
             host = TypeAdapter(_Host).validate_json(json.dumps(checkpoint.host), strict=True)
-            self.trainer.load(checkpoint.tensors(), host.position)
+            tensors = checkpoint.tensors()
+            evaluated = {
+                name.removeprefix(COPY): tensors.pop(name) for name in list(tensors) if name.startswith(COPY)
+            }
+            self.trainer.load(tensors, host.position)
             self._require_fitting(host.history)
+            if (host.history.pending is None) == bool(evaluated):
+                raise ValueError("weights of a pending evaluation, and what is known of it, go together")
+            if host.history.pending is not None:
+                beside = Beside(self.trainer.algorithm, self.plan.runner)
+                beside.copy.load_networks(evaluated)
+                self._beside = beside
         except (ValueError, SafetensorError) as error:
             self.trainer = self._new_trainer()
             return f"its checkpoint does not fit the code as it is now ({_cut(error)}); starts anew"
@@ -186,43 +209,30 @@ class Stack:
         return f"continues from {place}"
 
     def _require_fitting(self, history: History) -> None:
-        """Refuse a history that is not of the stack as the trainer stands.
-
-        Raises
-        ------
-        ValueError : names what does not fit.
-        """
-        seeds, episodes = len(self.plan.seeds), self._evaluation["episodes"]
-        steps = self._evaluation["steps"][: len(history.evaluations)]
-        if [(entry["number"], entry["step"]) for entry in history.evaluations] != list(enumerate(steps, 1)):
-            raise ValueError("its evaluations are not those of the plan")
-        if steps and steps[-1] > self._evaluated_iterations():
-            raise ValueError("it was evaluated at a step that it has not come to")
-        for entry in history.evaluations:
-            per_seed: tuple[Sequence[float], ...] = (*entry["returns"], *entry["lengths"])
-            counts = {len(entry["returns"]), len(entry["lengths"]), len(entry["metrics"])}
-            if counts != {seeds} or any(len(values) != episodes for values in per_seed):
-                raise ValueError(
-                    f"evaluation {entry['number']} is not of {seeds} seeds x {episodes} episodes"
-                )
-            datetime.fromisoformat(entry["evaluated_at"])
+        """Refuse a history that is not of the stack as the trainer stands; raises ValueError."""
         retired = {str(slot) for slot, alive in enumerate(self.trainer.algorithm.alive.tolist()) if not alive}
-        if history.failed.keys() != retired:
-            raise ValueError(f"it names other seeds as failed than {sorted(retired)}")
-        for failure in history.failed.values():
-            datetime.fromisoformat(failure["failed_at"])
+        history.require_fitting(
+            self._evaluation["steps"],
+            seeds=len(self.plan.seeds),
+            episodes=self._evaluation["episodes"],
+            iterations=self._evaluated_iterations(),
+            retired=retired,
+        )
 
     def _new_trainer(self) -> Trainer:
         plan = self.plan
         return Trainer(_algorithm(plan), _packed_data(plan, self._dataset), runner=plan.runner)
 
     def _save(self) -> None:
+        tensors = self.trainer.state_dict()
+        if self._beside is not None and self.history.pending is not None:
+            evaluated = self._beside.copy.networks.state_dict()
+            tensors |= {f"{COPY}{name}": tensor for name, tensor in evaluated.items()}
         host = {"position": asdict(self.trainer.position), "history": asdict(self.history)}
-        self._channel.send(Saved(self.plan.title, Checkpoint.of(self.trainer.state_dict(), host)))
-        self._saved_at = time.monotonic()
+        self._saver.save(tensors, host)
 
     def _save_where_due(self) -> None:
-        if time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
+        if self._saver.is_due():
             self._save()
 
     # Training
@@ -239,10 +249,15 @@ class Stack:
         spent[phase.name] = spent.get(phase.name, 0.0) + seconds
         self._rate = iterations / seconds
         if diverged:
+            if self._beside is not None and self.history.pending is not None:
+                # Of a trial that has failed, nothing is stored any more.
+                self._beside.finished(None)
+                self._conclude_pending()
             metrics = self.trainer.metrics()
             for seed in diverged:
                 step = self._iterations_before(seed.phase) + seed.step
-                self._fail(seed.slot, step, _divergence(seed, metrics[seed.slot]), metrics[seed.slot])
+                message = _divergence(seed, metrics[seed.slot])
+                self._fail(seed.slot, step, message, metrics[seed.slot], self._evaluated_iterations())
         self._report_progress(phase.name)
         if self.trainer.position.step == 0:
             self._save()
@@ -260,7 +275,7 @@ class Stack:
 
     def _evaluation_due(self) -> tuple[int, int] | None:
         """Number and step of the evaluation whose turn it is, if any."""
-        number = len(self.history.evaluations) + 1
+        number = self.history.begun + 1
         if number > len(self._evaluation["steps"]):
             return None
         step = self._evaluation["steps"][number - 1]
@@ -281,36 +296,81 @@ class Stack:
                 return phase.iterations if position.phase > index else done
         raise ValueError("the method has no phase to evaluate")
 
-    def _evaluate(self, simulator: Simulator, due: tuple[int, int]) -> None:
-        number, step = due
+    def _evaluate(self, simulators: Sequence[Simulator], due: tuple[int, int]) -> None:
+        """Evaluate while training waits."""
+        number, _ = due
         started = time.monotonic()
 
         def on_step(environment_step: int) -> None:
             if self._channel.should_stop():
                 raise StopRequestedError
-            self._report_evaluation(simulator, number, environment_step, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._report_evaluation(number, environment_step, simulators[0].horizon, seconds)
 
-        rollouts = roll_out(
-            self.trainer.algorithm,
-            simulator,
+        rollouts = self._play(self.trainer.algorithm, simulators, number, on_step)
+        # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
+        self._conclude(self._asked(due), rollouts)
+        self._save_where_due()
+
+    def _begin(self, simulators: Sequence[Simulator], due: tuple[int, int]) -> None:
+        """Begin to evaluate the present weights while training goes on."""
+        if self._beside is None:
+            self._beside = Beside(self.trainer.algorithm, self.plan.runner)
+        self.history.pending = self._asked(due)
+        self._judge(self._beside, simulators, self.trainer.algorithm.networks.state_dict())
+
+    def _judge(self, beside: Beside, simulators: Sequence[Simulator], weights: Tensors) -> None:
+        """Begin the pending evaluation, or begin it again."""
+        assert self.history.pending is not None, "it is set before"
+        number = self.history.pending["number"]
+        self._evaluating_since = time.monotonic()
+        beside.begin(weights, lambda policy, on_step: self._play(policy, simulators, number, on_step))
+
+    def _asked(self, due: tuple[int, int]) -> StoredPending:
+        """An evaluation of what the method is now; empties the sums of metrics."""
+        metrics = self.trainer.read_metrics()
+        number, step = due
+        if number == len(self._evaluation["steps"]):
+            self._illustrations = self._illustrated(metrics)
+        return {"number": number, "step": step, "iterations": self.iterations, "metrics": metrics}
+
+    def _play(
+        self, policy: Policy, simulators: Sequence[Simulator], number: int, on_step: Callable[[int], None]
+    ) -> Rollouts:
+        return roll_out(
+            policy,
+            *simulators,
             evaluation=number,
             episodes=self._evaluation["episodes"],
             goals=self._evaluation.get("goals"),
             on_step=on_step,
         )
-        # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
-        metrics = self.trainer.read_metrics()
-        if number == len(self._evaluation["steps"]):
-            self._illustrations = self._illustrated(metrics)
-        self.history.evaluations.append(_as_json(rollouts, number, step, metrics))
-        self.history.evaluation_seconds += rollouts.seconds
+
+    def _wait(self, beside: Beside, pending: StoredPending, horizon: int) -> None:
+        """Wait a while for the pending evaluation, without which there is nothing to do."""
+        if self._channel.should_stop():
+            raise StopRequestedError
+        beside.finished(CHUNK_SECONDS)
+        seconds = time.monotonic() - self._evaluating_since
+        self._report_evaluation(pending["number"], beside.step, horizon, seconds)
+
+    def _conclude_pending(self) -> None:
+        assert self._beside is not None, "there is one where an evaluation is pending"
+        pending = self.history.pending
+        assert pending is not None, "it is looked for before"
+        rollouts = self._beside.result()
+        self.history.pending = None
+        self._conclude(pending, rollouts)
+
+    def _conclude(self, asked: StoredPending, rollouts: Rollouts) -> None:
+        """Keep and tell what came of an evaluation; training may have gone on since."""
+        self.history.add(asked, rollouts)
         for slot, finite in enumerate(rollouts.finite):
             if not finite:
                 self.trainer.algorithm.retire(slot)
-                message = f"an action of evaluation {number} is not finite"
-                self._fail(slot, self.iterations, message, metrics[slot])
+                message = f"an action of evaluation {asked['number']} is not finite"
+                self._fail(slot, asked["iterations"], message, asked["metrics"][slot], asked["step"])
             self._send_evaluations(slot, self.history.evaluations[-1:])
-        self._save_where_due()
 
     def _send_evaluations(self, slot: int, evaluations: list[StoredEvaluation]) -> None:
         trial = self.plan.trials[slot]
@@ -361,14 +421,16 @@ class Stack:
 
     # Failures
 
-    def _fail(self, slot: int, step: int, message: str, metrics: dict[str, float]) -> None:
+    def _fail(
+        self, slot: int, step: int, message: str, metrics: dict[str, float], evaluated_iterations: int
+    ) -> None:
         if str(slot) in self.history.failed:
             return
         failure: StoredFailure = {
             "step": step,
             "message": message,
             "last_metrics": metrics,
-            "iterations": self._evaluated_iterations(),
+            "iterations": evaluated_iterations,
             "failed_at": datetime.now(UTC).isoformat(),
         }
         self.history.failed[str(slot)] = failure
@@ -397,8 +459,9 @@ class Stack:
         made = len(self.history.evaluations)
         if made:
             self._evaluation_estimate = self.history.evaluation_seconds / made
-        left = (total - done) / rate if rate else 0.0
-        left += self._evaluation_estimate * (len(self._evaluation["steps"]) - made) - evaluating_for
+        training = (total - done) / rate if rate else 0.0
+        evaluating = self._evaluation_estimate * (len(self._evaluation["steps"]) - made) - evaluating_for
+        left = max(training, evaluating) if self.plan.beside else training + evaluating
         progress = StackProgress(activity, done, total, rate, max(0.0, left))
         self._channel.send(Progress(self.plan.title, progress))
 
@@ -410,14 +473,14 @@ class Stack:
         seconds = sum(spent.values())
         return self.iterations / seconds if seconds else 0.0
 
-    def _report_evaluation(self, simulator: Simulator, number: int, step: int, seconds: float) -> None:
+    def _report_evaluation(self, number: int, step: int, horizon: int, seconds: float) -> None:
         """Report about once a second; the first evaluation is taken to go on to the horizon."""
         if step and time.monotonic() - self._reported_at < CHUNK_SECONDS:
             return
         self._reported_at = time.monotonic()
         if step and not self.history.evaluations:
-            self._evaluation_estimate = seconds * simulator.horizon / step
-        activity = f"evaluation {number}, step {step:,}/{simulator.horizon:,}"
+            self._evaluation_estimate = seconds * horizon / step
+        activity = f"evaluation {number}, step {step:,}/{horizon:,}"
         self._report_progress(activity, evaluating_for=seconds)
 
 
@@ -460,15 +523,3 @@ def _cut(error: Exception) -> str:
         first = error.errors(include_input=False, include_url=False)[0]
         text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return shortened(" ".join(text.split()), _MESSAGE_LENGTH)
-
-
-def _as_json(rollouts: Rollouts, number: int, step: int, metrics: list[dict[str, float]]) -> StoredEvaluation:
-    return {
-        "number": number,
-        "step": step,
-        "returns": rollouts.returns.tolist(),
-        "lengths": rollouts.lengths.tolist(),
-        "metrics": metrics,
-        "seconds": rollouts.seconds,
-        "evaluated_at": datetime.now(UTC).isoformat(),
-    }

@@ -11,6 +11,7 @@ from safetensors.torch import save
 
 from bench.evaluation.latency import action_latency
 from bench.evaluation.protocols import reported_score
+from bench.execute.history import History
 from bench.execute.messages import (
     ChannelError,
     Completed,
@@ -19,7 +20,7 @@ from bench.execute.messages import (
     TrialFinished,
     failures_of,
 )
-from bench.execute.stack import History, Stack
+from bench.execute.stack import Stack
 from bench.hardware import device_name, peak_memory_bytes
 from bench.records import FinishedRecord, TimingRecord, TrialRecord
 from bench.training.trainer import Trainer

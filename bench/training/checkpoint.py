@@ -241,4 +241,4 @@ def _make_way(path: Path) -> None:
 
 
 def _own_copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Protocol
 
 import torch
@@ -15,6 +16,10 @@ Iteration = Callable[[str, Mapping[str, Tensor]], None]
 
 WARM_UP_ITERATIONS = 3
 """Before a capture, so that libraries have chosen kernels and workspaces (torch's CUDA graph notes)."""
+_CAPTURE = Lock()
+"""Held during a capture. It begins by waiting for the whole device, and no capture of another thread of this
+process would survive that.
+"""
 
 
 class Runner(Protocol):
@@ -75,7 +80,8 @@ class GraphRunner:
                 self._iteration(program, inputs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads go on meanwhile, on streams of their own: an evaluation, another stack.
+        with _CAPTURE, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self._iteration(program, inputs)
         with torch.no_grad():
             for name, tensor in self._state().items():

@@ -76,7 +76,7 @@ def emulated_graphs() -> Iterator[None]:
     """Let `GraphRunner` capture emulated graphs on any device until the end of the block."""
 
     @contextmanager
-    def capturing(graph: EmulatedGraph) -> Iterator[None]:
+    def capturing(graph: EmulatedGraph, stream: _Stream, capture_error_mode: str) -> Iterator[None]:
         with _Capture(graph):
             yield
 

@@ -10,7 +10,7 @@ from benchmarks import gpu_check
 
 def test_the_smallest_form_of_all_steps_but_the_tests(tmp_path, capsys):
     record = tmp_path / "record.json"
-    steps = "agreement,times,evaluation,checkpoints,simulator"
+    steps = "agreement,times,evaluation,overlap,checkpoints,simulator"
     options = ["--device", "cpu", "--algos", "bc", "--steps", steps, "--json", str(record)]
     assert gpu_check.main(options) == 0
     written = json.loads(record.read_text())
@@ -25,6 +25,7 @@ def test_the_smallest_form_of_all_steps_but_the_tests(tmp_path, capsys):
     assert timed["milliseconds"] >= timed["host_milliseconds"] > 0
     assert timed["model_milliseconds"] > 0
     assert found["evaluation"]["bc"]["step_milliseconds"] > 0
+    assert min(found["overlap"]["bc"].values()) > 0
     assert found["checkpoint"]["bc"]["megabytes"] > 0
     assert len(found["simulator"]) == 6
     assert "0 faults" in capsys.readouterr().out

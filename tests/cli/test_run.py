@@ -70,6 +70,20 @@ def test_a_grid_is_stored_once_and_asked_again_does_nothing(bench, tmp_path):
     assert rows(store, "SELECT count(*) FROM trials") == [(2,)]
 
 
+def test_two_stacks_at_once_store_what_they_store_in_turn(bench, tmp_path, monkeypatch):
+    """As on a GPU; whichever ends first, nothing of one gets into the other."""
+    assert bench(local("--seeds", "0-2"))[0] == 0
+    in_turn = results(tmp_path / "results" / "bench.sqlite")
+    monkeypatch.setattr(driver, "stacks_at_once", lambda *_: 2)
+    code, out, _ = bench(local("--seeds", "0-2", "--store", "other/bench.sqlite"))
+    assert (code, "3 trials: 3 finished." in out) == (0, True)
+    other = tmp_path / "other" / "bench.sqlite"
+    assert results(other) == in_turn
+    assert rows(other, "SELECT DISTINCT concurrent_stacks FROM durations") == [(2,)]
+    assert rows(other, "SELECT COUNT(*) FROM claims") == [(0,)]
+    assert list((tmp_path / "other").glob("checkpoints/*")) == []
+
+
 def test_seeds_added_later_leave_the_first_alone(bench, tmp_path):
     bench(local("--seeds", "0"))
     first = results(tmp_path / "results" / "bench.sqlite")[0]

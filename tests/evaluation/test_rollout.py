@@ -1,5 +1,7 @@
 """Rollouts of a stack against a plain loop over gymnasium's own environments."""
 
+from contextlib import ExitStack
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from algorithms.base import Dimensions, Draw, derived_seed
 from algorithms.dtql import DTQL, DTQLConfig
 from bench.envs import make_simulator, robot_of
 from bench.envs.physics import restore_capsule_inertia
-from bench.evaluation.rollout import roll_out
+from bench.evaluation.rollout import GraphedPolicy, roll_out
 from bench.training.draws import DrawStream
+from benchmarks.gpu.emulated import emulated_graphs
 
 NAMES = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
 SIZES = {"hopper": (11, 3), "walker2d": (17, 6), "halfcheetah": (17, 6)}
@@ -102,6 +105,80 @@ def test_episodes_are_a_function_of_seed_evaluation_and_number():
     assert len(set(played)) == len(played)
 
 
+def test_robots_in_two_groups_play_what_they_play_in_one():
+    """Also where one group is over long before the other, and where the groups are not of one size."""
+    whole = rolled("hopper", (0, 7), episodes=3)
+    with make_simulator("hopper", "d4rl", 4) as first, make_simulator("hopper", "d4rl", 2) as second:
+        policy = NoisyPolicy("hopper", (0, 7))
+        steps = []
+        halves = roll_out(policy, first, second, evaluation=1, episodes=3, on_step=steps.append)
+    assert halves.returns.tolist() == whole.returns.tolist()
+    assert halves.lengths.tolist() == whole.lengths.tolist()
+    assert steps == list(range(whole.lengths.max()))
+
+
+def test_goals_are_the_same_in_two_groups():
+    def goals(*counts):
+        with ExitStack() as opened:
+            simulators = [
+                opened.enter_context(make_simulator("antmaze-umaze", "d4rl", 2 * count)) for count in counts
+            ]
+            with pytest.raises(InterruptedError):
+                roll_out(
+                    Still((0, 3)),
+                    *simulators,
+                    evaluation=1,
+                    episodes=3,
+                    goals="per_episode",
+                    on_step=interrupted,
+                )
+            return np.concatenate(
+                [simulator.memory["goal"].reshape(2, -1, 2) for simulator in simulators], axis=1
+            ).tolist()
+
+    assert goals(2, 1) == goals(3)
+
+
+def test_simulators_must_have_an_environment_for_every_episode():
+    with make_simulator("hopper", "d4rl", 4) as simulator, pytest.raises(ValueError, match="for 2 episodes"):
+        roll_out(NoisyPolicy("hopper", (0, 1)), simulator, evaluation=1, episodes=3)
+
+
+def small_dtql(seeds=(0, 1)):
+    config = DTQLConfig(
+        hidden_width=16,
+        diffusion_width=16,
+        batch_size=8,
+        candidates=4,
+        pretrain_iterations=1,
+        train_iterations=1,
+    )
+    return DTQL(Dimensions(11, 3), config, seeds)
+
+
+def test_a_method_that_acts_by_a_captured_graph_plays_what_it_plays_without():
+    """Its weights change in place between the two evaluations; the groups have graphs of their own."""
+    method = small_dtql()
+    with emulated_graphs():
+        graphed = GraphedPolicy(method, "graph")
+        for change in (0.0, 0.3):
+            with torch.no_grad():
+                for parameter in method.networks.parameters():
+                    parameter += change * torch.sin(parameter)
+            results = []
+            for policy in (graphed, method):
+                with (
+                    make_simulator("hopper", "d4rl", 4) as first,
+                    make_simulator("hopper", "d4rl", 2) as second,
+                ):
+                    played = roll_out(policy, first, second, evaluation=1, episodes=3)
+                    results.append((played.returns.tolist(), played.lengths.tolist()))
+            assert results[0] == results[1]
+            if change == 0.0:
+                before = results[0]
+        assert results[0] != before
+
+
 def test_an_action_that_is_not_finite_is_noticed_and_spoils_no_other_seed():
     class Broken(NoisyPolicy):
         def act(self, observations, draws):
@@ -128,15 +205,7 @@ def test_breaking_off_goes_through():
 
 
 def test_evaluation_changes_neither_the_method_nor_the_global_generators():
-    config = DTQLConfig(
-        hidden_width=16,
-        diffusion_width=16,
-        batch_size=8,
-        candidates=4,
-        pretrain_iterations=1,
-        train_iterations=1,
-    )
-    method = DTQL(Dimensions(11, 3), config, (0, 1))
+    method = small_dtql()
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     with make_simulator("hopper", "d4rl", 4) as simulator:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -159,6 +160,25 @@ def test_a_driver_that_slept_leaves_its_successor_s_checkpoints_alone(store, pla
     for event in (*map(outcome, plan.trials), Completed(plan.title)):
         second.receive(event)
     assert kept(second) is None
+
+
+def test_a_checkpoint_that_is_being_written_keeps_no_other_event_waiting(plan, drivers, monkeypatch):
+    """A stack sends it from a thread of its own, and goes on."""
+    stack, written = drivers[0].next(), threading.Event()
+    save = CheckpointFolder.save
+
+    def slow(folder, checkpoint):
+        assert written.wait(60)
+        save(folder, checkpoint)
+
+    monkeypatch.setattr(CheckpointFolder, "save", slow)
+    with ThreadPoolExecutor(2) as threads:
+        saving = threads.submit(stack.receive, saved(1, plan))
+        threads.submit(stack.receive, Progress(plan.title, PROGRESS)).result(30)
+        assert not saving.done()
+        written.set()
+        saving.result(60)
+    assert kept(stack) == 1
 
 
 def test_a_stack_that_was_stopped_is_not_said_to_be_taken_over(store, plan, drivers):

@@ -2,11 +2,13 @@
 
 import json
 import math
+import threading
 
 import pytest
 import torch
 from safetensors.torch import load
 
+from bench.evaluation.beside import Beside
 from bench.execute import stack as stack_module
 from bench.execute.messages import ChannelError, StackPlan, Started, Stopped, TrialFinished
 from bench.execute.stack import Stack
@@ -250,6 +252,231 @@ def test_the_same_checkpoint_unchanged_is_taken_up(stopped, tmp_path):
     played.checkpoints(plan).save(checkpoint)
     assert not played.play(plan, lambda stack: True)
     assert played.of(Started)[0].notes[0].startswith("continues from train")
+
+
+# Beside training
+
+
+class HeldEvaluations:
+    """Evaluations wait to begin until the test lets them, unless they are given up."""
+
+    def __init__(self, patch):
+        self.go = threading.Event()
+        roll_out = stack_module.roll_out
+
+        def held(*arguments, on_step, **options):
+            while not self.go.wait(0.005):
+                on_step(0)
+            return roll_out(*arguments, on_step=on_step, **options)
+
+        patch.setattr(stack_module, "roll_out", held)
+
+
+@pytest.fixture
+def evaluations_held(monkeypatch):
+    return HeldEvaluations(monkeypatch)
+
+
+def pending(stack):
+    """The number of the pending evaluation, if any."""
+    return stack.history.pending and stack.history.pending["number"]
+
+
+def test_an_evaluation_beside_training_gives_what_one_in_turn_gives(
+    uninterrupted, tiny_data, tmp_path, one_by_one, evaluations_held
+):
+    seen = set()
+
+    def look(stack):
+        position = (stack.trainer.position.phase, stack.trainer.position.step)
+        seen.add((position, pending(stack)))
+        # Training goes on to the next evaluation, and waits there for this one.
+        if position in ((1, TRAINING - 1), (2, 0)):
+            evaluations_held.go.set()
+        return False
+
+    played = Played(tmp_path)
+    assert played.play(tiny_plan(tiny_data, beside=True, checkpoint_seconds=0.0), look)
+    assert ((1, HALF), None) not in seen
+    assert {((1, step), 1) for step in range(HALF + 1, TRAINING)} <= seen
+    assert_same(played, uninterrupted)
+    assert len(played.of(EvaluationRecord)) == 4
+    assert {record.quantity for record in timings(played)} == {
+        record.quantity for record in timings(uninterrupted)
+    }
+
+
+PLACES_BESIDE = {
+    "as it has begun": ((1, HALF + 1), 1),
+    "while training has gone on": ((1, HALF + 9), 1),
+    "with the second one due": ((2, 0), 1),
+    "with nothing left but to wait": ((2, 0), 2),
+}
+
+
+@pytest.mark.parametrize("going_on", [True, False], ids=["beside", "in turn"])
+@pytest.mark.parametrize("place", PLACES_BESIDE.values(), ids=PLACES_BESIDE)
+def test_stopped_with_an_evaluation_pending_and_continued_either_way(
+    place, going_on, uninterrupted, tiny_data, tmp_path, one_by_one, evaluations_held
+):
+    """What is continued in turn had begun beside: on a GPU, and then on a machine without."""
+    (phase, step), number = place
+
+    def stop(stack):
+        evaluations_held.go.set() if number == 2 and len(stack.history.evaluations) == 0 else None
+        if number == 2 and stack.history.evaluations:
+            evaluations_held.go.clear()
+        return stack.trainer.position == Position(phase, step) and pending(stack) == number
+
+    plan, played = tiny_plan(tiny_data, beside=True), Played(tmp_path)
+    assert not played.play(plan, stop)
+    assert isinstance(played.events[-1], Stopped)
+    checkpoint, _ = played.checkpoints(plan).load()
+    assert checkpoint.host["history"]["pending"]["number"] == number
+    evaluations_held.go.set()
+    again = Played(tmp_path)
+    assert again.play(tiny_plan(tiny_data, beside=going_on))
+    assert again.of(Started)[0].notes[0].startswith("continues from")
+    assert_same(again, uninterrupted)
+
+
+@pytest.mark.parametrize("after", [3, 9, 15])
+def test_killed_with_an_evaluation_pending_it_goes_on_from_the_last_checkpoint(
+    after, uninterrupted, tiny_data, tmp_path, one_by_one, evaluations_held
+):
+    """As by `kill -9`: nothing is saved at the end, and the checkpoint that counts was made meanwhile."""
+    plan = tiny_plan(tiny_data, beside=True, checkpoint_seconds=0.0)
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(stack):
+        if stack.trainer.position == Position(1, HALF + after):
+            assert pending(stack) == 1
+            raise KilledError
+        return False
+
+    with pytest.raises(KilledError):
+        Played(tmp_path).play(plan, kill)
+    checkpoint, _ = Played(tmp_path).checkpoints(plan).load()
+    assert checkpoint.host["position"]["step"] > HALF
+    assert checkpoint.host["history"]["pending"]["number"] == 1
+    assert checkpoint.host["history"]["evaluations"] == []
+    evaluations_held.go.set()
+    again = Played(tmp_path)
+    assert again.play(plan)
+    assert again.of(Started)[0].notes[0].startswith("continues from train")
+    assert_same(again, uninterrupted)
+
+
+def test_a_seed_that_diverges_meanwhile_keeps_the_evaluation_before(
+    uninterrupted, tiny_data, tmp_path, one_by_one, evaluations_held
+):
+    """Its failure is told after that evaluation, as in turn."""
+    ruin = Once(AtPlace(1, HALF + 3), poison("value"))
+
+    def look(stack):
+        ruin(stack)
+        if stack.trainer.position == Position(1, HALF + 3):
+            assert pending(stack) == 1
+            threading.Timer(0.05, evaluations_held.go.set).start()
+        return False
+
+    played = Played(tmp_path)
+    assert played.play(tiny_plan(tiny_data, beside=True, checkpoint_seconds=0.0), look)
+    kinds = [
+        type(event) for event in played.events if getattr(event, "trial", None) and event.trial.seed == 0
+    ]
+    assert kinds == [EvaluationRecord, FailureRecord]
+    (failure,) = played.of(FailureRecord)
+    assert (failure.trial.seed, failure.step) == (0, PRETRAINING + HALF + 3)
+    assert evaluations(played)[0, 1] == evaluations(uninterrupted)[0, 1]
+    assert_same(played, uninterrupted, seeds=[1])
+
+
+def test_an_action_that_is_not_finite_fails_the_seed_at_the_step_that_was_evaluated(
+    uninterrupted, tiny_data, tmp_path, one_by_one, evaluations_held, monkeypatch
+):
+    begin = Beside.begin
+
+    def poisoned(beside, weights, play):
+        begin(beside, weights, play)  # and waits, as all that are held
+        with torch.no_grad():
+            next(beside.copy.networks["actor"].parameters())[0] = math.nan
+
+    monkeypatch.setattr(Beside, "begin", poisoned)
+
+    def look(stack):
+        if stack.trainer.position == Position(1, HALF + 7):
+            assert pending(stack) == 1
+            evaluations_held.go.set()
+        return False
+
+    played = Played(tmp_path)
+    assert played.play(tiny_plan(tiny_data, beside=True), look)
+    (failure,) = played.of(FailureRecord)
+    assert (failure.trial.seed, failure.step) == (0, PRETRAINING + HALF)
+    assert "action of evaluation 1" in failure.message
+    assert evaluations(played, 0) == {}
+    assert_same(played, uninterrupted, seeds=[1])
+
+
+def test_an_evaluation_that_breaks_beside_training_fails_every_trial(tiny_data, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("the simulator broke")
+
+    monkeypatch.setattr(stack_module, "roll_out", broken)
+    played, plan = Played(tmp_path), tiny_plan(tiny_data, beside=True)
+    run_plan(plan, PlayedChannel(played, plan))
+    assert [failure.message for failure in played.of(FailureRecord)] == ["the simulator broke"] * 2
+
+
+@pytest.fixture(scope="module")
+def stopped_pending(tiny_data, tmp_path_factory):
+    """A stack that was stopped with its first evaluation pending, and its checkpoint."""
+    plan, played = tiny_plan(tiny_data, beside=True), Played(tmp_path_factory.mktemp("pending"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stack_module, "CHUNK_SECONDS", 0.0)
+        HeldEvaluations(patched)
+        played.play(plan, lambda stack: stack.trainer.position == Position(1, HALF + 5))
+    return plan, played.checkpoints(plan).load()[0]
+
+
+ODD_PENDING = {
+    "as it is": lambda pending: None,
+    "another number": lambda pending: pending.update(number=2),
+    "another step": lambda pending: pending.update(step=HALF + 1),
+    "metrics of one seed less": lambda pending: pending["metrics"].pop(),
+    "metrics that are text": lambda pending: pending["metrics"][0].update(actor_loss="1"),
+    "nothing": lambda pending: pending.clear(),
+}
+
+
+@pytest.mark.parametrize("change", ODD_PENDING.values(), ids=ODD_PENDING)
+def test_a_pending_evaluation_must_be_the_next_of_the_plan(stopped_pending, tmp_path, change):
+    plan, checkpoint = stopped_pending
+    host = json.loads(json.dumps(checkpoint.host))
+    change(host["history"]["pending"])
+    played = Played(tmp_path)
+    played.checkpoints(plan).save(Checkpoint(checkpoint.content, host))
+    assert not played.play(plan, lambda stack: True)
+    (note,) = played.of(Started)[0].notes
+    assert note.startswith("continues" if host == checkpoint.host else "its checkpoint does not fit")
+
+
+@pytest.mark.parametrize("kept", ["what is known of it", "its weights"])
+def test_a_pending_evaluation_and_its_weights_go_together(stopped_pending, tmp_path, kept):
+    plan, checkpoint = stopped_pending
+    host, tensors = json.loads(json.dumps(checkpoint.host)), checkpoint.tensors()
+    if kept == "its weights":
+        host["history"]["pending"] = None
+    else:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(stack_module.COPY)}
+        assert len(tensors) < len(checkpoint.tensors())
+    played = Played(tmp_path)
+    played.checkpoints(plan).save(Checkpoint.of(tensors, host))
+    assert not played.play(plan, lambda stack: True)
+    assert played.of(Started)[0].notes[0].startswith("its checkpoint does not fit")
 
 
 def poison(network, slot=0):
