@@ -1,4 +1,5 @@
-"""Two ways of running a preset end alike: graph and eager, restored and straight, stacked and alone.
+"""Two ways of running a preset end alike: graph and eager, restored and straight, stacked and alone; and an
+evaluation gives the same beside training and before it.
 
 Training goes in pieces of uneven lengths, of which some end within a phase; metrics are read in between, a
 seed is spoilt and retired, and the second way goes on from a checkpoint. Everything that a checkpoint would
@@ -8,13 +9,17 @@ hold is compared after every piece.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from bench.catalog import Task
+from bench.envs import simulator_for
+from bench.evaluation.beside import Beside
+from bench.evaluation.rollout import Policy, Rollouts, roll_out
 from bench.presets import Preset
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint
@@ -112,6 +117,45 @@ def assert_alone_as_stacked(
                 f"{preset.algorithm} {stacked.position}: alone {name} differs by {float(difference):.1e}",
             )
         stacked.advance(stacked.iterations_left_in_phase)
+
+
+def assert_evaluated_alike(
+    task: Task, preset: Preset, seeds: int, *, device: str = "cpu", runner: str = "graph"
+) -> None:
+    """An evaluation beside training gives what one before it gives, bit for bit, in the same two groups.
+
+    That beside acts by captured graphs, and training captures its own and runs through meanwhile.
+
+    Raises
+    ------
+    Disagreement : a return, a length or a weight that was evaluated differs.
+    """
+    data, short = _data(task, device, double=False), shortened(preset, ITERATIONS, BORDER)
+    trainer = _trainer(task, short, tuple(range(seeds)), data, runner)
+    weights = {name: tensor.clone() for name, tensor in trainer.algorithm.networks.state_dict().items()}
+    with ExitStack() as opened:
+        simulators = [
+            opened.enter_context(closing(simulator_for(task, task.physics, seeds * episodes)))
+            for episodes in (2, 1)
+        ]
+
+        def play(policy: Policy, on_step: Callable[[int], None]) -> Rollouts:
+            return roll_out(policy, *simulators, evaluation=1, episodes=3, on_step=on_step)
+
+        expected = play(trainer.algorithm, lambda step: None)
+        beside = Beside(trainer.algorithm, runner)
+        opened.callback(beside.close)
+        beside.begin(trainer.algorithm.networks.state_dict(), play)
+        while trainer.phase is not None:
+            trainer.advance(trainer.iterations_left_in_phase)
+        found = beside.result()
+    changed = differences(trainer.algorithm.networks.state_dict(), weights)
+    _require(bool(changed), f"{preset.algorithm}: training changed nothing")
+    evaluated = differences(beside.copy.networks.state_dict(), weights)
+    _require(not evaluated, f"{preset.algorithm}: other weights were evaluated: {sorted(evaluated)[:3]}")
+    for name in ("returns", "lengths", "finite"):
+        one, other = getattr(expected, name).tolist(), getattr(found, name).tolist()
+        _require(one == other, f"{preset.algorithm}: {name} {other} beside training, {one} before it")
 
 
 def _data(task: Task, device: str, *, double: bool) -> PackedDataset:

@@ -6,7 +6,9 @@ from unittest import mock
 import pytest
 import torch
 
+from algorithms.base import Algorithm
 from algorithms.bc import BC
+from bench.presets import load_preset
 from bench.training.runners import GraphRunner
 from bench.training.speed import synthetic_data
 from bench.training.trainer import Trainer
@@ -50,6 +52,19 @@ def test_graphs_are_captured_by_the_runner_of_the_product():
         trainer = Trainer(broken.maker(BC)(broken.TASK, broken.PRESET, (0,)), data, runner="graph")
         assert trainer.runner == GraphRunner.name
         trainer.advance(2)
+
+
+@pytest.mark.parametrize("name", ["bc", "dtql"])
+def test_an_evaluation_beside_training_gives_what_one_before_it_gives(name):
+    preset = shrunk(load_preset(name, broken.TASK))
+    with emulated_graphs():
+        agreement.assert_evaluated_alike(broken.TASK, preset, 2)
+
+
+def test_an_evaluation_of_weights_that_train_on_is_found(monkeypatch):
+    monkeypatch.setattr(Algorithm, "acting_copy", lambda algorithm: algorithm)
+    with emulated_graphs(), pytest.raises(Disagreement, match="other weights were evaluated"):
+        agreement.assert_evaluated_alike(broken.TASK, broken.PRESET, 2)
 
 
 # Which mistake which instrument finds; the constant on the CPU is found by fake CUDA tensors alone.

@@ -42,6 +42,18 @@ def test_restored_equals_straight(name):
 @pytest.mark.gpu
 @gpu
 @pytest.mark.parametrize("name", METHODS)
+def test_an_evaluation_beside_training_gives_what_one_before_it_gives(name):
+    """By captured graphs and by none, while training captures its own."""
+    from benchmarks.gpu.agreement import assert_evaluated_alike
+    from benchmarks.gpu.subjects import every_program, shrunk
+
+    task, preset = next(every_program(name))
+    assert_evaluated_alike(task, shrunk(preset), 3, device="cuda")
+
+
+@pytest.mark.gpu
+@gpu
+@pytest.mark.parametrize("name", METHODS)
 def test_a_seed_trains_in_a_stack_as_alone(name):
     from benchmarks.gpu.agreement import assert_alone_as_stacked
     from benchmarks.gpu.subjects import every_program, shrunk
