@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,15 @@ from rich.text import Text
 
 from bench.catalog import Task
 from bench.cli.options import typed_command
-from bench.cli.output import left_words, print_lines, print_table, progress_text, roughly, stop_printing
+from bench.cli.output import (
+    console_of,
+    left_words,
+    print_lines,
+    print_table,
+    progress_text,
+    roughly,
+    stop_printing,
+)
 from bench.cli.progress import SECONDS_BETWEEN_LINES, shown_progress
 from bench.data.fetch import ensure_dataset
 from bench.data.folder import dataset_path
@@ -216,7 +225,7 @@ class BarsAndLines(Lines):
 @contextmanager
 def watching() -> Iterator[Lines]:
     """Yield what shows events, as suits standard output."""
-    console = Console()
+    console = console_of(sys.stdout)
     if not console.is_terminal:
         yield Lines(console)
         return
@@ -284,14 +293,20 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
         rows.append(_row(cell, len(seeds), finished, failed, stacks, seconds))
     numbers = ("trials", "finished", "failed", "stacks")
     columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
-    shown = [place for place, column in enumerate(columns) if _tells(column, [row[place] for row in rows])]
+    same = [
+        (column, rows[0][place])
+        for place, column in enumerate(columns)
+        if column not in ("task", "algorithm", "at most") and len({row[place] for row in rows}) == 1
+    ]
+    shown = [place for place, column in enumerate(columns) if column not in dict(same)]
     print_table(
         [columns[place] for place in shown],
         [[row[place] for place in shown] for row in rows],
         right=(*numbers, "at most"),
     )
-    if "data" not in [columns[place] for place in shown]:
-        print(f"Data: {rows[0][columns.index('data')]}.")
+    of_each = [f"{column} {text}" for column, text in same if text != "0"]
+    if of_each:
+        print_lines([f"Each cell: {', '.join(of_each)}."])
     where = "this CPU" if device == "cpu" else "this GPU"
     for method, seconds in per_method.items() if len(per_method) > 1 else ():
         print(f"{method}: about {roughly(seconds)} on {where}")
@@ -300,17 +315,10 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     _show_remarks(cells, there, settings)
 
 
-def _tells(column: str, cells: Sequence[str]) -> bool:
-    """Whether a column says more than one word below the table, or its absence, would."""
-    if column in ("finished", "failed"):
-        return set(cells) != {"0"}
-    return column != "data" or len(set(cells)) > 1
-
-
 @contextmanager
 def _saying(text: str) -> Iterator[None]:
     """Within, a terminal says what is being done; the line goes away again."""
-    console = Console(stderr=True, highlight=False)
+    console = console_of(sys.stderr)
     if not console.is_terminal:
         yield
         return

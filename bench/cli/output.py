@@ -87,6 +87,15 @@ def print_json(document: bytes | str) -> None:
     print(visible_json(document.decode() if isinstance(document, bytes) else document).rstrip("\n"))
 
 
+def console_of(stream: IO[str]) -> Console:
+    """A console for bars that move.
+
+    It is given the stream itself: while bars are shown Rich wraps the standard streams in its own, and then
+    looks for what is proxied only one wrap deep.
+    """
+    return Console(file=getattr(stream, "rich_proxied_file", stream), highlight=False)
+
+
 def stop_printing() -> None:
     """Send what is still to be printed nowhere: Python would try it once more as it ends, and tell."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

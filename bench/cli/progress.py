@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich import progress
-from rich.console import Console
 
+from bench.cli.output import console_of
 from bench.records import Progress
 from bench.visible_text import visible
 
@@ -21,7 +22,7 @@ def shown_progress(what: str, unit: str) -> Iterator[Progress]:
 
     `unit` names what is counted ("transitions"); "bytes" is shown as sizes.
     """
-    console = Console(stderr=True)
+    console = console_of(sys.stderr)
     if not console.is_terminal:
         yield _plain_lines(what, unit)
         return

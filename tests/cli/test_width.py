@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.commands import all_commands
+from tests.execute.tiny import TASK
 from tests.pictures import make_up_store
 from tests.store import samples
 
@@ -46,6 +47,7 @@ READING = (
     "query select\u00a0task,algorithm,avg(score)\u00a0from\u00a0scores\u00a0group\u00a0by\u00a01,2",
     "db info", "db info --check", "baseline list", "data list", "data list --all",
     "data list d4rl-adroit --paths",
+    f"run --tasks collected-antmaze-medium-diverse,{TASK} --algos bc --dry-run",
     # What is wrong is told as narrowly.
     "nothing", "show dtpl hopper-medium-v2", "run --suite nothing --algos dtql",
     "run --tasks hopper-medium-v2 --algos srpo --set lr=1 --dry-run",
@@ -122,6 +124,7 @@ def printed(commands: list[str], width: int, folder: Path) -> dict[str, list[str
         text += part
     child.wait()
     os.close(master)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode()).replace("\r\n", "\n")
+    # A carriage return alone begins a line that is written over another, as those of progress are.
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode()).replace("\r\n", "\n").replace("\r", "\n")
     parts = plain.split(MARK)[1:]
     return {part.partition("\n")[0]: part.partition("\n")[2].splitlines() for part in parts}
