@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors, tiny
 from algorithms.registry import build, method
@@ -216,10 +217,40 @@ def assert_seed_view_acts_alike(algorithm: Algorithm, **attributes: object) -> N
     torch.testing.assert_close(action(alone)[0], action(algorithm)[slot], rtol=1e-4, atol=1e-6)
 
 
-class NoReading(TorchDispatchMode):
-    """Raises where a tensor's value is read by the host, or a shape depends on values."""
+_WAITING = (
+    *("_local_scalar_dense", "item", "nonzero", "is_nonzero", "masked_select", "equal", "allclose"),
+    *("bincount", "_unique", "_unique2", "unique_dim", "unique_consecutive", "repeat_interleave.Tensor"),
+)
+_INDEXING = ("index", "index_put", "_index_put_impl", "_unsafe_index", "_unsafe_index_put")
 
-    FORBIDDEN = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
+
+def operator_name(operator: Any) -> str:  # noqa: ANN401 (an operator of torch)
+    """Without the underscore of operators that work in place, which launch what the others do."""
+    name: str = operator._schema.name.split("::")[1]
+    return name if name.startswith("__") else name.rstrip("_")
+
+
+def waits(operator: Any, inputs: Sequence[torch.Tensor]) -> bool:  # noqa: ANN401 (an operator of torch)
+    """Whether an operator lets the host wait for numbers on the device, which no captured graph allows.
+
+    It does where a value is read, or where a shape depends on values: on how many elements a mask chooses,
+    say, unless one number is put in all their places.
+
+    Parameters
+    ----------
+    inputs : all tensors among its arguments, in their order.
+    """
+    name = operator_name(operator)
+    if name in _INDEXING:
+        is_put = "put" in name
+        places = inputs[1:-1] if is_put else inputs[1:]
+        has_mask = any(tensor.dtype in (torch.bool, torch.uint8) for tensor in places)
+        return has_mask and not (is_put and inputs[-1].numel() == 1)
+    return name in _WAITING or f"{name}.{operator._overloadname}" in _WAITING
+
+
+class NoReading(TorchDispatchMode):
+    """Raises where the host waits for what is on the device."""
 
     def __torch_dispatch__(
         self,
@@ -229,9 +260,9 @@ class NoReading(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 (what the operator gives)
         """Run the operator, unless it is forbidden."""
-        name = func._schema.name.removeprefix("aten::")
-        if name in self.FORBIDDEN or name.startswith("_unique"):
-            raise AssertionError(f"host synchronisation by {name}")
+        leaves = tree_leaves((args, dict(kwargs or {})))
+        if waits(func, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]):
+            raise AssertionError(f"host synchronisation by {operator_name(func)}")
         return func(*args, **(kwargs or {}))
 
 

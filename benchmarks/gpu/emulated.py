@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.training import runners
-from benchmarks.gpu.launches import storage, waits
+from bench.training.contract import waits
+from benchmarks.gpu.launches import storage
 
 
 class CaptureError(Exception):

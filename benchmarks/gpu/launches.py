@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from bench.training.contract import operator_name, waits
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PRODUCT_FOLDERS = tuple(str(_ROOT / name) + "/" for name in ("algorithms", "bench"))
@@ -33,10 +34,6 @@ _WITHOUT_KERNEL = _words(
     "unbind detach alias as_strided unflatten flatten reshape chunk _reshape_alias narrow movedim lift_fresh "
     "is_same_size diagonal empty empty_like new_empty empty_strided new_empty_strided _local_scalar_dense "
     "size stride numel dim sym_size sym_numel device unfold"
-)
-_WAITING = _words(
-    "_local_scalar_dense item nonzero masked_select _unique2 unique_dim unique_consecutive equal is_nonzero "
-    "repeat_interleave.Tensor bincount allclose _assert_async"
 )
 _RANDOM = _words(
     "randn rand randint randperm bernoulli normal uniform random multinomial native_dropout rand_like "
@@ -144,7 +141,7 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _faults_of(self, func: Any, inputs: list[Tensor], outputs: list[Tensor]) -> Iterator[str]:  # noqa: ANN401
-        name = _name(func)
+        name = operator_name(func)
         if waits(func, inputs):
             yield f"waits for the device: {name}"
         if name in _RANDOM:
@@ -156,23 +153,9 @@ class Recorder(TorchDispatchMode):
                 yield f"a tensor {tuple(tensor.shape)} on {tensor.device.type}: {name}"
 
 
-def waits(func: Any, inputs: Sequence[Tensor]) -> bool:  # noqa: ANN401 (an operator of torch)
-    """Whether an operator lets the host wait for numbers on the device, which no capture allows."""
-    name = _name(func)
-    if name in ("index", "index_put", "_unsafe_index_put"):  # the size is the number of those chosen
-        return any(tensor.dtype in (torch.bool, torch.uint8) for tensor in inputs[1:])
-    return name in _WAITING or f"{name}.{func._overloadname}" in _WAITING
-
-
 def storage(tensor: Tensor) -> int:
     """Tells the memory of a tensor from that of others that are alive."""
     return tensor.untyped_storage()._cdata
-
-
-def _name(func: Any) -> str:  # noqa: ANN401 (an operator of torch)
-    """Without the underscore of operators that work in place, which launch what the others do."""
-    name = func._schema.name.split("::")[1]
-    return name if name.startswith("__") else name.rstrip("_")
 
 
 def _written_to(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:  # noqa: ANN401
@@ -190,7 +173,7 @@ def _launches(
     outputs: list[Tensor],
     place: str,
 ) -> Iterator[Launch]:
-    name = _name(func)
+    name = operator_name(func)
     if name in _WITHOUT_KERNEL:
         return
     if name in _PRODUCTS:

@@ -70,6 +70,48 @@ def test_a_fault_is_found(fault, check):
         check(make, DATA)
 
 
+VALUES, PLACES = torch.arange(4.0), torch.tensor([2, 0])
+MASK, CHOSEN = VALUES > 1, torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        lambda values: values[0].item(),
+        lambda values: bool((values > 0).all()),
+        lambda values: values.nonzero(),
+        lambda values: values[MASK],
+        lambda values: values.index_put_((MASK,), CHOSEN),
+        lambda values: values.masked_select(MASK),
+        lambda values: values.unique(),
+        lambda values: values.unique_consecutive(),
+        lambda values: torch.equal(values, values),
+        lambda values: torch.bincount(PLACES),
+        lambda values: values[:2].repeat_interleave(PLACES),
+    ],
+)
+def test_what_lets_the_host_wait_is_found(reading):
+    with pytest.raises(AssertionError, match="host synchronisation"), contract.NoReading():
+        reading(VALUES.clone())
+
+
+@pytest.mark.parametrize(
+    "computing",
+    [
+        lambda values: values[PLACES],
+        lambda values: values.index_put_((PLACES,), CHOSEN),
+        lambda values: values.index_put_((MASK,), torch.zeros(())),
+        lambda values: (values > 0).index_put_((PLACES,), CHOSEN > 0),
+        lambda values: values.masked_fill(MASK, 0.0),
+        lambda values: values.where(MASK, -values).sum(),
+        lambda values: values.repeat_interleave(2),
+    ],
+)
+def test_what_stays_on_the_device_is_let_through(computing):
+    with contract.NoReading():
+        computing(VALUES.clone())
+
+
 def test_a_method_with_a_preset_is_checked_by_its_name():
     contract.check_method("bc")
 
