@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from bench.bandit2d.expectations import Finding, check_expectations
+from bench.bandit2d.expectations import Finding
 from bench.bandit2d.stored import Illustration, Illustrations
 from bench.presets import RELEASED
 from bench.records import method_label
@@ -63,10 +63,9 @@ NOTES = (
 )
 
 
-def table_2d(illustrations: Illustrations) -> Table:
+def table_2d(illustrations: Illustrations, findings: Sequence[Finding]) -> Table:
     """One row per task and configuration, then one per expectation of the papers."""
     groups = _groups(illustrations.items)
-    findings = check_expectations(illustrations.items)
     return Table(
         id=TABLE_2D,
         title=TITLE,

@@ -71,7 +71,7 @@ def build_table(
     papers, matches : all printed tables, and what of `data` stands for their cells.
     """
     if table_id == TABLE_2D:
-        return table_2d(data.illustrations)
+        return table_2d(data.illustrations, data.findings)
     if table_id == COMBINED:
         table = combined_table(papers, data.measured, matches, judgement)
     else:

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bench.bandit2d.stored import Illustrations
 from bench.evaluation.protocols import BEST_CANDIDATES, best_candidates, by_candidates, reported_score
 from bench.records import CellKey, DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
+
+if TYPE_CHECKING:
+    from bench.bandit2d.expectations import Finding
 
 SECONDS_PER_1K = "training_seconds_per_1k_iterations"
 LATENCY = "action_latency_median_seconds"
@@ -245,3 +249,10 @@ class ReportData:
     """Tasks of each suite of the catalog."""
     datasets: tuple[DatasetRecord, ...] = ()
     """That trials are on."""
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the papers expect on the 2D problems, each with its answer."""
+        from bench.bandit2d.expectations import check_expectations  # imports scipy.spatial, which takes long
+
+        return tuple(check_expectations(self.illustrations.items))

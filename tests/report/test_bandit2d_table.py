@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from bench.bandit2d.expectations import EXPECTATIONS
+from bench.bandit2d.expectations import EXPECTATIONS, check_expectations
 from bench.bandit2d.stored import Illustrations
 from bench.report.bandit2d_table import table_2d
 from bench.report.formats import latex, markdown
@@ -26,7 +26,7 @@ def _seeds(*distances, **other):
 
 
 def _table(*items, unreadable=()):
-    return table_2d(Illustrations(tuple(items), unreadable))
+    return table_2d(Illustrations(tuple(items), unreadable), check_expectations(items))
 
 
 def _cells(table, row=0, block=0):

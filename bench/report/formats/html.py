@@ -12,7 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from algorithms.registry import methods
-from bench.bandit2d.expectations import check_expectations
+from bench.bandit2d.expectations import Finding
 from bench.bandit2d.stored import Illustration, Illustrations
 from bench.data.manifest import remarks_on
 from bench.report.bandit2d_figures import FilledFigure, fill_figures
@@ -83,7 +83,7 @@ def render(
         store=store,
         nights=nights,
         judgement=judgement,
-        answer=f"{headline(judgement, data)}{of_expectations(data)}",
+        answer=f"{headline(judgement, data)}{of_expectations(data.findings)}",
         # Those first that could be tested.
         suites=sorted(judgement.suites, key=lambda suite: suite.comparison is None),
         open_verdicts=[verdict for outcome in ATTENTION for verdict in of_outcome[outcome]],
@@ -309,9 +309,9 @@ def headline(judgement: Judgement, data: ReportData) -> str:
     )
 
 
-def of_expectations(data: ReportData) -> str:
+def of_expectations(findings: Sequence[Finding]) -> str:
     """How many of the papers' expectations on 2D problems hold, as a further sentence; empty without any."""
-    found = [one for one in check_expectations(data.illustrations.items) if one.answer != "not measured"]
+    found = [one for one in findings if one.answer != "not measured"]
     if not found:
         return ""
     holding = sum(one.answer == "yes" for one in found)

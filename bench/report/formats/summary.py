@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.bandit2d.expectations import Finding, check_expectations
+from bench.bandit2d.expectations import Finding
 from bench.records import method_label
 from bench.report.measured import Measured, ReportData
 from bench.report.statistics import stratified_t_interval
@@ -36,7 +36,7 @@ def render(data: ReportData, own_scores: Mapping[str, DatasetSummary], generated
     for cell in data.measured:
         if cell.task not in generated:
             tasks.setdefault(cell.task, []).append(cell)
-    lines = _claims(check_expectations(data.illustrations.items))
+    lines = _claims(data.findings)
     for task, cells in tasks.items():
         lines += _scores(task, cells, own_scores.get(task))
     return "\n".join(lines or ["Nothing is measured yet."]) + "\n"
