@@ -18,7 +18,7 @@ from bench.cli.output import print_exactly, print_lines, printable
 from bench.data.folder import Ledger, dataset_path
 from bench.errors import BenchError, chosen_names
 from bench.files import written_whole
-from bench.nightly.history import links_from, nights_page
+from bench.nightly.history import NIGHTS_PAGE, links_from, nights_page
 from bench.presets import listed_names, meant_by
 from bench.records import NightRecord
 from bench.report.build import choose_tables, judged_tables
@@ -36,7 +36,7 @@ from bench.store.nights import nights
 
 DEFAULT_FOLDER = Path("results")
 FLOATS = "figures.tex"
-REPORT, NIGHTS = "report.html", "nights.html"
+REPORT = "report.html"
 
 
 def latex_style(
@@ -132,8 +132,8 @@ def report(
         folder = out or DEFAULT_FOLDER
         files = _files(format_, built, data, judgement, style, str(locate(store)), bool(held))
         if held and format_ == "html":
-            links = links_from(folder / NIGHTS, locate(store).folder, held)
-            files.append((NIGHTS, nights_page(held, links, REPORT)))
+            links = links_from(folder / NIGHTS_PAGE, locate(store).folder, held)
+            files.append((NIGHTS_PAGE, nights_page(held, links, REPORT)))
         for name, text in files:
             _write_text(folder / name, text)
             typer.echo(f"Wrote {folder / name}")
@@ -197,7 +197,7 @@ def _files(
     if format_ == "html":
         from bench.report.formats import html  # draws, as figures do
 
-        nights_link = NIGHTS if nights_held else ""
+        nights_link = NIGHTS_PAGE if nights_held else ""
         return [(REPORT, html.render(tables, data, datetime.now(UTC), judgement, store, nights_link))]
     if format_ == "latex":
         return [("tables.tex", latex.render(tables, style)), ("report.tex", latex.document(tables, style))]

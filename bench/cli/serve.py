@@ -15,11 +15,13 @@ from waitress.server import create_server
 from bench.catalog import load_catalog
 from bench.cli.options import DEFAULT_PORT
 from bench.errors import BenchError
+from bench.nightly.history import NIGHTS_PAGE, nights_page
 from bench.report.margins import Margins, load_margins
 from bench.serve.app import App
 from bench.serve.live import LivePage
 from bench.serve.page import page_of, strip, working_lines
 from bench.store.database import Store, open_store
+from bench.store.nights import nights
 from bench.store.queries import change_token
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -56,8 +58,17 @@ def _is_local(host: str) -> bool:
 def _serve(store: Store, margins: Margins, host: str, port: int, public: bool) -> None:
     catalog = load_catalog()
     typer.echo(f"Making the page from {store.location} ...")
-    page = LivePage(lambda: change_token(store), lambda: page_of(store, catalog, margins), strip)
-    app = App(page, lambda: working_lines(store), None if public else _LOCAL)
+
+    def made() -> str:
+        return page_of(store, catalog, margins, NIGHTS_PAGE if nights(store) else "")
+
+    def made_of_nights() -> str:
+        held = nights(store)
+        return nights_page(held, {}, "/") if held else ""
+
+    page = LivePage(lambda: change_token(store), made, strip)
+    beside = {f"/{NIGHTS_PAGE}": made_of_nights}
+    app = App(page, lambda: working_lines(store), None if public else _LOCAL, beside)
     try:
         # One address: a name such as localhost may stand for several.
         address = "127.0.0.1" if host == "localhost" else host

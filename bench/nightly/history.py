@@ -84,7 +84,7 @@ MOST = 120
 """Nights on the page, the latest: more would not be told apart."""
 _WIDTH, _HEIGHT, _EDGE = 480.0, 46.0, 6.0
 """Of a cell's chart and its empty edge, in its own units."""
-NIGHTS_FOLDER = "nights"
+NIGHTS_FOLDER, NIGHTS_PAGE = "nights", "nights.html"
 """Beside the store: a folder for each night, and the page over them."""
 
 PointKind = Literal["expected", "above", "alarmed", "confirmed", "lost"]

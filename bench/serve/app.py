@@ -1,10 +1,10 @@
-"""The two things that are served: the page, and what is new (a WSGI application, without a server)."""
+"""What is served: the page, others beside it, and what is new (a WSGI application, without a server)."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.errors import BenchError
@@ -15,7 +15,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 _LOG = logging.getLogger(__name__)
-_PLAIN = "text/plain; charset=utf-8"
+_PLAIN, _HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 _DEFECT = b"A defect of bench: this could not be answered. The terminal of `bench serve` shows why.\n"
 _HEADERS = [
     # The page holds everything itself; nothing may be fetched, framed or sent elsewhere.
@@ -31,19 +31,24 @@ _HEADERS = [
 
 
 class App:
-    """Answers GET and HEAD of `/` (the page) and `/change_token` (version, who works, trouble), no other.
+    """Answers GET and HEAD of `/` (the page), `/change_token` (version, who works, trouble) and `beside`.
 
     Parameters
     ----------
     working : one line for each stack that is worked on now.
     hosts : names that a browser may have asked for; None allows all. A page elsewhere that has its own name
         point at this machine is kept out by it.
+    beside : further pages by their paths, made when they are asked for; empty where there is nothing to show.
     """
 
     def __init__(
-        self, page: LivePage, working: Callable[[], Sequence[str]], hosts: frozenset[str] | None
+        self,
+        page: LivePage,
+        working: Callable[[], Sequence[str]],
+        hosts: frozenset[str] | None,
+        beside: Mapping[str, Callable[[], str]],
     ) -> None:
-        self._page, self._working, self._hosts = page, working, hosts
+        self._page, self._working, self._hosts, self._beside = page, working, hosts, beside
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -63,9 +68,12 @@ class App:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return "405 Method Not Allowed", _PLAIN, b"Only reading is possible here.\n"
         if environ["PATH_INFO"] in ("/", ""):
-            return "200 OK", "text/html; charset=utf-8", self._page.page().body
+            return "200 OK", _HTML, self._page.page().body
         if environ["PATH_INFO"] == "/change_token":
             return "200 OK", "application/json", self._change_token()
+        made = self._beside.get(environ["PATH_INFO"])
+        if made is not None and (text := made()):
+            return "200 OK", _HTML, text.encode()
         return "404 Not Found", _PLAIN, b"The page is at /.\n"
 
     def _change_token(self) -> bytes:

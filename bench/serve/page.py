@@ -17,11 +17,16 @@ from bench.store.database import Store
 from bench.store.status import RunningStack, running_stacks
 
 
-def page_of(store: Store, catalog: Catalog, margins: Margins) -> str:
-    """The whole page, as `bench report --format html` writes it."""
+def page_of(store: Store, catalog: Catalog, margins: Margins, nights: str = "") -> str:
+    """The whole page, as `bench report --format html` writes it.
+
+    Parameters
+    ----------
+    nights : address of the page over all nights, where there is one.
+    """
     data = load_report_data(store, catalog)
     tables, judgement = judged_tables("all", data, margins)
-    return html.render(tables, data, datetime.now(UTC), judgement, str(store.location))
+    return html.render(tables, data, datetime.now(UTC), judgement, str(store.location), nights)
 
 
 def strip(version: str) -> str:

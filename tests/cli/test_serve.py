@@ -11,6 +11,7 @@ import pytest
 
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from tests.report.made_up import write_nights
 from tests.serve.serving import planned_store, serving
 from tests.store import samples
 
@@ -56,6 +57,16 @@ def test_the_page_follows_the_store_and_only_reads(served, store, stop):
     assert samples.failure_record(trial.key).message in got(address)
     process.send_signal(stop)
     assert process.wait(timeout=30) == 0
+
+
+def test_the_nights_of_a_store_are_linked_and_served(store):
+    with open_store(store) as opened, Writer(opened) as writer:
+        write_nights(writer, 3)
+    with serving(store) as (address, _):
+        assert '<a href="nights.html">All nights</a>' in got(address)
+        page = got(f"{address}nights.html")
+    assert '<a href="/">The report</a>' in page
+    assert "<h1>3 nights: " in page
 
 
 def test_a_request_by_another_name_is_refused(served):

@@ -25,7 +25,8 @@ class Result:
 @pytest.fixture
 def app():
     page = LivePage(lambda: "1", lambda: "<html><body>p</body></html>", lambda version: f"<b>{version}</b>")
-    return App(page, lambda: ["dtql on hopper, seed 0: training 34%"], LOCAL)
+    beside = {"/nights.html": lambda: "<p>nights</p>", "/none.html": str}
+    return App(page, lambda: ["dtql on hopper, seed 0: training 34%"], LOCAL, beside)
 
 
 def test_the_page_with_the_strip_at_its_end(app):
@@ -34,6 +35,14 @@ def test_the_page_with_the_strip_at_its_end(app):
     version = json.loads(Result(app, "/change_token").body)["version"]
     assert answer.body.decode() == f"<html><body>p<b>{version}</b></body></html>"
     assert answer.headers["Content-Length"] == str(len(answer.body))
+
+
+def test_a_page_beside_it_is_there_once_it_has_something_to_show(app):
+    answer = Result(app, "/nights.html")
+    assert (answer.status, answer.body) == ("200 OK", b"<p>nights</p>")
+    assert answer.headers["Content-Type"] == Result(app).headers["Content-Type"]
+    assert Result(app, "/none.html").status.startswith("404")
+    assert Result(app, "/nights.html", host="elsewhere.example").status.startswith("403")
 
 
 def test_nothing_may_be_fetched_from_elsewhere_or_kept(app):
@@ -82,7 +91,7 @@ def test_a_defect_is_told_on_the_page_and_its_traceback_in_the_log_alone(caplog)
     def fails():
         raise KeyError("a secret detail")
 
-    answer = Result(App(page, fails, LOCAL), "/change_token")
+    answer = Result(App(page, fails, LOCAL, {}), "/change_token")
     assert answer.status.startswith("500 ")
     assert answer.body.startswith(b"A defect of bench")
     assert b"secret" not in answer.body
@@ -96,5 +105,5 @@ def test_a_store_that_fails_meanwhile_is_trouble_and_no_defect():
     def fails():
         raise BenchError("the store is gone")
 
-    answer = Result(App(page, fails, LOCAL), "/change_token")
+    answer = Result(App(page, fails, LOCAL, {}), "/change_token")
     assert json.loads(answer.body)["trouble"] == "the store is gone"
