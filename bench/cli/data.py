@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import typer
 
@@ -17,6 +17,7 @@ from bench.errors import BenchError, WorkFailedError, unknown_name
 from bench.records import DatasetRecord
 
 LICENCE = "CC BY 4.0"
+"""Of all datasets of D4RL, as its README says; what is collected here belongs to whoever collected it."""
 """Of the data, as D4RL's README says; its code has another."""
 SPREAD = "± is the standard deviation over whole episodes; score 0 is random, 100 expert."
 
@@ -82,7 +83,7 @@ def list_suites() -> None:
             )
         )
     print_table(("suite", "files", "size", "content", "to fetch"), rows, right=("size",))
-    _tell_folder("`bench data list SUITE` or --all shows each file.")
+    _tell_folder("`bench data list SUITE` or --all shows each file.", load_catalog().tasks.values())
 
 
 def list_paths(names: list[str] | None) -> None:
@@ -93,7 +94,8 @@ def list_paths(names: list[str] | None) -> None:
 def list_datasets(names: list[str] | None) -> None:
     """List the datasets one by one: whether they are there, their sizes, and what is known of them."""
     ledger, manifest, rows = Ledger(), load_manifest(), []
-    for task in _tasks(names):
+    tasks = _tasks(names)
+    for task in tasks:
         path = dataset_path(task)
         there = path.is_file()
         entry = ledger.known(path) if there else None
@@ -109,7 +111,7 @@ def list_datasets(names: list[str] | None) -> None:
             )
         )
     print_table(("task", "size", "rows", "content", "replay"), rows, right=("size", "rows"))
-    _tell_folder("--paths shows each file.")
+    _tell_folder("--paths shows each file.", tasks)
 
 
 def _tasks(names: list[str] | None) -> list[Task]:
@@ -126,8 +128,12 @@ def _to_get(missing: Sequence[Task], manifest: Manifest) -> str:
     return f"{sum(known) / 1e9:.1f} GB"
 
 
-def _tell_folder(further: str) -> None:
-    print_lines([f"Folder: {data_folder()}. {further}", f"D4RL's files are licensed {LICENCE}."])
+def _tell_folder(further: str, tasks: Iterable[Task]) -> None:
+    """Say where files lie, and under which licence those among them are that come from D4RL."""
+    lines = [f"Folder: {data_folder()}. {further}"]
+    if any(task.dataset.source == "d4rl" for task in tasks):
+        lines.append(f"D4RL's files are licensed {LICENCE}.")
+    print_lines(lines)
 
 
 def info(names: list[str]) -> None:

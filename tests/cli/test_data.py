@@ -76,6 +76,11 @@ def test_list_without_names_says_of_every_suite_what_is_there(bench, quickstart)
     assert "CC BY 4.0" in output
 
 
+def test_the_licence_stands_beside_d4rls_files_alone(bench):
+    assert "D4RL's files are licensed CC BY 4.0." in bench("list", "hopper-medium-v2")[1]
+    assert "CC BY" not in bench("list", "collected-hopper-medium")[1]
+
+
 def test_all_datasets_are_listed_one_by_one(bench):
     _, output, _ = bench("list", "--all")
     assert all(f"{name} " in output for name in load_catalog().tasks)
