@@ -30,6 +30,7 @@ METRICS = {
     "dtql": ("value_loss", "critic_loss", "diffusion_loss", "trust_region_loss", "actor_value", "actor_loss"),
     "srpo": ("value_loss", "critic_loss", "behaviour_loss", "policy_loss", "policy_value"),
     "edp-td3": ("diffusion_loss", "guidance_loss", "policy_loss", "critic_loss"),
+    "edp-iql": ("diffusion_loss", "guidance_loss", "policy_loss", "critic_loss", "value_loss"),
     "bdpo": ("behaviour_loss", "path_divergence", "critics_loss", "diffusion_values_loss", "actor_loss"),
 }
 """What the methods report with every evaluation."""
