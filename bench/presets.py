@@ -551,8 +551,8 @@ def _no_preset(presets: Presets, task: Task) -> BenchError:
     stem = wanted.rsplit("-v", 1)[0]
     siblings = [name for name in presets.tasks if name.rsplit("-v", 1)[0] == stem]
     by_task = dict.fromkeys(rule.name for rule in presets.rules if any(where.task for where in rule.wheres))
-    values = ", ".join(by_task)
-    why = f"Neither the paper nor the released code gives its values for it (task by task: {values})."
+    values = f" (task by task: {', '.join(by_task)})" if by_task else ""
+    why = f"Neither the paper nor the released code gives its values for it{values}."
     if _method(presets.algorithm).distribution is not None:
         why = f"{presets.document.path} does not list it under tasks."
     return BenchError(
