@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from algorithms.base import (
@@ -23,6 +23,7 @@ from algorithms.base import (
 from algorithms.diffusion import squared_error
 from algorithms.networks import MLP, Initialiser
 from algorithms.optim import Adam
+from algorithms.standardisation import Standardisation
 
 
 def bc_loss(predicted: Tensor, actions: Tensor) -> Tensor:
@@ -46,29 +47,19 @@ class BCConfig:
     """observation units; added to the standard deviations that observations are divided by"""
 
 
-class StandardisedActor(nn.Module):
-    """bound tanh(MLP((s - mean) factor)): observations (S, B, O) -> actions (S, B, A).
-
-    Mean and factor are buffers with a seed axis, (S, 1, O), so they are saved, and travel, with the weights.
-    """
-
-    mean: Tensor
-    factor: Tensor
+class StandardisedActor(Standardisation):
+    """bound tanh(MLP((s - mean) factor)): observations (S, B, O) -> actions (S, B, A)."""
 
     def __init__(self, initialiser: Initialiser, dimensions: Dimensions, width: int) -> None:
-        super().__init__()
+        super().__init__(len(initialiser.seeds), dimensions.observation)
         self.mlp = MLP(
             initialiser, (dimensions.observation, width, width, dimensions.action), functional.relu
         )
         self.bound = dimensions.action_bound
-        shape = (len(initialiser.seeds), 1, dimensions.observation)
-        self.register_buffer("mean", torch.zeros(shape))
-        # A factor instead of a divisor, so that a retired seed, all zeros, still acts by finite numbers.
-        self.register_buffer("factor", torch.ones(shape))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Actions as evaluated; nothing is random."""
-        return self.bound * torch.tanh(self.mlp((observations - self.mean) * self.factor))
+        return self.bound * torch.tanh(self.mlp(super().forward(observations)))
 
 
 class BC(Algorithm):
@@ -89,18 +80,9 @@ class BC(Algorithm):
         """`train` alone."""
         return (Phase("train", self.config.train_iterations, self.config.batch_size, evaluated=True),)
 
-    @torch.no_grad()
     def prepare(self, observations: Tensor) -> None:
         """Standardise by mean and standard deviation (divisor N) of the whole dataset (N, O)."""
-        # Column by column: in double precision a dataset at once would take twice its memory.
-        moments = [
-            torch.stack(torch.std_mean(column.double(), correction=0))
-            for column in observations.unbind(dim=1)
-        ]
-        deviation, mean = torch.stack(moments, dim=1)
-        actor = cast(StandardisedActor, self.networks["actor"])
-        actor.mean.copy_(mean.expand_as(actor.mean))
-        actor.factor.copy_((deviation + self.config.deviation_margin).reciprocal().expand_as(actor.factor))
+        cast(StandardisedActor, self.networks["actor"]).take(observations, self.config.deviation_margin)
 
     def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         """One step of the actor towards the data's actions."""
@@ -112,3 +94,9 @@ class BC(Algorithm):
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
         """The actor's action, (S, N, O) -> (S, N, A)."""
         return self.networks["actor"](observations)
+
+
+class BC10(BC):
+    """Behaviour cloning of the best tenth of the data's trajectories, which its presets choose."""
+
+    name: ClassVar[str] = "bc-10"

@@ -47,6 +47,7 @@ from algorithms.losses import (
     draw_by_softmax,
     expectile_loss,
     gaussian_log_likelihood,
+    normalised_value_loss,
     summed_ensemble_loss,
     temporal_difference_targets,
 )
@@ -96,10 +97,7 @@ def value_guidance(
     seeds = torch.arange(len(member), device=member.device)
     chosen = {name: weights.detach()[seeds, member] for name, weights in critics.mlp.named_parameters()}
     inputs = torch.cat((observations, actions), dim=-1)
-    values = functional_call(critics.mlp, chosen, (inputs,)).squeeze(-1)
-    # A seed that was retired has no weights and no values; it must not produce 0 / 0.
-    scale = values.detach().abs().mean(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
-    return -weight * values.mean(dim=-1) / scale
+    return normalised_value_loss(functional_call(critics.mlp, chosen, (inputs,)).squeeze(-1), weight)
 
 
 @torch.no_grad()

@@ -34,6 +34,13 @@ def summed_ensemble_loss(values: Tensor, targets: Tensor) -> Tensor:
     return squared_error(values, targets.unsqueeze(1)).mean(dim=-1).sum(dim=1)
 
 
+def normalised_value_loss(values: Tensor, weight: float) -> Tensor:
+    """-weight mean Q / mean |Q|, the divisor held fixed: values (S, B) -> (S,) (TD3+BC's lambda)."""
+    # A seed that was retired has no weights and no values; it must not produce 0 / 0.
+    scale = values.detach().abs().mean(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
+    return -weight * values.mean(dim=-1) / scale
+
+
 def gaussian_log_likelihood(values: Tensor, mean: Tensor, log_std: Tensor | None = None) -> Tensor:
     """Log-density of `values` under diagonal Gaussians, summed over the last axis: (..., A) -> (...).
 

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.func import functional_call
 from torch.nn import functional
 
 from algorithms.base import Dimensions, derived_seed
@@ -219,6 +220,12 @@ class CriticEnsemble(nn.Module):
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         inputs = torch.cat((observations, actions), dim=-1).unsqueeze(1)
         return self.mlp(inputs.expand(-1, self.members, -1, -1)).squeeze(-1)
+
+    def first(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Values (S, B) of the first member alone, whose weights get no gradient."""
+        weights = {name: weight.detach()[:, 0] for name, weight in self.mlp.named_parameters()}
+        inputs = torch.cat((observations, actions), dim=-1)
+        return functional_call(self.mlp, weights, (inputs,)).squeeze(-1)
 
 
 class NoiseConditionedNetwork(nn.Module):

@@ -43,6 +43,11 @@ OWN: Mapping[str, str] = {
     "bdpo-gaussian": "algorithms.bdpo_unimodal:BDPOGaussian",
     "bdpo-dirac": "algorithms.bdpo_unimodal:BDPODirac",
     "bc": "algorithms.bc:BC",
+    "bc-10": "algorithms.bc:BC10",
+    "td3bc": "algorithms.td3bc:TD3BC",
+    "iql": "algorithms.iql:IQL",
+    "awac": "algorithms.awac:AWAC",
+    "cql": "algorithms.cql:CQL",
 }
 """Methods of this package, in the order in which figures and tables show them."""
 
@@ -146,6 +151,8 @@ class Declaration(_Strict):
     """The paper's table below which its twins and further configurations stand; None: the table of all."""
     variants: tuple[str, ...] = ()
     """What it can do otherwise than the authors' code, such as `paper`: what the text says."""
+    released_as: tuple[str, ...] = ()
+    """Variants of other methods that are `released` here: `corl` of one that is implemented as in CORL."""
     configuration: str
     """Class of its hyper-parameters, which its module defines or imports."""
     step_counts: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -206,7 +206,7 @@ class Settings(Entry):
     selected_rank: NonNegativeInt | None = None
     """Only with protocol `bc-select`, which needs it: Diffusion-QL's top_k, 0 for the smallest loss."""
     reward_transform: str | None = None
-    transitions: Literal["d4rl", "keep_terminal_timeouts"] | None = None
+    transitions: Literal["d4rl", "keep_terminal_timeouts", "best_tenth"] | None = None
     """`bench.data.dataset` knows the rules by these names."""
 
 
@@ -313,6 +313,10 @@ class Presets:
     def variants(self) -> tuple[str, ...]:
         """`released` first."""
         return (RELEASED, *self.file.variants)
+
+    def variant(self, asked: str) -> str:
+        """The variant that is meant where one is asked for, of this method or of several at once."""
+        return RELEASED if asked in self.file.released_as else asked
 
 
 class PresetFiles(dict[str, Presets]):
@@ -486,6 +490,7 @@ def load_preset(algorithm: str, task: Task, variant: str = RELEASED) -> Preset:
 
 def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
     """The preset for `task` in a file that is loaded; as `load_preset`."""
+    variant = presets.variant(variant)
     if variant not in presets.variants:
         listing = f"bench show {presets.algorithm} {task.name}"
         raise unknown_name("variant", variant, presets.variants, listing)

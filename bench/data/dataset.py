@@ -5,17 +5,20 @@ Rows become transitions exactly as in D4RL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.catalog import Task
+from bench.errors import BenchError
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 
+TRAJECTORY_STEPS = 1000
+"""SRPO and CORL: kept transitions after which they cut a trajectory that no terminal has ended."""
 DISCONTINUITY = 1e-6
 """IQL: an observation that differs by more than this from the one announced starts another trajectory."""
 
@@ -73,22 +76,68 @@ class Transitions:
         return len(self.rewards)
 
 
+def ends_by_count(transitions: Transitions) -> BoolArray:
+    """Trajectory ends (N,) as SRPO and CORL count them: terminal, or 1000 transitions since the last end."""
+    ends = np.zeros(len(transitions), dtype=bool)
+    count = 0
+    for row, terminal in enumerate(transitions.terminals.tolist()):
+        count += 1
+        if terminal or count == TRAJECTORY_STEPS:
+            ends[row] = True
+            count = 0
+    return ends
+
+
 def jumps(observations: FloatArray, next_observations: FloatArray) -> BoolArray:
     """(N-1,) whether the next row's observation is another than the one that a row announces."""
     return np.linalg.norm(observations[1:] - next_observations[:-1], axis=1) > DISCONTINUITY
 
 
 def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitions:
-    """Transitions of a task's file by a preset's rule, `d4rl` or `keep_terminal_timeouts`.
+    """Transitions of a task's file by a preset's rule: `d4rl`, `keep_terminal_timeouts` or `best_tenth`.
 
     In one-step problems no row has a successor, and every row is a transition. So is every ready-made one,
-    with its own next observation; the rules are about rows in the order of time.
+    with its own next observation; the first two rules are about rows in the order of time.
+
+    Raises
+    ------
+    BenchError : there is no whole trajectory to choose from.
     """
+    if rule == "best_tenth":
+        return best_tenth(transitions_of(raw, task), raw.name)
     if task.generated:
         return _ready_made(raw, raw.observations, np.ones(raw.rows, dtype=bool))
     if raw.next_observations is not None:
         return _ready_made(raw, raw.next_observations, raw.terminals | cut_rows(raw))
     return qlearning_dataset(raw, keep_terminal_timeouts=rule == "keep_terminal_timeouts")
+
+
+def best_tenth(transitions: Transitions, name: str) -> Transitions:
+    """The transitions of the tenth of trajectories with the highest returns, in the order of the file.
+
+    As CORL (any_percent_bc.py) trains 10 % BC: trajectories end at terminals or after 1000 kept rows, one
+    that does neither is left out, and of fewer than twenty one is kept. Of equal returns the later goes
+    first. It is a tenth of the trajectories, not of the rows.
+
+    Raises
+    ------
+    BenchError : there is no whole trajectory.
+    """
+    ends = ends_by_count(transitions)
+    returns = segment_returns(transitions.rewards, ends)[: ends.sum()]
+    if len(returns) == 0:
+        raise BenchError(
+            f"{name} has too few trajectories for the best tenth of them",
+            f"None of its {len(transitions):,} transitions ends one, by a terminal or after "
+            f"{TRAJECTORY_STEPS:,} steps.",
+            "Use more data, or bc, which trains on all of it.",
+        )
+    best = np.argsort(returns, kind="stable")[::-1][: max(1, len(returns) // 10)]
+    trajectory: NDArray[np.int64] = np.cumsum(ends) - ends
+    kept = np.isin(trajectory, best)
+    chosen = {field.name: getattr(transitions, field.name)[kept] for field in fields(Transitions)}
+    chosen["trajectory_ends"][-1:] = True
+    return Transitions(**chosen)
 
 
 def qlearning_dataset(

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import BoolArray, FloatArray, Transitions, jumps, segment_returns
+from bench.data.dataset import BoolArray, FloatArray, Transitions, ends_by_count, jumps, segment_returns
 from bench.errors import BenchError, unknown_name
 
 RETURN_SPAN = 1000.0
 """Difference between the best and the worst return after return scaling."""
-SRPO_TRAJECTORY_STEPS = 1000
 
 
 def transformed_rewards(name: str, transitions: Transitions) -> FloatArray:
@@ -40,6 +39,11 @@ def minus_one(transitions: Transitions) -> NDArray[np.floating]:
 def centred_by_four(transitions: Transitions) -> NDArray[np.floating]:
     """4 (r - 0.5). AntMaze in Diffusion-QL and EDP's TD3 and CRR (`cql_antmaze` in the released samplers)."""
     return (transitions.rewards - 0.5) * 4.0
+
+
+def ten_minus_five(transitions: Transitions) -> NDArray[np.floating]:
+    """10 r - 5. AntMaze in CORL's CQL."""
+    return transitions.rewards * 10.0 - 5.0
 
 
 def times_hundred(transitions: Transitions) -> NDArray[np.floating]:
@@ -71,12 +75,12 @@ def return_scaled_iql(transitions: Transitions) -> NDArray[np.floating]:
 
 
 def return_scaled_srpo(transitions: Transitions) -> NDArray[np.floating]:
-    """1000 r / (best - worst return), cut at terminals or after 1000 kept rows. SRPO (`return_range`).
+    """1000 r / (best - worst return), cut at terminals or after 1000 kept rows. SRPO (`return_range`), CORL.
 
     Kept episodes have 999 rows, so the cuts drift over the borders, and the last incomplete piece is left
     out: the factor differs a little from IQL's.
     """
-    ends = ends_by_count(transitions, SRPO_TRAJECTORY_STEPS)
+    ends = ends_by_count(transitions)
     returns = segment_returns(transitions.rewards, ends)
     return _return_scaled(transitions, returns if ends[-1] else returns[:-1])
 
@@ -90,6 +94,7 @@ REWARD_TRANSFORMS: dict[str, Callable[[Transitions], NDArray[np.floating]]] = {
     "none": unchanged,
     "minus_one": minus_one,
     "centred_by_four": centred_by_four,
+    "ten_minus_five": ten_minus_five,
     "times_hundred": times_hundred,
     "standardised": standardised,
     "minimum_to_maximum": minimum_to_maximum,
@@ -122,16 +127,4 @@ def ends_by_discontinuity(transitions: Transitions) -> BoolArray:
     ends = transitions.terminals.copy()
     ends[:-1] |= jumps(transitions.observations, transitions.next_observations)
     ends[-1] = True
-    return ends
-
-
-def ends_by_count(transitions: Transitions, steps: int) -> BoolArray:
-    """Trajectory ends (N,) as SRPO counts them: terminal, or `steps` kept transitions since the last end."""
-    ends = np.zeros(len(transitions), dtype=bool)
-    count = 0
-    for row, terminal in enumerate(transitions.terminals.tolist()):
-        count += 1
-        if terminal or count == steps:
-            ends[row] = True
-            count = 0
     return ends

@@ -381,7 +381,7 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
     reduced += [f"{name} set to {preset.values[name]}" for name in asked]
     return Cell(
         algorithm=full.algorithm,
-        variant=request.variant,
+        variant=full.variant,
         task=task,
         physics=physics_under(task, request.physics),
         budget=request.budget,

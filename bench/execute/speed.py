@@ -55,7 +55,7 @@ def measure(
             quantity=quantity,
             value=value,
             algorithm=algorithm,
-            variant=variant,
+            variant=preset.variant,
             task=task.name,
             trial=None,
             stack_size=stack_size,

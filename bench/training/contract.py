@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,8 @@ def assert_poison_stays(make: Make, data: PackedDataset, network: str | None = N
         _advance(trainer, after)
     networks = poisoned.algorithm.networks
     for name in networks if network is None else (network,):
-        next(networks[name].parameters()).data[0] = math.nan
+        for weights in islice(networks[name].parameters(), 1):
+            weights.data[0] = math.nan
     for trainer in (clean, poisoned):
         _advance(trainer)
     found = poisoned.retire_diverged()

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 from benchmarks.plain.bc import PlainBC
 from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal
+from benchmarks.plain.cql import PlainCQL
 from benchmarks.plain.dtql import PlainDTQL, PlainDTQLKL
 from benchmarks.plain.edp import PlainEDP
+from benchmarks.plain.iql import PlainAWAC, PlainIQL
 from benchmarks.plain.modules import PlainVersion
 from benchmarks.plain.srpo import PlainSRPO
+from benchmarks.plain.td3bc import PlainTD3BC
 
 PLAIN: Mapping[str, type[PlainVersion]] = {
     "dtql": PlainDTQL,
@@ -22,5 +25,10 @@ PLAIN: Mapping[str, type[PlainVersion]] = {
     "bdpo-gaussian": PlainUnimodal,
     "bdpo-dirac": PlainUnimodal,
     "bc": PlainBC,
+    "bc-10": PlainBC,
+    "td3bc": PlainTD3BC,
+    "iql": PlainIQL,
+    "awac": PlainAWAC,
+    "cql": PlainCQL,
 }
 """By the method's name; a method that is not here is not measured."""

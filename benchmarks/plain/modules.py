@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,13 @@ def linear(weights: Tensors, name: str) -> nn.Linear:
     module.weight.data.copy_(weight.T)
     module.bias.data.copy_(bias[0])
     return module
+
+
+def layered(weights: Tensors, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Linear layers from entries `layers.0`, `layers.1`, ... with an activation between them."""
+    count = sum(name.startswith("layers.") and name.endswith(".weight") for name in weights)
+    layers = [part for i in range(count) for part in (linear(weights, f"layers.{i}"), activation())]
+    return nn.Sequential(*layers[:-1])
 
 
 def layer_norm(weights: Tensors, name: str, epsilon: float = 1e-5) -> nn.LayerNorm:

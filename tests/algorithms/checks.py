@@ -1,8 +1,11 @@
 """What tests of methods share: batches, seeds cut out of stacks, and what an update may change."""
 
 import torch
+from torch import nn
 
 from algorithms.base import Algorithm
+from bench.training import contract
+from benchmarks.plain.modules import PlainVersion
 
 
 def normal(*shape, seed=0):
@@ -29,6 +32,64 @@ def random_batch(seeds, size, observation, action, *, generator, bound=1.0):
 def of_seed(tensors, seed):
     """One seed's part of stacked tensors."""
     return {name: tensor[seed] for name, tensor in tensors.items()}
+
+
+# Beside a plain version of one seed.
+
+
+def train_beside_plain(
+    algorithm: Algorithm, plain: type[PlainVersion], steps: int, *, bound: float, tolerance: float = 1e-8
+) -> None:
+    """Train a float64 method and a plain twin of each seed by the same batches and draws.
+
+    Every loss of every step agrees, and at the end all weights, targets and actions, relative to `tolerance`.
+    A twin keeps its targets under the name of the network with `slow_` before it.
+    """
+    twins = [plain.of(algorithm, slot) for slot in range(len(algorithm.seeds))]
+    (phase,) = algorithm.phases
+    sizes = algorithm.dimensions
+    generator = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        batch = random_batch(
+            len(twins), phase.batch_size, sizes.observation, sizes.action, generator=generator, bound=bound
+        )
+        draws = contract.draws_of(phase.draws, algorithm.seeds, step)
+        program = phase.program(step)
+        metrics = algorithm.update(program, batch, draws)
+        for slot, twin in enumerate(twins):
+            losses = twin.update(program, of_seed(batch, slot), of_seed(draws, slot))
+            assert metrics.keys() == losses.keys()
+            for name, value in losses.items():
+                torch.testing.assert_close(
+                    metrics[name][slot], value.detach(), rtol=tolerance, atol=1e-11, msg=f"{step} {name}"
+                )
+    observations = normal(len(twins), 5, sizes.observation, seed=7)
+    for slot, twin in enumerate(twins):
+        actions = algorithm.act(observations, {})[slot]
+        torch.testing.assert_close(actions, twin.act(observations[slot]).detach(), rtol=tolerance, atol=1e-10)
+        _assert_same_weights(plain.of(algorithm, slot), twin, "", tolerance)
+    for name in list(algorithm.networks):
+        if name.startswith("target_"):
+            algorithm.copy_weights(name, name.removeprefix("target_"))
+    for slot, twin in enumerate(twins):
+        _assert_same_weights(plain.of(algorithm, slot), twin, "slow_", tolerance)
+
+
+def _assert_same_weights(fresh: PlainVersion, trained: PlainVersion, prefix: str, tolerance: float) -> None:
+    """Networks and single parameters of two twins: without a prefix all, else those that `trained` has so."""
+    compared = 0
+    for name, value in vars(fresh).items():
+        other = getattr(trained, prefix + name, None)
+        if not isinstance(value, nn.Module | nn.Parameter) or name.startswith("slow_") or other is None:
+            continue
+        pairs = [(value, other)]
+        if isinstance(value, nn.Module):
+            pairs = list(zip(value.parameters(), other.parameters(), strict=True))
+        for one, two in pairs:
+            difference, scale = (one - two).abs().max(), two.abs().max()
+            assert difference <= tolerance * scale + 1e-12, f"{prefix}{name}: {difference} of {scale}"
+        compared += 1
+    assert compared, "nothing was compared"
 
 
 # What an update may change.

@@ -1,8 +1,20 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.dataset import RawDataset, episodes, segment_lengths, segment_returns
+from bench.catalog import load_catalog
+from bench.data.dataset import (
+    RawDataset,
+    Transitions,
+    best_tenth,
+    episodes,
+    segment_lengths,
+    segment_returns,
+    transitions_of,
+)
+from bench.errors import BenchError
+from bench.presets import load_preset
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=1, max_size=30))
@@ -35,3 +47,83 @@ def test_episodes_end_at_terminals_and_timeouts():
     assert found.returns.tolist() == [3, 12, 48]
     assert found.lengths.tolist() == [2, 2, 2]
     assert not found.last_is_whole
+
+
+def trajectories(lengths_and_returns, unfinished=0):
+    """Trajectories that terminals end, numbered in their observations, and perhaps an unfinished one."""
+    parts = [(length, total, True) for length, total in lengths_and_returns]
+    parts += [(unfinished, 1e6, False)] if unfinished else []
+    count = sum(length for length, _, _ in parts)
+    rewards = np.concatenate([np.full(length, total / length) for length, total, _ in parts])
+    ends = np.concatenate([np.arange(length) == length - 1 for length, _, _ in parts])
+    terminals = ends & np.repeat([ended for _, _, ended in parts], [length for length, _, _ in parts])
+    number = np.repeat(np.arange(len(parts)), [length for length, _, _ in parts]).astype(np.float32)
+    return Transitions(
+        observations=number[:, None],
+        actions=np.arange(count, dtype=np.float32)[:, None],
+        rewards=rewards.astype(np.float32),
+        next_observations=number[:, None],
+        terminals=terminals,
+        trajectory_ends=ends,
+    )
+
+
+def kept(transitions):
+    """Numbers of the trajectories that are kept, each once, in the order of the rows."""
+    return list(dict.fromkeys(best_tenth(transitions, "a").observations[:, 0].astype(int).tolist()))
+
+
+def test_the_best_tenth_is_of_trajectories_and_not_of_rows():
+    # Of 30 trajectories the three highest returns are those of 4, 11 and 29; 29 alone is half of all rows.
+    returns = {4: 50.0, 11: 49.0, 29: 48.0}
+    data = trajectories([(290 if n == 29 else 10, returns.get(n, float(n))) for n in range(30)])
+    assert kept(data) == [4, 11, 29]
+    chosen = best_tenth(data, "a")
+    assert len(chosen) == 310
+    # Whole rows, in the order of the file.
+    rows = chosen.actions[:, 0].astype(int)
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(chosen.rewards, data.rewards[rows])
+    np.testing.assert_array_equal(chosen.terminals, data.terminals[rows])
+
+
+def test_fewer_than_twenty_trajectories_leave_one_and_the_unfinished_never_counts():
+    assert kept(trajectories([(3, 1.0), (3, 5.0), (3, 2.0)], unfinished=7)) == [1]
+    assert kept(trajectories([(2, float(n)) for n in range(19)])) == [18]
+    assert kept(trajectories([(2, float(n)) for n in range(20)])) == [18, 19]
+
+
+def test_of_equal_returns_the_later_goes_first():
+    assert kept(trajectories([(2, 1.0)] * 20)) == [18, 19]
+
+
+def test_a_trajectory_is_cut_after_a_thousand_rows():
+    """One of 2500 rows: two whole pieces, of which the second is better, and a rest that is left out."""
+    data = trajectories([], unfinished=2500)
+    data.rewards[:] = np.repeat([1.0, 2.0, 99.0], [1000, 1000, 500])
+    chosen = best_tenth(data, "a")
+    assert chosen.actions[:, 0].tolist() == list(range(1000, 2000))
+    assert chosen.trajectory_ends[-1]
+
+
+def test_without_a_whole_trajectory_there_is_no_best():
+    with pytest.raises(BenchError, match="hopper has too few trajectories") as told:
+        best_tenth(trajectories([], unfinished=999), "hopper")
+    assert "None of its 999 transitions ends one" in str(told.value)
+
+
+def test_ten_per_cent_cloning_asks_for_the_best_tenth():
+    task = load_catalog().task("hopper-medium-v2")
+    assert load_preset("bc-10", task).transitions.value == "best_tenth"
+    assert load_preset("bc", task).transitions.value == "d4rl"
+    observations = np.arange(41, dtype=np.float32)[:, None]
+    raw = RawDataset(
+        name=task.name,
+        observations=observations,
+        actions=observations,
+        rewards=np.repeat(np.arange(21), 2)[:41].astype(np.float32),
+        terminals=np.arange(41) % 2 == 1,
+        timeouts=np.zeros(41, bool),
+        horizon=1000,
+    )
+    assert transitions_of(raw, task, "best_tenth").observations[:, 0].tolist() == [36, 37, 38, 39]

@@ -31,6 +31,7 @@ def transitions(rewards, terminals=None, jumps=(), ends=None):
         ("minus_one", [-1, 0, 2]),
         ("centred_by_four", [-2, 2, 10]),
         ("times_hundred", [0, 100, 300]),
+        ("ten_minus_five", [-5, 5, 25]),
         ("minimum_to_maximum", [-1, -1 / 3, 1]),
         # mean 4/3, sum of squared deviations 42/9, divided by 2: sd sqrt(7/3)
         ("standardised", [-4 / 3 / (7 / 3) ** 0.5, -1 / 3 / (7 / 3) ** 0.5, 5 / 3 / (7 / 3) ** 0.5]),

@@ -382,7 +382,10 @@ def test_graphs_need_a_gpu(data):
 
 
 EXPECTED = {
+    "awac": ["train"],
     "bc": ["train"],
+    "bc-10": ["train"],
+    "cql": ["train"],
     "bdpo": ["pretrain", "train"],
     "bdpo-dirac": ["pretrain", "train"],
     "bdpo-gaussian": ["pretrain", "train"],
@@ -391,6 +394,8 @@ EXPECTED = {
     "edp-td3": ["train"],
     "edp-crr": ["train"],
     "edp-iql": ["train"],
+    "iql": ["train"],
+    "td3bc": ["train"],
     "srpo": ["critic", "behaviour", "policy"],
     "srpo-points": ["behaviour", "policy"],
 }
