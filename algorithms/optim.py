@@ -69,6 +69,10 @@ class Adam:
         """One update from gradients in the order of `parameters`."""
         rate = self._next_rate()
         self.steps += 1
+        # A compiler cannot look into torch's kernel; it fuses the formulas.
+        (self._by_formulas if torch.compiler.is_compiling() else self._by_kernel)(gradients, rate)
+
+    def _by_kernel(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:
         changed = [*map(self._pieces, (self.parameters, self.first_moments, self.second_moments))]
         # torch's kernel takes all tensors at once, if they lie alike: so they go in as pieces of one axis.
         update = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
@@ -87,6 +91,30 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+    def _by_formulas(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:
+        parts = self._clipped_alone
+        rows = [gradient.reshape(parts, -1) for gradient in gradients]
+        if self.largest_norm is not None:
+            norms = torch.stack([row.square().sum(dim=1) for row in rows]).sum(dim=0).sqrt()
+            shrink = norms.clamp(min=self.largest_norm) / self.largest_norm
+            rows = [row / shrink.unsqueeze(1) for row in rows]
+        values, first, second = (
+            [tensor.view(parts, -1) for tensor in tensors]
+            for tensors in (self.parameters, self.first_moments, self.second_moments)
+        )
+        beta1, beta2 = self.betas
+        dtype = values[0].dtype
+        if self.weight_decay:
+            torch._foreach_mul_(values, 1 - rate * self.weight_decay)
+        torch._foreach_lerp_(first, rows, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, rows, rows, value=1 - beta2)
+        divisors = torch._foreach_sqrt(second)
+        torch._foreach_div_(divisors, (1 - beta2**self.steps).sqrt().to(dtype))
+        torch._foreach_add_(divisors, self.epsilon)
+        moves = torch._foreach_mul(first, (rate / (1 - beta1**self.steps)).to(dtype))
+        torch._foreach_sub_(values, torch._foreach_div(moves, divisors))
 
     def _pieces(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Flat views of the tensors, of each seed (and member) that is clipped by itself."""

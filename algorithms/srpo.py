@@ -69,10 +69,12 @@ def critic_losses(
 
 
 def mean_value_gradient(critics: nn.Module, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of the critics (S, B) at actions (S, B, A), and its gradient in them (S, B, A); both detached."""
-    inputs = actions.detach().requires_grad_()
-    values = critics(observations, inputs).mean(dim=1)
-    (gradient,) = torch.autograd.grad(values.sum(), inputs)
+    """Mean of the critics (S, B) at actions (S, B, A), and its gradient in them (S, B, A); both detached.
+
+    The actions must require gradients, as a policy's do; nothing goes on to where they came from.
+    """
+    values = critics(observations, actions).mean(dim=1)
+    (gradient,) = torch.autograd.grad(values.sum(), actions)
     return values.detach(), gradient
 
 

@@ -61,7 +61,7 @@ def describe_execution(
     ----------
     algorithm : the method that is trained; with one from elsewhere its distribution is named among packages.
     device : as torch takes it (`cpu`, `cuda:0`).
-    runner : `eager` or `graph`.
+    runner : `eager`, `graph` or `compiled`.
     stack : training seeds, side by side.
     from_iteration : iterations of all phases done before.
     """

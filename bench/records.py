@@ -35,7 +35,7 @@ one training seed; those of one training seed with the same number, as in enviro
 Executor = Literal["ray", "local"]
 """A process for every stack; or one stack after the other in this process."""
 Device = Literal["auto", "cpu", "cuda"]
-Runner = Literal["auto", "eager", "graph"]
+Runner = Literal["auto", "eager", "graph", "compiled"]
 
 MAX_RETRIES = 3
 """How often a stack is taken up again whose worker's process was lost, unless asked otherwise."""
@@ -235,7 +235,7 @@ class TimingRecord:
     """`cpu: <model>` or `cuda: <model>`."""
     threads: int
     runner: str
-    """`eager`, `compile` or `graph`."""
+    """`eager`, `graph` or `compiled`."""
     exclusive: bool
     """The machine did nothing else of ours; only such single-seed rows enter the papers' timing tables."""
     measured_at: datetime | None = None
@@ -276,7 +276,7 @@ class ExecutionRecord:
     gpu_driver: str | None
     threads: int
     runner: str
-    """`eager` or `graph`."""
+    """`eager`, `graph` or `compiled`."""
     precision: dict[str, Any]
     """Type of the numbers and torch's settings that change their last digits."""
     packages: dict[str, str]

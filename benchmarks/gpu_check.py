@@ -1,9 +1,9 @@
 """All that a GPU can tell, in one run of at most eight minutes, with a record that is kept as it goes.
 
-Every method as graphs against eager, bit for bit; milliseconds of an iteration in fp32 and TF32 beside the
-model; acting beside simulating; training beside an evaluation, and beside another stack; checkpoints; the
-simulator with many threads; the tests marked gpu. What time does not allow is named. `--device cpu` tries the
-whole of it at tiny sizes, with emulated graphs.
+Every method as graphs against eager, bit for bit; milliseconds of an iteration in fp32 and TF32, as graphs
+and compiled, beside the model; acting beside simulating; training beside an evaluation, and beside another
+stack; checkpoints; the simulator with many threads; the tests marked gpu. What time does not allow is named.
+`--device cpu` tries the whole of it at tiny sizes, with emulated graphs.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from benchmarks.simulator import GYMNASIUM_IDS, batched
 SECONDS = 480.0
 HOPPER = "hopper-medium-v2"
 STACKS = (1, 5)
+COMPILED_STACK = 5
+"""The one stack that is compiled, which takes about a minute a method."""
 PRECISIONS: Mapping[str, str] = {"fp32": "highest", "tf32": "high"}
 """Ours -> torch's name of it."""
 MODEL = Path("reports/benchmarks/kernels.json")
@@ -176,25 +178,28 @@ def agreement(check: Check) -> None:
 def times(check: Check) -> None:
     """Milliseconds of an iteration of every phase, and how much of them the host takes to ask for it."""
     modelled = _modelled()
-    for name in check.with_hopper():
-        for seeds in STACKS:
-            for precision, named in PRECISIONS.items():
+    ways = [("graph", seeds, precision) for seeds in STACKS for precision in PRECISIONS]
+    # On the CPU a compiler writes C++, which is tried by tests.
+    ways += [] if check.tiny else [("compiled", COMPILED_STACK, precision) for precision in PRECISIONS]
+    for runner, seeds, precision in ways:
+        for name in check.with_hopper():
 
-                def timed(
-                    name: str = name, seeds: int = seeds, precision: str = precision, named: str = named
-                ) -> object:
-                    with _precision(named):
-                        return _times(check, name, seeds, modelled.get((name, seeds, precision), {}))
+            def timed(
+                name: str = name, runner: str = runner, seeds: int = seeds, precision: str = precision
+            ) -> object:
+                with _precision(PRECISIONS[precision]):
+                    model = modelled.get((name, runner, seeds, precision), {})
+                    return _times(check, name, runner, seeds, model)
 
-                check.run("iteration", f"{name} S={seeds} {precision}", timed)
+            check.run("iteration", f"{name} {runner} S={seeds} {precision}", timed)
 
 
-def _times(check: Check, name: str, seeds: int, model: Mapping[str, float]) -> dict[str, object]:
+def _times(check: Check, name: str, runner: str, seeds: int, model: Mapping[str, float]) -> dict[str, object]:
     count, border = (4, 2) if check.tiny else (100, 10)
     preset, task = check.preset(name), load_catalog().task(HOPPER)
     # Twice as many: the first half captures every program.
     algorithm = made(task, shortened(preset, 2 * count, border), tuple(range(seeds)), check.device)
-    trainer = Trainer(algorithm, synthetic_data(task, check.device), runner="graph")
+    trainer = Trainer(algorithm, synthetic_data(task, check.device), runner=runner)
     found: dict[str, object] = {}
     for phase in algorithm.phases:
         trainer.advance(count)
@@ -215,13 +220,13 @@ def _times(check: Check, name: str, seeds: int, model: Mapping[str, float]) -> d
     return found
 
 
-def _modelled() -> dict[tuple[str, int, str], dict[str, float]]:
-    """Microseconds by the model: (method, seeds, precision) -> `phase/program` -> time."""
-    found: dict[tuple[str, int, str], dict[str, float]] = {}
+def _modelled() -> dict[tuple[str, str, int, str], dict[str, float]]:
+    """Microseconds by the model: (method, runner, seeds, precision) -> `phase/program` -> time."""
+    found: dict[tuple[str, str, int, str], dict[str, float]] = {}
     if MODEL.exists():
         for row in json.loads(MODEL.read_text(encoding="utf-8"))["after"]["programs"]:
             for precision, value in row["microseconds"].items():
-                key = (row["method"], row["seeds"], precision)
+                key = (row["method"], row["runner"], row["seeds"], precision)
                 found.setdefault(key, {})[f"{row['phase']}/{row['program']}"] = value
     return found
 

@@ -1,7 +1,9 @@
 """Kernels, arithmetic and bytes of every program, counted over fake CUDA tensors, and a model of the time.
 
-Needs a CUDA build of torch and a C compiler, but no GPU. The record keeps the table that it began with as
-`before`; hours are those of the papers' locomotion grid, training alone, stacks of five on one H200 in turn.
+Each program as it is captured, operation by operation, and as torch's compiler fuses it for the runner
+`compiled`, where bytes are an upper bound: a piece that reads part of a tensor counts the whole. Needs a CUDA
+build of torch and a C compiler, but no GPU. The record keeps the table that it began with as `before`; hours
+are those of the papers' locomotion grid, training alone, stacks of five on one H200 in turn.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ TASK = "hopper-medium-v2"
 GRID = ("dtql", "srpo", "edp-td3", "bdpo")
 """One method of each paper."""
 STACK = 5
+RUNNERS = ("graph", "compiled")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     if reason is not None:
         print(f"Kernels cannot be counted: {reason}.", file=sys.stderr)
         return 2
-    rows = counted(Order(tuple(options.algos), TASK, tuple(options.seeds)))
-    others = counted(Order(tuple(options.algos), None, (options.seeds[-1],))) if options.all else []
+    chosen = tuple(options.algos)
+    rows = counted(Order(chosen, TASK, tuple(options.seeds)))
+    rows += counted(Order(chosen, TASK, (options.seeds[-1],), compiled=True))
+    others = counted(Order(chosen, None, (options.seeds[-1],))) if options.all else []
     table = described(rows)
     earlier = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     before = earlier.get("before", table)
@@ -87,17 +92,20 @@ def described(rows: Sequence[Counted]) -> dict[str, Any]:
         "rates": asdict(h200.H200),
         "programs": [asdict(row) for row in rows],
         "grid_hours": {
-            precision: {name: grid_hours(name, rows, precision) for name in GRID if _is_whole(name, rows)}
+            f"{runner} {precision}": {
+                name: grid_hours(name, rows, precision, runner) for name in GRID if _is_whole(name, rows)
+            }
+            for runner in RUNNERS
             for precision in h200.PRECISIONS
         },
     }
 
 
 def _is_whole(name: str, rows: Sequence[Counted]) -> bool:
-    return any((row.method, row.seeds) == (name, STACK) for row in rows)
+    return {row.runner for row in rows if (row.method, row.seeds) == (name, STACK)} == set(RUNNERS)
 
 
-def grid_hours(name: str, rows: Sequence[Counted], precision: str) -> float:
+def grid_hours(name: str, rows: Sequence[Counted], precision: str, runner: str = RUNNERS[0]) -> float:
     """Hours of training a method on the nine locomotion tasks with released presets, five seeds a stack.
 
     Each program counts as often as it runs; tasks differ in that alone, all are taken at hopper's sizes.
@@ -105,7 +113,7 @@ def grid_hours(name: str, rows: Sequence[Counted], precision: str) -> float:
     of_program = {
         (row.phase, row.program): row.microseconds[precision]
         for row in rows
-        if (row.method, row.seeds) == (name, STACK)
+        if (row.method, row.seeds, row.runner) == (name, STACK, runner)
     }
     catalog, total = load_catalog(), 0.0
     of_counts: dict[object, float] = {}
@@ -129,7 +137,7 @@ def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The table for people: each program as it is, and after the arrow as it was where that differs."""
 
     def key(row: Mapping[str, Any]) -> tuple[object, ...]:
-        return tuple(row[name] for name in ("method", "seeds", "phase", "program"))
+        return tuple(row[name] for name in ("method", "seeds", "phase", "program", "runner"))
 
     earlier = {key(row): row for row in before["programs"]}
     found = []
@@ -138,13 +146,14 @@ def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         was = "" if old["kernels"] == row["kernels"] else f" (was {old['kernels']})"
         times = ", ".join(f"{value:,.0f} us {name}" for name, value in row["microseconds"].items())
         found.append(
-            f"{row['method']} S={row['seeds']} {row['phase']}/{row['program']}: {row['kernels']} kernels{was}"
+            f"{row['method']} S={row['seeds']} {row['phase']}/{row['program']}"
+            f"{' compiled' if row['runner'] == 'compiled' else ''}: {row['kernels']} kernels{was}"
             f", {row['products']} products, {row['gigaflops']:.1f} GFLOP, {row['megabytes']:,.0f} MB; {times}"
         )
-    for precision, hours in after["grid_hours"].items():
-        was = before["grid_hours"].get(precision, {})
+    for kind, hours in after["grid_hours"].items():
+        was = before["grid_hours"].get(kind, {})
         parts = ", ".join(f"{name} {value:g} (was {was.get(name, value):g})" for name, value in hours.items())
-        found.append(f"grid, {precision}: {parts}; {sum(hours.values()):.0f} hours in all")
+        found.append(f"grid, {kind}: {parts}; {sum(hours.values()):.0f} hours in all")
     return found
 
 

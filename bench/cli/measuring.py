@@ -169,7 +169,7 @@ def run(
             "runner",
             Runner,
             metavar="RUNNER",
-            help="eager, graph (CUDA graphs), or auto: graph on a GPU.",
+            help="eager, graph (CUDA graphs), compiled (fused by torch.compile), or auto: graph on a GPU.",
             panel=WHERE,
         ),
     ] = "auto",
@@ -322,7 +322,8 @@ def speed(
         ),
     ] = None,
     runner: Annotated[
-        Runner, choice("runner", Runner, metavar="RUNNER", help="auto, eager or graph.", panel=WHERE)
+        Runner,
+        choice("runner", Runner, metavar="RUNNER", help="auto, eager, graph, compiled.", panel=WHERE),
     ] = "auto",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

@@ -48,7 +48,7 @@ class Circumstances:
     """`cpu: <model>` or `cuda: <model>`."""
     threads: int
     runner: str
-    """`eager` or `graph`."""
+    """`eager`, `graph` or `compiled`."""
     precision: str
     """`float32`, with torch's settings where they differ from its defaults."""
     work: str

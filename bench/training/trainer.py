@@ -76,7 +76,7 @@ class Trainer:
 
     @property
     def runner(self) -> str:
-        """How iterations run: `eager` or `graph`."""
+        """How iterations run: `eager`, `graph` or `compiled`."""
         return self._runner.name
 
     def advance(self, iterations: int) -> None:

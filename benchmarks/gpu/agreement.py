@@ -1,5 +1,5 @@
-"""Two ways of running a preset end alike: graph and eager, restored and straight, stacked and alone; and an
-evaluation gives the same beside training and before it.
+"""Ways of running a preset end alike: graph and eager, restored and straight, stacked and alone, compiled; and
+an evaluation gives the same beside training and before it.
 
 Training goes in pieces of uneven lengths, of which some end within a phase; metrics are read in between, a
 seed is spoilt and retired, and the second way goes on from a checkpoint. Everything that a checkpoint would
@@ -84,6 +84,34 @@ def assert_agree(
                 _require_same(one, other, f"{where}, one retired")
     _require(torch.equal(_actions(one), _actions(other)), f"{preset.algorithm}: actions differ")
     return ran
+
+
+def assert_alike(
+    task: Task, preset: Preset, seeds: int, *, device: str = "cpu", limit: float = 1e-12
+) -> None:
+    """Compiled iterations give what eager ones do, in double precision, at the end of every phase.
+
+    The compiler sums in another order: no number may differ by more than `limit` times the largest of its
+    tensor.
+
+    Raises
+    ------
+    Disagreement : one does.
+    """
+    data, short = _data(task, device, double=True), shortened(preset, ITERATIONS, BORDER)
+    stack = tuple(range(seeds))
+    eager, compiled = (_trainer(task, short, stack, data, runner) for runner in ("eager", "compiled"))
+    while eager.phase is not None:
+        name = eager.phase.name
+        for trainer in (eager, compiled):
+            trainer.advance(trainer.iterations_left_in_phase)
+        expected, found = eager.state_dict(), compiled.state_dict()
+        _require(expected.keys() == found.keys(), f"{preset.algorithm} {name}: states hold other tensors")
+        for tensor, difference in differences(expected, found).items():
+            _require(
+                difference <= limit * float(expected[tensor].double().abs().max()),
+                f"{preset.algorithm} {preset.variant} {name}: {tensor} differs by {difference:.1e}",
+            )
 
 
 def assert_alone_as_stacked(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,13 +25,13 @@ from bench.presets import Preset, load_preset
 from bench.training import trainer as training
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
-from bench.training.runners import Iteration, Runner
+from bench.training.runners import CompiledRunner, Iteration, Runner, State
 from benchmarks.gpu import fake, h200
-from benchmarks.gpu.launches import Recorder, storage
+from benchmarks.gpu.fused import fused
+from benchmarks.gpu.launches import Launch, Recorder, storage
 from benchmarks.gpu.subjects import all_methods, every_program, made, shortened, shrunk
 
-ROWS = 1_000_000
-State = Callable[[], Mapping[str, Tensor]]
+ROWS = 10_000
 ACTING = "act"
 """In the place of a program: one choice of actions for all episodes of an evaluation."""
 
@@ -45,6 +46,8 @@ class Counted:
     seeds: int
     phase: str
     program: str
+    runner: str
+    """`graph`, whose kernels are those of eager operations, or `compiled`."""
     kernels: int
     products: int
     gigaflops: float
@@ -67,11 +70,13 @@ class Order:
     methods : of these, or of all where there are none.
     task : the released preset for this task at its full size; None: all that `every_program` has, shrunk.
     seeds : sizes of stacks.
+    compiled : what the compiler makes of the programs, instead of the programs as they are.
     """
 
     methods: tuple[str, ...] = ()
     task: str | None = None
     seeds: tuple[int, ...] = (1, 5)
+    compiled: bool = False
 
 
 def counted(order: Order) -> list[Counted]:
@@ -96,7 +101,8 @@ def main(arguments: list[str]) -> None:
     for name in order.methods or all_methods():
         for task, preset in _presets(name, order.task):
             for seeds in order.seeds:
-                rows += map(asdict, count_programs(task, preset, seeds))
+                count = count_compiled if order.compiled else count_programs
+                rows += map(asdict, count(task, preset, seeds))
     sys.stdout.write(json.dumps(rows))
 
 
@@ -110,15 +116,43 @@ def _presets(name: str, task_name: str | None) -> Iterator[tuple[Task, Preset]]:
 
 def count_programs(task: Task, preset: Preset, seeds: int) -> Iterator[Counted]:
     """Every program of every phase, and acting, in this process, which must `fake.pretend_devices`."""
-    short, readings = shortened(preset, 25, 9), fake.HostReadings()
-    with readings.noted():
-        made(task, short, (0,))
     runners: list[CountingRunner] = []
 
     def make_runner(name: str, iteration: Iteration, state: State, device: torch.device) -> Runner:
         runners.append(CountingRunner(iteration, state))
         return runners[-1]
 
+    with _trained(task, preset, seeds, make_runner) as algorithm:
+        for phase, runner in zip(algorithm.phases, runners, strict=True):
+            for program, recorder in runner.recorded.items():
+                yield _row(preset, seeds, phase.name, program, recorder)
+        acting = acting_recorded(algorithm, preset.evaluation.episodes)
+        yield _row(preset, seeds, "evaluation", ACTING, acting)
+        exercise(algorithm)
+
+
+def count_compiled(task: Task, preset: Preset, seeds: int) -> Iterator[Counted]:
+    """Every program of every phase as the compiler fuses it, in such a process."""
+    runners: list[FusingRunner] = []
+
+    def make_runner(name: str, iteration: Iteration, state: State, device: torch.device) -> Runner:
+        runners.append(FusingRunner(iteration, state))
+        return runners[-1]
+
+    with _trained(task, preset, seeds, make_runner) as algorithm:
+        for phase, runner in zip(algorithm.phases, runners, strict=True):
+            for program, launches in runner.found.items():
+                yield _counted(preset, seeds, phase.name, program, launches, runner=CompiledRunner.name)
+
+
+@contextmanager
+def _trained(
+    task: Task, preset: Preset, seeds: int, make_runner: Callable[..., Runner]
+) -> Iterator[Algorithm]:
+    """A method over fake tensors, all of whose programs have run by runners made so."""
+    short, readings = shortened(preset, 25, 9), fake.HostReadings()
+    with readings.noted():
+        made(task, short, (0,))
     with fake.fake_tensors(), mock.patch.object(training, "make_runner", make_runner):
         with readings.given():
             algorithm = made(task, short, tuple(range(seeds)), "cuda")
@@ -126,12 +160,23 @@ def count_programs(task: Task, preset: Preset, seeds: int) -> Iterator[Counted]:
         trainer = training.Trainer(algorithm, PackedDataset(rows, task.observation_dim, task.action_dim))
         for phase in algorithm.phases:
             trainer.advance(phase.iterations)
-        for phase, runner in zip(algorithm.phases, runners, strict=True):
-            for program, recorder in runner.recorded.items():
-                yield _row(preset, seeds, phase.name, program, recorder)
-        acting = acting_recorded(algorithm, preset.evaluation.episodes)
-        yield _row(preset, seeds, "evaluation", ACTING, acting)
-        exercise(algorithm)
+        yield algorithm
+
+
+class FusingRunner:
+    """Notes what the compiler makes of every program, in the place of the runner that would compile it."""
+
+    name = CompiledRunner.name
+
+    def __init__(self, iteration: Iteration, state: State) -> None:
+        # Without the graph that it would capture on a GPU.
+        self._runner = CompiledRunner(iteration, state, torch.device("cpu"))
+        self.found: dict[str, list[Launch]] = {}
+
+    def run(self, program: str, draws: Mapping[str, Tensor]) -> None:
+        """One iteration, if it is the first of its program."""
+        if program not in self.found:
+            self.found[program] = fused(lambda: self._runner.run(program, draws))
 
 
 class CountingRunner:
@@ -189,7 +234,21 @@ def exercise(algorithm: Algorithm) -> None:
 
 
 def _row(preset: Preset, seeds: int, phase: str, program: str, recorder: Recorder) -> Counted:
-    launches = recorder.launches
+    return _counted(
+        preset, seeds, phase, program, recorder.launches, runner="graph", faults=dict(recorder.faults)
+    )
+
+
+def _counted(
+    preset: Preset,
+    seeds: int,
+    phase: str,
+    program: str,
+    launches: list[Launch],
+    *,
+    runner: str,
+    faults: Mapping[str, int] | None = None,
+) -> Counted:
     kinds: dict[str, int] = {}
     places: dict[str, int] = {}
     for launch in launches:
@@ -202,16 +261,17 @@ def _row(preset: Preset, seeds: int, phase: str, program: str, recorder: Recorde
         seeds=seeds,
         phase=phase,
         program=program,
-        kernels=recorder.kernels,
+        runner=runner,
+        kernels=sum(launch.kernels for launch in launches),
         products=kinds.get("product", 0),
-        gigaflops=round(recorder.flops / 1e9, 3),
-        megabytes=round(recorder.bytes / 1e6, 1),
+        gigaflops=round(sum(launch.product.flops for launch in launches if launch.product) / 1e9, 3),
+        megabytes=round(sum(launch.bytes for launch in launches) / 1e6, 1),
         microseconds={
             precision: round(1e6 * h200.seconds(launches, precision), 1) for precision in h200.PRECISIONS
         },
         kinds=dict(sorted(kinds.items())),
         places=dict(sorted(places.items(), key=lambda entry: -entry[1])),
-        faults=dict(recorder.faults),
+        faults=faults or {},
     )
 
 

@@ -76,7 +76,7 @@ class Launch:
 
     operation: str
     kind: str
-    """product, pointwise, reduction, copy, fill or list."""
+    """product, pointwise, reduction, copy, fill or list; `fused` of what the compiler made."""
     kernels: int
     bytes: float
     """Read and written, each once."""
@@ -101,21 +101,6 @@ class Recorder(TorchDispatchMode):
         """Tensors that were written to, by storage; kept, so that no address comes twice."""
         self.made: dict[int, Tensor] = {}
         """Tensors whose memory is new, by storage; kept for the same reason."""
-
-    @property
-    def kernels(self) -> int:
-        """Of all launches."""
-        return sum(launch.kernels for launch in self.launches)
-
-    @property
-    def flops(self) -> float:
-        """Of all products."""
-        return sum(launch.product.flops for launch in self.launches if launch.product is not None)
-
-    @property
-    def bytes(self) -> float:
-        """Of all launches."""
-        return sum(launch.bytes for launch in self.launches)
 
     def __torch_dispatch__(
         self,

@@ -207,3 +207,29 @@ def test_a_seed_with_nan_leaves_the_others_alone(seeds, victim, steps):
     others = [seed for seed in range(seeds) if seed != victim]
     assert torch.equal(stacks[0][others], stacks[1][others])
     assert stacks[1][victim].isnan().all()
+
+
+@pytest.mark.parametrize("largest_norm", [None, 1.0])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_compiled_steps_equal_those_of_the_kernel(weight_decay, largest_norm):
+    """The formulas that a compiler meets, traced and run without fusing, against torch's fused kernel."""
+
+    def made():
+        return Adam(
+            start(torch.float64),
+            3e-3,
+            weight_decay=weight_decay,
+            schedule=cosine_to_zero(40),
+            largest_norm=largest_norm,
+        )
+
+    torch._dynamo.reset()  # it counts what others have compiled in this process
+    plain, traced = made(), made()
+    step = torch.compile(traced.step, backend="aot_eager", fullgraph=True)
+    for number in range(20):
+        gradients = gradients_at(number, torch.float64)
+        plain.step(gradients)
+        step(gradients)
+        for one, other in zip(plain.parameters, traced.parameters, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+    assert traced.steps == plain.steps == 20

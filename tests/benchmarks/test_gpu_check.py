@@ -19,9 +19,9 @@ def test_the_smallest_form_of_all_steps_but_the_tests(tmp_path, capsys):
     assert found["graph = eager"] == {"bc": "equal"}
     assert found["graph = eager, hopper"] == {"bc": ["train/train"]}
     assert found["iteration"].keys() == {
-        f"bc S={seeds} {name}" for seeds in (1, 5) for name in ("fp32", "tf32")
+        f"bc graph S={seeds} {name}" for seeds in (1, 5) for name in ("fp32", "tf32")
     }
-    timed = found["iteration"]["bc S=5 fp32"]["train"]
+    timed = found["iteration"]["bc graph S=5 fp32"]["train"]
     assert timed["milliseconds"] >= timed["host_milliseconds"] > 0
     assert timed["model_milliseconds"] > 0
     assert found["evaluation"]["bc"]["step_milliseconds"] > 0

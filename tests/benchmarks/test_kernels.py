@@ -23,6 +23,7 @@ def row(**changes):
         "seeds": kernels.STACK,
         "phase": "train",
         "program": "critic",
+        "runner": "graph",
         "kernels": 10,
         "products": 4,
         "gigaflops": 1.0,

@@ -188,7 +188,7 @@ def test_the_critics_gradient_is_of_the_mean_of_the_targets():
         def forward(self, observations, actions):
             return torch.stack((actions.square().sum(-1), 3 * actions.sum(-1)), dim=1)
 
-    actions = torch.tensor([[[1.0, -2.0]]])
+    actions = torch.tensor([[[1.0, -2.0]]], requires_grad=True)
     values, gradient = mean_value_gradient(Critics(), torch.zeros(1, 1, 1), actions)
     assert values.item() == pytest.approx((5 - 3) / 2)
     assert gradient.flatten().tolist() == pytest.approx([(2 + 3) / 2, (-4 + 3) / 2])

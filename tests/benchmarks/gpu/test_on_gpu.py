@@ -60,3 +60,15 @@ def test_a_seed_trains_in_a_stack_as_alone(name):
 
     for task, preset in every_program(name):
         assert_alone_as_stacked(task, shrunk(preset), 5, device="cuda")
+
+
+@pytest.mark.gpu
+@gpu
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_iterations_give_the_numbers_of_eager(name):
+    """In double precision, to the last digits: the compiler sums in another order."""
+    from benchmarks.gpu.agreement import assert_alike
+    from benchmarks.gpu.subjects import every_program, shrunk
+
+    task, preset = next(every_program(name))
+    assert_alike(task, shrunk(preset), 2, device="cuda")
