@@ -135,7 +135,8 @@ class Schedule:
     """All that `at` tells, (K + 1, 6), worked out once."""
 
     def __post_init__(self) -> None:
-        betas, abar = self.betas, self.abar
+        # In double precision, in which no processor's square root shows in what is kept.
+        betas, abar = self.betas.double(), self.abar.double()
         before = torch.cat((abar[:1], abar[:-1]))
         left = (1 - abar).clamp(min=torch.finfo(abar.dtype).tiny)
         deviation = betas.sqrt()
@@ -148,7 +149,7 @@ class Schedule:
             deviation=deviation,
             divergence=0.5 * betas / ((1 - betas) * left),
         )
-        object.__setattr__(self, "_levels", torch.stack(level, dim=-1))
+        object.__setattr__(self, "_levels", torch.stack(level, dim=-1).to(self.abar.dtype))
 
     def at(self, step: Tensor | int) -> Level:
         """Step n, a number or int64 (...); one look-up for all, and none of a device for a number."""

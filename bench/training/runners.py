@@ -21,8 +21,8 @@ State = Callable[[], Mapping[str, Tensor]]
 WARM_UP_ITERATIONS = 3
 """Before a capture, so that libraries have chosen kernels and workspaces (torch's CUDA graph notes)."""
 _CAPTURE = RLock()
-"""Held during a capture, and while the compiler may be at work. Both wait for the whole device, and no capture of
-another thread of this process would survive that; and the compiler's settings are those of the process.
+"""Held during a capture, and while the compiler may be at work. Both wait for the whole device, which no
+capture of another thread of this process survives; and the compiler's settings are those of the process.
 """
 
 

@@ -1,5 +1,6 @@
-"""Ways of running a preset end alike: graph and eager, restored and straight, stacked and alone, compiled; and
-an evaluation gives the same beside training and before it.
+"""Ways of running a preset end alike: graph and eager, restored and straight, stacked and alone, compiled.
+
+An evaluation gives the same beside training and before it.
 
 Training goes in pieces of uneven lengths, of which some end within a phase; metrics are read in between, a
 seed is spoilt and retired, and the second way goes on from a checkpoint. Everything that a checkpoint would
