@@ -42,7 +42,13 @@ from algorithms.diffusion import (
     squared_error,
     vp_schedule,
 )
-from algorithms.losses import ensemble_loss, take_best, temporal_difference_targets
+from algorithms.losses import (
+    ensemble_loss,
+    lower_confidence_bound,
+    next_value,
+    take_best,
+    temporal_difference_targets,
+)
 from algorithms.networks import ActionValues, BroadcastNoiseNetwork, DiffusionValues, Initialiser
 from algorithms.optim import Adam, constant, cosine_to_zero
 
@@ -71,15 +77,6 @@ class Chain:
     """Noise that the policy predicted in each, same shape."""
     steps: Tensor
     """T ... 1, (S, 1, T, 1)."""
-
-
-def lower_confidence_bound(values: Tensor, pessimism: float) -> Tensor:
-    """mean - rho * standard deviation over the ensemble, (S, E, ...) -> (S, ...).
-
-    The deviation is that of the population: with E - 1 in its denominator rho would be another.
-    """
-    mean = values.mean(dim=1)
-    return mean - pessimism * values.std(dim=1, correction=0) if pessimism else mean
 
 
 def step_divergence(schedule: Schedule, step: Tensor, policy: Tensor, behaviour: Tensor) -> Tensor:
@@ -133,15 +130,6 @@ def behaviour_loss(
     """Mean squared error of the predicted noise, (S,); step (S, B), noise (S, B, A)."""
     noisy = add_noise(schedule, batch["actions"], step, noise)
     return squared_error(network(noisy, batch["observations"], step), noise).mean(dim=(-2, -1))
-
-
-def next_value(action_values: Tensor, pessimism: float, max_q_backup: bool) -> Tensor:
-    """What the next state is worth: (S, E, B, N) -> (S, B).
-
-    The best of the N samples is taken per member, before the members are compared.
-    """
-    per_member = action_values.amax(dim=-1) if max_q_backup else action_values.mean(dim=-1)
-    return lower_confidence_bound(per_member, pessimism)
 
 
 def action_value_targets(

@@ -19,10 +19,13 @@ from algorithms.bdpo import (
     RegularisedConfig,
     SampledConfig,
     action_value_targets,
+)
+from algorithms.losses import (
+    ensemble_loss,
+    gaussian_log_likelihood,
     lower_confidence_bound,
     next_value,
 )
-from algorithms.losses import ensemble_loss, gaussian_log_likelihood
 from algorithms.networks import BROADCAST_INITIALISATION, MLP, Initialiser, mish
 
 Policy = tuple[Tensor, Tensor]

@@ -12,7 +12,7 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -219,19 +219,34 @@ def _equally_spaced(start: Tensor, end: Tensor, count: int) -> Tensor:
 
 
 class AncestralSampler:
-    """DDPM: all K steps with the posterior's variance, clean actions clipped to the bound at each."""
+    """DDPM: all K steps, clean actions clipped to the bound at each, no noise in the last.
 
-    def __init__(self, schedule: Schedule, bound: float) -> None:
+    Parameters
+    ----------
+    variance : of a step's noise, the posterior's or beta.
+    first_label : the policy's label of step 1.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        bound: float,
+        *,
+        variance: Literal["posterior", "beta"] = "posterior",
+        first_label: int = 0,
+    ) -> None:
         self.draws = schedule.steps
         self.schedule = schedule
         self._bound = bound
+        self._variance, self._first_label = variance, first_label
 
     def __call__(self, policy: StepwiseNetwork, observations: Tensor, noise: Tensor) -> Tensor:
         """Actions after K passes."""
-        schedule = self.schedule
-        labels = torch.arange(schedule.steps - 1, -1, -1, device=noise.device)
+        schedule, last = self.schedule, self._first_label - 1
+        labels = torch.arange(schedule.steps + last, last, -1, device=noise.device)
         predict = policy.along(observations, labels, noise.shape[2] // observations.shape[1])
-        deviation = schedule.posterior_variance.sqrt()
+        posterior = self._variance == "posterior"
+        deviation = (schedule.posterior_variance if posterior else schedule.betas).sqrt()
         actions = noise[:, 0]
         for call in range(schedule.steps):
             step = schedule.steps - call

@@ -8,7 +8,6 @@ Defaults follow the flags that make the released code EDP; the presets' variant 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self, cast
 
 import torch
@@ -42,25 +41,24 @@ from algorithms.diffusion import (
     squared_error,
     vp_schedule,
 )
-from algorithms.dpm_solver import AncestralSampler, Prediction, Sampler, SolverSampler
+from algorithms.dpm_solver import AncestralSampler, Sampler, SolverSampler
 from algorithms.losses import (
+    backup_values,
     draw_by_softmax,
     expectile_loss,
     gaussian_log_likelihood,
     normalised_value_loss,
-    summed_ensemble_loss,
-    temporal_difference_targets,
+    temporal_difference_loss,
 )
 from algorithms.networks import (
     MLP,
     CriticEnsemble,
     Initialiser,
-    Linear,
     lecun_normal,
     mish,
-    sinusoidal_embedding,
 )
 from algorithms.optim import Adam
+from algorithms.stepwise import StepwiseNoiseNetwork
 
 LARGEST_LINEAR_BETA = 20
 """Last beta of the linear schedule, times the number of steps."""
@@ -128,71 +126,19 @@ def likelihood_guidance(weights: Tensor, actions: Tensor, centres: Tensor) -> Te
     return -(weights * gaussian_log_likelihood(actions, centres)).mean(dim=-1)
 
 
-@torch.no_grad()
-def backup_values(critics: nn.Module, observations: Tensor, actions: Tensor, bound: float | None) -> Tensor:
-    """Value of the next state from sampled actions (S, B C, A), C of each observation (S, B, O); (S, B).
-
-    The minimum over the critics, and with C > 1 (max-Q backup) of each critic's best action, clipped to the
-    bound where there is one.
-    """
-    samples = actions.shape[1] // observations.shape[1]
-    states = observations.unsqueeze(2).expand(-1, -1, samples, -1).flatten(1, 2)
-    within = actions if bound is None else actions.clamp(-bound, bound)
-    values = critics(states, within).unflatten(-1, (-1, samples))
-    return values.amax(dim=-1).amin(dim=1)
-
-
-def temporal_difference_loss(
-    critics: nn.Module, batch: Tensors, next_values: Tensor, discount: float
-) -> Tensor:
-    """Sum over critics of MSE(Q(s, a), r + discount (1 - terminal) next value), (S,); next values (S, B)."""
-    targets = temporal_difference_targets(batch, next_values.detach(), discount)
-    return summed_ensemble_loss(critics(batch["observations"], batch["actions"]), targets)
-
-
-class EDPNoiseNetwork(nn.Module):
-    """eps(noisy actions (S, B, A), observations (S, B, O), labels (S, B)) -> (S, B, A).
-
-    Labels count diffusion steps from 0; samplers may ask between them. Source: released diffusion/nets.py.
-    """
-
-    def __init__(self, initialiser: Initialiser, dimensions: Dimensions, width: int, embedding: int) -> None:
-        super().__init__()
-        self.embed = MLP(
-            initialiser, (embedding, 2 * embedding, embedding), mish, initialisation=lecun_normal
-        )
-        self.parts = (dimensions.observation, dimensions.action, embedding)
-        sizes = (sum(self.parts), width, width, width, dimensions.action)
-        self.mlp = MLP(initialiser, sizes, mish, initialisation=lecun_normal)
-
-    def forward(self, noisy: Tensor, observations: Tensor, labels: Tensor) -> Tensor:
-        """Predicted noise."""
-        return self.mlp(torch.cat((observations, noisy, self._embedded(labels)), dim=-1))
-
-    def along(self, observations: Tensor, labels: Tensor, repeats: int) -> Prediction:
-        """The network at `labels` (T,) for `repeats` noisy actions per observation (S, B, O); R = B repeats.
-
-        What the first layer makes of observations and labels is worked out once for all calls and actions.
-        """
-        first, *middle, last = cast(Sequence[Linear], self.mlp.layers)
-        by_state, by_action, by_time = first.weight.split(self.parts, dim=1)
-        states = torch.baddbmm(first.bias, observations, by_state)
-        states = states.unsqueeze(2).expand(-1, -1, repeats, -1).flatten(1, 2)
-        embedded = self._embedded(labels.to(observations.dtype).expand(len(observations), -1))
-        times = torch.bmm(embedded, by_time)
-
-        def predict(call: int, noisy: Tensor) -> Tensor:
-            # In place, which spares a copy of the sum.
-            hidden = mish((states + times[:, call, None]).baddbmm_(noisy, by_action))
-            for layer in middle:
-                hidden = mish(layer(hidden))
-            return last(hidden)
-
-        return predict
-
-    def _embedded(self, labels: Tensor) -> Tensor:
-        width = self.parts[2]
-        return self.embed(sinusoidal_embedding(labels, width, divisor=width // 2, cosine_first=True))
+def noise_network(
+    initialiser: Initialiser, dimensions: Dimensions, width: int, embedding: int
+) -> StepwiseNoiseNetwork:
+    """The policy's network; labels count diffusion steps from 0. Source: released diffusion/nets.py."""
+    return StepwiseNoiseNetwork(
+        initialiser,
+        dimensions,
+        width,
+        (embedding, 2 * embedding, embedding),
+        initialisation=lecun_normal,
+        cosine_first=True,
+        divisor=embedding // 2,
+    )
 
 
 @hyperparameters
@@ -318,7 +264,7 @@ class EDP(Algorithm):
     def _build_networks(self) -> None:
         """Policy, critics and their targets; a subclass adds its own."""
         config, dimensions = self.config, self.dimensions
-        policy = EDPNoiseNetwork(
+        policy = noise_network(
             Initialiser(self.seeds, "policy"), dimensions, config.hidden_width, config.time_embedding_width
         )
         critics = CriticEnsemble(
@@ -402,7 +348,7 @@ class EDP(Algorithm):
 
     def _sample(self, policy: str, observations: Tensor, noise: Tensor) -> Tensor:
         """Actions (S, R, A) of the named policy; shapes as of `Sampler`."""
-        return self.sampler(cast(EDPNoiseNetwork, self.networks[policy]), observations, noise)
+        return self.sampler(cast(StepwiseNoiseNetwork, self.networks[policy]), observations, noise)
 
     @torch.no_grad()
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:

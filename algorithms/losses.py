@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms.base import Tensors
@@ -39,6 +39,46 @@ def normalised_value_loss(values: Tensor, weight: float) -> Tensor:
     # A seed that was retired has no weights and no values; it must not produce 0 / 0.
     scale = values.detach().abs().mean(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
     return -weight * values.mean(dim=-1) / scale
+
+
+@torch.no_grad()
+def backup_values(critics: nn.Module, observations: Tensor, actions: Tensor, bound: float | None) -> Tensor:
+    """Value of the next state from sampled actions (S, B C, A), C of each observation (S, B, O); (S, B).
+
+    The minimum over the critics, and with C > 1 (max-Q backup) of each critic's best action, clipped to the
+    bound where there is one.
+    """
+    samples = actions.shape[1] // observations.shape[1]
+    states = observations.unsqueeze(2).expand(-1, -1, samples, -1).flatten(1, 2)
+    within = actions if bound is None else actions.clamp(-bound, bound)
+    values = critics(states, within).unflatten(-1, (-1, samples))
+    return values.amax(dim=-1).amin(dim=1)
+
+
+def temporal_difference_loss(
+    critics: nn.Module, batch: Tensors, next_values: Tensor, discount: float
+) -> Tensor:
+    """Sum over critics of MSE(Q(s, a), r + discount (1 - terminal) next value), (S,); next values (S, B)."""
+    targets = temporal_difference_targets(batch, next_values.detach(), discount)
+    return summed_ensemble_loss(critics(batch["observations"], batch["actions"]), targets)
+
+
+def lower_confidence_bound(values: Tensor, pessimism: float) -> Tensor:
+    """mean - rho * standard deviation over the ensemble, (S, E, ...) -> (S, ...).
+
+    The deviation is that of the population: with E - 1 in its denominator rho would be another.
+    """
+    mean = values.mean(dim=1)
+    return mean - pessimism * values.std(dim=1, correction=0) if pessimism else mean
+
+
+def next_value(action_values: Tensor, pessimism: float, max_q_backup: bool) -> Tensor:
+    """What the next state is worth: (S, E, B, N) -> (S, B).
+
+    The best of the N samples is taken per member, before the members are compared.
+    """
+    per_member = action_values.amax(dim=-1) if max_q_backup else action_values.mean(dim=-1)
+    return lower_confidence_bound(per_member, pessimism)
 
 
 def gaussian_log_likelihood(values: Tensor, mean: Tensor, log_std: Tensor | None = None) -> Tensor:

@@ -95,6 +95,14 @@ def lecun_normal(
     return weight, torch.zeros(len(initialiser.seeds), *axes, 1, outputs)
 
 
+def xavier_uniform(
+    initialiser: Initialiser, axes: tuple[int, ...], inputs: int, outputs: int
+) -> tuple[Tensor, Tensor]:
+    """U(+-sqrt(6 / (inputs + outputs))) for weights (Glorot & Bengio 2010), zero bias."""
+    weight = initialiser.uniform((*axes, inputs, outputs), math.sqrt(6 / (inputs + outputs)))
+    return weight, torch.zeros(len(initialiser.seeds), *axes, 1, outputs)
+
+
 class Linear(nn.Module):
     """Affine map of every seed (and ensemble member): (S, [E,] B, in) -> (S, [E,] B, out).
 
@@ -269,7 +277,7 @@ class GaussianActor(nn.Module):
 
 
 # The residual noise-prediction network of IDQL (Hansen-Estruch et al. 2023) with Gaussian Fourier features of
-# time (Song et al. 2021): SRPO's behaviour model, as in its released model.py.
+# time (Song et al. 2021): IDQL's policy, and SRPO's behaviour model, as in its released model.py.
 
 EXPANSION = 4
 """Width inside a residual block over the width between blocks."""
@@ -278,15 +286,19 @@ EXPANSION = 4
 class FourierFeatures(nn.Module):
     """Sines, then cosines of 2 pi t W.
 
-    W (S, 1, width / 2) ~ N(0, scale^2) is drawn once and never trained. It is a buffer, so it is saved and
-    restored with the weights, without which the model would be lost.
+    W (S, 1, width / 2) ~ N(0, scale^2) is drawn once; unless `trained` it stays so, as a buffer, so that it
+    is saved and restored with the weights, without which the model would be lost.
     """
 
     frequencies: Tensor
 
-    def __init__(self, initialiser: Initialiser, width: int, scale: float) -> None:
+    def __init__(self, initialiser: Initialiser, width: int, scale: float, *, trained: bool = False) -> None:
         super().__init__()
-        self.register_buffer("frequencies", initialiser.normal((1, width // 2), scale))
+        frequencies = initialiser.normal((1, width // 2), scale)
+        if trained:
+            self.frequencies = nn.Parameter(frequencies)
+        else:
+            self.register_buffer("frequencies", frequencies)
 
     def forward(self, time: Tensor) -> Tensor:
         """Times (S, B) -> features (S, B, width)."""
@@ -295,16 +307,24 @@ class FourierFeatures(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + Linear(Mish(Linear(LayerNorm(kept x)))), widths W -> 4 W -> W, (S, B, W) -> (S, B, W).
+    """x + Linear(act(Linear(LayerNorm(kept x)))), widths W -> 4 W -> W, (S, B, W) -> (S, B, W).
 
     The released block also owns a W -> W projection, used only where widths change, which they never do; it
     takes no part in any result, so it is left out.
     """
 
-    def __init__(self, initialiser: Initialiser, width: int, layer_norm_epsilon: float) -> None:
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        width: int,
+        layer_norm_epsilon: float,
+        activation: Activation,
+        initialisation: Initialisation,
+    ) -> None:
         super().__init__()
         self.norm = LayerNorm(len(initialiser.seeds), width, epsilon=layer_norm_epsilon)
-        self.mlp = MLP(initialiser, (width, EXPANSION * width, width), mish)
+        sizes = (width, EXPANSION * width, width)
+        self.mlp = MLP(initialiser, sizes, activation, initialisation=initialisation)
 
     def forward(self, inputs: Tensor, kept: Tensor | None = None) -> Tensor:
         """`kept` (S, B, W) scales the block's inputs, 0 where dropped; None: no dropout."""
@@ -313,7 +333,15 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNoiseNetwork(nn.Module):
-    """eps(noisy actions (S, B, A), observations (S, B, O), time (S, B)) -> predicted noise (S, B, A)."""
+    """eps(noisy actions (S, B, A), observations (S, B, O), time (S, B)) -> predicted noise (S, B, A).
+
+    A time that all share may be given once, (S, 1).
+
+    Parameters
+    ----------
+    trained_features : the frequencies of the time's features are learnt like weights.
+    initialisation, inside : of the layers between and within residual blocks.
+    """
 
     def __init__(
         self,
@@ -325,26 +353,34 @@ class ResidualNoiseNetwork(nn.Module):
         layer_norm_epsilon: float,
         time_features: int,
         fourier_scale: float,
+        trained_features: bool = False,
+        activation: Activation | None = None,
+        initialisation: Initialisation = torch_default,
+        inside: Initialisation = torch_default,
     ) -> None:
         super().__init__()
         embedding = 2 * time_features
-        self.fourier = FourierFeatures(initialiser, time_features, fourier_scale)
-        self.embed = MLP(initialiser, (time_features, embedding, embedding), mish)
-        self.first = Linear(initialiser, dimensions.action + dimensions.observation + embedding, width)
+        self.activation = activation or mish
+        self.fourier = FourierFeatures(initialiser, time_features, fourier_scale, trained=trained_features)
+        sizes = (time_features, embedding, embedding)
+        self.embed = MLP(initialiser, sizes, self.activation, initialisation=initialisation)
+        inputs = dimensions.action + dimensions.observation + embedding
+        self.first = Linear(initialiser, inputs, width, initialisation=initialisation)
         self.blocks = nn.ModuleList(
-            ResidualBlock(initialiser, width, layer_norm_epsilon) for _ in range(blocks)
+            ResidualBlock(initialiser, width, layer_norm_epsilon, self.activation, inside)
+            for _ in range(blocks)
         )
-        self.last = Linear(initialiser, width, dimensions.action)
+        self.last = Linear(initialiser, width, dimensions.action, initialisation=initialisation)
 
     def forward(
         self, noisy: Tensor, observations: Tensor, time: Tensor, kept: Sequence[Tensor] | None = None
     ) -> Tensor:
         """`kept`: one dropout mask per block; None, as in every use but training: no dropout."""
-        embedded = self.embed(self.fourier(time))
+        embedded = self.embed(self.fourier(time)).expand(*noisy.shape[:-1], -1)
         hidden = self.first(torch.cat((noisy, observations, embedded), dim=-1))
         for index, block in enumerate(self.blocks):
             hidden = block(hidden, None if kept is None else kept[index])
-        return self.last(mish(hidden))
+        return self.last(self.activation(hidden))
 
 
 def dropout_masks(uniform: Tensor, rate: float, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -456,6 +492,7 @@ class ActionValues(nn.Module):
         *,
         members: int,
         layer_norm_epsilon: float | None,
+        initialisation: Initialisation = BROADCAST_INITIALISATION,
     ) -> None:
         super().__init__()
         self.mlp = BroadcastMLP(
@@ -464,7 +501,7 @@ class ActionValues(nn.Module):
             mish,
             members=members,
             layer_norm_epsilon=layer_norm_epsilon,
-            initialisation=BROADCAST_INITIALISATION,
+            initialisation=initialisation,
         )
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:

@@ -31,6 +31,12 @@ def cosine_to_zero(total: int, *, after: int = 0) -> Schedule:
     return lambda steps: 0.5 * (1.0 + torch.cos((steps - after).clamp(min=0) * (math.pi / total)))
 
 
+def cosine_in_steps(total: int, *, every: int) -> Schedule:
+    """`cosine_to_zero` of `total`, one step of it for `every` steps of the optimiser."""
+    cosine = cosine_to_zero(total)
+    return lambda steps: cosine(torch.floor(steps / every))
+
+
 class Adam:
     """Adam (Kingma & Ba 2015), with decoupled weight decay on request (AdamW).
 
@@ -41,6 +47,7 @@ class Adam:
     weight_decay : AdamW's decoupled decay, per step and times the learning rate; 0 is Adam.
     largest_norm : gradients are clipped to this joint norm, each seed's by itself; None: as they are.
     clip_members : clip the gradients (S, E, ...) of every ensemble member by themselves.
+    norm_margin : added to the norms that are compared with `largest_norm`: 0 as optax, `TORCH_NORM_MARGIN`.
     """
 
     def __init__(
@@ -54,11 +61,13 @@ class Adam:
         schedule: Schedule = constant,
         largest_norm: float | None = None,
         clip_members: bool = False,
+        norm_margin: float = 0.0,
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
         self.betas, self.epsilon, self.weight_decay, self.schedule = betas, epsilon, weight_decay, schedule
         self.largest_norm, self.clip_members = largest_norm, clip_members
+        self.norm_margin = norm_margin
         self.first_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         # Double precision, in which the cosine keeps its digits where it comes to its end.
@@ -125,7 +134,7 @@ class Adam:
         rows = [gradient.reshape(self._clipped_alone, -1) for gradient in gradients]
         if self.largest_norm is not None:
             joint = torch.cat(rows, dim=1)
-            clip_norm_per_seed(joint, self.largest_norm)
+            clip_norm_per_seed(joint, self.largest_norm, self.norm_margin)
             rows = list(joint.split([row.shape[1] for row in rows], dim=1))
         return [piece for row in rows for piece in row.unbind()]
 
@@ -149,18 +158,23 @@ class Adam:
 
 
 @torch.no_grad()
-def clip_norm_per_seed(gradients: Tensor, maximum: float) -> Tensor:
+def clip_norm_per_seed(gradients: Tensor, maximum: float, margin: float = 0.0) -> Tensor:
     """Scale gradients (S, P) in place so that each seed's norm is at most `maximum`.
 
-    A seed whose norm is below the maximum keeps its gradients bit for bit; those of another become
-    g / (norm / maximum). Returns the norms before clipping, (S,). Source: optax.clip_by_global_norm, as in
-    the released code of EDP and BDPO; that of DTQL and SRPO clips nothing. (torch.nn.utils.clip_grad_norm_
-    divides by norm + 1e-6 instead, so it also shrinks gradients whose norm is just below the maximum.)
+    A seed whose norm plus `margin` is below the maximum keeps its gradients bit for bit; those of another
+    become g / ((norm + margin) / maximum). Returns the norms before clipping, (S,). Source: without a margin
+    optax.clip_by_global_norm, as in the released code of EDP, BDPO and DAC; with `TORCH_NORM_MARGIN`
+    torch.nn.utils.clip_grad_norm_, as in Diffusion-QL's, which also shrinks gradients whose norm is just
+    below the maximum. The released code of DTQL and SRPO clips nothing.
     """
     norms = gradients.norm(dim=1)
-    divisors = norms.clamp(min=maximum) / maximum
+    divisors = (norms + margin if margin else norms).clamp(min=maximum) / maximum
     gradients.div_(divisors.unsqueeze(1))
     return norms
+
+
+TORCH_NORM_MARGIN = 1e-6
+"""What torch.nn.utils.clip_grad_norm_ adds to a norm."""
 
 
 @torch.no_grad()

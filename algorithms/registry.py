@@ -48,6 +48,9 @@ OWN: Mapping[str, str] = {
     "iql": "algorithms.iql:IQL",
     "awac": "algorithms.awac:AWAC",
     "cql": "algorithms.cql:CQL",
+    "dql": "algorithms.dql:DQL",
+    "dac": "algorithms.dac:DAC",
+    "idql": "algorithms.idql:IDQL",
 }
 """Methods of this package, in the order in which figures and tables show them."""
 

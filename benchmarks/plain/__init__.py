@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from benchmarks.plain.bc import PlainBC
 from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal
 from benchmarks.plain.cql import PlainCQL
+from benchmarks.plain.dac import PlainDAC
+from benchmarks.plain.dql import PlainDQL
 from benchmarks.plain.dtql import PlainDTQL, PlainDTQLKL
 from benchmarks.plain.edp import PlainEDP
+from benchmarks.plain.idql import PlainIDQL
 from benchmarks.plain.iql import PlainAWAC, PlainIQL
 from benchmarks.plain.modules import PlainVersion
 from benchmarks.plain.srpo import PlainSRPO
@@ -30,5 +33,8 @@ PLAIN: Mapping[str, type[PlainVersion]] = {
     "iql": PlainIQL,
     "awac": PlainAWAC,
     "cql": PlainCQL,
+    "dql": PlainDQL,
+    "dac": PlainDAC,
+    "idql": PlainIDQL,
 }
 """By the method's name; a method that is not here is not measured."""

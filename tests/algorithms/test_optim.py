@@ -8,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.optim import Adam, clip_norm_per_seed, constant, cosine_to_zero, move_towards
+from algorithms.optim import (
+    TORCH_NORM_MARGIN,
+    Adam,
+    clip_norm_per_seed,
+    constant,
+    cosine_in_steps,
+    cosine_to_zero,
+    move_towards,
+)
 
 SEEDS, STEPS = 3, 50
 SHAPES = [(4, 5), (1, 5), (2, 3, 2)]
@@ -128,6 +136,20 @@ def test_cosine_may_begin_later():
         torch.testing.assert_close(mine_, theirs_.detach(), rtol=1e-12, atol=1e-13)
 
 
+def test_cosine_may_be_stepped_now_and_then():
+    """Against torch's scheduler, stepped after every fourth step of the optimiser."""
+    parameter = torch.zeros(1, requires_grad=True)
+    theirs = torch.optim.SGD([parameter], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 7)
+    schedule = cosine_in_steps(7, every=4)
+    for step in range(28):
+        factor = schedule(torch.tensor(float(step), dtype=torch.float64)).item()
+        assert 0.3 * factor == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9, abs=1e-15)
+        theirs.step()
+        if step % 4 == 3:
+            scheduler.step()
+
+
 @pytest.mark.parametrize("maximum", [0.1, 5.0, 1e6])
 def test_clipping_is_optax_rule_per_seed(maximum):
     """In NumPy: gradients of a norm below the maximum stay bit for bit, others become g / norm * maximum."""
@@ -171,6 +193,18 @@ def test_clipping_leaves_alone_what_torch_would_shrink():
     gradient = torch.tensor([[1 - 5e-7]], dtype=torch.float64)
     clip([gradient], 1.0)
     assert gradient.item() == 1 - 5e-7
+
+
+@pytest.mark.parametrize("size", [1e-3, 1 - 5e-7, 1.0, 40.0])
+def test_clipping_with_torchs_margin_is_torchs_rule(size):
+    parameters = [torch.nn.Parameter(torch.zeros(2, dtype=torch.float64)) for _ in range(2)]
+    for parameter, direction in zip(parameters, ((0.48, 0.36), (0.64, -0.48)), strict=True):
+        parameter.grad = size * torch.tensor(direction, dtype=torch.float64)
+    rows = torch.cat([parameter.grad for parameter in parameters])[None].clone()
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    clip_norm_per_seed(rows, 1.0, TORCH_NORM_MARGIN)
+    expected = torch.cat([parameter.grad for parameter in parameters])
+    torch.testing.assert_close(rows[0], expected, rtol=1e-14, atol=0)
 
 
 def test_clipping_keeps_a_diverged_seed_to_itself():

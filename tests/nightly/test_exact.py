@@ -10,7 +10,7 @@ import torch
 
 import algorithms
 import bench.envs.physics
-from algorithms import bc, bdpo, diffusion, edp, losses, optim, srpo
+from algorithms import bc, diffusion, edp, losses, optim, srpo
 from algorithms.registry import methods
 from bench.catalog import load_catalog
 from bench.envs import ROBOTS
@@ -87,8 +87,8 @@ def mutate(monkeypatch, owner, name, old, new):
         ("dtql-kl", diffusion, "denoising_loss", "(denoised, actions)", "(denoised, -actions)"),
         ("srpo", srpo, "regularised_gradient", "- beta * value", "+ beta * value"),
         ("srpo", optim, "cosine_to_zero", "1.0 + torch.cos(steps * ", "1.0 - torch.cos(steps * "),
-        ("bdpo", bdpo, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
-        ("bdpo", bdpo, "lower_confidence_bound", "correction=0", "correction=1"),
+        ("bdpo", losses, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
+        ("bdpo", losses, "lower_confidence_bound", "correction=0", "correction=1"),
         ("bdpo", optim, "clip_norm_per_seed", "div_(divisors", "div_(1e-6 + divisors"),
         ("edp-td3", edp, "value_guidance", "return -weight", "return weight"),
         ("edp-crr", edp, "critic_regularised_weights", "advantage / temp", "-advantage / temp"),

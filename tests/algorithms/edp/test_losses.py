@@ -11,13 +11,12 @@ from algorithms.dpm_solver import SolverSampler
 from algorithms.edp import (
     EDPTD3,
     EDPTD3Config,
-    backup_values,
     critic_regularised_weights,
     diffusion_loss_and_actions,
     likelihood_guidance,
-    temporal_difference_loss,
     value_guidance,
 )
+from algorithms.losses import backup_values, temporal_difference_loss
 from bench.training import contract
 from benchmarks.plain.edp import PlainNetworks, diffusion_terms, log_likelihood, steps_in_single
 from benchmarks.plain.modules import q_values

@@ -41,11 +41,13 @@ SIZES = {
     "behaviour_width": 16,
     "batch_size": 16,
     "candidates": 4,
+    "critic_batch_size": 16,
     "critic_width": 16,
     "diffusion_width": 16,
     "ensemble": 3,
     "grid_side": 3,
     "hidden_width": 16,
+    "policy_width": 16,
     "samples": 2,
 }
 """Instead of the preset's, of the hyper-parameters that a method has."""
