@@ -191,6 +191,17 @@ class PageTables:
         """Whether any block does."""
         return any(map(cls.has_measured, table.blocks))
 
+    @classmethod
+    def folded_notes(cls, table: Table) -> frozenset[str]:
+        """Notes of folded blocks alone: of a measured table those in which nothing is measured."""
+        if not cls.measured(table):
+            return frozenset()
+        found: dict[bool, set[str]] = {False: set(), True: set()}
+        for block in table.blocks:
+            notes = (note for row in block.rows for cell in row.cells for note in cell.notes())
+            found[cls.has_measured(block)].update(notes)
+        return frozenset(found[False] - found[True])
+
     @staticmethod
     def noted(block: Block, place: int) -> bool:
         """Whether any cell of a column has notes: room for their marks keeps the numbers in line."""

@@ -176,6 +176,21 @@ def test_what_was_measured_of_a_table_stands_before_what_was_not():
     assert "Nothing of it: " in text
 
 
+def test_notes_of_folded_rows_are_folded_too():
+    table = judged_table()
+    rows = [
+        replace(row, cells=tuple(replace(c, measured=None, footnotes=("only there",)) for c in row.cells))
+        for row in table.blocks[0].rows
+    ]
+    unmeasured = replace(table.blocks[0], title="Nothing of it", rows=rows)
+    text = render([replace(table, blocks=[unmeasured, *table.blocks])], _data(), WHEN, toy_judgement())
+    before, _, folded = text.partition('<details class="folded">')
+    assert "1 note on rows without a measurement" in folded.partition("</details>")[0]
+    assert "<dd>only there</dd>" in folded.partition("</details>")[0]
+    assert "<dd>only there</dd>" not in before
+    assert 'class="folded"' not in render([table], _data(), WHEN, toy_judgement())
+
+
 def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
     assert (
         "1 of 1 suite mean reproduced; 1 of 4 judged cells reproduced, 2 not reproduced, 1 inconclusive."
