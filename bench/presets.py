@@ -182,6 +182,12 @@ def variants_of(algorithm: str) -> tuple[str, ...]:
     return (RELEASED, *_method(algorithm).variants)
 
 
+def variants_in_words(algorithm: str) -> str:
+    """`released, paper`; `released = corl` where other methods have the released variant by that name."""
+    found = _method(algorithm)
+    return ", ".join((" = ".join((RELEASED, *found.released_as)), *found.variants))
+
+
 def tasks_of(algorithm: str) -> tuple[str, ...]:
     """Tasks that the method has a preset for, in the order of the file."""
     return load_presets(algorithm).tasks

@@ -21,6 +21,7 @@ from bench.presets import (
     method_on,
     tasks_of,
     title_of,
+    variants_in_words,
     variants_of,
 )
 
@@ -43,7 +44,7 @@ _EVALUATION_DOCS = {
 def list_algorithms() -> None:
     """List the methods that can be trained, with their variants."""
     rows = [
-        (name, title_of(name), ", ".join(variants_of(name)), str(len(tasks_of(name))))
+        (name, title_of(name), variants_in_words(name), str(len(tasks_of(name))))
         for name in algorithms_with_presets()
     ]
     rows += [(alias.name, alias.meaning, "", "") for alias in ALIASES.values()]

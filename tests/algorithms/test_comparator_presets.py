@@ -6,7 +6,7 @@ from algorithms.registry import configuration, members
 from bench.catalog import load_catalog
 from bench.errors import BenchError
 from bench.execute.grid import Request, plan_cells
-from bench.presets import PresetFiles, preset_of
+from bench.presets import PresetFiles, preset_of, variants_in_words
 
 CATALOG, FILES = load_catalog(), PresetFiles()
 METHODS = ("bc", "bc-10", "td3bc", "iql", "awac", "cql")
@@ -104,6 +104,8 @@ def test_values(method, variant, task, expected):
 
 
 def test_corl_is_what_a_method_does_that_is_implemented_as_there():
+    assert variants_in_words("cql") == "released = corl, official"
+    assert variants_in_words("iql") == "released, corl"
     for method in ("bc", "bc-10", "awac", "cql"):
         loaded = preset(method, HOPPER, "corl")
         assert (loaded.variant, loaded.values) == ("released", preset(method, HOPPER).values)
