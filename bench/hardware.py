@@ -6,6 +6,7 @@ torch is imported by what needs it alone: commands that only show results tell o
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import resource
 import shutil
@@ -21,6 +22,10 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
+    from bench.records import Precision
+
+_FIRST_WITH_TF32 = (8, 0)
+"""Compute capability of NVIDIA's Ampere."""
 _GIB = 2**30
 IDLE_BELOW = 0.1
 """Share of the processors (and of any GPU) that may be busy on a machine that counts as idle."""
@@ -117,6 +122,28 @@ def device_name(device: torch.device | str) -> str:
 
     kind = torch.device(device).type
     return f"{kind}: {torch.cuda.get_device_name(device) if kind == 'cuda' else cpu_model()}"
+
+
+def set_matmul_precision(precision: Precision, device: torch.device | str) -> None:
+    """Have matrices of float32 multiplied so on a GPU; on a CPU they are multiplied in full anyhow.
+
+    To be called before anything is computed: what is captured in a graph keeps what held then.
+    """
+    import torch
+
+    # The one of torch's two interfaces that can be read whatever the other was set to.
+    if torch.device(device).type == "cuda":
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+
+
+def matmul_precision(device: torch.device | str) -> Precision:
+    """In which precision matrices of float32 are multiplied on a device, as this process is set."""
+    import torch
+
+    if torch.device(device).type != "cuda" or torch.cuda.get_device_capability(device) < _FIRST_WITH_TF32:
+        return "fp32"
+    forbidden = os.environ.get("NVIDIA_TF32_OVERRIDE") == "0"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" and not forbidden else "fp32"
 
 
 def synchronise(device: torch.device | str) -> None:

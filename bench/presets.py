@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, ValidationError, mo
 from algorithms.registry import ALIASES, GROUPS, Declaration, Method, MethodError, members, method, methods
 from bench.catalog import PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
-from bench.records import GoalRule
+from bench.records import GoalRule, Precision
 from bench.visible_text import quoted
 from bench.yaml_lines import Entry, KeyPath, LinedYaml, load_yaml, validated
 
@@ -43,6 +43,8 @@ class Setting:
 
 D4RL_TRANSITIONS = Setting("d4rl", "released code: D4RL's qlearning_dataset")
 """Where a preset file says nothing of transitions."""
+FULL_PRECISION = Setting("fp32", "not stated; PyTorch's default")
+"""Where a preset file says nothing of precision."""
 EVERY_RESET = Setting("per_episode", "D4RL: this version draws a goal at every reset")
 """Where the task leaves nothing to choose."""
 
@@ -79,6 +81,8 @@ class Preset:
     reward_transform: Setting
     transitions: Setting
     """Which rows of the dataset's file become transitions."""
+    precision: Setting
+    """In which matrices are multiplied on a GPU."""
     step_counts: tuple[str, ...]
     """Names of the hyper-parameters that a budget scales."""
     phases: Mapping[str, str]
@@ -214,6 +218,7 @@ class Settings(Entry):
     reward_transform: str | None = None
     transitions: Literal["d4rl", "keep_terminal_timeouts", "best_tenth"] | None = None
     """`bench.data.dataset` knows the rules by these names."""
+    precision: Precision | None = None
 
 
 def _listed(given: object) -> object:
@@ -527,6 +532,7 @@ def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
         evaluation=_evaluation(presets, task, chosen),
         reward_transform=chosen["reward_transform"],
         transitions=chosen.get("transitions", D4RL_TRANSITIONS),
+        precision=chosen.get("precision", FULL_PRECISION),
         step_counts=presets.file.step_counts,
         phases=presets.file.phases,
         evaluated=presets.file.evaluated,

@@ -16,7 +16,14 @@ from pathlib import Path
 import algorithms
 from algorithms.registry import methods
 from bench import __version__
-from bench.hardware import cpu_model, describe_hardware, device_name, gpu_driver_version, output_of
+from bench.hardware import (
+    cpu_model,
+    describe_hardware,
+    device_name,
+    gpu_driver_version,
+    matmul_precision,
+    output_of,
+)
 from bench.records import ExecutionRecord, RunRecord
 from bench.resources import resource
 
@@ -79,6 +86,7 @@ def describe_execution(
         packages=package_versions() | _brought_by(algorithm),
         simulator=f"mujoco {metadata.version('mujoco')}",
         code_sha256=code_fingerprint([algorithm]),
+        matmul_precision=matmul_precision(device),
     )
 
 

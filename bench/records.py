@@ -36,29 +36,39 @@ Executor = Literal["ray", "local"]
 """A process for every stack; or one stack after the other in this process."""
 Device = Literal["auto", "cpu", "cuda"]
 Runner = Literal["auto", "eager", "graph", "compiled"]
+Precision = Literal["fp32", "tf32"]
+"""How a GPU multiplies matrices of float32: in full, or with factors rounded to TF32's 10 bits of mantissa.
+A CPU, and a GPU older than NVIDIA's Ampere, know the first alone."""
 
 MAX_RETRIES = 3
 """How often a stack is taken up again whose worker's process was lost, unless asked otherwise."""
 
 SOURCES = "sources"
 """Part of a configuration that says where its values come from; it changes no number and so no hash."""
+PRECISION = "precision"
+"""Part of a configuration that says in which precision it wants matrices multiplied. Like the device it
+decides last digits and not what is computed, so that it changes no hash: a trial stays the same trial on a
+CPU, where it means nothing, and in a store that was begun before it was noted."""
+ASKED_PRECISION = "asked_precision"
+"""Part of a configuration whose precision a person asked for against the preset's: that is another trial."""
+_NOT_HASHED = (SOURCES, PRECISION)
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Hash of what determines a trial's numbers: its configuration without the sources of the values."""
-    return hash_of(without_sources(config))
+    """Hash of what determines a trial's numbers."""
+    return hash_of(what_determines(config))
 
 
-def without_sources(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What determines a trial's numbers."""
-    return {name: value for name, value in config.items() if name != SOURCES}
+def what_determines(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that makes a trial this trial: all but sources and precision."""
+    return {name: value for name, value in config.items() if name not in _NOT_HASHED}
 
 
 def first_difference(ours: object, theirs: object, path: str = "") -> tuple[str, object, object]:
     """Where two different configurations differ first (`hyperparameters.discount`), and both values there."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for name in (*ours, *theirs):
-            if name != SOURCES and ours.get(name) != theirs.get(name):
+            if name not in _NOT_HASHED and ours.get(name) != theirs.get(name):
                 below = f"{path}.{name}" if path else name
                 return first_difference(ours.get(name), theirs.get(name), below)
     return path, ours, theirs
@@ -216,6 +226,10 @@ class EvaluationRecord:
     evaluated_at: datetime | None = None
 
 
+PHASE_SECONDS = "phase_seconds:"
+"""Begins the quantity of a duration that is a trial's whole phase; its name follows."""
+
+
 @dataclass(frozen=True)
 class TimingRecord:
     """One measured duration with its circumstances."""
@@ -239,6 +253,8 @@ class TimingRecord:
     exclusive: bool
     """The machine did nothing else of ours; only such single-seed rows enter the papers' timing tables."""
     measured_at: datetime | None = None
+    matmul_precision: Precision | None = None
+    """That held; None where it was not noted."""
 
 
 DIVERGED = "diverged"
@@ -285,6 +301,8 @@ class ExecutionRecord:
     """`mujoco 3.4.0`."""
     code_sha256: str
     """Hash of the source files that the worker runs."""
+    matmul_precision: Precision | None = None
+    """That really held, whatever the configuration wants; None where it was not noted."""
 
 
 FINAL = "final"

@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -30,9 +30,10 @@ from bench.envs import simulator_for
 from bench.evaluation.beside import Beside
 from bench.evaluation.rollout import roll_out
 from bench.files import write_text
-from bench.hardware import describe_hardware, synchronise
+from bench.hardware import describe_hardware, set_matmul_precision, synchronise
 from bench.presets import Preset, load_preset, tasks_of
 from bench.provenance import package_versions
+from bench.records import Precision
 from bench.training.checkpoint import Checkpoint
 from bench.training.speed import synthetic_data
 from bench.training.trainer import Trainer
@@ -46,8 +47,7 @@ HOPPER = "hopper-medium-v2"
 STACKS = (1, 5)
 COMPILED_STACK = 5
 """The one stack that is compiled, which takes about a minute a method."""
-PRECISIONS: Mapping[str, str] = {"fp32": "highest", "tf32": "high"}
-"""Ours -> torch's name of it."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MODEL = Path("reports/benchmarks/kernels.json")
 
 
@@ -178,6 +178,7 @@ def agreement(check: Check) -> None:
 def times(check: Check) -> None:
     """Milliseconds of an iteration of every phase, and how much of them the host takes to ask for it."""
     modelled = _modelled()
+    ways: list[tuple[str, int, Precision]]
     ways = [("graph", seeds, precision) for seeds in STACKS for precision in PRECISIONS]
     # On the CPU a compiler writes C++, which is tried by tests.
     ways += [] if check.tiny else [("compiled", COMPILED_STACK, precision) for precision in PRECISIONS]
@@ -185,9 +186,9 @@ def times(check: Check) -> None:
         for name in check.with_hopper():
 
             def timed(
-                name: str = name, runner: str = runner, seeds: int = seeds, precision: str = precision
+                name: str = name, runner: str = runner, seeds: int = seeds, precision: Precision = precision
             ) -> object:
-                with _precision(PRECISIONS[precision]):
+                with _precision(precision, check.device):
                     model = modelled.get((name, runner, seeds, precision), {})
                     return _times(check, name, runner, seeds, model)
 
@@ -232,13 +233,13 @@ def _modelled() -> dict[tuple[str, str, int, str], dict[str, float]]:
 
 
 @contextmanager
-def _precision(named: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(named)
+def _precision(precision: Precision, device: str) -> Iterator[None]:
+    before = torch.backends.cuda.matmul.fp32_precision
+    set_matmul_precision(precision, device)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.cuda.matmul.fp32_precision = before
 
 
 def evaluation(check: Check) -> None:

@@ -1,14 +1,17 @@
-"""A machine's GPUs, and when it counts as idle."""
+"""A machine's GPUs, how they multiply, and when a machine counts as idle."""
 
 import ctypes
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from bench import hardware
+from bench.records import Precision
 
 
 def test_without_nvidia_software_there_are_no_gpus_and_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +84,46 @@ def test_a_process_gets_the_threads_asked_for(monkeypatch: pytest.MonkeyPatch) -
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def products() -> Iterator[Any]:
+    """How torch is set to multiply matrices on a GPU; as it was afterwards."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    yield matmul
+    matmul.fp32_precision = before
+
+
+def test_a_cpu_multiplies_in_full_whatever_is_declared(products: Any) -> None:
+    before = products.fp32_precision
+    hardware.set_matmul_precision("tf32", "cpu")
+    assert (products.fp32_precision, hardware.matmul_precision("cpu")) == (before, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("declared", "capability", "override", "held"),
+    [
+        ("tf32", (9, 0), None, "tf32"),
+        ("tf32", (8, 0), "1", "tf32"),
+        ("fp32", (9, 0), None, "fp32"),
+        ("tf32", (7, 5), None, "fp32"),  # a V100 or older has no TF32
+        ("tf32", (9, 0), "0", "fp32"),  # NVIDIA's own switch
+    ],
+)
+def test_what_holds_on_a_gpu_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    products: Any,
+    declared: Precision,
+    capability: tuple[int, int],
+    override: str | None,
+    held: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    if override is not None:
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    products.fp32_precision = "tf32" if declared == "fp32" else "ieee"
+    hardware.set_matmul_precision(declared, "cuda")
+    assert products.fp32_precision == {"fp32": "ieee", "tf32": "tf32"}[declared]
+    assert hardware.matmul_precision("cuda") == held

@@ -15,7 +15,7 @@ import pytest
 from algorithms.base import Dimensions
 from algorithms.dtql import DTQLConfig
 from algorithms.networks import LayerNorm
-from algorithms.registry import build, configuration, method
+from algorithms.registry import build, configuration, method, methods
 from bench import presets
 from bench.catalog import load_catalog
 from bench.errors import BenchError
@@ -202,6 +202,21 @@ def test_every_method_has_its_authors_epsilon(method, task, epsilon, layers):
     norms = [one for network in online for one in network.modules() if isinstance(one, LayerNorm)]
     assert len(norms) == layers
     assert {norm.epsilon for norm in norms} <= {epsilon}
+
+
+def test_every_method_of_the_papers_says_in_which_precision_it_was_trained_and_why():
+    for name, found in methods().items():
+        if found.distribution is None:
+            stated = [rule for rule in presets.load_presets(name).rules if rule.name == "precision"]
+            assert stated, f"{name}.yaml sets no precision: fp32 or tf32, with what says so"
+    assert preset("hopper-medium-v2").precision.value == "tf32"
+    assert load_preset("srpo", HOPPER).precision.value == "fp32"
+
+
+def test_where_nothing_is_said_precision_is_full(edited):
+    line = '{set: {precision: tf32}, source: "CORL requirements.txt, torch 1.11.0+cu113,'
+    edited("bc", f'  - {line} which multiplies so by default"}}\n', "")
+    assert load_preset("bc", HOPPER).precision.value == "fp32"
 
 
 # Mistakes in preset files: named with file, line and what to write instead, before anything runs.

@@ -67,6 +67,7 @@ def test_on_a_gpu_its_driver_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(provenance, "device_name", lambda device: f"cuda: a GPU ({device})")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     told = describe_execution(
         algorithm="dtql", device="cuda:0", threads=1, runner="graph", stack=(0,), from_iteration=0
     )

@@ -21,7 +21,7 @@ from bench.cli.output import (
 )
 from bench.data.manifest import load_manifest, verification_of
 from bench.presets import algorithms_with_presets, hyperparameter_docs
-from bench.records import RunRecord, TrialRecord
+from bench.records import PHASE_SECONDS, PRECISION, SOURCES, RunRecord, TrialRecord
 from bench.store import explanation
 from bench.store.database import open_store
 from bench.store.explanation import Explanation, KeptFile, StoredExecution, changes
@@ -32,7 +32,7 @@ Facts = Iterator[tuple[str, str]]
 
 _SHOWN_ELSEWHERE = {
     *("algorithm", "variant", "task", "task_version", "physics", "budget", "dataset"),
-    *("hyperparameters", "sources"),
+    *("hyperparameters", SOURCES, PRECISION),
 }
 """Parts of a configuration."""
 
@@ -150,6 +150,7 @@ def facts_of(found: Explanation) -> Facts:
     yield "Simulator", f"{_simulator(found)}, physics {record.physics}, task version {record.task_version}"
     if goals := record.config.get("evaluation", {}).get("goals"):
         yield "Goals", f"one {goals.replace('_', ' ')}"
+    yield "Precision", _precision(found)
     yield from _code(found.run)
     if found.executions:
         yield "Files that ran", found.executions[-1].record.code_sha256
@@ -193,7 +194,8 @@ def execution_facts(execution: StoredExecution, previous: StoredExecution | None
     yield "   how", f"runner {record.runner}, seeds side by side: {seeds}"
     if previous is None:
         yield "   driver", record.gpu_driver or "none, on the CPU"
-        yield "   precision", _listed(record.precision)
+        multiplied = {"matrices in": record.matmul_precision or "not noted"}
+        yield "   precision", _listed(multiplied | record.precision)
         yield "   packages", _listed(record.packages)
         return
     changed = list(changes(previous, execution)) or ["nothing else since the stretch before"]
@@ -234,6 +236,15 @@ def _simulator(found: Explanation) -> str:
     return f"mujoco {found.run.packages.get('mujoco', 'of unknown version')}"
 
 
+def _precision(found: Explanation) -> str:
+    """In which matrices were multiplied, and which one the trial's configuration declares."""
+    held = sorted({work.record.matmul_precision or "not noted" for work in found.executions})
+    config = found.trial.record.config
+    source = config.get(SOURCES, {}).get(PRECISION)
+    declared = f"declared {config[PRECISION]} [{source}]" if PRECISION in config else ""
+    return "; ".join(filter(None, (", ".join(held), declared))) or "not noted"
+
+
 def _code(run: RunRecord) -> Facts:
     if run.code_commit is None:
         yield "Code", f"version {run.code_version}, no checkout"
@@ -249,7 +260,7 @@ def _code(run: RunRecord) -> Facts:
 def _times(found: Explanation) -> Facts:
     trial = found.trial
     measured = {timing.quantity: timing for timing in found.timings}
-    phases = [name for name in measured if name.startswith("phase_seconds:")]
+    phases = [name for name in measured if name.startswith(PHASE_SECONDS)]
     if trial.training_seconds is not None:
         parts = "".join(f", {name.partition(':')[2]} {duration(measured[name].value)}" for name in phases)
         yield "Training", f"{duration(trial.training_seconds)} in all{parts}"

@@ -191,5 +191,9 @@ def _settings(preset: Preset, docs: Mapping[str, str]) -> dict[str, Setting]:
         if getattr(preset.evaluation, field) is not None
     }
     chosen = {name: preset.hyperparameters[name] for name in names}
-    data = {"transitions": preset.transitions, "reward_transform": preset.reward_transform}
+    data = {
+        "precision": preset.precision,
+        "transitions": preset.transitions,
+        "reward_transform": preset.reward_transform,
+    }
     return {**chosen, **data, **evaluation}

@@ -34,7 +34,7 @@ from bench.cli.options import (
 )
 from bench.errors import BenchError
 from bench.files import typed_path
-from bench.records import MAX_RETRIES, Device, Executor, GoalRule, Physics, Runner
+from bench.records import MAX_RETRIES, Device, Executor, GoalRule, Physics, Precision, Runner
 from bench.store.location import DEFAULT_STORE
 
 ADDRESS_VARIABLE = "BENCH_ADDRESS"
@@ -97,6 +97,16 @@ def run(
             metavar="RULE",
             help="AntMaze v0: which episodes share a goal: per_episode, per_evaluation, per_run or "
             "per_environment. Default: each paper's own; another one is never judged.",
+            panel=WHAT,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        choice(
+            "precision",
+            Precision,
+            metavar="PRECISION",
+            help="fp32 or tf32: how a GPU multiplies matrices. Default: each method's, as its authors' code.",
             panel=WHAT,
         ),
     ] = None,
@@ -219,6 +229,7 @@ def run(
         episodes=episodes,
         physics=physics,
         goals=goals,
+        precision=precision,
         changes=set_ or (),
         executor=executor,
     )

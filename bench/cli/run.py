@@ -11,7 +11,7 @@ from bench.cli.output import print_lines
 from bench.errors import BenchError, names_in, unknown_name
 from bench.execute.grid import Cell, Request, left_out, plan_cells, understood
 from bench.presets import explanations, listed_names
-from bench.records import Executor, GoalRule, Physics
+from bench.records import Executor, GoalRule, Physics, Precision
 from bench.visible_text import quoted, shortened
 from bench.yaml_lines import plain_value
 
@@ -33,6 +33,7 @@ def request_of(
     episodes: int | None = None,
     physics: Physics | None = None,
     goals: GoalRule | None = None,
+    precision: Precision | None = None,
     changes: Iterable[str] = (),
     executor: Executor | None = None,
 ) -> tuple[Request, Executor]:
@@ -53,6 +54,7 @@ def request_of(
         episodes=episodes or defaults.episodes,
         physics=physics,
         goals=goals,
+        precision=precision,
         changes=parse_changes(changes),
         suite=suite,
         suite_settings=defaults.settings,

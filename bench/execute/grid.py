@@ -26,10 +26,13 @@ from bench.presets import (
     preset_of,
 )
 from bench.records import (
+    ASKED_PRECISION,
+    PRECISION,
     SOURCES,
     DatasetRecord,
     GoalRule,
     Physics,
+    Precision,
     TrialKey,
     TrialRecord,
     config_hash,
@@ -67,6 +70,8 @@ class Request:
     physics: Physics | None = None
     goals: GoalRule | None = None
     """Which episodes share a goal, of tasks whose goal is drawn when an environment is made."""
+    precision: Precision | None = None
+    """In which a GPU multiplies matrices."""
     changes: Mapping[str, Value] = field(default_factory=dict)
     """Hyper-parameters to set otherwise than the preset (after the budget is applied): `discount` of every
     algorithm, `bdpo.discount` of one."""
@@ -93,6 +98,8 @@ class Cell:
     episodes: int
     reduced: tuple[str, ...]
     """What is below or other than the preset, in words; empty for a full cell."""
+    other_precision: bool = False
+    """Whether a precision was asked for that is not the preset's. It is shown and bars no verdict."""
 
     @property
     def name(self) -> str:
@@ -143,7 +150,12 @@ class Cell:
                 **({"goals": self.preset.evaluation.goals} if self.preset.evaluation.goals else {}),
                 **({} if rank is None else {"selected_rank": rank}),
             },
-            SOURCES: {name: setting.source for name, setting in hyperparameters.items()},
+            PRECISION: self.preset.precision.value,
+            **({ASKED_PRECISION: self.preset.precision.value} if self.other_precision else {}),
+            SOURCES: {
+                name: setting.source
+                for name, setting in {**hyperparameters, PRECISION: self.preset.precision}.items()
+            },
         }
 
 
@@ -363,6 +375,7 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
     full = preset_of(presets, task, request.variant)
     asked = {change.name: change for change in changes if change.applies(full.algorithm, task)}
     preset = _with_goals(_changed(full.scaled(request.budget), asked), request.goals, task)
+    preset = _with_precision(preset, request.precision)
     _check_values(preset, asked)
     iterations = preset.phase_iterations[preset.evaluated]
     steps = evaluation_steps(iterations, preset.evaluation.interval, request.evaluations)
@@ -389,7 +402,15 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
         evaluation_steps=steps,
         episodes=episodes,
         reduced=tuple(reduced),
+        other_precision=preset.precision != full.precision,
     )
+
+
+def _with_precision(preset: Preset, precision: Precision | None) -> Preset:
+    """The preset in another precision, where another one was asked for."""
+    if precision in (None, preset.precision.value):
+        return preset
+    return replace(preset, precision=Setting(precision, "asked for with --precision"))
 
 
 def _with_goals(preset: Preset, goals: GoalRule | None, task: Task) -> Preset:

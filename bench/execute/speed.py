@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import cast
 
 from bench.catalog import Task
 from bench.envs import make_simulator
 from bench.evaluation.latency import action_latency, trajectory_seconds
-from bench.hardware import device_name, machine_is_idle, prepare_process, usable_cores
+from bench.hardware import (
+    device_name,
+    machine_is_idle,
+    matmul_precision,
+    prepare_process,
+    set_matmul_precision,
+    usable_cores,
+)
 from bench.presets import load_preset
-from bench.records import TimingRecord
+from bench.records import Precision, TimingRecord
 from bench.training.runners import chosen_runner
 from bench.training.speed import time_training
 from bench.training.trainer import method_for
@@ -35,6 +43,7 @@ def measure(
     threads = threads or usable_cores()
     prepare_process(threads)
     preset = load_preset(algorithm, task, variant)
+    set_matmul_precision(cast(Precision, preset.precision.value), device)
     exclusive = machine_is_idle()
     speeds = time_training(task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations)
     quantities = {
@@ -65,6 +74,7 @@ def measure(
             runner=chosen_runner(runner, device),
             exclusive=exclusive,
             measured_at=datetime.now(UTC),
+            matmul_precision=matmul_precision(device),
         )
         for quantity, (value, stack_size) in quantities.items()
     ]

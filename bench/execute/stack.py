@@ -35,9 +35,9 @@ from bench.execute.messages import (
     Weights,
 )
 from bench.execute.saver import Saver
-from bench.hardware import prepare_process
+from bench.hardware import prepare_process, set_matmul_precision
 from bench.provenance import describe_execution
-from bench.records import DIVERGED, ILLUSTRATION, EvaluationRecord, FailureRecord, StackProgress
+from bench.records import DIVERGED, ILLUSTRATION, PRECISION, EvaluationRecord, FailureRecord, StackProgress
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint
 from bench.training.trainer import Divergence, Position, Trainer, method_for
@@ -75,6 +75,7 @@ class Stack:
 
     def __init__(self, plan: StackPlan, channel: DriverChannel) -> None:
         prepare_process(plan.threads)
+        set_matmul_precision(plan.trials[0].config.get(PRECISION, "fp32"), plan.device)
         self.plan = plan
         self.history = History()
         self._channel = channel

@@ -21,8 +21,8 @@ from bench.execute.messages import (
     failures_of,
 )
 from bench.execute.stack import Stack
-from bench.hardware import device_name, peak_memory_bytes
-from bench.records import FinishedRecord, TimingRecord, TrialRecord
+from bench.hardware import device_name, matmul_precision, peak_memory_bytes
+from bench.records import PHASE_SECONDS, FinishedRecord, TimingRecord, TrialRecord
 from bench.training.trainer import Trainer
 
 OUT_OF_GPU_MEMORY = (
@@ -94,7 +94,7 @@ def _timings(plan: StackPlan, trainer: Trainer, history: History) -> dict[str, f
     timings = {"evaluation_seconds": history.evaluation_seconds}
     for phase in trainer.algorithm.phases:
         seconds = history.phase_seconds.get(phase.name, 0.0)
-        timings[f"phase_seconds:{phase.name}"] = seconds
+        timings[f"{PHASE_SECONDS}{phase.name}"] = seconds
         if phase.evaluated:
             timings["training_seconds_per_1k_iterations"] = 1000 * seconds / phase.iterations
     latency = action_latency(trainer.algorithm)
@@ -119,6 +119,7 @@ def _timing(plan: StackPlan, trial: TrialRecord, quantity: str, value: float, ru
         # A grid shares the machine; `bench speed` makes the rows that enter the papers' timing tables.
         exclusive=False,
         measured_at=datetime.now(UTC),
+        matmul_precision=matmul_precision(plan.device),
     )
 
 

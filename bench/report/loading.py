@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
 
@@ -16,7 +16,7 @@ from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError
 from bench.evaluation.protocols import BEST_CANDIDATES, BY_METRICS
 from bench.presets import PresetFiles, preset_of
-from bench.records import FINISHED, CellKey, PhaseRecord, TimingRecord
+from bench.records import FINISHED, CellKey, PhaseRecord, Precision, TimingRecord
 from bench.report.measured import (
     LATENCY,
     Configuration,
@@ -37,6 +37,7 @@ from bench.store.queries import (
     failures,
     final_episodes,
     learning_curves,
+    precisions,
     runs,
     timings_frame,
     trials,
@@ -54,7 +55,13 @@ def load_report_data(store: Store, catalog: Catalog) -> ReportData:
     points = learning_curves(store)
     return ReportData(
         measured=tuple(
-            gather(stored, catalog, _by_trial(points, "mean_score"), evaluation_metrics(store, BY_METRICS))
+            gather(
+                stored,
+                catalog,
+                _by_trial(points, "mean_score"),
+                evaluation_metrics(store, BY_METRICS),
+                precisions(store),
+            )
         ),
         timings=timings,
         phases=_phases(timings, catalog),
@@ -82,7 +89,13 @@ def load_judged_data(store: Store, catalog: Catalog) -> ReportData:
     """What verdicts need of `store`, and nothing that only a report shows."""
     return ReportData(
         measured=tuple(
-            gather(trials(store), catalog, evaluation_means(store), evaluation_metrics(store, BY_METRICS))
+            gather(
+                trials(store),
+                catalog,
+                evaluation_means(store),
+                evaluation_metrics(store, BY_METRICS),
+                precisions(store),
+            )
         ),
         final_episodes=final_episodes(store),
         suites=tasks_of_suites(catalog),
@@ -94,17 +107,21 @@ def gather(
     catalog: Catalog,
     evaluations: Mapping[int, tuple[float, ...]],
     metrics: Mapping[int, tuple[Mapping[str, float], ...]],
+    precisions: Mapping[int, Set[str]],
 ) -> list[Measured]:
     """Cells from trials: those that differ in the seed alone belong together.
 
-    `evaluations` holds the mean scores of the evaluations during training, by number of the trial, `metrics`
-    what else was noted of them, of trials whose protocol chooses by it.
+    By number of the trial `evaluations` holds the mean scores of the evaluations during training, `metrics`
+    what else was noted of them, of trials whose protocol chooses by it, and `precisions` in which precision
+    matrices were multiplied.
     """
     groups: dict[CellKey, list[StoredTrial]] = {}
     for trial in stored:
         groups.setdefault(trial.record.key.cell, []).append(trial)
     manifest = load_manifest()
-    return [_measured(group, catalog, manifest, evaluations, metrics) for group in groups.values()]
+    return [
+        _measured(group, catalog, manifest, evaluations, metrics, precisions) for group in groups.values()
+    ]
 
 
 def _measured(
@@ -113,6 +130,7 @@ def _measured(
     manifest: Manifest,
     evaluations: Mapping[int, tuple[float, ...]],
     metrics: Mapping[int, tuple[Mapping[str, float], ...]],
+    precisions: Mapping[int, Set[str]],
 ) -> Measured:
     record = group[0].record
     task = catalog.tasks.get(record.key.task)
@@ -150,6 +168,7 @@ def _measured(
         current_task_version=task.version if task else None,
         started_at=min(started, default=None),
         finished_at=max(finished, default=None),
+        precision=", ".join(sorted({name for trial in group for name in precisions.get(trial.trial_id, ())})),
     )
     # Which number of candidates is best, all seeds tell together.
     return cell.under(BEST_CANDIDATES) if cell.protocol == BEST_CANDIDATES else cell
@@ -180,9 +199,15 @@ def _timings(frame: pd.DataFrame) -> Iterable[TimingRecord]:
         moment = measured_at.to_pydatetime() if isinstance(measured_at, pd.Timestamp) else measured_at
         yield TimingRecord(
             **{name: row[name] for name in names},
+            matmul_precision=_noted(row["matmul_precision"]),
             trial=None,
             measured_at=moment if isinstance(moment, datetime) else None,
         )
+
+
+def _noted(precision: object) -> Precision | None:
+    """What a frame says of a precision: where nobody noted it, pandas may have made a number that is none."""
+    return cast(Precision, precision) if isinstance(precision, str) else None
 
 
 def _latencies(frame: pd.DataFrame) -> dict[int, float]:
@@ -279,6 +304,7 @@ def _duration(trial: StoredTrial, row: Mapping[Hashable, object]) -> TrialDurati
         device=str(row["device"]),
         threads=int(str(row["threads"])),
         runner=str(row["runner"]),
+        matmul_precision=_noted(row["matmul_precision"]),
         exclusive=bool(row["exclusive"]),
     )
 

@@ -39,6 +39,8 @@ class TrialDuration:
     runner: str
     exclusive: bool
     """Whether it is known that the machine did nothing else of ours."""
+    matmul_precision: str | None = None
+    """None where it was not noted."""
 
     @property
     def hours(self) -> float:
@@ -97,6 +99,8 @@ class Measured:
     """When the first of its trials was begun."""
     finished_at: datetime | None = None
     """When the last of its trials finished."""
+    precision: str = ""
+    """In which matrices were multiplied: `fp32`, `tf32`, or both; empty where nobody noted it."""
 
     @property
     def key(self) -> CellKey:

@@ -209,7 +209,7 @@ def _of_trials(value: float, quantity: str, durations: Sequence[TrialDuration]) 
 
 Timed = TypeVar("Timed", TimingRecord, TrialDuration)
 
-_MACHINE = ("device", "threads", "runner")
+_MACHINE = ("device", "threads", "runner", "matmul_precision")
 
 
 def _like_the_last(found: Sequence[Timed], *names: str) -> list[Timed]:
@@ -219,7 +219,8 @@ def _like_the_last(found: Sequence[Timed], *names: str) -> list[Timed]:
 
 
 def _machine(one: TimingRecord | TrialDuration) -> str:
-    return f"{one.device}, {one.threads} threads, runner {one.runner}"
+    precision = f", {one.matmul_precision}" if one.matmul_precision else ""
+    return f"{one.device}, {one.threads} threads, runner {one.runner}{precision}"
 
 
 def _amount(value: float, quantity: str | None, one: TimingRecord | TrialDuration, n: int) -> Amount:
@@ -234,4 +235,5 @@ def _amount(value: float, quantity: str | None, one: TimingRecord | TrialDuratio
         device=one.device,
         threads=one.threads,
         runner=one.runner,
+        matmul_precision=one.matmul_precision,
     )

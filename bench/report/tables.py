@@ -55,6 +55,7 @@ class Amount:
     device: str | None = None
     threads: int | None = None
     runner: str | None = None
+    matmul_precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ CONDITIONS = (
     Column("budget", "Budget", "condition"),
     Column("physics", "Physics", "condition"),
     Column("task_version", "Task v.", "condition"),
+    Column("precision", "Precision", "condition"),
 )
 """Under which conditions the scores of a row were measured."""
 
@@ -305,12 +307,13 @@ def filled_block(
 
 
 def conditions_of(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Budget, physics and task version of a row; several where its scores differ."""
+    """Budget, physics, task version and precision of a row; several where its scores differ."""
     scores = [cell.measured for cell in cells if isinstance(cell.measured, Measured) and cell.measured.n]
     values = (
         [f"{score.budget:g}" for score in scores],
         [score.physics for score in scores],
         [str(score.task_version) for score in scores],
+        [score.precision for score in scores if score.precision],
     )
     return tuple(Cell("condition", " / ".join(dict.fromkeys(texts))) for texts in values)
 

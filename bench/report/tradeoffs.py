@@ -50,10 +50,12 @@ class Circumstances:
     device: str
     threads: int
     runner: str
+    precision: str | None
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.device.partition(': ')[2] or self.device}, {threads}, runner {self.runner}"
+        precision = f", {self.precision}" if self.precision else ""
+        return f"{self.device.partition(': ')[2] or self.device}, {threads}, runner {self.runner}{precision}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _comparable(
 
 
 def _circumstances(timing: TimingRecord) -> Circumstances:
-    return Circumstances(timing.device, timing.threads, timing.runner)
+    return Circumstances(timing.device, timing.threads, timing.runner, timing.matmul_precision)
 
 
 def _values(timings: Iterable[TimingRecord], entry: Measured) -> dict[str, list[float]]:

@@ -16,7 +16,8 @@ from bench.store.queries import StoredFailure, StoredTrial, evaluations, failure
 from bench.store.status import RunningStack, running_stacks
 from bench.store.weight_files import read_verified
 
-_OF_THE_WORKER = ("hostname", "cpu", "device", "gpu_driver", "threads", "runner", "stack", "simulator")
+_OF_THE_WORKER = ("hostname", "cpu", "device", "gpu_driver", "threads", "runner", "stack", "simulator",
+                  "matmul_precision")  # fmt: skip
 _OF_THE_CODE = ("code_version", "code_commit", "code_diff_sha256")
 HASH_LENGTH = 12
 """Characters of a hash that tell two apart."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from bench.records import FINISHED, PLANNED, RUNNING, TrialKey, first_difference, without_sources
+from bench.records import FINISHED, PLANNED, RUNNING, TrialKey, first_difference, what_determines
 from bench.store.damage import require_consistent
 from bench.store.models import (
     Base,
@@ -200,7 +200,7 @@ def unite(ours: TrialContent, theirs: TrialContent) -> tuple[TrialContent, Verdi
     ContradictionError : both have finished it with different numbers, or mean different things by its key.
     """
     facts, others = (
-        {**trial.facts, "config": without_sources(trial.facts["config"])} for trial in (ours, theirs)
+        {**trial.facts, "config": what_determines(trial.facts["config"])} for trial in (ours, theirs)
     )
     if facts != others:
         raise ContradictionError(*first_difference(facts, others))

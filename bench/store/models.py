@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date as Day
 from datetime import datetime
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_args
 
 from sqlalchemy import (
     CheckConstraint,
@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from bench import records
 from bench.records import CONTENT_FITS, FAILED, FINISHED, MISMATCH, PLANNED, RUNNING, UNVERIFIED, VERIFIED
 from bench.store import columns
 from bench.store.columns import Flag, Json, LargeWhole, Number, Text, UtcDateTime, Whole
@@ -44,6 +45,7 @@ AnyNumber = Number(infinite=True)
 Configuration = Json(columns.is_configuration, "the configuration of a trial as JSON")
 Settings = Json(columns.is_settings, "names with plain values as JSON")
 Hardware = Json(columns.is_hardware, "the description of a machine as JSON")
+Precision = Text(get_args(records.Precision))
 Metrics = Json(columns.is_metrics, "names with numbers as JSON")
 Seeds = Json(columns.is_seeds, "a list of training seeds as JSON", none_as_null=True)
 Texts = Json(columns.is_texts, "a list of texts as JSON")
@@ -198,9 +200,12 @@ class Execution(Base):
     threads: Mapped[int] = mapped_column(Ordinal)
     runner: Mapped[str]
     precision: Mapped[dict[str, Any]] = mapped_column(Settings)
+    """Settings of torch that change last digits."""
     packages: Mapped[dict[str, Any]] = mapped_column(Settings)
     simulator: Mapped[str]
     code_sha256: Mapped[str]
+    matmul_precision: Mapped[str | None] = mapped_column(Precision)
+    """That held; NULL where it was not noted; so in `durations`."""
     peak_memory_bytes: Mapped[int | None] = mapped_column(LargeCount)
 
 
@@ -258,6 +263,7 @@ class Duration(Base):
     runner: Mapped[str]
     exclusive: Mapped[bool]
     measured_at: Mapped[datetime]
+    matmul_precision: Mapped[str | None] = mapped_column(Precision)
 
 
 class Failure(Base):

@@ -30,6 +30,7 @@ from bench.errors import BenchError
 from bench.records import (
     FAILED,
     FINISHED,
+    PHASE_SECONDS,
     DatasetRecord,
     EvaluationRecord,
     FailureRecord,
@@ -157,6 +158,62 @@ def trials(store: Store, *, states: Sequence[str] = (), tasks: Sequence[str] = (
         chosen = chosen.where(Trial.task.in_(tasks))
     with store.connect() as connection:
         return [_stored_trial(row) for row in connection.execute(chosen).mappings()]
+
+
+@dataclass(frozen=True)
+class MeasuredPart:
+    """How long a phase, or all evaluations, of a trial took; of the whole stack that it was trained in."""
+
+    record: TrialRecord
+    phase: str | None
+    """None: all evaluations."""
+    seconds: float
+    stack_size: int
+    concurrent_stacks: int
+    device: str
+    threads: int
+    runner: str
+    matmul_precision: str | None
+
+
+def measured_parts(store: Store) -> list[MeasuredPart]:
+    """What finished trials took, part by part, in the order of their ends."""
+    names = ("stack_size", "concurrent_stacks", "device", "threads", "runner", "matmul_precision")
+    columns = Duration.__table__.columns
+    chosen = (
+        select(columns.trial_id, columns.quantity, columns.value, *(columns[name] for name in names))
+        .join(Trial, Trial.id == Duration.trial_id)
+        .where(Trial.state == FINISHED)
+        .where(or_(columns.quantity.startswith(PHASE_SECONDS), columns.quantity == "evaluation_seconds"))
+        .order_by(Trial.finished_at, Duration.id)
+    )
+    with store.connect() as connection:
+        rows = connection.execute(chosen).mappings().all()
+    records = {trial.trial_id: trial.record for trial in trials(store, states=(FINISHED,))} if rows else {}
+    return [
+        MeasuredPart(
+            records[row["trial_id"]],
+            row["quantity"].partition(PHASE_SECONDS)[2] or None,
+            row["value"],
+            **{name: row[name] for name in names},
+        )
+        for row in rows
+    ]
+
+
+def precisions(store: Store) -> dict[int, set[str]]:
+    """In which precision matrices were multiplied for each trial's present attempt, where that was noted."""
+    chosen = (
+        select(Execution.trial_id, Execution.matmul_precision)
+        .join(Trial, and_(Trial.id == Execution.trial_id, Trial.attempt == Execution.attempt))
+        .where(Execution.matmul_precision.is_not(None))
+        .distinct()
+    )
+    found: dict[int, set[str]] = {}
+    with store.connect() as connection:
+        for row in connection.execute(chosen).mappings():
+            found.setdefault(row["trial_id"], set()).add(row["matmul_precision"])
+    return found
 
 
 def find_trial(store: Store, trial_id: int) -> StoredTrial:

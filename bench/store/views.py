@@ -82,6 +82,7 @@ SCORES = _view(
     *_CODE,
     *_of(_EXECUTION, "hostname device threads"),
     _TRIAL.c.stack,
+    _EXECUTION.c.matmul_precision,
 )
 """One row per trial, whatever its state; `score` is NULL until it has one."""
 
@@ -106,6 +107,7 @@ PROVENANCE = _view(
     _executions().label("executions"),
     *_of(_TRIAL, "started_at finished_at"),
     *_COST,
+    _EXECUTION.c.matmul_precision,
 )
 """One row per trial: all that its numbers depend on, as its last stretch of work found it."""
 
@@ -119,6 +121,7 @@ TIMINGS = _view(
     *_of(_DURATION, "quantity value stack_size concurrent_stacks device threads runner exclusive"),
     *_of(_DURATION, "measured_at run_id"),
     *_CODE,
+    _DURATION.c.matmul_precision,
 )
 """One row per measured duration; `trial_id` and `seed` are NULL for `bench speed`."""
 

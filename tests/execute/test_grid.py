@@ -170,12 +170,38 @@ def test_a_task_without_preset_is_named():
         plan_cells(Request(tasks=(task,), algorithms=("dtql",), seeds=(0,)))
 
 
-def test_the_hash_covers_all_but_the_sources():
+def test_the_hash_covers_all_but_sources_and_precision():
     trial = tiny_cell().trial(3, DATASET)
     config = dict(trial.config)
-    sources = config.pop("sources")
+    sources, precision = config.pop("sources"), config.pop("precision")
+    assert precision == "tf32" and "torch 1.10.1" in sources["precision"]
     assert sources["discount"] and sources["hidden_width"] == "--set on the command line"
     assert trial.key.config_hash == hash_of(config)
+
+
+def test_trials_of_before_precision_was_noted_are_the_same_trials():
+    # As planned by commit 12db05f, whose configurations say nothing of it.
+    before = {
+        "dtql": "4b604c9149b24972afa042c329468e46f257fef31bd8c77dce1dd03cb713e530",
+        "srpo": "ff83ad349e84e7dd91cec7a61908286f48aa3b14ae0d8b8fb0ec7600ff8b0a1c",
+        "edp-td3": "aa337541c380efe23bfc731158b828ee21eafb4b4121eaa2d6d75682c0b115d9",
+        "bdpo": "c30420d4b300d9eebc5d416c406da737e5b1f3cfdf82834e5efb707d44128b25",
+    }
+    cells = {name: cell(algorithms=(name,)) for name in before}
+    assert {name: made.trial(0, DATASET).key.config_hash for name, made in cells.items()} == before
+    wanted = {name: made.trial(0, DATASET).config["precision"] for name, made in cells.items()}
+    assert wanted == {"dtql": "tf32", "srpo": "fp32", "edp-td3": "tf32", "bdpo": "tf32"}
+
+
+def test_a_precision_that_is_asked_for_makes_another_trial_which_is_not_reduced():
+    own, asked = tiny_cell(), tiny_cell(precision="fp32")
+    assert tiny_cell(precision="tf32").trial(0, DATASET) == own.trial(0, DATASET)
+    assert asked.reduced == own.reduced
+    trial = asked.trial(0, DATASET)
+    assert trial.key.config_hash != own.trial(0, DATASET).key.config_hash
+    assert (trial.config["precision"], trial.config["asked_precision"]) == ("fp32", "fp32")
+    assert trial.config["sources"]["precision"] == "asked for with --precision"
+    assert "asked_precision" not in own.trial(0, DATASET).config
 
 
 def test_seeds_share_a_hash_and_everything_else_changes_it():

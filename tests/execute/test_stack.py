@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -86,6 +87,31 @@ def test_a_whole_stack_tells_everything_once(uninterrupted, tiny_data, tmp_path)
         "action_latency_p95_seconds",
     }
     assert not any(record.exclusive for record in timings(uninterrupted))
+
+
+def test_what_is_declared_is_set_before_anything_is_computed_and_what_held_is_told(
+    uninterrupted, tiny_data, tmp_path, monkeypatch
+):
+    # Declared is TF32, which a CPU does not have.
+    (started,) = uninterrupted.of(Started)
+    assert started.execution.matmul_precision == "fp32"
+    assert {record.matmul_precision for record in timings(uninterrupted)} == {"fp32"}
+    done = []
+    monkeypatch.setattr(stack_module, "set_matmul_precision", lambda *what: done.append(what))
+    trainer = stack_module.Trainer
+
+    def made(*arguments, **more):
+        done.append("made")
+        return trainer(*arguments, **more)
+
+    monkeypatch.setattr(stack_module, "Trainer", made)
+    plan = tiny_plan(tiny_data)
+    old = {name: value for name, value in plan.trials[0].config.items() if name != "precision"}
+    for config, wanted in ((plan.trials[0].config, "tf32"), (old, "fp32")):
+        trials = tuple(replace(trial, config=config) for trial in plan.trials)
+        done.clear()
+        Played(tmp_path).play(replace(plan, trials=trials), when=lambda stack: True)
+        assert done[:2] == [(wanted, "cpu"), "made"]
 
 
 def test_seeds_differ(uninterrupted):

@@ -40,7 +40,7 @@ from bench.store.location import locate
 from bench.store.models import Base
 from bench.store.nights import find_baseline, nights, notes
 from bench.store.process_lock import LockHeldError, upgrading
-from bench.store.queries import evaluations, scores_frame, trials
+from bench.store.queries import evaluations, precisions, scores_frame, trials
 from bench.store.sqlite import engine_for
 from bench.store.views import NIGHTLY, PROVENANCE, SCORES, TIMINGS
 from bench.store.writer import Writer
@@ -269,17 +269,17 @@ SCORES_COLUMNS = """
     trial_id algorithm variant task task_version physics seed state protocol score score_is_nan budget
     episodes reduced dataset dataset_sha256 verification replay config_hash attempt training_seconds
     evaluation_seconds peak_memory_bytes started_at finished_at run_id code_version code_commit code_dirty
-    hostname device threads stack
+    hostname device threads stack matmul_precision
 """
 PROVENANCE_COLUMNS = """
     trial_id algorithm variant task seed state attempt config_hash config dataset dataset_sha256 dataset_rows
     verification replay task_version physics simulator run_id command code_version code_commit code_dirty
     code_diff_sha256 code_sha256 packages hostname cpu device gpu_driver threads runner precision stack
-    executions started_at finished_at training_seconds evaluation_seconds peak_memory_bytes
+    executions started_at finished_at training_seconds evaluation_seconds peak_memory_bytes matmul_precision
 """
 TIMINGS_COLUMNS = """
     trial_id algorithm variant task seed quantity value stack_size concurrent_stacks device threads runner
-    exclusive measured_at run_id code_version code_commit code_dirty
+    exclusive measured_at run_id code_version code_commit code_dirty matmul_precision
 """
 NIGHTLY_COLUMNS = """
     night_id date baseline outcome algorithm variant task config_hash status n lost mean baseline_n
@@ -432,6 +432,35 @@ def test_a_trial_keeps_the_phases_of_its_method_and_an_older_one_has_none(first:
         writer.begin_run(samples.run_record("later"))
         writer.plan([planned, replace(older[0].record, phases=phases)])
         assert [trial.record.phases for trial in trials(store)] == [None] * len(older) + [phases]
+
+
+def test_what_was_computed_on_a_cpu_was_in_fp32_and_of_a_gpu_nothing_is_known(tmp_path: Path) -> None:
+    path = shutil.copy(FIRST.with_name("store_0004.sqlite"), tmp_path / "old.sqlite")
+    upgrade_store(path)
+    with sqlite3.connect(path) as connection:
+        noted = {
+            table: set(connection.execute(f"SELECT device, matmul_precision FROM {table}"))
+            for table in ("executions", "durations")
+        }
+    assert noted == {"executions": {("cuda: a GPU", None)}, "durations": {("cpu: a processor", "fp32")}}
+
+
+def test_a_trial_that_was_finished_before_precision_was_noted_stays_finished(tmp_path: Path) -> None:
+    path = shutil.copy(FIRST.with_name("store_0004.sqlite"), tmp_path / "old.sqlite")
+    upgrade_store(path)
+    with open_store(path) as store, Writer(store) as writer:
+        writer.begin_run(samples.run_record("later"))
+        (old, *_) = trials(store)
+        again = replace(old.record, config=old.record.config | {"precision": "tf32"})
+        assert writer.plan([again]) == {old.record.key: "finished"}
+        writer.plan([replace(again, key=replace(again.key, seed=7))])
+        assert precisions(store) == {}
+        mates = [trial for trial in trials(store) if trial.record.key.cell == old.record.key.cell]
+        assert {trial.record.key.seed for trial in mates} == {0, 1, 2, 3, 4, 7}
+        execution = samples.execution_record(mates[-1].record.key.seed, matmul_precision="tf32", stack=(7,))
+        writer.claim(old.record.key.cell, {7}, 1)
+        writer.begin_execution([mates[-1].record.key], execution)
+        assert precisions(store) == {mates[-1].trial_id: {"tf32"}}
 
 
 # An upgrade killed at any moment leaves the old schema or the new one, whole, and all that was there.

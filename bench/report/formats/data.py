@@ -18,9 +18,9 @@ CSV_FIELDS = (
     "not_comparable", "verdict", "interval_low", "interval_high", "difference", "margin", "adjusted_p_below",
     "adjusted_p_above", "further_seeds", "verdict_reasons", "verdict_id", "footnotes", "spread_kind",
     "paper", "algorithm", "variant", "task", "seeds", "scores",
-    "trials", "protocol", "protocol_as_stated", "episodes", "budget", "physics", "task_version", "dataset",
-    "verification", "replay", "config_hash", "quantity", "device", "threads", "runner", "accepts_variants",
-    "note",
+    "trials", "protocol", "protocol_as_stated", "episodes", "budget", "physics", "task_version", "precision",
+    "dataset", "verification", "replay", "config_hash", "quantity", "device", "threads", "runner",
+    "matmul_precision", "accepts_variants", "note",
 )  # fmt: skip
 """Columns of the CSV: one line per printed or measured cell, blank ones included."""
 _OF_PRINTED = (
@@ -103,6 +103,7 @@ def _about_score(entry: Measured) -> dict[str, Any]:
         "budget": entry.budget,
         "physics": entry.physics,
         "task_version": entry.task_version,
+        "precision": entry.precision,
         "dataset": entry.dataset,
         "verification": entry.verification,
         "replay": entry.replay,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench.records import SOURCES, RunRecord
+from bench.records import PRECISION, SOURCES, RunRecord
 from bench.report.check import further
 from bench.report.judgement import WORDS, CellVerdict, Outcome
 from bench.report.measured import Configuration, Measured, Origin, ReportData, SeedScore
@@ -61,7 +61,7 @@ BEHIND = frozenset(("Arithmetic", "SHA-256", "Simulator", "Code", "Configuration
 """Facts that are too much for a card; its link leads to them."""
 _SHOWN_ELSEWHERE = {
     *("algorithm", "variant", "task", "task_version", "physics", "budget", "dataset"),
-    *("hyperparameters", SOURCES),
+    *("hyperparameters", SOURCES, PRECISION),
 }
 """Parts of a configuration."""
 
@@ -348,6 +348,7 @@ def _protocol_text(entry: Measured) -> str:
 def _circumstances(number: Amount) -> Iterable[Fact]:
     for name in ("quantity", "device", "threads", "runner"):
         yield name.capitalize(), setting(getattr(number, name))
+    yield "Precision", number.matmul_precision or ""
 
 
 # How each measured cell was made: its seeds, data, code and machine, and every setting with its source
@@ -388,7 +389,7 @@ def _making(entry: Measured, data: ReportData, numbers: Mapping[str, Sequence[Nu
     return Making(
         id=home,
         entry=entry,
-        facts=tuple(_common_facts(entry, [origin for _, origin in seeds if origin])),
+        facts=tuple(_common_facts(entry, [origin for _, origin in seeds if origin], configuration)),
         numbers=tuple(numbers.get(home, ())),
         seeds=seeds,
         hyperparameters=tuple(_hyperparameters(configuration)),
@@ -396,7 +397,7 @@ def _making(entry: Measured, data: ReportData, numbers: Mapping[str, Sequence[Nu
     )
 
 
-def _common_facts(entry: Measured, origins: Sequence[Origin]) -> Iterable[Fact]:
+def _common_facts(entry: Measured, origins: Sequence[Origin], configuration: Configuration) -> Iterable[Fact]:
     hashes = _several(origin.dataset_sha256[:12] for origin in origins)
     replay = {"unverified": "simulator not confirmed by a replay"}.get(
         entry.replay, f"a replay of the data found physics {entry.replay}"
@@ -410,12 +411,19 @@ def _common_facts(entry: Measured, origins: Sequence[Origin]) -> Iterable[Fact]:
         "Simulator",
         ", ".join(filter(None, (simulators, f"physics {entry.physics}, task version {entry.task_version}"))),
     )
+    if entry.precision:
+        yield "Precision", precision_text(entry.precision, configuration.get(PRECISION))
     reduced = f", reduced ({', '.join(entry.reduced)})" if entry.reduced else ""
     yield "Budget", f"{entry.budget:g}{reduced}"
     if origins:
         yield "Code", _several(_code(origin) for origin in origins)
     yield "Trials", ", ".join(map(str, entry.trial_ids))
     yield "Configuration", entry.config_hash[:12]
+
+
+def precision_text(held: str, wanted: object) -> str:
+    """In which precision matrices were multiplied, and which one is declared where that is another."""
+    return held if wanted in (None, held) else f"{held}; declared {wanted}"
 
 
 def _code(origin: Origin) -> str:
