@@ -23,9 +23,10 @@ from bench.catalog import load_catalog
 from bench.files import write_text
 from bench.presets import load_preset, tasks_of
 from bench.provenance import code_state
+from bench.training.speed import phase_seconds
 from benchmarks.gpu import fake, h200
 from benchmarks.gpu.count import Counted, Order, counted
-from benchmarks.gpu.subjects import all_methods, iterations_of_programs, phases_of
+from benchmarks.gpu.subjects import all_methods, phases_of
 
 TASK = "hopper-medium-v2"
 GRID = ("dtql", "srpo", "edp-td3", "bdpo")
@@ -110,11 +111,10 @@ def grid_hours(name: str, rows: Sequence[Counted], precision: str, runner: str =
 
     Each program counts as often as it runs; tasks differ in that alone, all are taken at hopper's sizes.
     """
-    of_program = {
-        (row.phase, row.program): row.microseconds[precision]
-        for row in rows
-        if (row.method, row.seeds, row.runner) == (name, STACK, runner)
-    }
+    of_phase: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if (row.method, row.seeds, row.runner) == (name, STACK, runner):
+            of_phase.setdefault(row.phase, {})[row.program] = row.microseconds[precision]
     catalog, total = load_catalog(), 0.0
     of_counts: dict[object, float] = {}
     for task in map(catalog.task, tasks_of(name)):
@@ -125,9 +125,7 @@ def grid_hours(name: str, rows: Sequence[Counted], precision: str, runner: str =
         counts = tuple(value for value in preset.values.values() if not isinstance(value, float))
         if counts not in of_counts:
             of_counts[counts] = sum(
-                count * of_program[phase.name, program]
-                for phase in phases_of(task, preset)
-                for program, (_, count) in iterations_of_programs(phase).items()
+                phase_seconds(phase, of_phase[phase.name]) for phase in phases_of(task, preset)
             )
         total += of_counts[counts]
     return round(total / 3.6e9, 1)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
 from bench.catalog import Task
 from bench.cli.options import typed_command
@@ -27,11 +27,12 @@ from bench.cli.output import (
     roughly,
     stop_printing,
 )
-from bench.cli.progress import SECONDS_BETWEEN_LINES, shown_progress
+from bench.cli.progress import SECONDS_BETWEEN_LINES, saying, shown_progress
 from bench.data.fetch import ensure_dataset
 from bench.data.folder import dataset_path
 from bench.data.manifest import remarks_on
 from bench.execute.driver import (
+    SEEDS_PER_STACK_ON_GPU,
     Datasets,
     Settings,
     Summary,
@@ -41,7 +42,7 @@ from bench.execute.driver import (
     run_grid,
     stack_size,
 )
-from bench.execute.estimate import Estimator
+from bench.execute.estimate import Estimator, ModelledGpu
 from bench.execute.grid import Cell
 from bench.execute.messages import (
     Ended,
@@ -53,11 +54,12 @@ from bench.execute.messages import (
     Stopped,
     TrialFinished,
 )
+from bench.hardware import usable_cores
 from bench.records import DatasetRecord, EvaluationRecord, FailureRecord, TrialKey, method_label
 from bench.signals import INTERRUPTED
 from bench.store.database import Store, opened_if_made
 from bench.store.location import locate
-from bench.store.queries import trial_states
+from bench.store.queries import MeasuredPart, measured_parts, trial_states
 from bench.visible_text import count, visible
 
 # Working it off
@@ -273,23 +275,20 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
     device, gpus = device_of(settings)
     seeds_per_stack = stack_size(settings, device)
-    threads = cpus_per_stack(settings, device, gpus)
-    estimator = Estimator(device=device, runner=settings.runner, threads=threads)
-    rows, total, left_in_all = [], 0.0, 0
     datasets = Datasets(dataset_path)  # Nothing is fetched or collected.
     there = datasets.there((cell.task for cell in cells), print)
     with opened_if_made(store) as opened:
         counted = [_counts(cell, seeds, opened, datasets) for cell in cells]
-    per_method: dict[str, float] = {}
+        measured = measured_parts(opened) if opened is not None else []
+    estimates = _Estimates(device, gpus, settings, measured)
+    rows, left_in_all = [], 0
     for number, (cell, counts) in enumerate(zip(cells, counted, strict=True), start=1):
         finished, failed = counts["finished"], counts["failed"]
         left = len(seeds) - finished - (0 if settings.retry_failed else failed)
+        with saying(f"Measuring {cell.name}, {number} of {len(cells)}"):
+            seconds = estimates.add(cell, left, seeds_per_stack) if left else None
+        left_in_all += left
         stacks = -(-left // seeds_per_stack)
-        with _saying(f"Measuring {cell.name}, {number} of {len(cells)}"):
-            seconds = stacks * estimator.estimate(cell, min(left, seeds_per_stack)).seconds if left else 0.0
-        method = method_label(cell.algorithm, cell.variant)
-        per_method[method] = per_method.get(method, 0.0) + seconds
-        total, left_in_all = total + seconds, left_in_all + left
         rows.append(_row(cell, len(seeds), finished, failed, stacks, seconds))
     numbers = ("trials", "finished", "failed", "stacks")
     columns = ("task", "algorithm", *numbers, "evaluations", "data", "at most")
@@ -307,32 +306,91 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     of_each = [f"{column} {text}" for column, text in same if text != "0"]
     if of_each:
         print_lines([f"Each cell: {', '.join(of_each)}."])
-    where = "this CPU" if device == "cpu" else "this GPU"
-    for method, seconds in per_method.items() if len(per_method) > 1 else ():
-        print(f"{method}: about {roughly(seconds)} on {where}")
-    how = f"stack after stack on {where} they take about {roughly(total)} at most"
-    print_lines([f"{left_in_all} trials left; {how}." if left_in_all else "0 trials left."])
+    print_lines(estimates.lines(left_in_all))
     _show_remarks(cells, there, settings)
 
 
-@contextmanager
-def _saying(text: str) -> Iterator[None]:
-    """Within, a terminal says what is being done; the line goes away again."""
-    console = console_of(sys.stderr)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(Text(visible(text))):
-        yield
+class _Estimates:
+    """Adds up what stacks take: on this machine, and by a model on a GPU where there is none here."""
+
+    def __init__(
+        self, device: str, gpus: float, settings: Settings, measured: Sequence[MeasuredPart]
+    ) -> None:
+        threads = cpus_per_stack(settings, device, gpus)
+        self._here = device == "cpu" or torch.cuda.is_available()
+        self._name = "this CPU" if device == "cpu" else "this GPU"
+        self._estimator = Estimator(
+            device=device if self._here else "cpu", runner=settings.runner, threads=threads, measured=measured
+        )
+        self._model = None if torch.cuda.is_available() else ModelledGpu(settings.runner)
+        # Stacks that share a GPU take about as long as one after the other.
+        self._at_once = 1
+        if settings.executor == "ray" and device == "cpu" and settings.address is None:
+            self._at_once = max(1, usable_cores() // threads)
+        self._measured: dict[str, float] = {}
+        self._modelled: dict[str, float] = {}
+        """Both by method."""
+        self._unknown: set[str] = set()
+        """Cells that the model does not know."""
+        self._stacks = 0
+
+    def add(self, cell: Cell, trials: int, seeds_per_stack: int) -> float | None:
+        """Add the stacks of a cell's trials; what they take one after the other here, where that is known."""
+        label, stacks = method_label(cell.algorithm, cell.variant), -(-trials // seeds_per_stack)
+        self._stacks += stacks
+        if self._model is not None:
+            self._add_modelled(label, cell, trials)
+        if not self._here:
+            return None
+        seconds = stacks * self._estimator.estimate(cell, min(trials, seeds_per_stack)).seconds
+        self._measured[label] = self._measured.get(label, 0.0) + seconds
+        return seconds
+
+    def _add_modelled(self, label: str, cell: Cell, trials: int) -> None:
+        assert self._model is not None
+        if not self._model.knows(cell):
+            self._unknown.add(cell.name)
+            return
+        size = min(trials, SEEDS_PER_STACK_ON_GPU)
+        phases, robot = self._estimator.phases(cell), self._estimator.physics(cell)
+        stack = self._model.estimate(cell, size, phases, robot)
+        seconds = -(-trials // size) * stack.seconds
+        self._modelled[label] = self._modelled.get(label, 0.0) + seconds
+
+    def lines(self, left: int) -> list[str]:
+        """What the whole grid takes, and each method where there are several."""
+        if not left:
+            return ["0 trials left."]
+        labels = list(dict.fromkeys((*self._measured, *self._modelled)))
+        found = [f"{label}: {self._both(label)}." for label in labels] if len(labels) > 1 else []
+        whole = f"{left} trials left, at most: {self._both()}."
+        if self._unknown and self._modelled:
+            whole += f" Left out of the model, which does not know them: {count(len(self._unknown), 'cell')}."
+        return [*found, whole]
+
+    def _both(self, *labels: str) -> str:
+        """`about 3.4 years on this CPU; about 5 days on one H200 (model)`, of these methods or of all."""
+        parts = []
+        for seconds, where, at_once in (
+            (self._measured, self._name, min(self._at_once, self._stacks)),
+            (self._modelled, ModelledGpu.name, 1),
+        ):
+            chosen = [seconds[label] for label in labels or seconds if label in seconds]
+            if chosen:
+                beside = f", {at_once} stacks at once" if at_once > 1 else ""
+                parts.append(f"about {roughly(sum(chosen) / at_once)} on {where}{beside}")
+        return "; ".join(parts) or "nobody knows"
 
 
-def _row(cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float) -> tuple[str, ...]:
+def _row(
+    cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float | None
+) -> tuple[str, ...]:
     there = dataset_path(cell.task).is_file()
     missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate"}
     evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
     name = method_label(cell.algorithm, cell.variant)
     data = "there" if there else missing[cell.task.dataset.source]
-    duration = roughly(seconds) if stacks else "-"
+    duration = "-" if seconds is None else roughly(seconds)
     numbers = (str(number) for number in (trials, finished, failed, stacks))
     return cell.task.name, name, *numbers, evaluations, data, duration
 

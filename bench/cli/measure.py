@@ -9,6 +9,7 @@ import torch
 from algorithms.registry import GROUPS
 from bench.catalog import load_catalog
 from bench.cli.output import print_table
+from bench.cli.progress import saying
 from bench.cli.recorded import recorded_run
 from bench.errors import BenchError
 from bench.execute.reevaluate import reevaluate
@@ -68,17 +69,18 @@ def speed(
         print(line, flush=True)
     timings: list[TimingRecord] = []
     with open_store(store) as opened, Writer(opened) as writer, recorded_run(writer):
-        for task, algorithm in cells:
-            measured = measure(
-                algorithm,
-                task,
-                variant,
-                seeds=seeds,
-                iterations=iterations,
-                device=chosen_device,
-                threads=threads,
-                runner=runner,
-            )
+        for number, (task, algorithm) in enumerate(cells, start=1):
+            with saying(f"Timing {algorithm} on {task.name}, {number} of {len(cells)}"):
+                measured = measure(
+                    algorithm,
+                    task,
+                    variant,
+                    seeds=seeds,
+                    iterations=iterations,
+                    device=chosen_device,
+                    threads=threads,
+                    runner=runner,
+                )
             for timing in measured:
                 writer.record(timing)
             timings += measured

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich import progress
+from rich.text import Text
 
 from bench.cli.output import console_of
 from bench.records import Progress
@@ -37,6 +38,17 @@ def shown_progress(what: str, unit: str) -> Iterator[Progress]:
     with progress.Progress(*columns, console=console) as bar:
         job = bar.add_task(visible(what), total=None)
         yield lambda done, total: bar.update(job, completed=done, total=total or None)
+
+
+@contextmanager
+def saying(text: str) -> Iterator[None]:
+    """Within, a terminal says what is being done; the line goes away again."""
+    console = console_of(sys.stderr)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(visible(text))):
+        yield
 
 
 def _plain_lines(what: str, unit: str) -> Progress:

@@ -109,7 +109,7 @@ def time_methods(
         idle = machine_is_idle()
         seconds = _timed(methods, task, rates, device, on_step)
         idle = idle and machine_is_idle()
-        here = circumstances(device, f"{task.name}, {rates.iterations} iterations")
+        here = circumstances(device, f"{task.name}, {rates.iterations} iterations of its programs")
     finally:
         torch.set_num_threads(before)
     return tuple(Pace(*key, tuple(times), here, idle) for key, times in seconds.items())

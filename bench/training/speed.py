@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from algorithms.base import Phase
 from bench.catalog import Task
 from bench.hardware import synchronise
-from bench.presets import Preset, Setting
+from bench.presets import Preset
 from bench.training.batches import PackedDataset
-from bench.training.trainer import Trainer, method_for
+from bench.training.trainer import Position, Trainer, method_for
 
 SYNTHETIC_ROWS = 10_000
 WARM_UP_ITERATIONS = 20
+FEWEST_ITERATIONS = 5
+"""Of a program that a phase runs seldom."""
+_AT_A_TIME = 5
+"""Iterations between looks at the clock, where there is a limit of time."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,17 @@ class PhaseSpeed:
 
     phase: str
     seconds_per_1k_iterations: float
+    """Each program weighed by how often the phase runs it."""
     evaluated: bool
+
+
+@dataclass(frozen=True)
+class ProgramSpeed:
+    """Seconds of an iteration of one program of a phase; for the whole stack."""
+
+    phase: Phase
+    program: str
+    seconds: float
 
 
 def time_training(
@@ -35,21 +52,84 @@ def time_training(
     runner: str = "auto",
     iterations: int = 200,
 ) -> list[PhaseSpeed]:
-    """Time `iterations` of every phase after a warm-up; data and draws included, evaluation not."""
-    shortened = replace(preset, hyperparameters=_shortened(preset, WARM_UP_ITERATIONS + iterations))
-    algorithm = method_for(task, preset.algorithm, shortened.values, tuple(range(seeds)), device)
+    """Time about `iterations` of every phase after a warm-up; data and draws included, evaluation not.
+
+    Of several programs each gets its share of them, and counts as often as the phase runs it.
+    """
+    timed = program_speeds(task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations)
+    by_phase: dict[str, tuple[Phase, dict[str, float]]] = {}
+    for speed in timed:
+        by_phase.setdefault(speed.phase.name, (speed.phase, {}))[1][speed.program] = speed.seconds
+    return [
+        PhaseSpeed(phase.name, 1000 * phase_seconds(phase, seconds) / phase.iterations, phase.evaluated)
+        for phase, seconds in by_phase.values()
+    ]
+
+
+def phase_seconds(phase: Phase, seconds: Mapping[str, float]) -> float:
+    """Seconds of a whole phase from those of an iteration of each of its programs."""
+    return sum(count * seconds[program] for program, (_, count) in iterations_of_programs(phase).items())
+
+
+def iterations_of_programs(phase: Phase) -> dict[str, tuple[int, int]]:
+    """Program -> the first iteration of a phase that runs it, and how many do; in the order of the first."""
+    if phase.programs is None:
+        return {phase.program(0): (0, phase.iterations)} if phase.iterations else {}
+    found: dict[str, list[int]] = {}
+    for step in range(phase.iterations):
+        found.setdefault(phase.program(step), [step, 0])[1] += 1
+    return {program: (first, count) for program, (first, count) in found.items()}
+
+
+def program_speeds(
+    task: Task,
+    preset: Preset,
+    *,
+    seeds: int,
+    device: str,
+    runner: str,
+    iterations: int,
+    seconds: float | None = None,
+) -> Iterator[ProgramSpeed]:
+    """Time every program of every phase, about `iterations` of each phase in all.
+
+    `seconds` is a limit of time for each program; one iteration is timed at least.
+    """
+    algorithm = method_for(task, preset.algorithm, preset.values, tuple(range(seeds)), device)
     trainer = Trainer(algorithm, synthetic_data(task, device), runner=runner)
-    speeds = []
-    for phase in algorithm.phases:
-        trainer.advance(WARM_UP_ITERATIONS)
-        synchronise(device)
-        started = time.perf_counter()
-        trainer.advance(phase.iterations - WARM_UP_ITERATIONS)
-        synchronise(device)
-        seconds = time.perf_counter() - started
-        done = phase.iterations - WARM_UP_ITERATIONS
-        speeds.append(PhaseSpeed(phase.name, 1000 * seconds / done, phase.evaluated))
-    return speeds
+    for index, phase in enumerate(algorithm.phases):
+        if index:
+            algorithm.begin_phase(phase.name)
+        start = {"iterations": torch.zeros((), dtype=torch.int64)}
+        trainer.load(trainer.state_dict() | start, Position(index, 0))
+        for program, (_, count) in iterations_of_programs(phase).items():
+            share = max(FEWEST_ITERATIONS, round(iterations * count / phase.iterations))
+            yield ProgramSpeed(phase, program, _seconds(trainer, program, device, share, seconds))
+
+
+def _seconds(trainer: Trainer, program: str, device: str, iterations: int, limit: float | None) -> float:
+    """Seconds of an iteration of a program, after a warm-up of as many at most."""
+    if limit is None:
+        _repeat(trainer, program, device, WARM_UP_ITERATIONS)
+        return _repeat(trainer, program, device, iterations) / iterations
+    # The first one captures a graph on a GPU, and takes memory on a CPU.
+    if _repeat(trainer, program, device, 1) < limit:
+        _repeat(trainer, program, device, 1)
+    done, spent = 0, 0.0
+    while done < iterations and spent < limit:
+        few = min(_AT_A_TIME if done else 1, iterations - done)
+        spent += _repeat(trainer, program, device, few)
+        done += few
+    return spent / done
+
+
+def _repeat(trainer: Trainer, program: str, device: str, iterations: int) -> float:
+    """Seconds of so many iterations of a program."""
+    synchronise(device)
+    started = time.perf_counter()
+    trainer.repeat(program, iterations)
+    synchronise(device)
+    return time.perf_counter() - started
 
 
 def synthetic_data(task: Task, device: str, rows: int = SYNTHETIC_ROWS) -> PackedDataset:
@@ -64,13 +144,3 @@ def synthetic_data(task: Task, device: str, rows: int = SYNTHETIC_ROWS) -> Packe
         np.zeros(rows, dtype=bool),
         device=device,
     )
-
-
-def _shortened(preset: Preset, iterations: int) -> dict[str, Setting]:
-    # A count of 0 is a stage that is left out, so it is not timed either.
-    counts = {
-        name: replace(preset.hyperparameters[name], value=iterations)
-        for name in preset.step_counts
-        if preset.hyperparameters[name].value
-    }
-    return {**preset.hyperparameters, **counts}

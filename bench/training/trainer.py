@@ -100,6 +100,14 @@ class Trainer:
                 self.algorithm.begin_phase(self.phase.name)
             self._enter_phase()
 
+    def repeat(self, program: str, iterations: int) -> None:
+        """Run a program of the present phase again and again, wherever it belongs; for timing alone.
+
+        The method trains on meanwhile and the position stays, so that nothing can be continued from here.
+        """
+        for step in range(iterations):
+            self._runner.run(program, self._draws.at(step))
+
     def read_metrics(self) -> list[dict[str, float]]:
         """Means of every metric since the last reading, per seed; waits for the device."""
         means = self.metrics()

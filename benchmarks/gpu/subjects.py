@@ -70,16 +70,6 @@ def shortened(preset: Preset, iterations: int, border: int) -> Preset:
     return changed(preset, counts)
 
 
-def iterations_of_programs(phase: Phase) -> dict[str, tuple[int, int]]:
-    """Program -> the first iteration of a phase that runs it, and how many do; in the order of the first."""
-    if phase.programs is None:
-        return {phase.program(0): (0, phase.iterations)} if phase.iterations else {}
-    found: dict[str, list[int]] = {}
-    for step in range(phase.iterations):
-        found.setdefault(phase.program(step), [step, 0])[1] += 1
-    return {program: (first, count) for program, (first, count) in found.items()}
-
-
 def phases_of(task: Task, preset: Preset) -> tuple[Phase, ...]:
     """The phases of a preset's method; its sizes, which change none of them, are the smallest."""
     return made(task, shrunk(preset), (0,)).phases

@@ -175,7 +175,7 @@ def test_methods_are_timed_round_about_and_kept_as_they_were(monkeypatch):
     ]
     assert all(one.exclusive for one in timed)
     # Another task or number of iterations is other work, whose seconds say nothing.
-    assert {one.circumstances.work for one in timed} == {"hopper-medium-v2, 20 iterations"}
+    assert {one.circumstances.work for one in timed} == {"hopper-medium-v2, 20 iterations of its programs"}
     assert pace_from_json(json.loads(json.dumps([one.as_json() for one in timed]))) == timed
 
 

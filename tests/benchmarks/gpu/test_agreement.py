@@ -10,7 +10,7 @@ from algorithms.base import Algorithm
 from algorithms.bc import BC
 from bench.presets import load_preset
 from bench.training.runners import GraphRunner
-from bench.training.speed import synthetic_data
+from bench.training.speed import iterations_of_programs, synthetic_data
 from bench.training.trainer import Trainer
 from benchmarks.gpu import agreement
 from benchmarks.gpu.agreement import BORDER, ITERATIONS, Disagreement, assert_agree, assert_alone_as_stacked
@@ -19,7 +19,6 @@ from benchmarks.gpu.emulated import CaptureError, emulated_graphs
 from benchmarks.gpu.subjects import (
     all_methods,
     every_program,
-    iterations_of_programs,
     phases_of,
     shortened,
     shrunk,
