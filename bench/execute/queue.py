@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from bench.store.writer import Writer
 
 _T = TypeVar("_T")
 LOOK_AGAIN_SECONDS = 2.0
-"""Between looks at the store while other drivers hold what is left."""
+"""Between looks at the store while other drivers hold what is left, at least."""
+LOOKING_SHARE = 0.05
+"""Of a driver's time that may go into such looks: a look at a thousand cells takes a second."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class StackQueue:
         self._notify = notify
         self._stopped = stopped
         self._seeds_per_stack = seeds_per_stack
-        self._looked_at = -LOOK_AGAIN_SECONDS
+        self._next_look = -math.inf
 
     @property
     def exhausted(self) -> bool:
@@ -67,8 +70,8 @@ class StackQueue:
 
     def next(self) -> tuple[StackPlan, ClaimedStack] | None:
         """The next stack, now claimed; None where nothing is free at the moment or nothing is left."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_AGAIN_SECONDS:
+        began = time.monotonic()
+        if began < self._next_look:
             return None
         for cell in list(self._cells):
             claim = partial(self._writer.claim, cell.key, cell.seeds, self._seeds_per_stack)
@@ -77,12 +80,17 @@ class StackQueue:
                 self._cells.remove(cell)
             elif isinstance(found, ClaimedStack):
                 return cell.plan(found.seeds), found
-        self._looked_at = now
+            else:
+                # Behind the others: of a large grid hundreds are held when the next one is looked for.
+                self._cells.remove(cell)
+                self._cells.append(cell)
+        now = time.monotonic()
+        self._next_look = now + max(LOOK_AGAIN_SECONDS, (now - began) / LOOKING_SHARE)
         return None
 
     def look_again(self) -> None:
         """Look at the store at the next call: a stack has ended, and others may be free now."""
-        self._looked_at = -LOOK_AGAIN_SECONDS
+        self._next_look = -math.inf
 
     def _retry(self, look: Callable[[], _T]) -> _T:
         return retry_while_unavailable(look, self._notify, self._stopped)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,11 @@ class Mailbox:
             found.append(self._requests.get_nowait())
         return found
 
-    async def reply(self, number: str, reply: object) -> None:
-        """For the driver: answer a request."""
-        if number in self._replies and not self._replies[number].done():
-            self._replies[number].set_result(reply)
+    async def reply(self, replies: Mapping[str, object]) -> None:
+        """For the driver: answer requests, by their numbers."""
+        for number, reply in replies.items():
+            if number in self._replies and not self._replies[number].done():
+                self._replies[number].set_result(reply)
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class MailboxHandle:
         """For the driver: what has been asked, waiting up to so long for the first."""
         return ray.get(self.actor.requests.remote(seconds))
 
-    def reply(self, number: str, reply: object) -> None:
-        """For the driver: answer a request."""
-        ray.get(self.actor.reply.remote(number, reply))
+    def reply(self, replies: Mapping[str, object]) -> None:
+        """For the driver: answer requests, by their numbers."""
+        ray.get(self.actor.reply.remote(replies))
 
 
 class RayChannel:

@@ -163,8 +163,10 @@ def _serve(keeper: Keeper, mailbox: MailboxHandle, tuner: tune.Tuner) -> None:
         tuning = thread.submit(tuner.fit)
         try:
             while not tuning.done():
-                for request in mailbox.requests(WAIT_SECONDS):
-                    mailbox.reply(request.number, answer(keeper, request))
+                requests = mailbox.requests(WAIT_SECONDS)
+                # Together: a call of Ray's for each would be the limit of how many workers a driver can have.
+                if replies := {request.number: answer(keeper, request) for request in requests}:
+                    mailbox.reply(replies)
         except RayActorError as error:
             keeper.fail(
                 WorkFailedError(

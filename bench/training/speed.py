@@ -116,7 +116,7 @@ def _seconds(trainer: Trainer, program: str, device: str, iterations: int, limit
     if _repeat(trainer, program, device, 1) < limit:
         _repeat(trainer, program, device, 1)
     done, spent = 0, 0.0
-    while done < iterations and spent < limit:
+    while not done or (done < iterations and spent < limit):
         few = min(_AT_A_TIME if done else 1, iterations - done)
         spent += _repeat(trainer, program, device, few)
         done += few

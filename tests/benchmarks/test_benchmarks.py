@@ -1,5 +1,6 @@
 """The benchmarks run, measure what they say, and write a record; how fast they are is not asserted."""
 
+import importlib
 import json
 
 import numpy as np
@@ -33,15 +34,38 @@ def test_ways_are_measured_by_turns_and_the_first_turn_does_not_count():
     assert comparison.rates == {"a": (3.0, 5.0), "b": (4.0, 6.0)}
 
 
-@pytest.mark.parametrize(("benchmark", "count"), [(simulator, 3), (collection, 3)])
-def test_a_record_names_the_machine(benchmark, count, tmp_path, capsys):
+SIMULATORS = 3 * len(simulator.others())
+"""Three robots beside each."""
+UNSAID = simulator.ENVPOOL not in simulator.others()
+"""Whether a line says that EnvPool is not here."""
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "count", "more"), [(simulator, SIMULATORS, UNSAID), (collection, 3, False)]
+)
+def test_a_record_names_the_machine(benchmark, count, more, tmp_path, capsys):
     benchmark.main([*SMALL, "--json", str(tmp_path / "record.json")])
     record = json.loads((tmp_path / "record.json").read_text())
     assert len(record["comparisons"]) == count
     assert record["hardware"]["cpu"]
     assert record["settings"]["threads"] == 2
     assert all(comparison["ratio"] > 0 for comparison in record["comparisons"])
-    assert len(capsys.readouterr().out.splitlines()) == count
+    assert len(capsys.readouterr().out.splitlines()) == count + more
+
+
+def test_cpu_time_of_a_step_is_told_of_both_and_a_physics_alone_does_all_its_steps(tmp_path, monkeypatch):
+    simulator.main([*SMALL, "--json", str(tmp_path / "record.json")])
+    used = json.loads((tmp_path / "record.json").read_text())["cpu_microseconds_per_step"]
+    assert len(used) == SIMULATORS
+    assert all(value > 0 for of_way in used.values() for value in of_way.values())
+    taken = []
+    rollout = importlib.import_module("mujoco.rollout")
+    monkeypatch.setattr(rollout, "rollout", lambda model, data, states, controls: taken.append(controls))
+    actions = np.random.default_rng(1).uniform(-1, 1, (7, 4, 3)).astype(np.float32)
+    simulator.rollouts("hopper", actions, 2)
+    # Hopper's action holds for four steps of the physics.
+    assert taken[0].shape == (4, 28, 3)
+    assert (taken[0][2, 8:12] == actions[2, 2]).all()
 
 
 def test_every_robot_of_the_other_domains_is_measured_with_its_share_of_physics(tmp_path, capsys):

@@ -12,8 +12,7 @@ def test_each_request_gets_its_own_reply():
         requests = []
         while len(requests) < 2:
             requests += await mailbox.requests(1.0)
-        for request in reversed(requests):
-            await mailbox.reply(request.number, 2 * request.arguments[0])
+        await mailbox.reply({request.number: 2 * request.arguments[0] for request in reversed(requests)})
         return [request.method for request in requests], await asyncio.gather(*asked)
 
     assert asyncio.run(talk()) == (["double"] * 2, [6, 8])
@@ -24,7 +23,7 @@ def test_a_reply_to_a_request_that_is_not_known_any_more_is_dropped():
 
     async def talk():
         mailbox = Mailbox()
-        await mailbox.reply("of another life", "late")
+        await mailbox.reply({"of another life": "late"})
         return await mailbox.requests(0.01)
 
     assert asyncio.run(talk()) == []

@@ -1,0 +1,253 @@
+"""How many workers one driver can take in: a keeper and a store under the messages of simulated workers.
+
+Each worker sends its progress every second, an evaluation of its five seeds every minute and a checkpoint
+every ten minutes; now and then one dies, and another process takes its stack up again. Every message goes
+through the real keeper into the real store, one after the other as the driver takes them, as fast as they go;
+what each kind costs gives the share of a core at the rates above, the delay of a message in a queue that
+arrives by the clock, and the number of workers at which the driver falls behind. What Ray needs to carry a
+message, and a server's own work, come on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.catalog import load_catalog
+from bench.execute.grid import Request, plan_cells
+from bench.execute.keeper import Keeper
+from bench.execute.messages import Event, Progress, Saved, Shown, StackPlan, Started, Worker
+from bench.execute.queue import CellOfGrid, StackQueue
+from bench.provenance import describe_execution, describe_run
+from bench.records import EvaluationRecord, StackProgress, TrialRecord, config_hash
+from bench.store.claims import HEARTBEAT_SECONDS
+from bench.store.database import open_store
+from bench.store.writer import Writer
+from bench.training.checkpoint import Checkpoint
+from benchmarks.full_store import dataset_of
+from benchmarks.measuring import Figure, write_record
+
+SEEDS = 5
+PERIODS = {"progress": 1.0, "evaluation": 60.0 / SEEDS, "checkpoint": 600.0, "death": 3600.0}
+"""Seconds between two messages of a kind from one worker."""
+CODE = "0" * 64
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the driver spends on one message, in seconds."""
+
+    kind: str
+    cpu: float
+    wall: float
+
+
+class Silent:
+    """Shows nothing."""
+
+    def watch(self, event: Shown) -> None:
+        """Do nothing."""
+
+
+class Load:
+    """A driver's keeper with so many workers at work, each on a stack of its own."""
+
+    def __init__(self, keeper: Keeper, workers: int, checkpoint_bytes: int) -> None:
+        self.costs: list[Cost] = []
+        self._keeper = keeper
+        self._state = Checkpoint.of({"state": torch.zeros(checkpoint_bytes // 4)}, {"position": 0})
+        self._processes = itertools.count()
+        self._plans: dict[int, tuple[Worker, StackPlan]] = {}
+        self._evaluations = [0] * workers
+        for number in range(workers):
+            self._timed("claim", lambda number=number: self._take(number))
+
+    def send(self, kind: str, number: int) -> Cost:
+        """One message of a kind from a worker, or the keeper's own heartbeat."""
+        if kind == "heartbeat":
+            return self._timed(kind, self._keeper.heartbeat)
+        if kind == "death":
+            return self._timed(kind, lambda: self._die(number))
+        worker, plan = self._plans[number]
+        event = self._event(kind, number, plan)
+        return self._timed(kind, lambda: self._keeper.receive(worker, event))
+
+    def _timed(self, kind: str, work: Callable[[], object]) -> Cost:
+        cpu, wall = time.process_time(), time.perf_counter()
+        work()
+        cost = Cost(kind, time.process_time() - cpu, time.perf_counter() - wall)
+        self.costs.append(cost)
+        return cost
+
+    def _take(self, number: int) -> None:
+        """A process of the worker asks for a stack and begins, or goes on from its checkpoint."""
+        worker = Worker(f"worker-{number}", f"process-{next(self._processes)}", f"node-{number // 8}", CODE)
+        plan = self._keeper.next_stack(worker)
+        assert plan is not None, "there is a stack for each worker"
+        self._plans[number] = worker, plan
+        self._keeper.checkpoint(worker)
+        key = plan.trials[0].key
+        execution = describe_execution(
+            algorithm=key.algorithm,
+            device="cpu",
+            threads=1,
+            runner="eager",
+            stack=plan.seeds,
+            from_iteration=0,
+        )
+        self._keeper.receive(worker, Started(plan.title, replace(execution, code_sha256=CODE)))
+
+    def _die(self, number: int) -> None:
+        self._keeper.lost(f"worker-{number}", "it is simulated")
+        self._take(number)
+
+    def _event(self, kind: str, number: int, plan: StackPlan) -> Event:
+        if kind == "progress":
+            return Progress(plan.title, StackProgress("train", 1000, 1_000_000, 500.0, 2000.0))
+        if kind == "checkpoint":
+            return Saved(plan.title, self._state)
+        made = self._evaluations[number]
+        self._evaluations[number] += 1
+        trial, evaluation = plan.trials[made % SEEDS], made // SEEDS + 1
+        returns = tuple(np.random.default_rng(made).normal(1000, 300, trial.episodes).tolist())
+        return EvaluationRecord(
+            trial=trial.key,
+            number=evaluation,
+            step=50_000 * evaluation,
+            physics=trial.physics,
+            returns=returns,
+            lengths=(1000,) * len(returns),
+            scores=tuple(value / 32 for value in returns),
+            seconds=12.0,
+            metrics={"critic_loss": 0.25, "actor_loss": -1.5},
+            evaluated_at=datetime.now(UTC),
+        )
+
+
+def grid(stacks: int) -> Iterator[CellOfGrid]:
+    """Cells of five seeds each that differ in a number of their configuration."""
+    task = load_catalog().task("hopper-medium-v2")
+    (cell,) = plan_cells(Request(tasks=(task,), algorithms=("dtql",), seeds=tuple(range(SEEDS))))
+    usual = cell.trials(range(SEEDS), dataset_of(task))
+    for number in range(stacks):
+        config = usual[0].config | {"number": number}
+        hashed = config_hash(config)
+        trials = tuple(
+            replace(trial, key=replace(trial.key, config_hash=hashed), config=config) for trial in usual
+        )
+        yield CellOfGrid(
+            trials[0].key.cell, frozenset(range(SEEDS)), lambda seeds, trials=trials: _plan(trials, task)
+        )
+
+
+def _plan(trials: tuple[TrialRecord, ...], task: object) -> StackPlan:
+    return StackPlan(trials=trials, task=task, data_path=Path("none"))  # type: ignore[arg-type]
+
+
+def arrivals(workers: int, seconds: float) -> list[tuple[float, str, int]]:
+    """When which worker sends what; each begins at a moment of its own."""
+    random = np.random.default_rng(0)
+    found = []
+    for kind, period in PERIODS.items():
+        for worker, first in enumerate(random.uniform(0, period, workers)):
+            found += [(float(at), kind, worker) for at in np.arange(first, seconds, period)]
+    found += [
+        (float(at), "heartbeat", -1) for at in np.arange(HEARTBEAT_SECONDS / 2, seconds, HEARTBEAT_SECONDS)
+    ]
+    return sorted(found)
+
+
+def delays(times: list[float], services: list[float]) -> np.ndarray:
+    """Seconds from the arrival of each message until it is dealt with, one after the other."""
+    free, found = 0.0, []
+    for at, service in zip(times, services, strict=True):
+        free = max(free, at) + service
+        found.append(free - at)
+    return np.array(found)
+
+
+def measure(store: str, options: argparse.Namespace) -> list[Figure]:
+    """Put the load on a store; what it costs, as figures."""
+    cells = list(grid(options.stacks))
+    stop = threading.Event()
+    with open_store(store) as opened, Writer(opened) as writer:
+        writer.begin_run(describe_run("benchmarks.keeper"))
+        writer.plan([trial for cell in cells for trial in cell.plan(tuple(range(SEEDS))).trials])
+        queue = StackQueue(cells, writer, print, stop.is_set, seeds_per_stack=SEEDS)
+        folder = Path(opened.folder)
+        keeper = Keeper(queue, writer, folder, Silent(), stop, code_sha256=CODE, max_retries=1_000_000)
+        load = Load(keeper, options.workers, int(1e6 * options.checkpoint_mb))
+        messages = arrivals(options.workers, options.seconds)
+        costs = [load.send(kind, worker) for _, kind, worker in messages]
+    times = [at for at, _, _ in messages]
+    sent = sum(options.checkpoint_mb for _, kind, _ in messages if kind == "checkpoint")
+    share = share_of_a_core(load.costs, options.workers)
+    name = store.partition("://")[0] if "://" in store else "sqlite"
+
+    def figure(what: str, unit: str, value: float) -> Figure:
+        return Figure(f"{name}, {options.workers} workers: {what}", unit, (value,), None)
+
+    found = [
+        figure(kind, "CPU milliseconds each", 1e3 * _mean(load.costs, kind))
+        for kind in ("claim", *PERIODS, "heartbeat")
+    ]
+    found += [
+        figure("messages", "per second", len(messages) / options.seconds),
+        figure("checkpoints", "MB per second", sent / options.seconds),
+        figure("share of a core", "of CPU time", share),
+        figure("falls behind", "workers, by CPU time", options.workers / share),
+    ]
+    for way in ("cpu", "wall"):
+        late = delays(times, [getattr(cost, way) for cost in costs])
+        found.append(
+            figure(f"99 % are dealt with, by {way} time, after", "seconds", float(np.quantile(late, 0.99)))
+        )
+    return found
+
+
+def _mean(costs: list[Cost], kind: str) -> float:
+    chosen = [cost.cpu for cost in costs if cost.kind == kind]
+    return sum(chosen) / len(chosen) if chosen else math.nan
+
+
+def share_of_a_core(costs: list[Cost], workers: int) -> float:
+    """CPU seconds per second at the workers' rates; a kind that no message was of costs nothing."""
+    per_second = {kind: workers / period for kind, period in PERIODS.items()}
+    per_second["heartbeat"] = 1 / HEARTBEAT_SECONDS
+    present = {cost.kind for cost in costs}
+    return sum(rate * _mean(costs, kind) for kind, rate in per_second.items() if kind in present)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and print one line per figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=1000, help="each on a stack (default 1000)")
+    parser.add_argument("--stacks", type=int, default=2000, help="of the grid, of five trials (default 2000)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of messages (default 20)")
+    parser.add_argument("--checkpoint-mb", type=float, default=50.0, help="of one checkpoint (default 50)")
+    parser.add_argument("--store", help="URL of an empty database (default: SQLite in a folder of its own)")
+    parser.add_argument("--json", type=Path, help="file for the record, with the machine named")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(options.store or str(Path(folder) / "bench.sqlite"), options)
+    for figure in figures:
+        print(figure.as_line())
+    if options.json:
+        names = ("workers", "stacks", "seconds", "checkpoint_mb")
+        settings = {name: getattr(options, name) for name in names}
+        write_record(options.json, [], settings, figures=figures)
+
+
+if __name__ == "__main__":
+    main()
