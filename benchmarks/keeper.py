@@ -16,15 +16,16 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench.catalog import load_catalog
+from bench.catalog import Task, load_catalog
 from bench.execute.grid import Request, plan_cells
 from bench.execute.keeper import Keeper
 from bench.execute.messages import Event, Progress, Saved, Shown, StackPlan, Started, Worker
@@ -68,10 +69,14 @@ class Load:
         self._keeper = keeper
         self._state = Checkpoint.of({"state": torch.zeros(checkpoint_bytes // 4)}, {"position": 0})
         self._processes = itertools.count()
+        here = describe_execution(
+            algorithm="dtql", device="cpu", threads=1, runner="eager", stack=(), from_iteration=0
+        )
+        self._execution = replace(here, code_sha256=CODE)
         self._plans: dict[int, tuple[Worker, StackPlan]] = {}
         self._evaluations = [0] * workers
         for number in range(workers):
-            self._timed("claim", lambda number=number: self._take(number))
+            self._timed("claim", partial(self._take, number))
 
     def send(self, kind: str, number: int) -> Cost:
         """One message of a kind from a worker, or the keeper's own heartbeat."""
@@ -97,16 +102,8 @@ class Load:
         assert plan is not None, "there is a stack for each worker"
         self._plans[number] = worker, plan
         self._keeper.checkpoint(worker)
-        key = plan.trials[0].key
-        execution = describe_execution(
-            algorithm=key.algorithm,
-            device="cpu",
-            threads=1,
-            runner="eager",
-            stack=plan.seeds,
-            from_iteration=0,
-        )
-        self._keeper.receive(worker, Started(plan.title, replace(execution, code_sha256=CODE)))
+        execution = replace(self._execution, stack=plan.seeds, started_at=datetime.now(UTC))
+        self._keeper.receive(worker, Started(plan.title, execution))
 
     def _die(self, number: int) -> None:
         self._keeper.lost(f"worker-{number}", "it is simulated")
@@ -146,13 +143,13 @@ def grid(stacks: int) -> Iterator[CellOfGrid]:
         trials = tuple(
             replace(trial, key=replace(trial.key, config_hash=hashed), config=config) for trial in usual
         )
-        yield CellOfGrid(
-            trials[0].key.cell, frozenset(range(SEEDS)), lambda seeds, trials=trials: _plan(trials, task)
-        )
+        yield CellOfGrid(trials[0].key.cell, frozenset(range(SEEDS)), partial(_plan, trials, task))
 
 
-def _plan(trials: tuple[TrialRecord, ...], task: object) -> StackPlan:
-    return StackPlan(trials=trials, task=task, data_path=Path("none"))  # type: ignore[arg-type]
+def _plan(trials: tuple[TrialRecord, ...], task: Task, seeds: Sequence[int]) -> StackPlan:
+    return StackPlan(
+        trials=tuple(trial for trial in trials if trial.key.seed in seeds), task=task, data_path=Path("none")
+    )
 
 
 def arrivals(workers: int, seconds: float) -> list[tuple[float, str, int]]:

@@ -103,7 +103,7 @@ def _row(row: Row, places: list[int]) -> Row:
     rest = [cell for cell in cells if cell.kind != "condition"]
     if len(cells) == len(row.cells) or len(rest) == len(cells):
         return replace(row, cells=tuple(cells))
-    return replace(row, cells=(*rest, *conditions_of(rest)))
+    return replace(row, cells=(*rest, *conditions_of(rest)[: len(cells) - len(rest)]))
 
 
 def _has_row(row: Row, block: Block, only: Only) -> bool:

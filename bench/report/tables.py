@@ -165,7 +165,7 @@ CONDITIONS = (
     Column("task_version", "Task v.", "condition"),
     Column("precision", "Precision", "condition"),
 )
-"""Under which conditions the scores of a row were measured."""
+"""Under which conditions the scores of a row were measured; the last one where it is not fp32 throughout."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,16 @@ def filled_block(
         cells = emboldened(cells, bold, aggregate)
         return Row((*cells, *conditions), aggregate, counted=not aggregate and key not in uncounted)
 
-    return Block(title, tuple(columns), tuple(map(row, rows)), of_paper)
+    return _without_usual_precision(Block(title, tuple(columns), tuple(map(row, rows)), of_paper))
+
+
+def _without_usual_precision(block: Block) -> Block:
+    """The block without its column of precisions, where all that is measured is in fp32, as on every CPU."""
+    usual = all(row.cells[-1].text in ("", "fp32") for row in block.rows)
+    if not (block.columns and block.columns[-1] == CONDITIONS[-1] and usual):
+        return block
+    rows = tuple(replace(row, cells=row.cells[:-1]) for row in block.rows)
+    return replace(block, columns=block.columns[:-1], rows=rows)
 
 
 def conditions_of(cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -81,6 +81,7 @@ def measured(task=AWKWARD, scores=(98.0, 101.0, 99.5), **other):
         "replay": "d4rl",
         "current_task_version": 1,
         "finished_at": WHEN,
+        "precision": "fp32",
     } | other
     if "trials" not in facts:
         facts["trials"] = tuple(

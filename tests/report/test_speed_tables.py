@@ -162,7 +162,7 @@ def stored(trial_id=1, state="finished", reduced=()):
 def timings(**change):
     row = {
         "trial_id": 1, "quantity": "evaluation_seconds", "stack_size": 1, "concurrent_stacks": 1,
-        "device": "cuda: X", "threads": 2, "runner": "graph", "exclusive": True,
+        "device": "cuda: X", "threads": 2, "runner": "graph", "exclusive": True, "matmul_precision": None,
         "measured_at": datetime(2025, 3, 1, tzinfo=UTC),
     } | change  # fmt: skip
     return pd.DataFrame([row])

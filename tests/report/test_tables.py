@@ -7,6 +7,7 @@ import pytest
 from bench.errors import BenchError
 from bench.report.build import choose_tables
 from bench.report.formats.facts import points, signed
+from bench.report.matching import comparable
 from bench.report.measured import ReportData, SeedScore
 from bench.report.paper import Bold, Digits, digits_of
 from bench.report.tables import (
@@ -66,6 +67,15 @@ def test_compact_keeps_measured_rows_averages_and_counts():
         "Toys", "DTQL (Ours)", "DTQL measured", "Budget", "Physics", "Task v.",
     ]  # fmt: skip
     assert short.notes[-1].startswith("Left out here: 1 row without a measurement")
+
+
+def test_precision_is_a_condition_of_a_row_where_any_is_not_fp32():
+    fast, slow = measured(precision="tf32"), measured("hopper-medium-v2", precision="fp32")
+    for shown in (toy_table(fast, slow), compact(toy_table(fast, slow))):
+        assert shown.blocks[0].columns[-1].header == "Precision"
+        assert [row.cells[-1].text for row in shown.blocks[0].rows][:2] == ["tf32", "fp32"]
+    assert toy_table(slow).blocks[0].columns[-1].header == "Task v."
+    assert comparable(fast, printed(AWKWARD, "DTQL", 99.6)) == []
 
 
 def test_compact_keeps_all_rows_where_nothing_was_measured():
