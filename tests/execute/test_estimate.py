@@ -60,7 +60,8 @@ def timed(monkeypatch):
 
     made = estimate.method_for
     monkeypatch.setattr(estimate, "program_speeds", speeds)
-    monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
+    for name in ("perf_counter", "process_time"):
+        monkeypatch.setattr(estimate.time, name, lambda: clock[0])
     monkeypatch.setattr(estimate, "simulator_for", lambda task, physics, count, threads: Robots(clock, count))
     monkeypatch.setattr(estimate, "method_for", lambda *known: made(*known) if len(known) == 4 else Acting())
     return cells

@@ -1,0 +1,38 @@
+"""The load on a driver: messages come at their rates, wait in a queue, and are told by kind."""
+
+import json
+
+import pytest
+
+from benchmarks import keeper
+from benchmarks.keeper import Cost, arrivals, delays, share_of_a_core
+
+
+def test_messages_come_at_their_rates():
+    found = arrivals(20, 120.0)
+    counts = {kind: sum(which == kind for _, which, _ in found) for kind in ("progress", "evaluation")}
+    assert counts == {"progress": 20 * 120, "evaluation": 20 * 10}
+    assert [at for at, _, _ in found] == sorted(at for at, _, _ in found)
+    assert sum(kind == "heartbeat" for _, kind, _ in found) == 8
+
+
+def test_a_message_waits_for_those_before_it():
+    # The second comes while the first is dealt with, the third after a pause.
+    assert delays([0.0, 1.0, 10.0], [3.0, 2.0, 1.0]).tolist() == [3.0, 4.0, 1.0]
+
+
+def test_the_share_of_a_core_is_that_of_the_rates_whatever_was_sent():
+    costs = [Cost("progress", 0.001, 9.0), Cost("progress", 0.003, 9.0), Cost("checkpoint", 0.6, 9.0)]
+    # Ten workers: ten times 2 ms a second, and a checkpoint of 0.6 s every minute.
+    assert share_of_a_core(costs, 10) == pytest.approx(0.02 + 0.01)
+
+
+def test_a_small_load_goes_through_the_keeper_into_a_store(tmp_path, capsys):
+    path = tmp_path / "record.json"
+    small = ["--workers", "3", "--stacks", "4", "--seconds", "25", "--checkpoint-mb", "0.1"]
+    keeper.main([*small, "--json", str(path)])
+    record = json.loads(path.read_text())
+    figures = {figure["name"].partition(": ")[2]: figure["median"] for figure in record["figures"]}
+    assert all(figures[kind] > 0 for kind in ("claim", "progress", "evaluation", "heartbeat"))
+    assert figures["falls behind"] > 3
+    assert len(capsys.readouterr().out.splitlines()) == len(figures)
