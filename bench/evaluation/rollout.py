@@ -150,7 +150,7 @@ class _Group:
     def ask(self) -> None:
         """Have the next actions chosen; on a GPU this returns before they are."""
         device = self._algorithm.device
-        stacked = torch.from_numpy(self._observations.astype(np.float32)).to(device)
+        stacked = torch.from_numpy(self._observations.astype(np.float32)).to(device, non_blocking=True)
         noise = {name: draw.unflatten(0, self._shape) for name, draw in self._draws.at(self._step).items()}
         actions = self._algorithm.act(stacked.unflatten(0, self._shape), noise)
         if device.type == "cuda":
