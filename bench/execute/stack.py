@@ -198,7 +198,7 @@ class Stack:
             if (host.history.pending is None) == bool(evaluated):
                 raise ValueError("weights of a pending evaluation, and what is known of it, go together")
             if host.history.pending is not None:
-                beside = Beside(self.trainer.algorithm, self.plan.runner)
+                beside = self._new_beside()
                 beside.copy.load_networks(evaluated)
                 self._beside = beside
         except (ValueError, SafetensorError) as error:
@@ -316,9 +316,13 @@ class Stack:
     def _begin(self, simulators: Sequence[Simulator], due: tuple[int, int]) -> None:
         """Begin to evaluate the present weights while training goes on."""
         if self._beside is None:
-            self._beside = Beside(self.trainer.algorithm, self.plan.runner)
+            self._beside = self._new_beside()
         self.history.pending = self._asked(due)
         self._judge(self._beside, simulators, self.trainer.algorithm.networks.state_dict())
+
+    def _new_beside(self) -> Beside:
+        # A compiled choice of actions would differ in its last digits from that of an evaluation in turn.
+        return Beside(self.trainer.algorithm, "eager" if self.plan.runner == "eager" else "auto")
 
     def _judge(self, beside: Beside, simulators: Sequence[Simulator], weights: Tensors) -> None:
         """Begin the pending evaluation, or begin it again."""

@@ -151,6 +151,14 @@ def test_the_speeds_are_those_of_the_records() -> None:
         f"check {report['bench check']:.1f} s, page {report['bench report --format html']:.1f} s, "
         f"all figures {report['bench report --format figures']:.1f} s",
     ]
+    checkouts = {one["name"]: one["ratio"] for one in benchmark("checkouts")["comparisons"]}
+    commit = {name: ratio for name, ratio in checkouts.items() if name.endswith("the other commit")}
+    told += [
+        between(commit, 2, " times that of the commit before"),
+        f"(BDPO {commit['bdpo/train beside the other commit']:.2f})",
+    ]
+    authors = [checkouts[f"dtql/{phase} beside the authors' code"] for phase in ("pretrain", "train")]
+    told += [f"{ratio:.1f} times the speed of DTQL's authors' code" for ratio in authors]
     assert [one for one in told if one not in SPEED] == []
 
 

@@ -474,6 +474,23 @@ def stopped_pending(tiny_data, tmp_path_factory):
     return plan, played.checkpoints(plan).load()[0]
 
 
+@pytest.mark.parametrize(("asked", "acts"), [("auto", "auto"), ("eager", "eager"), ("compiled", "auto")])
+def test_actions_are_never_chosen_by_compiled_code(stopped_pending, tmp_path, monkeypatch, asked, acts):
+    """Its last digits are others, and an evaluation beside training must give what one in turn gives."""
+    plan, checkpoint = stopped_pending
+    made = []
+
+    def beside(algorithm, runner):
+        made.append(runner)
+        return Beside(algorithm, runner)
+
+    monkeypatch.setattr(stack_module, "Beside", beside)
+    played = Played(tmp_path)
+    played.checkpoints(plan).save(checkpoint)
+    assert not played.play(replace(plan, runner=asked), lambda stack: True)
+    assert made == [acts]
+
+
 ODD_PENDING = {
     "as it is": lambda pending: None,
     "another number": lambda pending: pending.update(number=2),
