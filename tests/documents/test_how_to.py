@@ -140,7 +140,7 @@ def test_the_speeds_are_those_of_the_records() -> None:
     }
     store, report, ray = figures.values()
     told = [
-        between(ratio["simulator"], 1, " times its steps"),
+        between(ratio["simulator"], 1, " times SyncVectorEnv's steps"),
         between(ratio["robots"], 1, " times, "),
         between(ratio["collection"], 2, " of its rows"),
         between(ratio["iteration-cpu"], 2, f" times (behaviour cloning {cloning:.2f})"),
