@@ -92,7 +92,15 @@ def test_what_cannot_be_fused_is_an_error_and_not_another_way(hopper, cloning, t
 
 @compiler
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["srpo", "edp-iql", "bdpo"])
+def test_large_programs_compile_to_the_numbers_of_eager(name):
+    """One of each kind; writing and building the code takes one to two minutes of a core."""
+    task, preset = next(every_program(name))
+    assert_alike(task, shrunk(preset), 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", all_methods())
-def test_every_program_compiles_to_the_numbers_of_eager(name):
+def test_every_program_of_every_method_is_traced(name, traced):
     for task, preset in every_program(name):
         assert_alike(task, shrunk(preset), 2)
