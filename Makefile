@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 	@mkdir -p demo
 	@echo "== 1/4 Collect 40,000 transitions of Hopper with the shipped behaviour policies"
 	@$(BIN)/bench data collect collected-hopper-quickstart
-	@echo "== 2/4 Check a claim of SRPO on a 2D problem; clone the data's behaviour (5 seeds each)"
+	@echo "== 2/4 Check a claim of SRPO on a 2D problem; clone all of the data, and its best tenth (5 seeds)"
 	@$(BIN)/bench run --suite demo-claim --seeds-per-stack 5 --store $(DEMO) > demo/claim.txt 2>&1 & claim=$$!; \
 	$(BIN)/bench run --suite demo-scores --seeds-per-stack 5 --store $(DEMO); scores=$$?; \
 	wait $$claim || { cat demo/claim.txt; exit 1; }; exit $$scores
@@ -40,7 +40,6 @@ demo: $(INSTALLED)
 	@echo "The page: demo/report.html. To try next:"
 	@echo "  export BENCH_STORE=$(DEMO)"
 	@echo "  $(BIN)/bench query 'select algorithm, task, seed, score from scores'"
-	@echo "  $(BIN)/bench report --tables bandit2d"
 	@echo "  $(BIN)/bench explain 1"
 
 test: $(INSTALLED) lint
