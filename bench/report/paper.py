@@ -148,7 +148,7 @@ class TableInfo(_Entry):
     """What a paper's table is called, where its cells stand, and what its CSV file does not say."""
 
     file: Annotated[str, Field(pattern=r"^[\w.]+\.csv$")]
-    paper: Literal["DTQL", "SRPO", "EDP", "BDPO"]
+    paper: Literal["DTQL", "SRPO", "EDP", "BDPO", "CORL"]
     label: str
     """As the paper names it (`Table 1`)."""
     title: str

@@ -8,6 +8,7 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.errors import BenchError
+from bench.presets import load_preset
 from bench.report import paper
 from bench.report.build import choose_tables
 from bench.report.paper import load_paper_tables
@@ -185,11 +186,39 @@ def test_only_own_scores_of_single_tasks_may_be_judged():
     assert judged["srpo-1"] == {"SRPO"}
     assert judged["bdpo-1"] == {"BDPO"}
     assert judged["edp-2"] == {"EDP+TD3", "EDP+CRR", "EDP+IQL"}
+    assert judged["corl-offline"] == {"BC", "10%BC", "TD3+BC", "AWAC", "CQL", "IQL"}
 
 
 def test_released_is_not_held_against_the_longer_training_of_table_6():
     assert cell("dtql-6", "antmaze-large-play-v2", "DTQL").accepts_variants == ("paper",)
     assert cell("dtql-6", "antmaze-umaze-v2", "DTQL").accepts_variants == ("released", "paper")
+
+
+def test_some_cells_of_corl_as_published():
+    assert len(TABLES["corl-offline"].rows) == 17 * 7
+    replayed = cell("corl-offline", "hopper-medium-replay-v2", "TD3+BC")
+    assert (replayed.text, replayed.seeds, replayed.episodes) == ("64.42 ± 21.52", 4, 10)
+    assert cell("corl-offline", "pen-human-v1", "TD3+BC").text == "-3.88 ± 0.21"
+    assert cell("corl-offline", "antmaze-large-play-v2", "IQL").episodes == 100
+    assert cell("corl-offline", "walker2d-medium-v2", "DT").episodes == 100
+
+
+def test_a_number_of_corls_is_held_against_what_its_settings_give_here():
+    catalog = load_catalog()
+    for one in TABLES["corl-offline"].rows:
+        if one.method == "DT":
+            assert one.accepts_variants == ()
+            continue
+        preset = load_preset(one.algorithm, catalog.task(one.task), "corl")
+        assert one.accepts_variants == (preset.variant,), one
+        asked = preset.evaluation.protocol, preset.evaluation.episodes
+        assert asked == (one.protocol, one.episodes), one
+
+
+def test_bdpos_table_says_of_which_version_the_quotes_are():
+    (said,) = (text for text in TABLES["bdpo-1"].notes if "SfBC" in text)
+    assert "-v2" in said
+    assert "QGPO" in said
 
 
 def test_an_unknown_table_gets_the_nearest():

@@ -111,6 +111,7 @@ def test_every_table_of_the_papers_can_be_reported_with_the_combined_one():
         *(f"edp-{number}" for number in (1, 2, 4, 5, 6, 7)),
         "edp-figure-2",
         "bdpo-1",
+        "corl-offline",
         "combined",
         "bandit2d",
     )
