@@ -221,6 +221,15 @@ def test_bdpos_table_says_of_which_version_the_quotes_are():
     assert "QGPO" in said
 
 
+def test_quoted_columns_are_those_of_the_methods_that_are_measured_here():
+    named = {(key, one.method): one.algorithm for key, table in TABLES.items() for one in table.rows}
+    assert (
+        named["edp-2", "TD3+BC (FF)"] == named["edp-6", "TD3+BC (FF)"] == named["dtql-1", "TD3+BC"] == "td3bc"
+    )
+    assert named["edp-2", "IQL (FF)"] == named["bdpo-1", "IQL"] == "iql"
+    assert named["dtql-1", "DQL"] == named["srpo-1", "Diffusion-QL"] == "dql"
+
+
 def test_an_unknown_table_gets_the_nearest():
     with pytest.raises(BenchError, match=r"unknown table 'dtql1'\nDid you mean dtql-1"):
         choose_tables("dtql1")
