@@ -111,8 +111,15 @@ def handled_signals() -> Iterator[None]:
         raise
     finally:
         # The exit code is decided. Python, as it ends, puts back what ends a process by the signal itself.
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
+
+
+def asked_to_end() -> bool:
+    """Whether a signal has come to this command, and so to the processes that it has started."""
+    present = signal.getsignal(signal.SIGTERM)
+    return isinstance(present, Signals) and present.first is not None
 
 
 @contextmanager

@@ -54,6 +54,26 @@ def test_an_import_is_not_broken_off_by_an_exception_which_it_would_tell_as_its_
     assert (done.returncode, done.stderr) == (130, "Interrupted. The same command continues.\n")
 
 
+def test_a_library_whose_own_process_the_signal_ended_is_no_defect():
+    """A terminal signals all processes of a command; GLFW's import asks one of its own what to load."""
+    body = """
+from importlib import util
+from bench.cli import main
+class Loader:
+    def create_module(self, spec): return None
+    def exec_module(self, module):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ImportError("Failed to load a shared library.")
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        return util.spec_from_loader(name, Loader()) if name == "bench.cli.status" else None
+sys.meta_path.insert(0, Finder())
+main(["status", "--store", "none.sqlite"])
+"""
+    done = script(body)
+    assert (done.returncode, done.stderr) == (130, "Interrupted. The same command continues.\n")
+
+
 def test_what_was_started_with_nohup_outlives_its_terminal():
     ignored = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)"
     done = script("os.kill(os.getpid(), signal.SIGHUP)\nprint('goes on')", before=ignored)

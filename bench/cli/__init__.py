@@ -14,7 +14,7 @@ from bench.cli.commands import app
 from bench.cli.errors import exit_code_of, show_error, show_usage_error, tell_unforeseen
 from bench.cli.output import readable_output, stop_printing
 from bench.errors import BenchError
-from bench.signals import INTERRUPTED
+from bench.signals import INTERRUPTED, Interrupted, asked_to_end
 
 NOBODY_READS = 141
 """As a shell tells a program that SIGPIPE ended."""
@@ -64,7 +64,10 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
     except (KeyboardInterrupt, exceptions.Abort):
         print("Interrupted. What had finished is stored; the same command continues.", file=sys.stderr)
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001 (told, with its traceback)
+    except Exception as error:
+        # A library that asks a process of its own what to load finds nothing if the signal ended that one.
+        if isinstance(error, ImportError) and asked_to_end():
+            raise Interrupted from error
         code = tell_unforeseen(error, arguments, debug=debug)
     return code if isinstance(code, int) else 0
 

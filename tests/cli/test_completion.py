@@ -51,7 +51,7 @@ def test_names_are_completed():
     assert names_of("suite")("d4rl-a") == ["d4rl-antmaze-v0", "d4rl-antmaze-v2", "d4rl-adroit"]
     assert names_of("task")("hopper-medium-e") == ["hopper-medium-expert-v2"]
     assert names_of("method")("edp") == ["edp", "edp-crr", "edp-iql", "edp-td3"]
-    assert names_of("variant")("") == ["released", "paper"]
+    assert names_of("variant")("")[:2] == ["released", "paper"]
     assert names_of("table")("dtql-1") == ["dtql-1"]
     assert names_of("task or suite")("quick") == ["quickstart"]
     assert one_of(("text", "json"))("j") == ["json"]
