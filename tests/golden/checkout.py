@@ -23,7 +23,8 @@ INSIDE = FOLDER / "inside"
 HERE = FOLDER.parents[1]
 VERSION = re.compile(r"\b[0-9a-f]{40}\b|\bcommit [0-9a-f]{7,12}\b")
 """What differs between two commits of the same behaviour."""
-TIME = re.compile(r"\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(\.\d+)?)?(\+00:00|Z| UTC)?")
+TIME = re.compile(r"\b(\d{4}[-\u2011]\d\d[-\u2011]\d\d)[T\s](\d\d:\d\d)(:\d\d(\.\d+)?)?(\+00:00|Z|\sUTC)?")
+"""On a page with hyphens and spaces that do not break."""
 
 
 class CheckoutFailedError(Exception):
@@ -105,7 +106,8 @@ class Place:
 
     def _time(self, found: re.Match[str]) -> str:
         """A time as it stands if it was there before, otherwise NOW."""
-        return "NOW" if f"{found[1]} {found[2]}" >= self.began else found[0]
+        date = found[1].replace("\u2011", "-")
+        return "NOW" if f"{date} {found[2]}" >= self.began else found[0]
 
 
 @cache
