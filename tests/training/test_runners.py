@@ -52,10 +52,6 @@ def test_code_that_the_compiler_writes_gives_the_numbers_of_eager(hopper, clonin
     assert_alike(hopper, cloning, 2)
 
 
-def test_programs_of_several_phases_are_traced(hopper, traced):
-    assert_alike(hopper, shrunk(load_preset("srpo", hopper)), 2)
-
-
 def test_restored_equals_straight_bit_for_bit(hopper, cloning, traced):
     """The first iteration after a restart is compiled too, and the warm-up before it leaves no trace."""
     straight, cut = (trainer(hopper, cloning, "compiled") for _ in range(2))
