@@ -106,8 +106,8 @@ class Adam:
         rows = [gradient.reshape(parts, -1) for gradient in gradients]
         if self.largest_norm is not None:
             norms = torch.stack([row.square().sum(dim=1) for row in rows]).sum(dim=0).sqrt()
-            shrink = norms.clamp(min=self.largest_norm) / self.largest_norm
-            rows = [row / shrink.unsqueeze(1) for row in rows]
+            divisors_of_parts = _divisors(norms, self.largest_norm, self.norm_margin)
+            rows = [row / divisors_of_parts.unsqueeze(1) for row in rows]
         values, first, second = (
             [tensor.view(parts, -1) for tensor in tensors]
             for tensors in (self.parameters, self.first_moments, self.second_moments)
@@ -168,9 +168,13 @@ def clip_norm_per_seed(gradients: Tensor, maximum: float, margin: float = 0.0) -
     below the maximum. The released code of DTQL and SRPO clips nothing.
     """
     norms = gradients.norm(dim=1)
-    divisors = (norms + margin if margin else norms).clamp(min=maximum) / maximum
-    gradients.div_(divisors.unsqueeze(1))
+    gradients.div_(_divisors(norms, maximum, margin).unsqueeze(1))
     return norms
+
+
+def _divisors(norms: Tensor, maximum: float, margin: float) -> Tensor:
+    """What gradients of these norms are divided by; 1 where they are small enough."""
+    return (norms + margin if margin else norms).clamp(min=maximum) / maximum
 
 
 TORCH_NORM_MARGIN = 1e-6

@@ -243,9 +243,9 @@ def test_a_seed_with_nan_leaves_the_others_alone(seeds, victim, steps):
     assert stacks[1][victim].isnan().all()
 
 
-@pytest.mark.parametrize("largest_norm", [None, 1.0])
+@pytest.mark.parametrize(("largest_norm", "norm_margin"), [(None, 0.0), (1.0, 0.0), (1.0, 0.5)])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_compiled_steps_equal_those_of_the_kernel(weight_decay, largest_norm):
+def test_compiled_steps_equal_those_of_the_kernel(weight_decay, largest_norm, norm_margin):
     """The formulas that a compiler meets, traced and run without fusing, against torch's fused kernel."""
 
     def made():
@@ -255,6 +255,7 @@ def test_compiled_steps_equal_those_of_the_kernel(weight_decay, largest_norm):
             weight_decay=weight_decay,
             schedule=cosine_to_zero(40),
             largest_norm=largest_norm,
+            norm_margin=norm_margin,
         )
 
     torch._dynamo.reset()  # it counts what others have compiled in this process

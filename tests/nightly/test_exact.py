@@ -89,7 +89,7 @@ def mutate(monkeypatch, owner, name, old, new):
         ("srpo", optim, "cosine_to_zero", "1.0 + torch.cos(steps * ", "1.0 - torch.cos(steps * "),
         ("bdpo", losses, "lower_confidence_bound", "mean - pessimism", "mean + pessimism"),
         ("bdpo", losses, "lower_confidence_bound", "correction=0", "correction=1"),
-        ("bdpo", optim, "clip_norm_per_seed", "div_(divisors", "div_(1e-6 + divisors"),
+        ("bdpo", optim, "clip_norm_per_seed", "div_(_divisors", "div_(1e-6 + _divisors"),
         ("edp-td3", losses, "normalised_value_loss", "return -weight", "return weight"),
         ("edp-crr", edp, "critic_regularised_weights", "advantage / temp", "-advantage / temp"),
     ],
