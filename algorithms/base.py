@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_type_hints
 
 import torch
@@ -181,6 +183,18 @@ class Phase:
     def program(self, step: int) -> str:
         """Name of the program that iteration `step` runs."""
         return self.programs(step) if self.programs else self.name
+
+    @cached_property
+    def occurrences(self) -> dict[str, tuple[int, int]]:
+        """Program -> the first iteration that runs it, and how many do; in the order of the first."""
+        if self.programs is None:
+            return {self.name: (0, self.iterations)} if self.iterations else {}
+        # There are millions of iterations: they are counted without a line of Python for each.
+        counts = Counter(map(self.programs, range(self.iterations)))
+        return {program: (self._first(program), count) for program, count in counts.items()}
+
+    def _first(self, program: str) -> int:
+        return next(step for step in range(self.iterations) if self.program(step) == program)
 
 
 def derived_seed(*parts: object) -> int:

@@ -32,9 +32,10 @@ from bench.training.speed import phase_seconds, program_speeds
 from bench.training.trainer import method_for
 
 TIMED_ITERATIONS = 20
-TIMED_SECONDS = 0.3
+TIMED_SECONDS = 0.1
 """Of a program, at most, so that a grid's estimate is there in seconds."""
 TIMED_STEPS = 3
+"""Choices of actions, at most; no further one after so many seconds."""
 SIMULATED_ROBOTS, SIMULATED_STEPS = 4, 10
 LATEST = 20
 """How many stored durations of a kind count."""
@@ -189,11 +190,12 @@ class Estimator:
             keys = [str(index) for index in range(seeds * cell.episodes)]
             stream = DrawStream(keys, "estimate", algorithm.act_draws, device=self._device)
             observations = torch.zeros(seeds, cell.episodes, cell.task.observation_dim, device=self._device)
-            seconds = []
-            for step in range(TIMED_STEPS):
+            seconds: list[float] = []
+            while len(seconds) < TIMED_STEPS and sum(seconds) < TIMED_SECONDS:
                 started = time.perf_counter()
                 draws = {
-                    name: draw.unflatten(0, (seeds, cell.episodes)) for name, draw in stream.at(step).items()
+                    name: draw.unflatten(0, (seeds, cell.episodes))
+                    for name, draw in stream.at(len(seconds)).items()
                 }
                 algorithm.act(observations, draws).cpu()
                 seconds.append(time.perf_counter() - started)

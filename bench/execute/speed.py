@@ -23,6 +23,8 @@ from bench.training.speed import time_training
 from bench.training.trainer import method_for
 
 TRAINING = "training_seconds_per_1k_iterations"
+TIMED_SECONDS = 5.0
+"""Of a program, at most, and as much for its warm-up: on a CPU an iteration may take a second."""
 
 
 def measure(
@@ -45,7 +47,9 @@ def measure(
     preset = load_preset(algorithm, task, variant)
     set_matmul_precision(cast(Precision, preset.precision.value), device)
     exclusive = machine_is_idle()
-    speeds = time_training(task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations)
+    speeds = time_training(
+        task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations, seconds=TIMED_SECONDS
+    )
     quantities = {
         TRAINING if speed.evaluated else f"{TRAINING}:{speed.phase}": (speed.seconds_per_1k_iterations, seeds)
         for speed in speeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ SYNTHETIC_ROWS = 10_000
 WARM_UP_ITERATIONS = 20
 FEWEST_ITERATIONS = 5
 """Of a program that a phase runs seldom."""
-_AT_A_TIME = 5
-"""Iterations between looks at the clock, where there is a limit of time."""
+_SLOW = 5
+"""Times the limit of time: an iteration that takes so long is not repeated."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,23 @@ def time_training(
     device: str = "cpu",
     runner: str = "auto",
     iterations: int = 200,
+    seconds: float = math.inf,
 ) -> list[PhaseSpeed]:
     """Time about `iterations` of every phase after a warm-up; data and draws included, evaluation not.
 
-    Of several programs each gets its share of them, and counts as often as the phase runs it.
+    Of several programs each gets its share of them, and counts as often as the phase runs it. `seconds`
+    limits the warm-up of each, and its timing.
     """
-    timed = program_speeds(task, preset, seeds=seeds, device=device, runner=runner, iterations=iterations)
+    timed = program_speeds(
+        task,
+        preset,
+        seeds=seeds,
+        device=device,
+        runner=runner,
+        iterations=iterations,
+        warm_up=WARM_UP_ITERATIONS,
+        seconds=seconds,
+    )
     by_phase: dict[str, tuple[Phase, dict[str, float]]] = {}
     for speed in timed:
         by_phase.setdefault(speed.phase.name, (speed.phase, {}))[1][speed.program] = speed.seconds
@@ -68,17 +80,7 @@ def time_training(
 
 def phase_seconds(phase: Phase, seconds: Mapping[str, float]) -> float:
     """Seconds of a whole phase from those of an iteration of each of its programs."""
-    return sum(count * seconds[program] for program, (_, count) in iterations_of_programs(phase).items())
-
-
-def iterations_of_programs(phase: Phase) -> dict[str, tuple[int, int]]:
-    """Program -> the first iteration of a phase that runs it, and how many do; in the order of the first."""
-    if phase.programs is None:
-        return {phase.program(0): (0, phase.iterations)} if phase.iterations else {}
-    found: dict[str, list[int]] = {}
-    for step in range(phase.iterations):
-        found.setdefault(phase.program(step), [step, 0])[1] += 1
-    return {program: (first, count) for program, (first, count) in found.items()}
+    return sum(count * seconds[program] for program, (_, count) in phase.occurrences.items())
 
 
 def program_speeds(
@@ -89,11 +91,13 @@ def program_speeds(
     device: str,
     runner: str,
     iterations: int,
-    seconds: float | None = None,
+    warm_up: int = 1,
+    seconds: float = math.inf,
 ) -> Iterator[ProgramSpeed]:
     """Time every program of every phase, about `iterations` of each phase in all.
 
-    `seconds` is a limit of time for each program; one iteration is timed at least.
+    `seconds` is a limit of time for the warm-up of each program, and for its timing; one iteration is timed
+    at least.
     """
     algorithm = method_for(task, preset.algorithm, preset.values, tuple(range(seeds)), device)
     trainer = Trainer(algorithm, synthetic_data(task, device), runner=runner)
@@ -102,24 +106,33 @@ def program_speeds(
             algorithm.begin_phase(phase.name)
         start = {"iterations": torch.zeros((), dtype=torch.int64)}
         trainer.load(trainer.state_dict() | start, Position(index, 0))
-        for program, (_, count) in iterations_of_programs(phase).items():
+        for program, (_, count) in phase.occurrences.items():
             share = max(FEWEST_ITERATIONS, round(iterations * count / phase.iterations))
-            yield ProgramSpeed(phase, program, _seconds(trainer, program, device, share, seconds))
+            spent = _seconds(trainer, program, device, share, warm_up, seconds)
+            yield ProgramSpeed(phase, program, spent)
 
 
-def _seconds(trainer: Trainer, program: str, device: str, iterations: int, limit: float | None) -> float:
-    """Seconds of an iteration of a program, after a warm-up of as many at most."""
-    if limit is None:
-        _repeat(trainer, program, device, WARM_UP_ITERATIONS)
-        return _repeat(trainer, program, device, iterations) / iterations
-    # The first one captures a graph on a GPU, and takes memory on a CPU.
-    if _repeat(trainer, program, device, 1) < limit:
-        _repeat(trainer, program, device, 1)
-    done, spent = 0, 0.0
-    while not done or (done < iterations and spent < limit):
-        few = min(_AT_A_TIME if done else 1, iterations - done)
+def _seconds(
+    trainer: Trainer, program: str, device: str, iterations: int, warm_up: int, limit: float
+) -> float:
+    """Seconds of an iteration of a program, after a warm-up, each within the limit of time."""
+    # The first one compiles, captures a graph, or takes memory, which is little where it is slow anyway.
+    first = _repeat(trainer, program, device, 1)
+    if trainer.runner == "eager" and first >= _SLOW * limit:
+        return first
+    if warm_up > 1:
+        _mean_within(trainer, program, device, warm_up - 1, limit)
+    return _mean_within(trainer, program, device, iterations, limit)
+
+
+def _mean_within(trainer: Trainer, program: str, device: str, iterations: int, limit: float) -> float:
+    """Seconds of an iteration: of so many, or of as many as the limit leaves room for, one at least."""
+    done, spent, few = 0, 0.0, 1
+    while few:
         spent += _repeat(trainer, program, device, few)
         done += few
+        room = max(0.0, limit - spent) * done / spent if spent else iterations
+        few = int(min(iterations - done, room))
     return spent / done
 
 

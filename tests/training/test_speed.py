@@ -7,7 +7,7 @@ import pytest
 from bench.catalog import load_catalog
 from bench.presets import load_preset
 from bench.training import speed
-from bench.training.speed import iterations_of_programs, phase_seconds, program_speeds, time_training
+from bench.training.speed import phase_seconds, program_speeds, time_training
 from bench.training.trainer import Trainer
 from benchmarks.gpu.subjects import phases_of, shrunk
 
@@ -37,7 +37,7 @@ def bdpo():
 def test_programs_run_as_often_as_the_preset_says():
     # 50,000 iterations of the critic alone, then the actor every fifth time, of two million in all.
     _, train = phases_of(TASK, bdpo())
-    found = {program: count for program, (_, count) in iterations_of_programs(train).items()}
+    found = {program: count for program, (_, count) in train.occurrences.items()}
     assert sum(found.values()) == 2_000_000
     assert found["critic+actor+behaviour"] == pytest.approx(1_950_000 / 5, abs=1)
     seconds = phase_seconds(train, {"critic": 1.0, "critic+actor+behaviour": 3.0})
@@ -61,14 +61,24 @@ def test_a_phase_of_two_programs_is_as_fast_as_their_mixture(clock):
 
 
 def test_a_limit_of_time_ends_a_slow_program_after_one_iteration(clock):
-    speeds = program_speeds(TASK, bdpo(), seeds=2, device="cpu", runner="eager", iterations=20, seconds=5.0)
+    speeds = program_speeds(TASK, bdpo(), seeds=2, device="cpu", runner="eager", iterations=20, seconds=2.0)
     assert {(one.phase.name, one.program): one.seconds for one in speeds} == {
         ("pretrain", "pretrain"): 1.0,
         ("train", "critic"): 10.0,
         ("train", "critic+actor+behaviour"): 20.0,
     }
-    assert clock["train", "critic"] == 2
-    assert clock["pretrain", "pretrain"] == 2 + 6
+    assert clock["train", "critic"] == 1
+    assert clock["pretrain", "pretrain"] == 1 + 2
+
+
+def test_a_warm_up_keeps_within_the_limit_of_time_too(clock):
+    pretrain, _ = time_training(TASK, bdpo(), iterations=100, seconds=4.0)
+    assert pretrain.seconds_per_1k_iterations == 1000.0
+    assert clock == {
+        ("pretrain", "pretrain"): 1 + 4 + 4,
+        ("train", "critic"): 1 + 1 + 1,
+        ("train", "critic+actor+behaviour"): 1,
+    }
 
 
 def test_every_program_really_runs(monkeypatch):

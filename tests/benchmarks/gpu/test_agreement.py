@@ -10,7 +10,7 @@ from algorithms.base import Algorithm
 from algorithms.bc import BC
 from bench.presets import load_preset
 from bench.training.runners import GraphRunner
-from bench.training.speed import iterations_of_programs, synthetic_data
+from bench.training.speed import synthetic_data
 from bench.training.trainer import Trainer
 from benchmarks.gpu import agreement
 from benchmarks.gpu.agreement import BORDER, ITERATIONS, Disagreement, assert_agree, assert_alone_as_stacked
@@ -33,7 +33,7 @@ def presets(name):
 
 def programs(task, preset, iterations, border):
     phases = phases_of(task, shortened(preset, iterations, border))
-    return {f"{phase.name}/{program}" for phase in phases for program in iterations_of_programs(phase)}
+    return {f"{phase.name}/{program}" for phase in phases for program in phase.occurrences}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
