@@ -214,6 +214,8 @@ class Algorithm(ABC):
     name: ClassVar[str]
     config: Any
     """The method's configuration; a subclass names its class."""
+    next_actions: ClassVar[bool] = False
+    """Whether its minibatches hold `next_actions`, too: what the data did in the next observations."""
     act_draws: tuple[Draw, ...] = ()
     """Draws of one action choice, per episode and environment step."""
 

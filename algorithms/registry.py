@@ -48,6 +48,8 @@ OWN: Mapping[str, str] = {
     "iql": "algorithms.iql:IQL",
     "awac": "algorithms.awac:AWAC",
     "cql": "algorithms.cql:CQL",
+    "crr": "algorithms.crr:CRR",
+    "onestep": "algorithms.onestep:OneStep",
     "dql": "algorithms.dql:DQL",
     "dac": "algorithms.dac:DAC",
     "idql": "algorithms.idql:IDQL",

@@ -145,7 +145,8 @@ class Yardstick:
         algorithm, self.phase, self.device = trainer.algorithm, trainer.phase, data.rows.device
         with self.device:  # its tables are made where torch makes tensors
             self.plain = PLAIN[algorithm.name].of(algorithm, 0)
-        whole = data.batch(torch.arange(len(data), device=self.device)[None])
+        rows = torch.arange(len(data), device=self.device)[None]
+        whole = data.batch(rows, next_actions=algorithm.next_actions)
         self.data = {name: column[0].contiguous() for name, column in whole.items()}
         self.steps = itertools.count()
 

@@ -71,6 +71,8 @@ class Transitions:
     """(N,) no value is bootstrapped from the next observation."""
     trajectory_ends: BoolArray
     """(N,) last kept transition of an episode, by the file's own flags; the last transition always is one."""
+    next_actions: FloatArray
+    """(N, A) what the data did in the next observation; NaN where the file does not say, unless terminal."""
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -134,7 +136,30 @@ def best_tenth(transitions: Transitions, name: str) -> Transitions:
         )
     best = np.argsort(returns, kind="stable")[::-1][: max(1, len(returns) // 10)]
     trajectory: NDArray[np.int64] = np.cumsum(ends) - ends
-    kept = np.isin(trajectory, best)
+    return _chosen(transitions, np.isin(trajectory, best))
+
+
+def with_next_actions(transitions: Transitions, name: str) -> Transitions:
+    """The transitions after which the data goes on, so that the next action is known, or which are terminal.
+
+    That is all of a file of rows in order, and of ready-made transitions those that another one follows.
+
+    Raises
+    ------
+    BenchError : there is none.
+    """
+    known: BoolArray = np.logical_and.reduce(np.isfinite(transitions.next_actions), axis=1)
+    if not known.any():
+        raise BenchError(
+            f"{name} does not say which action follows which",
+            f"None of its {len(transitions):,} transitions is followed by another, or terminal.",
+            "Use data whose transitions stand in the order of time.",
+        )
+    return transitions if known.all() else _chosen(transitions, known)
+
+
+def _chosen(transitions: Transitions, kept: BoolArray) -> Transitions:
+    """Some of the transitions, in their order."""
     chosen = {field.name: getattr(transitions, field.name)[kept] for field in fields(Transitions)}
     chosen["trajectory_ends"][-1:] = True
     return Transitions(**chosen)
@@ -172,11 +197,14 @@ def qlearning_dataset(
         next_observations=raw.observations[kept + 1],
         terminals=raw.terminals[kept],
         trajectory_ends=ends,
+        next_actions=raw.actions[kept + 1],
     )
 
 
 def _ready_made(raw: RawDataset, next_observations: np.ndarray, ends: BoolArray) -> Transitions:
     """Every row is a transition. In one-step problems it ends where it begins (DTQL's `toy_tasks/`)."""
+    next_actions = np.roll(raw.actions, -1, axis=0)
+    next_actions[ends & ~raw.terminals] = np.nan
     return Transitions(
         observations=raw.observations,
         actions=raw.actions,
@@ -184,6 +212,7 @@ def _ready_made(raw: RawDataset, next_observations: np.ndarray, ends: BoolArray)
         next_observations=next_observations,
         terminals=raw.terminals,
         trajectory_ends=ends,
+        next_actions=next_actions,
     )
 
 

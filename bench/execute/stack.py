@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from algorithms.base import Algorithm, Phase, Tensors
 from bench.bandit2d.illustrate import after_training
-from bench.data.dataset import RawDataset, transitions_of
+from bench.data.dataset import RawDataset, transitions_of, with_next_actions
 from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
@@ -222,7 +222,8 @@ class Stack:
 
     def _new_trainer(self) -> Trainer:
         plan = self.plan
-        return Trainer(_algorithm(plan), _packed_data(plan, self._dataset), runner=plan.runner)
+        algorithm = _algorithm(plan)
+        return Trainer(algorithm, _packed_data(plan, self._dataset, algorithm), runner=plan.runner)
 
     def _save(self) -> None:
         tensors = self.trainer.state_dict()
@@ -500,15 +501,19 @@ def _raw_data(plan: StackPlan, dataset: Path) -> RawDataset:
     return read_file(dataset, plan.task, plan.trials[0].dataset.sha256)
 
 
-def _packed_data(plan: StackPlan, dataset: Path) -> PackedDataset:
+def _packed_data(plan: StackPlan, dataset: Path, algorithm: Algorithm) -> PackedDataset:
     config = plan.trials[0].config
-    transitions = transitions_of(_raw_data(plan, dataset), plan.task, config["transitions"])
+    raw = _raw_data(plan, dataset)
+    transitions = transitions_of(raw, plan.task, config["transitions"])
+    if algorithm.next_actions:
+        transitions = with_next_actions(transitions, raw.name)
     return PackedDataset.pack(
         transitions.observations,
         transitions.actions,
         transitions.next_observations,
         transformed_rewards(config["reward_transform"], transitions),
         transitions.terminals,
+        next_actions=transitions.next_actions if algorithm.next_actions else None,
         device=plan.device,
     )
 

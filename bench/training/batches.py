@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ class PackedDataset:
     rows: Tensor
     observation: int
     action: int
+    next_actions: Tensor | None = None
+    """What the data did in the next observations, (N, A); None where no method asks for it."""
 
     @classmethod
     def pack(
@@ -26,13 +28,19 @@ class PackedDataset:
         next_observations: NDArray[np.floating],
         rewards: NDArray[np.floating],
         terminals: NDArray[np.bool_],
+        *,
+        next_actions: NDArray[np.floating] | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> PackedDataset:
-        """Pack arrays (N, O), (N, A), (N, O), (N,), (N,); rewards are in the units the method trains on."""
+        """Pack arrays (N, O), (N, A), (N, O), (N,), (N,); rewards are in the units the method trains on.
+
+        `next_actions` (N, A) are for methods that ask for them.
+        """
         columns = (observations, actions, next_observations, rewards[:, None], terminals[:, None])
         rows = torch.cat([torch.from_numpy(column).to(dtype) for column in columns], dim=1)
-        return cls(rows.to(device), observations.shape[1], actions.shape[1])
+        following = None if next_actions is None else torch.from_numpy(next_actions).to(device, dtype)
+        return cls(rows.to(device), observations.shape[1], actions.shape[1], following)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -42,16 +50,32 @@ class PackedDataset:
         """Observations of all rows, (N, O)."""
         return self.rows[:, : self.observation]
 
-    def batch(self, indices: Tensor) -> dict[str, Tensor]:
-        """The transitions at `indices` (S, B): observations (S, B, O), ..., rewards and terminals (S, B)."""
+    def double(self) -> PackedDataset:
+        """The same in double precision."""
+        following = None if self.next_actions is None else self.next_actions.double()
+        return replace(self, rows=self.rows.double(), next_actions=following)
+
+    def batch(self, indices: Tensor, *, next_actions: bool = False) -> dict[str, Tensor]:
+        """The transitions at `indices` (S, B): observations (S, B, O), ..., rewards and terminals (S, B).
+
+        Raises
+        ------
+        ValueError : next actions are asked for, and were not packed.
+        """
         # A fifth of the time that indexing takes.
         rows = self.rows.index_select(0, indices.flatten()).unflatten(0, indices.shape)
         widths = (self.observation, self.action, self.observation, 1, 1)
         observations, actions, next_observations, rewards, terminals = rows.split(widths, dim=-1)
-        return {
+        batch = {
             "observations": observations,
             "actions": actions,
             "next_observations": next_observations,
             "rewards": rewards.squeeze(-1),
             "terminals": terminals.squeeze(-1),
         }
+        if next_actions:
+            if self.next_actions is None:
+                raise ValueError("the dataset was packed without next actions")
+            following = self.next_actions.index_select(0, indices.flatten())
+            batch["next_actions"] = following.unflatten(0, indices.shape)
+        return batch

@@ -112,7 +112,7 @@ def transitions(
     bound: float = 1.0,
     dtype: torch.dtype = torch.float64,
 ) -> PackedDataset:
-    """Random transitions, a tenth of them terminal."""
+    """Random transitions with next actions, a tenth of them terminal."""
     generator = np.random.default_rng(0)
     return PackedDataset.pack(
         generator.normal(size=(rows, observation)),
@@ -120,6 +120,7 @@ def transitions(
         generator.normal(size=(rows, observation)),
         generator.normal(size=rows),
         generator.uniform(size=rows) < 0.1,
+        next_actions=generator.uniform(-bound, bound, size=(rows, action)),
         dtype=dtype,
     )
 
@@ -204,7 +205,7 @@ def assert_never_waits(make: Make, data: PackedDataset) -> None:
     for phase, program, step in programs(algorithm):
         rows = Draw(ROWS, (phase.batch_size,), phase.sampling)
         draws = draws_of((rows, *phase.draws), algorithm.seeds, step, len(data))
-        batch = data.batch(draws[ROWS])
+        batch = data.batch(draws[ROWS], next_actions=algorithm.next_actions)
         with NoReading():
             metrics = algorithm.update(program, batch, draws)
         assert metrics, program

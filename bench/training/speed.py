@@ -155,5 +155,6 @@ def synthetic_data(task: Task, device: str, rows: int = SYNTHETIC_ROWS) -> Packe
         generator.standard_normal(shape, dtype=np.float32),
         generator.standard_normal(rows, dtype=np.float32),
         np.zeros(rows, dtype=bool),
+        next_actions=generator.uniform(-0.9, 0.9, (rows, task.action_dim)).astype(np.float32),
         device=device,
     )

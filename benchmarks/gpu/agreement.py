@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -189,7 +188,7 @@ def assert_evaluated_alike(
 
 def _data(task: Task, device: str, *, double: bool) -> PackedDataset:
     data = synthetic_data(task, device, ROWS)
-    return replace(data, rows=data.rows.double()) if double else data
+    return data.double() if double else data
 
 
 def _trainer(task: Task, preset: Preset, stack: tuple[int, ...], data: PackedDataset, runner: str) -> Trainer:

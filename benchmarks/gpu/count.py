@@ -157,7 +157,9 @@ def _trained(
         with readings.given():
             algorithm = made(task, short, tuple(range(seeds)), "cuda")
         rows = torch.empty(ROWS, 2 * task.observation_dim + task.action_dim + 2, device="cuda")
-        trainer = training.Trainer(algorithm, PackedDataset(rows, task.observation_dim, task.action_dim))
+        following = torch.empty(ROWS, task.action_dim, device="cuda")
+        data = PackedDataset(rows, task.observation_dim, task.action_dim, following)
+        trainer = training.Trainer(algorithm, data)
         for phase in algorithm.phases:
             trainer.advance(phase.iterations)
         yield algorithm

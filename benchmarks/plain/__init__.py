@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from benchmarks.plain.bc import PlainBC
 from benchmarks.plain.bdpo import PlainBDPO, PlainUnimodal
 from benchmarks.plain.cql import PlainCQL
+from benchmarks.plain.crr import PlainCRR
 from benchmarks.plain.dac import PlainDAC
 from benchmarks.plain.dql import PlainDQL
 from benchmarks.plain.dtql import PlainDTQL, PlainDTQLKL
@@ -14,6 +15,7 @@ from benchmarks.plain.edp import PlainEDP
 from benchmarks.plain.idql import PlainIDQL
 from benchmarks.plain.iql import PlainAWAC, PlainIQL
 from benchmarks.plain.modules import PlainVersion
+from benchmarks.plain.onestep import PlainOneStep
 from benchmarks.plain.srpo import PlainSRPO
 from benchmarks.plain.td3bc import PlainTD3BC
 
@@ -33,6 +35,8 @@ PLAIN: Mapping[str, type[PlainVersion]] = {
     "iql": PlainIQL,
     "awac": PlainAWAC,
     "cql": PlainCQL,
+    "crr": PlainCRR,
+    "onestep": PlainOneStep,
     "dql": PlainDQL,
     "dac": PlainDAC,
     "idql": PlainIDQL,

@@ -26,6 +26,9 @@ class PlainVersion(ABC):
     def of(cls, algorithm: Algorithm, seed: int) -> PlainVersion:
         """The plain twin of the seed in a slot of `algorithm`, with copies of its weights as they are now."""
 
+    def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
+        """Hand-over from the phase before, as the method's own."""
+
     @abstractmethod
     def update(self, program: str, batch: Tensors, draws: Tensors) -> dict[str, Tensor]:
         """One iteration on a batch (B, ...) with draws as the method declares them; returns the losses."""

@@ -26,6 +26,7 @@ def random_batch(seeds, size, observation, action, *, generator, bound=1.0):
         "next_observations": normal(seeds, size, observation),
         "rewards": normal(seeds, size),
         "terminals": (normal(seeds, size) > 0.8).double(),
+        "next_actions": normal(seeds, size, action).clamp(-bound, bound),
     }
 
 
@@ -40,16 +41,19 @@ def of_seed(tensors, seed):
 def train_beside_plain(
     algorithm: Algorithm, plain: type[PlainVersion], steps: int, *, bound: float, tolerance: float = 1e-8
 ) -> None:
-    """Train a float64 method and a plain twin of each seed by the same batches and draws.
+    """Train a float64 method and a plain twin of each seed by the same batches and draws, in every phase.
 
     Every loss of every step agrees, and at the end all weights, targets and actions, relative to `tolerance`.
     A twin keeps its targets under the name of the network with `slow_` before it.
     """
     twins = [plain.of(algorithm, slot) for slot in range(len(algorithm.seeds))]
-    (phase,) = algorithm.phases
     sizes = algorithm.dimensions
     generator = torch.Generator().manual_seed(0)
-    for step in range(steps):
+    places = [(phase, step) for phase in algorithm.phases for step in range(steps)]
+    for phase, step in places:
+        if step == 0 and phase != algorithm.phases[0]:
+            for method in (algorithm, *twins):
+                method.begin_phase(phase.name)
         batch = random_batch(
             len(twins), phase.batch_size, sizes.observation, sizes.action, generator=generator, bound=bound
         )

@@ -9,7 +9,11 @@ from bench.execute.grid import Request, plan_cells
 from bench.presets import PresetFiles, preset_of, variants_in_words
 
 CATALOG, FILES = load_catalog(), PresetFiles()
-METHODS = ("bc", "bc-10", "td3bc", "iql", "awac", "cql")
+METHODS = ("bc", "bc-10", "td3bc", "iql", "awac", "cql", "crr", "onestep")
+LENGTHS = {
+    "crr": {"train": 1_200_000},
+    "onestep": {"behaviour": 500_000, "critic": 2_000_000, "policy": 100_000},
+}
 HALFCHEETAH, HOPPER = "halfcheetah-medium-v2", "hopper-medium-v2"
 
 
@@ -27,8 +31,10 @@ def test_every_preset_is_a_whole_configuration_with_sources(method):
             settings = [*loaded.hyperparameters.values(), loaded.reward_transform]
             assert all([*(setting.source for setting in settings), *loaded.evaluation.sources.values()])
             # 1M iterations, EDP's twice that on locomotion.
-            longer = variant == "edp" and CATALOG.task(task).domain == "locomotion"
-            assert loaded.values["train_iterations"] == (2_000_000 if longer else 1_000_000)
+            expected = LENGTHS.get(method, {"train": 1_000_000})
+            if variant == "edp" and CATALOG.task(task).domain == "locomotion":
+                expected = {"train": 2_000_000}
+            assert loaded.phase_iterations == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,12 @@ def test_every_preset_is_a_whole_configuration_with_sources(method):
         ("cql", "official", HALFCHEETAH, "rat", 5_000, 10, "none"),
         ("cql", "official", "antmaze-umaze-v0", "rat", 5_000, 100, "centred_by_four"),
         ("bc-10", "corl", "antmaze-umaze-v2", "last", 5_000, 100, "none"),
+        ("crr", "released", HOPPER, "rat", 10_000, 100, "none"),
+        ("crr", "expectile", "antmaze-umaze-v0", "rat", 10_000, 100, "centred_by_four"),
+        ("crr", "released", "kitchen-mixed-v0", "rat", 10_000, 100, "minimum_to_maximum"),
+        ("onestep", "released", HOPPER, "last", 10_000, 100, "none"),
+        ("onestep", "released", "antmaze-umaze-v2", "last", 10_000, 100, "centred_by_four"),
+        ("onestep", "reverse-kl", "pen-human-v1", "last", 10_000, 100, "minimum_to_maximum"),
     ],
 )
 def test_evaluations_and_rewards(method, variant, task, protocol, interval, episodes, rewards):
@@ -96,6 +108,13 @@ def test_evaluations_and_rewards(method, variant, task, protocol, interval, epis
                                      "first_critic_layers": 3}),
         ("cql", "official", "antmaze-umaze-v0", {"lagrange": True, "gap_threshold": 5.0, "gap_clipped": False,
                                                  "best_backup": False, "first_critic_layers": 3}),
+        ("crr", "released", HOPPER, {"overestimation_weight": 0.5, "advantage_samples": 50,
+                                     "weight_limit": 20.0, "action_clip": 0.999}),
+        ("crr", "expectile", "pen-human-v0", {"overestimation_weight": 0.7, "policy_learning_rate": 1e-4}),
+        ("onestep", "released", HALFCHEETAH, {"improvement": "exponential", "inverse_temperature": 0.1,
+                                              "hidden_width": 1024, "batch_size": 512}),
+        ("onestep", "released", "antmaze-umaze-v0", {"inverse_temperature": 1.0}),
+        ("onestep", "reverse-kl", HOPPER, {"improvement": "reverse_kl", "divergence_weight": 1.0}),
     ],
 )  # fmt: skip
 def test_values(method, variant, task, expected):
@@ -124,6 +143,9 @@ def test_corl_is_what_a_method_does_that_is_implemented_as_there():
         ("iql", HOPPER, "official", "unknown variant 'official'"),
         ("awac", HOPPER, "edp", "unknown variant 'edp'"),
         ("td3bc", "bandit-energy-moons", "released", "td3bc has no preset for bandit-energy-moons"),
+        ("onestep", "bandit-energy-moons", "released", "onestep has no preset for bandit-energy-moons"),
+        ("crr", HOPPER, "paper", "unknown variant 'paper'"),
+        ("onestep", HOPPER, "corl", "unknown variant 'corl'"),
     ],
 )
 def test_what_there_is_not_is_told(method, task, variant, told):

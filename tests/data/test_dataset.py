@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from bench.data.dataset import (
     segment_lengths,
     segment_returns,
     transitions_of,
+    with_next_actions,
 )
 from bench.errors import BenchError
 from bench.presets import load_preset
@@ -65,6 +68,7 @@ def trajectories(lengths_and_returns, unfinished=0):
         next_observations=number[:, None],
         terminals=terminals,
         trajectory_ends=ends,
+        next_actions=np.arange(1, count + 1, dtype=np.float32)[:, None],
     )
 
 
@@ -127,3 +131,46 @@ def test_ten_per_cent_cloning_asks_for_the_best_tenth():
         horizon=1000,
     )
     assert transitions_of(raw, task, "best_tenth").observations[:, 0].tolist() == [36, 37, 38, 39]
+
+
+def numbered(**changes):
+    """Eight rows whose actions are their numbers; an episode is cut at row 2 and one ends at row 5."""
+    numbers = np.arange(8, dtype=np.float32)[:, None]
+    given = {
+        "observations": numbers + 100,
+        "actions": numbers,
+        "rewards": numbers[:, 0],
+        "terminals": np.arange(8) == 5,
+        "timeouts": np.arange(8) == 2,
+    }
+    return RawDataset(name="numbered", horizon=1000, **(given | changes))
+
+
+def test_the_next_action_is_that_of_the_next_row_even_where_that_row_is_dropped():
+    found = transitions_of(numbered(), load_catalog().task("hopper-medium-v2"))
+    assert found.actions[:, 0].tolist() == [0, 1, 3, 4, 5, 6]
+    assert found.next_actions[:, 0].tolist() == [1, 2, 4, 5, 6, 7]
+    assert with_next_actions(found, "numbered") is found
+
+
+def test_of_ready_made_transitions_those_are_left_whose_next_action_is_known():
+    """Row 2 is followed by another episode, row 7 by nothing; row 5 is terminal and needs no successor."""
+    following = np.arange(1, 9, dtype=np.float32)[:, None] + 100
+    following[[2, 5]] = 7.0
+    raw = numbered(next_observations=following, timeouts=None)
+    found = transitions_of(raw, load_catalog().task("hopper-medium-v2"))
+    assert len(found) == 8
+    chosen = with_next_actions(found, "ready made")
+    assert chosen.actions[:, 0].tolist() == [0, 1, 3, 4, 5, 6]
+    assert chosen.next_actions[[0, 1, 2, 3, 5], 0].tolist() == [1, 2, 4, 5, 7]
+    assert np.isfinite(chosen.next_actions).all()
+    assert chosen.trajectory_ends[-1]
+
+
+def test_data_without_any_order_has_no_next_actions():
+    """Every next observation is elsewhere."""
+    raw = numbered(next_observations=np.full((8, 1), 7.0, np.float32), timeouts=None)
+    raw = replace(raw, terminals=np.zeros(8, bool))
+    found = transitions_of(raw, load_catalog().task("hopper-medium-v2"))
+    with pytest.raises(BenchError, match="shuffled does not say which action follows which"):
+        with_next_actions(found, "shuffled")

@@ -21,6 +21,7 @@ def transitions(rewards, terminals=None, jumps=(), ends=None):
         next_observations=following[:, None],
         terminals=flags,
         trajectory_ends=flags if ends is None else np.array(ends, bool),
+        next_actions=np.zeros((count, 1), np.float32),
     )
 
 

@@ -226,6 +226,8 @@ def test_quoted_columns_are_those_of_the_methods_that_are_measured_here():
     assert (
         named["edp-2", "TD3+BC (FF)"] == named["edp-6", "TD3+BC (FF)"] == named["dtql-1", "TD3+BC"] == "td3bc"
     )
+    assert named["edp-2", "OneStep RL"] == named["dtql-1", "Onestep RL"] == "onestep"
+    assert named["edp-2", "CRR (FF)"] == "crr"
     assert named["edp-2", "IQL (FF)"] == named["bdpo-1", "IQL"] == "iql"
     assert named["dtql-1", "DQL"] == named["srpo-1", "Diffusion-QL"] == "dql"
 

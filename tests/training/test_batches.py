@@ -25,3 +25,17 @@ def test_rows_come_back(dtype):
     for name, array in arrays.items():
         assert batch[name].dtype == dtype
         np.testing.assert_array_equal(batch[name], array[indices.numpy()].astype(np.float64), err_msg=name)
+
+
+def test_next_actions_come_where_they_are_asked_for():
+    zeros, following = np.zeros((10, 2)), np.arange(20.0).reshape(10, 2)
+    packed = (zeros, zeros, zeros, zeros[:, 0], zeros[:, 0] > 0)
+    data = PackedDataset.pack(*packed, next_actions=following)
+    indices = torch.tensor([[0, 9, 9], [3, 1, 4]])
+    assert "next_actions" not in data.batch(indices)
+    found = data.batch(indices, next_actions=True)["next_actions"]
+    assert found.dtype == torch.float32
+    np.testing.assert_array_equal(found, following[indices.numpy()])
+    assert data.double().batch(indices, next_actions=True)["next_actions"].dtype == torch.float64
+    with pytest.raises(ValueError, match="without next actions"):
+        PackedDataset.pack(*packed).batch(indices, next_actions=True)

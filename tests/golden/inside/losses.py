@@ -15,6 +15,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from inspect import signature
 
 import numpy as np
 import torch
@@ -112,14 +113,18 @@ def small(method: str, values: dict[str, object], step_counts: tuple[str, ...]) 
 def transitions() -> PackedDataset:
     """Made-up data."""
     random = np.random.default_rng(0)
-    return PackedDataset.pack(
+    packed = (
         random.standard_normal((ROWS, DIMENSIONS.observation)),
         random.uniform(-1, 1, (ROWS, DIMENSIONS.action)),
         random.standard_normal((ROWS, DIMENSIONS.observation)),
         random.standard_normal(ROWS),
         random.uniform(size=ROWS) < 0.1,
-        dtype=torch.float64,
     )
+    further = {"next_actions": random.uniform(-1, 1, (ROWS, DIMENSIONS.action))}
+    # Earlier commits, which may be looked at, take less.
+    taken = signature(PackedDataset.pack).parameters
+    wanted = {name: values for name, values in further.items() if name in taken}
+    return PackedDataset.pack(*packed, **wanted, dtype=torch.float64)
 
 
 def hashes(algorithm: Algorithm) -> Mapping[str, str]:
