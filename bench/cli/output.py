@@ -13,15 +13,15 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any, Literal
+from typing import IO, Any
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.records import StackProgress
+from bench.text_tables import TextColumn, text_table
 from bench.visible_text import SPELLED_OUT, register_spelling, visible, visible_json, visible_line
 
 # The streams
@@ -128,8 +128,6 @@ def _set_errors(stream: IO[str], handler: str | None) -> None:
 Row = Sequence[str]
 NARROW = 12
 """Characters: holds any step count with its commas, and every short word."""
-COLUMN_GAP = 2
-"""Places between columns."""
 
 
 def print_table(
@@ -151,22 +149,23 @@ def print_table(
 
 
 def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column in right else "left"
-        whole = (column in right or column == columns[0]) and column not in narrow
-        # Text, because rich would read square brackets in a plain string as markup.
-        table.add_column(
-            Text(column),
-            justify=justify,
-            overflow="fold",
-            no_wrap=whole,
-            # A name is never cut, however little room there is.
-            min_width=max(map(len, column.split())) if column in narrow else None,
-            max_width=max(NARROW, *map(len, column.split())) if column in narrow else None,
+    """Columns fold to the terminal's width; a name and a number are whole, a narrow one's words are."""
+    shown = []
+    for name in columns:
+        longest_word = max(map(len, name.split()))
+        is_narrow = name in narrow
+        shown.append(
+            TextColumn(
+                name,
+                right=name in right,
+                whole=(name in right or name == columns[0]) and not is_narrow,
+                least=longest_word if is_narrow else None,
+                most=max(NARROW, longest_word) if is_narrow else None,
+            )
         )
+    table = text_table(shown)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cli.output import (
-    COLUMN_GAP,
     NARROW,
     line_width,
     print_exactly,
@@ -27,6 +26,7 @@ from bench.cli.output import (
 )
 from bench.store.database import open_store
 from bench.store.sql import Answer, run_query
+from bench.text_tables import COLUMN_GAP
 from bench.visible_text import count, csv_text
 
 WIDEST = 64

@@ -12,7 +12,6 @@ import typer
 from pydantic_core import to_json
 
 from bench.cli.output import (
-    COLUMN_GAP,
     NARROW,
     left_words,
     line_width,
@@ -39,6 +38,7 @@ from bench.store.status import (
     running_stacks,
     time_left,
 )
+from bench.text_tables import COLUMN_GAP
 from bench.visible_text import count, quoted, visible_line
 
 _COUNTS = ("finished", "running", "cut off", "planned", "failed")

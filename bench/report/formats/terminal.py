@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -18,6 +17,7 @@ from rich.text import Text
 from bench.records import Outcome
 from bench.report.judgement import WORDS, Judgement
 from bench.report.tables import TEXT_MARKS, Block, Cell, Row, Table, legend, note_labels
+from bench.text_tables import COLUMN_GAP, TextColumn, text_table
 
 STYLES: Mapping[Outcome, str] = {
     "reproduced": "green",
@@ -28,7 +28,6 @@ STYLES: Mapping[Outcome, str] = {
 }
 """Beside the marks, so that nothing is told by colour alone."""
 _STYLE_OF_MARK = {TEXT_MARKS[WORDS[outcome]]: style for outcome, style in STYLES.items()}
-_GAP = 2
 _LONGEST_LINE = 24
 """Characters of a label that is not folded further: a task's name is longer, and stays whole."""
 
@@ -98,11 +97,11 @@ def _stacked(block: Block, labels: Mapping[str, str], width: int, shown: Shown) 
     """Places of the columns of each part: all begin with the labels; a method's numbers stay together."""
     widths = [_width(block, place, labels, shown) for place in range(len(block.columns))]
     heading = [place for place, column in enumerate(block.columns) if column.kind == "label"]
-    room = width - sum(widths[place] + _GAP for place in heading)
+    room = width - sum(widths[place] + COLUMN_GAP for place in heading)
     parts: list[list[int]] = []
     left = 0
     for group in _groups(block, heading):
-        needed = sum(widths[place] + _GAP for place in group)
+        needed = sum(widths[place] + COLUMN_GAP for place in group)
         if not parts or needed > left:
             parts.append([*heading])
             left = room
@@ -136,18 +135,18 @@ def _width(block: Block, place: int, labels: Mapping[str, str], shown: Shown) ->
 def _part(
     block: Block, places: Sequence[int], labels: Mapping[str, str], width: int, shown: Shown
 ) -> RichTable:
-    table = RichTable(
-        box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
-    )
-    for place in places:
-        column = block.columns[place]
-        table.add_column(
-            Text(shown(column.header)),
-            justify="left" if column.kind == "label" else "right",
-            overflow="fold",
+    columns = ((place, block.columns[place]) for place in places)
+    table = text_table(
+        [
             # What is too wide for any terminal folds, and nothing else.
-            min_width=min(_width(block, place, labels, shown), width // 2),
-        )
+            TextColumn(
+                shown(column.header),
+                right=column.kind != "label",
+                least=min(_width(block, place, labels, shown), width // 2),
+            )
+            for place, column in columns
+        ]
+    )
     for row, following in zip(block.rows, (*block.rows[1:], None), strict=True):
         cells = [_cell(row.cells[place], labels, shown) for place in places]
         table.add_row(*cells, end_section=_ends_section(row, following))
