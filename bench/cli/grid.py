@@ -275,7 +275,7 @@ def show_grid(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, s
     """Print every cell with its trials, what is left, and an upper estimate of its time; changes nothing."""
     device, gpus = device_of(settings)
     seeds_per_stack = stack_size(settings, device)
-    datasets = Datasets(dataset_path)  # Nothing is fetched or collected.
+    datasets = Datasets(dataset_path, remembers=False)  # Nothing is fetched, collected or noted.
     there = datasets.there((cell.task for cell in cells), print)
     with opened_if_made(store) as opened:
         counted = [_counts(cell, seeds, opened, datasets) for cell in cells]

@@ -111,8 +111,10 @@ _ENTRIES = TypeAdapter(dict[str, Entry])
 class Ledger:
     """The JSON file of a data folder: reads are plain, updates are locked and written whole."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, remembers: bool = True) -> None:
+        """`remembers`: whether anything is written, so that files need not be checked anew the next time."""
         self._folder = (folder or data_folder()).resolve()
+        self._remembers = remembers
         self.path = self._folder / ".bench-hashes.json"
 
     def known(self, path: Path) -> Entry | None:
@@ -167,7 +169,7 @@ class Ledger:
 
     def _store(self, path: Path, entry: Entry) -> Entry:
         # Data folders shared by many people are often read-only; then nothing is remembered, only found anew.
-        if os.access(self._folder, os.W_OK):
+        if self._remembers and os.access(self._folder, os.W_OK):
             try:
                 with self._locked():
                     entries = self._read() | {self._name(path): entry}

@@ -52,12 +52,15 @@ class VerificationReport:
         return str(self.entry.verification)
 
 
-def verify(task: Task, path: Path, *, accept: bool = False) -> VerificationReport:
+def verify(
+    task: Task, path: Path, *, accept: bool = False, ledger: Ledger | None = None
+) -> VerificationReport:
     """Hash a file, check its content and note the result in the data folder's ledger.
 
     Parameters
     ----------
     accept : take a content that differs from the first one seen under this name.
+    ledger : another than the data folder's, or that without remembering anything.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def verify(task: Task, path: Path, *, accept: bool = False) -> VerificationRepor
         sha256, raw = file.sha256, read_rows(file, task)
         checks = checks_of(file, raw, task, manifest)
         status = VERIFIED if is_known(file, known_file(task)) else status_of(checks)
-    ledger = Ledger()
+    ledger = ledger or Ledger()
     entry = ledger.look_up(path, accept=accept)
     if entry.sha256 != sha256:
         raise WorkFailedError(
@@ -80,19 +83,24 @@ def verify(task: Task, path: Path, *, accept: bool = False) -> VerificationRepor
     return VerificationReport(task.name, path, entry, checks)
 
 
-def dataset_record(task: Task, path: Path) -> DatasetRecord:
+def dataset_record(task: Task, path: Path, ledger: Ledger | None = None) -> DatasetRecord:
     """Identity of a task's dataset for the store; hashes the file, and checks a content that is new.
+
+    Parameters
+    ----------
+    ledger : as of `verify`.
 
     Raises
     ------
     BenchError, WorkFailedError : as `verify`.
     """
-    entry = Ledger().look_up(path)
+    ledger = ledger or Ledger()
+    entry = ledger.look_up(path)
     known = known_file(task)
     is_verified = known is not None and known.sha256 == entry.sha256
     # The ledger is a file that anybody may edit: what is `verified` it cannot decide.
     if entry.facts != _facts_hash(task, load_manifest()) or (entry.verification == VERIFIED) != is_verified:
-        entry = verify(task, path).entry
+        entry = verify(task, path, ledger=ledger).entry
     return record_of(task, entry)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.catalog import Task
-from bench.data.folder import Obtain, dataset_path
+from bench.data.folder import Ledger, Obtain, dataset_path
 from bench.data.manifest import load_manifest, remarks_on, verification_of
 from bench.data.verify import dataset_record
 from bench.errors import BenchError
@@ -343,6 +343,8 @@ class Datasets:
     """What is known of tasks' datasets; each is looked at once, since large files take seconds."""
 
     obtain: Obtain
+    remembers: bool = True
+    """Whether what is found is kept in the data folder."""
     _found: dict[str, tuple[DatasetRecord, Path]] = field(default_factory=dict)
 
     def there(self, tasks: Iterable[Task], notify: Callable[[str], None]) -> list[DatasetRecord]:
@@ -369,8 +371,8 @@ class Datasets:
         BenchError : it cannot be had or read.
         """
         if task.name not in self._found:
-            path = self.obtain(task)
-            self._found[task.name] = (dataset_record(task, path), path.resolve())
+            path, ledger = self.obtain(task), Ledger(remembers=self.remembers)
+            self._found[task.name] = (dataset_record(task, path, ledger), path.resolve())
         return self._found[task.name]
 
 

@@ -146,9 +146,9 @@ def test_each_file_is_looked_at_once_however_many_cells_are_on_it(bench, folder,
     looked = []
     original = verify.dataset_record
 
-    def counted(task, path):
+    def counted(task, path, ledger):
         looked.append(path)
-        return original(task, path)
+        return original(task, path, ledger)
 
     monkeypatch.setattr("bench.execute.driver.dataset_record", counted)
     grid = [*REDUCED, "--algos", "bc,dtql,edp", "--set", "batch_size=4"]
