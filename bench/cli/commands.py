@@ -25,7 +25,7 @@ from bench.cli.options import (
     WHAT,
     WHERE,
     CheckFormat,
-    LatexColumns,
+    ColumnChoice,
     LatexMarks,
     MarginsOption,
     Panelled,
@@ -105,6 +105,17 @@ def report(
             rich_help_panel=WHAT,
         ),
     ] = False,
+    columns: Annotated[
+        ColumnChoice | None,
+        choice(
+            "columns",
+            ColumnChoice,
+            metavar="own|measured|all",
+            help="own: of the methods that the paper ran itself, in the rows that were measured. measured: "
+            "all that is printed, and measured columns that hold anything; the default. all: blank too.",
+            panel=WHAT,
+        ),
+    ] = None,
     format_: Annotated[
         ReportFormat | None,
         choice(
@@ -146,17 +157,6 @@ def report(
             panel=FORM,
         ),
     ] = None,
-    columns: Annotated[
-        LatexColumns,
-        choice(
-            "columns",
-            LatexColumns,
-            metavar="all|own",
-            help="all columns of the paper's table, or own: its own method, printed beside measured, in the "
-            "rows that were measured.",
-            panel=LATEX,
-        ),
-    ] = "all",
     marks: Annotated[
         LatexMarks,
         choice(
@@ -202,7 +202,18 @@ def report(
         work.write_figures_only(figures, figure_format, out, store, only)
     else:
         work.report(
-            chosen, tables, figures, figure_format, out, margins, store, style, legend, only, full=full
+            chosen,
+            tables,
+            figures,
+            figure_format,
+            out,
+            margins,
+            store,
+            style,
+            legend,
+            only,
+            columns,
+            full=full,
         )
 
 

@@ -114,8 +114,8 @@ def list_suites() -> None:
 def list_tables() -> None:
     """List the tables that `bench report` makes, with the numbers that a paper prints in them."""
     from bench.report.bandit2d_table import TABLE_2D, TITLE
+    from bench.report.combined_table import COMBINED, COMBINED_TITLE
     from bench.report.paper import load_paper_tables
-    from bench.report.score_tables import COMBINED, COMBINED_TITLE
 
     rows = []
     for table_id, paper in load_paper_tables().items():

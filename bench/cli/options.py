@@ -128,7 +128,7 @@ Retry = Literal["failed"]
 CheckFormat = Literal["text", "json", "junit"]
 ReportFormat = Literal["terminal", "markdown", "latex", "html", "csv", "json", "summary", "figures"]
 PictureFormat = Literal["pdf", "svg", "png"]
-LatexColumns = Literal["all", "own"]
+ColumnChoice = Literal["own", "measured", "all"]
 LatexMarks = Literal["all", "none"]
 CHARTS = {
     "learning-curves": "bench run --suite SUITE",

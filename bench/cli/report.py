@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from bench.catalog import load_catalog
-from bench.cli.options import CHARTS, LatexColumns, LatexMarks, PictureFormat, ReportFormat
+from bench.cli.options import CHARTS, ColumnChoice, LatexMarks, PictureFormat, ReportFormat
 from bench.cli.output import print_exactly, print_lines, printable
 from bench.data.folder import Ledger, dataset_path
 from bench.errors import BenchError, chosen_names
@@ -29,7 +29,8 @@ from bench.report.loading import load_report_data
 from bench.report.margins import load_margins
 from bench.report.measured import ReportData
 from bench.report.narrowing import Only, narrowed
-from bench.report.tables import Table, compact, condensed
+from bench.report.shortening import compact, condensed, own_columns, without_unmeasured
+from bench.report.tables import Table
 from bench.store.database import open_store
 from bench.store.location import DEFAULT_STORE, locate
 from bench.store.nights import nights
@@ -41,7 +42,7 @@ REPORT = "report.html"
 
 def latex_style(
     format_: ReportFormat,
-    columns: LatexColumns,
+    columns: ColumnChoice | None,
     marks: LatexMarks,
     legend: Path | None,
     text_width: float | None,
@@ -52,14 +53,14 @@ def latex_style(
     ------
     BenchError : anything was typed for another format, where it would do nothing.
     """
-    if format_ != "latex" and (columns, marks, legend, text_width) != ("all", "all", None, None):
+    if format_ != "latex" and (marks, legend, text_width) != ("all", None, None):
         raise BenchError(
             f"nothing can be said of LaTeX for the format {format_}",
-            "--columns, --marks, --legend and --text-width tell how tables are set in LaTeX.",
+            "--marks, --legend and --text-width tell how tables are set in LaTeX.",
             "Add --format latex, or leave them out.",
         )
     width = latex.TEXT_WIDTH if text_width is None else text_width
-    return latex.TableStyle(own_only=columns == "own", marked=marks == "all", text_width=width)
+    return latex.TableStyle(blanks=columns == "all", marked=marks == "all", text_width=width)
 
 
 def usual_format(out: Path | None) -> ReportFormat:
@@ -100,6 +101,7 @@ def report(
     style: latex.TableStyle,
     legend: Path | None,
     part: Only,
+    columns: ColumnChoice | None,
     *,
     full: bool,
 ) -> None:
@@ -111,6 +113,8 @@ def report(
     data, held = _load(store, with_nights=format_ == "html")
     built, judgement = judged_tables(tables, data, declared)
     built, judgement, data = narrowed(part, built, judgement, data)
+    if columns != "all":
+        built = [without_unmeasured(own_columns(table) if columns == "own" else table) for table in built]
     if not built:
         raise BenchError(
             "no table has a row of what is asked for", "", "`bench list tables` shows what each is about."
@@ -119,7 +123,11 @@ def report(
         short = format_ in ("terminal", "markdown") and not full
         # Tables asked for by name are shown even where nothing was measured.
         chosen_tables = _measured(built) if short and tables == "all" else built
-        shown = [condensed(compact(table)) for table in chosen_tables] if short else built
+        if short:
+            # Who names columns wants them for methods without a measurement too.
+            shown = [condensed(compact(table, methods=columns is None)) for table in chosen_tables]
+        else:
+            shown = built
         if format_ == "terminal":
             _show(shown, judgement)
         else:

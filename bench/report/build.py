@@ -8,12 +8,13 @@ from dataclasses import replace
 from algorithms.registry import methods
 from bench.errors import chosen_names
 from bench.report.bandit2d_table import TABLE_2D, table_2d
+from bench.report.combined_table import COMBINED, combined_table
 from bench.report.judgement import Judgement
 from bench.report.margins import Margins
 from bench.report.matching import Match, matched, own_numbers
 from bench.report.measured import ReportData
 from bench.report.paper import PaperCell, PaperTable, load_paper_tables, paper_tables
-from bench.report.score_tables import COMBINED, averages_table, combined_table, score_table
+from bench.report.score_tables import averages_table, score_table
 from bench.report.speed_tables import speed_table, wall_time_table
 from bench.report.tables import Table
 from bench.report.verdicts import judge

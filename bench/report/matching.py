@@ -26,7 +26,12 @@ def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
     budget, evaluations and episodes; the paper's protocol and episodes; a variant that the cell accepts; a
     printed number without erratum.
     """
-    reasons = _data_reasons(measured)
+    return _data_reasons(measured) + conditions_against(measured) + _printed_reasons(measured, cell)
+
+
+def conditions_against(measured: Measured) -> list[str]:
+    """What of the conditions of a run speaks against its number, whatever it is held against."""
+    reasons = []
     if measured.current_task_version not in (None, measured.task_version):
         reasons.append(f"task version {measured.task_version}, now {measured.current_task_version}")
     if measured.physics != "d4rl":
@@ -35,7 +40,7 @@ def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
         reasons.append(f"reduced ({', '.join(measured.reduced)})")
     elif measured.budget != 1:
         reasons.append(f"budget {measured.budget:g}")
-    return reasons + _printed_reasons(measured, cell)
+    return reasons
 
 
 def _data_reasons(measured: Measured) -> list[str]:

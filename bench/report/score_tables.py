@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from algorithms.registry import methods
-from bench.catalog import shipped_domains
 from bench.report.judgement import CellVerdict, Judgement, SuiteVerdict
-from bench.report.matching import Match, kind_of, match_of
+from bench.report.matching import Match, match_of
 from bench.report.measured import Measured
 from bench.report.paper import (
     AGGREGATES,
     AVERAGE,
     DEFAULT_DIGITS,
     Averages,
-    Bold,
     Digits,
     PaperCell,
     PaperTable,
     Scores,
     TableInfo,
-    ablations,
-    algorithm_of,
     column_of,
     digits_of,
 )
@@ -339,140 +334,3 @@ def _columns_of(algorithm: str, cells: Sequence[PaperCell]) -> dict[str, dict[st
     for cell, name in column_of(own).items():
         columns.setdefault(name, {})[cell.task_meant] = cell
     return columns or {algorithm: {}}
-
-
-# All methods
-
-COMBINED = "combined"
-COMBINED_TITLE = "All methods, measured beside their own papers"
-_NOTES = (
-    "Scores are D4RL-normalised: 0 is a random policy, 100 an expert. Printed: each method's own paper, "
-    "under its protocol (EDP: mean of the last ten evaluations; the others: the last one); measured alike.",
-    "Printed ±: standard error over rollouts (DTQL), standard deviation over seeds (SRPO, BDPO), none (EDP). "
-    "Measured ±: standard deviation over n training seeds.",
-    "Averages are over the tasks that the method's paper prints, those of printed numbers computed here.",
-    "Bold: the highest number of a row, printed among printed and, where there are two, measured among "
-    "measured.",
-)
-
-
-def combined_table(
-    papers: Mapping[str, PaperTable],
-    measured: Sequence[Measured],
-    chosen: Mapping[PaperCell, Match],
-    judgement: Judgement | None = None,
-) -> Table:
-    """All methods on all tasks that any of their papers prints.
-
-    What its own paper does not print (baselines, ablations, tasks of another version) has a measured cell
-    where it was measured, and blocks for twins and further configurations, unless those stand below its main
-    table.
-
-    Parameters
-    ----------
-    papers : all printed tables, by id.
-    chosen : what stands for their cells.
-    """
-    cells = {
-        method.shown: [
-            cell
-            for table in method.combined
-            for cell in papers[table].rows
-            if cell.method == method.shown and cell.task not in AGGREGATES
-        ]
-        for method in methods().values()
-        if method.combined
-    }
-    groups: dict[str, list[str]] = {}
-    domains: dict[str, str] = {}
-    for own in cells.values():
-        for cell in own:
-            heading = _heading(cell)
-            domains[heading] = cell.domain
-            tasks = groups.setdefault(heading, [])
-            if cell.task_meant not in tasks:
-                tasks.append(cell.task_meant)
-    order = sorted(groups, key=lambda heading: list(shipped_domains()).index(domains[heading]))
-    printed_tasks = {task for tasks in groups.values() for task in tasks}
-    others = _unprinted(cells, printed_tasks, measured)
-    blocks = [_group_block(name, groups[name], cells, chosen, others, judgement) for name in order]
-    elsewhere = [name for name, method in methods().items() if method.further]
-    rest = [entry for entry in measured if entry.algorithm not in elsewhere]
-    printed = [cell for own in cells.values() for cell in own]
-    placed = [*(chosen[cell] for cell in printed if cell in chosen), *others.values()]
-    blocks += further_blocks(left_over(rest, printed_tasks, placed), printed)
-    return counted_table(COMBINED, COMBINED_TITLE, blocks, _NOTES)
-
-
-def _heading(cell: PaperCell) -> str:
-    """`Gym`, `AntMaze-v0`."""
-    domain = shipped_domains()[cell.domain]
-    return f"{domain.title}-{cell.task_meant.rpartition('-')[2]}" if domain.versions_differ else domain.title
-
-
-def _unprinted(
-    cells: Mapping[str, Sequence[PaperCell]], tasks: Collection[str], measured: Iterable[Measured]
-) -> dict[tuple[str, str], Match]:
-    """What was measured by task and column where the method's own paper prints nothing."""
-    names, changed = {algorithm_of(method, ""): method for method in cells}, ablations().values()
-    printed = {(cell.task_meant, method) for method, own in cells.items() for cell in own}
-    found: dict[tuple[str, str], Match] = {}
-    for entry in sorted(measured, key=_rank):
-        place = entry.task, names.get(entry.algorithm, entry.algorithm)
-        if entry.task in tasks and place not in printed and not kind_of(entry, changed)[1]:
-            found[place] = match_of(entry, None)
-    return found
-
-
-def _rank(entry: Measured) -> tuple[object, ...]:
-    """Order in which configurations of an unprinted method may stand in a cell: the last one does."""
-    worth = entry.budget, entry.episodes, entry.n, entry.finished_seconds
-    return entry.n > 0, entry.physics == "d4rl", *worth
-
-
-def _group_block(
-    heading: str,
-    tasks: Sequence[str],
-    cells: Mapping[str, Sequence[PaperCell]],
-    chosen: Mapping[PaperCell, Match],
-    others: Mapping[tuple[str, str], Match],
-    judgement: Judgement | None,
-) -> Block:
-    """One suite's rows, and the averages over them."""
-    own = {name: [cell for cell in of_it if cell.task_meant in tasks] for name, of_it in cells.items()}
-    printed = {(cell.task_meant, name): cell for name, of_it in own.items() for cell in of_it}
-    digits = {name: digits_of(of_it) for name, of_it in cells.items()}
-    unprinted = {name for task, name in others if task in tasks}
-    columns = [Column("task", heading, "label")]
-    for name in (*cells, *sorted(unprinted - cells.keys())):
-        columns += columns_of(name, name, bool(own.get(name)), bool(own.get(name)) or name in unprinted)
-
-    def printed_number(row: str, column: Column) -> PaperCell | Amount | None:
-        if row == AVERAGE:
-            return _printed_average(own.get(column.method, ()))
-        return printed.get((row, column.method))
-
-    def measured_cell(row: str, column: Column, number: PaperCell | Amount | None) -> Cell:
-        name = column.method
-        if row == AVERAGE:
-            return aggregate_cell(own.get(name, ()), chosen, judgement, printed=number)
-        if isinstance(number, PaperCell) and number in chosen:
-            return score_cell(chosen[number], digits[name], judgement)
-        return score_cell(others.get((row, name)))
-
-    return filled_block(
-        heading,
-        columns,
-        (*tasks, AVERAGE),
-        lambda row, _: "Average" if row == AVERAGE else row,
-        printed_number,
-        measured_cell,
-        bold=Bold(),
-        aggregates=AGGREGATES,
-    )
-
-
-def _printed_average(cells: Sequence[PaperCell]) -> Amount | None:
-    """The average of what a method's paper prints; None where any is missing."""
-    means = [cell.mean for cell in cells if cell.mean is not None]
-    return Amount(math.fsum(means) / len(means)) if means and len(means) == len(cells) else None

@@ -12,6 +12,7 @@ from bench.report.build import judged_tables
 from bench.report.formats import html
 from bench.report.loading import load_report_data
 from bench.report.margins import Margins
+from bench.report.shortening import without_unmeasured
 from bench.resources import resource
 from bench.store.database import Store
 from bench.store.status import RunningStack, running_stacks
@@ -26,7 +27,8 @@ def page_of(store: Store, catalog: Catalog, margins: Margins, nights: str = "") 
     """
     data = load_report_data(store, catalog)
     tables, judgement = judged_tables("all", data, margins)
-    return html.render(tables, data, datetime.now(UTC), judgement, str(store.location), nights)
+    shown = list(map(without_unmeasured, tables))
+    return html.render(shown, data, datetime.now(UTC), judgement, str(store.location), nights)
 
 
 def strip(version: str) -> str:

@@ -8,8 +8,8 @@ from bench.catalog import shipped_domains
 from bench.data.folder import dataset_path
 from bench.envs import ROBOTS
 from bench.envs.rules import Proof, Robot
+from bench.report.combined_table import combined_table
 from bench.report.paper import load_paper_tables
-from bench.report.score_tables import combined_table
 from bench.resources import resource
 from tests.data.files import columns, hopper, write
 

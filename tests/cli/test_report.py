@@ -108,6 +108,18 @@ def test_latex_is_cut_to_what_goes_into_a_paper(store, folder, capsys):
     assert (folder / "legend.tex").read_text().count(r"\paragraph{Table~\ref{tab:dtql-1}.}") == 1
 
 
+@pytest.mark.parametrize("format_", ["terminal", "markdown", "latex", "csv", "json"])
+def test_columns_are_chosen_in_every_format(store, folder, capsys, format_):
+    shown = {}
+    for choice in ("own", "measured", "all"):
+        assert _bench("--format", format_, "--tables", "dtql-1,srpo-1", "--full", "--columns", choice) == 0
+        shown[choice] = capsys.readouterr().out
+    assert ["IDQL" in text for text in shown.values()] == [False, True, True]
+    assert all("42.0" in text for text in shown.values())
+    counts = {choice: text.count("measured") for choice, text in shown.items()}
+    assert counts["all"] > counts["measured"]  # nothing of SRPO was measured
+
+
 def test_the_page_goes_beside_the_results(store, folder, capsys):
     assert _bench("--format", "html") == 0
     assert "<svg" in (folder / "results" / "report.html").read_text()
@@ -119,7 +131,7 @@ def test_the_page_goes_beside_the_results(store, folder, capsys):
         (("--format", "htlm"), ("unknown format 'htlm'", "Did you mean html?")),
         (("--tables", "dtql-l"), ("unknown table 'dtql-l'", "Did you mean")),
         (
-            ("--columns", "own"),
+            ("--marks", "none"),
             ("nothing can be said of LaTeX for the format markdown", "Add --format latex"),
         ),
         (("--format", "figures", "--legend", "x"), ("nothing can be said of LaTeX for the format figures",)),

@@ -34,8 +34,10 @@ class Difference:
         """Which entry, what it was, what it is."""
         yield self.key
         if isinstance(self.old, list) and isinstance(self.new, list):
-            changes = difflib.unified_diff(self.old, self.new, lineterm="", n=0)
-            told = [line for line in map(str, changes) if not line.startswith(("---", "+++", "@@"))]
+            # Entries of JSON are no texts.
+            old, new = ([str(entry) for entry in side] for side in (self.old, self.new))
+            changes = difflib.unified_diff(old, new, lineterm="", n=0)
+            told = [line for line in changes if not line.startswith(("---", "+++", "@@"))]
             yield from (f"    {line}" for line in told[:SHOWN_OF_TEXT])
             if len(told) > SHOWN_OF_TEXT:
                 yield f"    ... and {len(told) - SHOWN_OF_TEXT} lines more"

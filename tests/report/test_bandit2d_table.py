@@ -12,7 +12,7 @@ from bench.bandit2d.stored import Illustrations
 from bench.report.bandit2d_table import table_2d
 from bench.report.formats import latex, markdown
 from bench.report.formats.data import render_csv, render_json
-from bench.report.tables import compact
+from bench.report.shortening import compact
 from tests.bandit2d.clouds import corner_clouds, diffusion_clouds, illustration, moving_clouds
 
 FAR = "bandit-25gaussians-far"

@@ -10,13 +10,13 @@ from bench.report.formats.facts import points, signed
 from bench.report.matching import comparable
 from bench.report.measured import ReportData, SeedScore
 from bench.report.paper import Bold, Digits, digits_of
+from bench.report.shortening import compact, own_columns, without_unmeasured
 from bench.report.tables import (
     Amount,
     Block,
     Cell,
     Column,
     Row,
-    compact,
     counted_table,
     emboldened,
     note_labels,
@@ -232,3 +232,35 @@ def test_measured_numbers_have_the_decimals_of_their_column(table, column, text)
     block = build_table(table, ReportData(measured=(entry,))).blocks[0]
     (row,) = [row for row in block.rows if row.cells[0].text == "hopper-medium-v2"]
     assert {c.key: cell.text for c, cell in zip(block.columns, row.cells, strict=True)}[column] == text
+
+
+def headers(table):
+    return [column.header for column in table.blocks[0].columns]
+
+
+def test_a_measured_column_stands_where_something_was_measured():
+    entries = [measured("hopper-medium-v2", (50.0, 51.0), algorithm="td3bc")]
+    table = without_unmeasured(build_table("dtql-1", ReportData(measured=entries)))
+    assert [header for header in headers(table) if "measured" in header] == ["TD3+BC measured"]
+    assert len([header for header in headers(table) if "measured" not in header]) == 14
+    assert len(table.blocks[0].rows) == 10
+    failed = measured("hopper-medium-v2", trials=(SeedScore(1, 0, "failed", None),))
+    shown = without_unmeasured(build_table("dtql-1", ReportData(measured=(failed,))))
+    assert "DTQL measured" in headers(shown)  # there is something to say of it
+
+
+def test_own_columns_are_those_that_the_paper_ran():
+    entries = [measured("hopper-medium-v2", (50.0,), algorithm=name) for name in ("td3bc", "dtql")]
+    table = own_columns(build_table("dtql-1", ReportData(measured=entries)))
+    assert headers(table)[:3] == ["Gym", "DTQL (Ours)", "DTQL measured"]
+    assert not any("TD3+BC" in header for header in headers(table))
+    assert [row.cells[0].text for row in table.blocks[0].rows] == ["hopper-medium-v2", "Gym Average"]
+    assert not any(cell.bold for cell in table.cells())
+
+
+def test_rows_alone_can_be_left_out():
+    entries = [measured("hopper-medium-v2", (50.0,))]
+    short = compact(build_table("dtql-1", ReportData(measured=entries)), methods=False)
+    assert [row.cells[0].text for row in short.blocks[0].rows] == ["hopper-medium-v2", "Gym Average"]
+    assert "SRPO" in headers(short)
+    assert short.notes[-1] == "Left out here: 22 rows without a measurement. --full shows them."

@@ -22,7 +22,7 @@ CSV_FIELDS = (
     "dataset", "verification", "replay", "config_hash", "quantity", "device", "threads", "runner",
     "matmul_precision", "accepts_variants", "note",
 )  # fmt: skip
-"""Columns of the CSV: one line per printed or measured cell, blank ones included."""
+"""Columns of the CSV: one line per printed or measured cell, blank ones of the shown columns included."""
 _OF_PRINTED = (
     "paper", "spread_kind", "protocol", "protocol_as_stated", "episodes", "accepts_variants", "note",
 )  # fmt: skip

@@ -18,6 +18,7 @@ from bench.data.manifest import remarks_on
 from bench.report.bandit2d_figures import FilledFigure, fill_figures
 from bench.report.bandit2d_panels import page_svg
 from bench.report.charts import Chart, ChartKind
+from bench.report.combined_table import COMBINED
 from bench.report.figures import page_figures
 from bench.report.formats import facts, latex
 from bench.report.formats.facts import (
@@ -32,8 +33,8 @@ from bench.report.formats.facts import (
 from bench.report.formats.templates import page_templates
 from bench.report.judgement import WORDS, CellVerdict, Comparison, Judgement, Outcome
 from bench.report.measured import Measured, ReportData
-from bench.report.score_tables import COMBINED
-from bench.report.tables import Amount, Block, Cell, Row, Table, condensed, note_labels, with_columns
+from bench.report.shortening import condensed
+from bench.report.tables import Amount, Block, Cell, Row, Table, note_labels
 from bench.visible_text import count, visible
 
 ATTENTION: tuple[Outcome, ...] = ("below", "above", "inconclusive")
@@ -164,7 +165,7 @@ class PageTables:
                             self.numbers[table.id, block_place, row_place, place] = number
 
     def _condensed(self, table: Table) -> Table:
-        """What is the same in all rows is said once, for most blocks together; blank columns are dropped."""
+        """What is the same in all rows is said once, for most blocks together."""
         parts = [condensed(replace(table, blocks=(block,), notes=())) for block in table.blocks]
         said = [" ".join(part.notes) for part in parts]
         ((usual, _),) = Counter(filter(None, said)).most_common(1) or [("", 0)]
@@ -174,7 +175,7 @@ class PageTables:
         }
         if others:
             usual = usual.replace("Throughout:", "Unless said otherwise:")
-        blocks = tuple(_without_blanks(block) for part in parts for block in part.blocks)
+        blocks = tuple(block for part in parts for block in part.blocks)
         return replace(table, blocks=blocks, notes=(*filter(None, [usual]), *table.notes))
 
     def algorithms(self, block: Block) -> dict[str, str]:
@@ -226,16 +227,6 @@ class PageTables:
         if cell.kind != "measured":
             return None
         return cell.verdict.outcome if cell.verdict else "not comparable" if cell.not_comparable else None
-
-
-def _without_blanks(block: Block) -> Block:
-    """Without the measured columns in which nothing stands."""
-
-    def stays(place: int) -> bool:
-        cells = [row.cells[place] for row in block.rows]
-        return block.columns[place].kind != "measured" or any(cell.text or cell.notes() for cell in cells)
-
-    return with_columns(block, [place for place in range(len(block.columns)) if stays(place)])
 
 
 def _algorithms(blocks: Iterable[Block]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.report.formats.latex_tabular import LINE, MARKS, MISPRINT, REMARK, Stack, escape
-from bench.report.paper import PaperCell
-from bench.report.tables import TEXT_MARKS, Block, Table, compact, condensed, with_columns
+from bench.report.shortening import condensed
+from bench.report.tables import TEXT_MARKS, Block, Table, with_columns
 from bench.visible_text import visible
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ PREAMBLE = r"""\usepackage{array,booktabs}
 class TableStyle:
     """What of a table a paper shows."""
 
-    own_only: bool = False
-    """Of the paper's own method what is printed and what was measured, in the rows that were."""
+    blanks: bool = False
+    """Whether rows and columns stand in which nothing does."""
     marked: bool = True
     """Whether verdicts and misprints are marked."""
     text_width: float = TEXT_WIDTH
@@ -56,8 +56,8 @@ class TableStyle:
 
     def shown(self, table: Table) -> Table:
         """The part of a table that is shown; what holds throughout is said once."""
-        short = condensed(_own(table) if self.own_only else table)
-        return replace(short, blocks=tuple(map(_without_blanks, short.blocks)))
+        short = condensed(table)
+        return short if self.blanks else replace(short, blocks=tuple(map(_without_blanks, short.blocks)))
 
     @property
     def text_points(self) -> float:
@@ -107,35 +107,6 @@ _FEW_ROWS = 3
 _COMMENT_WIDTH = 108
 _NOTE_LINES, _NOTE_CHARACTER = 3, 4.0
 """Lines below a table, and points of a character there."""
-
-
-def _own(table: Table) -> Table:
-    """The columns of methods that the paper ran itself, and the rows of tasks that were measured.
-
-    None is bold: the numbers that it would stand out from are left out.
-    """
-    short = replace(compact(table), notes=tuple(note for note in table.notes if not note.startswith("Bold:")))
-    return replace(short, blocks=tuple(_plain(_without_quoted(block)) for block in short.blocks))
-
-
-def _plain(block: Block) -> Block:
-    rows = (replace(row, cells=tuple(replace(cell, bold=False) for cell in row.cells)) for row in block.rows)
-    return replace(block, rows=tuple(rows))
-
-
-def _without_quoted(block: Block) -> Block:
-    """The block without methods of which the paper quotes the numbers; all where it ran none."""
-    quoted = {
-        column.method
-        for place, column in enumerate(block.columns)
-        for row in block.rows
-        if not row.aggregate
-        and isinstance(number := row.cells[place].printed, PaperCell)
-        and not number.protocol
-    }
-    kept = [n for n, column in enumerate(block.columns) if not column.method or column.method not in quoted]
-    ran = any(block.columns[place].method for place in kept)
-    return with_columns(block, kept) if ran else block
 
 
 def _without_blanks(block: Block) -> Block:

@@ -10,10 +10,11 @@ import pytest
 
 from bench.report.formats.latex import PREAMBLE, TableStyle, document, render, render_charts, render_legend
 from bench.report.measured import ReportData
+from bench.report.shortening import own_columns
 from tests.report.builders import build_table, check_golden, measured, toy_data, toy_table
 from tests.report.filled import all_ids, filled_data, filled_judgement
 
-OWN = TableStyle(own_only=True, marked=False)
+UNMARKED = TableStyle(marked=False)
 
 
 @cache
@@ -46,11 +47,12 @@ def test_a_table_stands_upright_in_one_size_and_is_never_scaled():
 
 
 def test_what_fits_into_a_column_takes_one():
-    assert render([filled("dtql-3")], OWN).count(r"\begin{table}[tp]") == 1
+    assert render([own_columns(filled("dtql-3"))], UNMARKED).count(r"\begin{table}[tp]") == 1
     assert r"\begin{table*}" in render([filled("dtql-1")])
     # In a column of IEEE's text there is more room.
-    assert r"\begin{table*}" in render([filled("srpo-1")], OWN)
-    assert r"\begin{table}[tp]" in render([filled("srpo-1")], replace(OWN, text_width=7.1))
+    srpo = own_columns(filled("srpo-1"))
+    assert r"\begin{table*}" in render([srpo], UNMARKED)
+    assert r"\begin{table}[tp]" in render([srpo], replace(UNMARKED, text_width=7.1))
 
 
 def test_long_tables_are_continued():
@@ -63,7 +65,7 @@ def test_long_tables_are_continued():
     assert text.count(r"\begin{tablenotes}") == 1
 
 
-@pytest.mark.parametrize("style", [TableStyle(), OWN, TableStyle(text_width=5.5)])
+@pytest.mark.parametrize("style", [TableStyle(), UNMARKED, TableStyle(text_width=5.5)])
 def test_notes_are_three_lines_at_most_and_everything_else_is_a_comment(style):
     for name in all_ids():
         table = filled(name)
@@ -103,11 +105,11 @@ def test_marks_can_be_left_out():
 
 
 def test_own_columns_are_the_papers_own_method_where_it_was_measured():
-    (text,) = floats(render([filled("dtql-1")], TableStyle(own_only=True)))
+    (text,) = floats(render([own_columns(filled("dtql-1"))]))
     assert r"\multicolumn{2}{c}{DTQL (Ours)}" in text
     for other in ("SRPO", "IDQL", "BC", "textbf", "Bold"):
         assert other not in text
-    (combined,) = floats(render([filled("combined")], TableStyle(own_only=True, text_width=20.0)))
+    combined = "".join(floats(render([own_columns(filled("combined"))], TableStyle(text_width=20.0))))
     assert all(name in combined for name in ("DTQL", "SRPO", r"EDP+TD3", "BDPO"))
 
 
@@ -167,7 +169,7 @@ pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pd
 def test_the_document_compiles_in_two_columns(tmp_path, kind):
     data, judgement = (ReportData(), None) if kind == "empty" else (filled_data(), filled_judgement())
     tables = [toy_table(), *(build_table(name, data, judgement) for name in all_ids())]
-    text = document(tables, OWN if kind == "own" else None)
+    text = document(list(map(own_columns, tables)), UNMARKED) if kind == "own" else document(tables)
     if kind == "without-threeparttable":
         text = text.replace("threeparttable.sty", "not-installed.sty")
     (tmp_path / "report.tex").write_text(text, encoding="utf-8")
@@ -197,11 +199,10 @@ def test_every_table_goes_into_a_paper_of_two_columns(tmp_path, class_):
 
 @pytest.mark.slow
 @pdflatex
-@pytest.mark.parametrize(
-    "style", [TableStyle(text_width=5.5), replace(OWN, text_width=5.5)], ids=["all", "own"]
-)
-def test_tables_fit_into_the_text_that_they_are_made_for(tmp_path, style):
-    tables = render([filled(name) for name in all_ids()], style)
+@pytest.mark.parametrize("kind", ["all", "own"])
+def test_tables_fit_into_the_text_that_they_are_made_for(tmp_path, kind):
+    shown = [own_columns(filled(name)) if kind == "own" else filled(name) for name in all_ids()]
+    tables = render(shown, TableStyle(marked=kind == "all", text_width=5.5))
     class_ = "\\documentclass{article}\n\\usepackage[textwidth=5.5in,textheight=9in]{geometry}\n"
     text = f"{class_}{PREAMBLE}\\begin{{document}}\n{tables}\\end{{document}}\n"
     (tmp_path / "paper.tex").write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """Markdown: golden text, alignment, and names that would break a table."""
 
 from bench.report.formats.markdown import escape, render
-from bench.report.tables import compact
+from bench.report.shortening import compact
 from tests.report.builders import check_golden, measured, toy_table
 
 

@@ -1,0 +1,282 @@
+"""The table of all methods: each beside its own paper's numbers, and what was measured on collected data."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from algorithms.registry import methods
+from bench.catalog import shipped_domains
+from bench.presets import RELEASED
+from bench.report.judgement import Judgement
+from bench.report.matching import Match, conditions_against, kind_of, match_of
+from bench.report.measured import Measured
+from bench.report.paper import (
+    AGGREGATES,
+    AVERAGE,
+    Bold,
+    PaperCell,
+    PaperTable,
+    ablations,
+    algorithm_of,
+    digits_of,
+)
+from bench.report.score_tables import aggregate_cell, further_blocks, left_over, score_cell
+from bench.report.tables import (
+    BLANK,
+    CONDITIONS,
+    Amount,
+    Block,
+    Cell,
+    Column,
+    Table,
+    columns_of,
+    counted_table,
+    filled_block,
+)
+
+COMBINED = "combined"
+COMBINED_TITLE = "All methods, measured beside their own papers"
+_NOTES = (
+    "Scores are D4RL-normalised: 0 is a random policy, 100 an expert. Printed: each method's own paper, "
+    "under its protocol (EDP: mean of the last ten evaluations; the others: the last one); measured alike.",
+    "Printed ±: standard error over rollouts (DTQL), standard deviation over seeds (SRPO, BDPO), none (EDP). "
+    "Measured ±: standard deviation over n training seeds.",
+    "Averages are over the tasks that the method's paper prints, those of printed numbers computed here.",
+    "Bold: the highest number of a row, printed among printed and, where there are two, measured among "
+    "measured.",
+)
+
+
+def combined_table(
+    papers: Mapping[str, PaperTable],
+    measured: Sequence[Measured],
+    chosen: Mapping[PaperCell, Match],
+    judgement: Judgement | None = None,
+) -> Table:
+    """All methods on all tasks that any of their papers prints.
+
+    What its own paper does not print (baselines, ablations, tasks of another version) has a measured cell
+    where it was measured, and blocks for further configurations, unless those stand below its main table.
+    What was measured on collected data stands in blocks of its own, without printed numbers.
+
+    Parameters
+    ----------
+    papers : all printed tables, by id.
+    chosen : what stands for their cells.
+    """
+    cells = {
+        method.shown: [
+            cell
+            for table in method.combined
+            for cell in papers[table].rows
+            if cell.method == method.shown and cell.task not in AGGREGATES
+        ]
+        for method in methods().values()
+        if method.combined
+    }
+    groups: dict[str, list[str]] = {}
+    domains: dict[str, str] = {}
+    for own in cells.values():
+        for cell in own:
+            heading = _heading(cell)
+            domains[heading] = cell.domain
+            tasks = groups.setdefault(heading, [])
+            if cell.task_meant not in tasks:
+                tasks.append(cell.task_meant)
+    order = sorted(groups, key=lambda heading: list(shipped_domains()).index(domains[heading]))
+    printed_tasks = {task for tasks in groups.values() for task in tasks}
+    others = _unprinted(cells, printed_tasks, measured)
+    blocks = [_group_block(name, groups[name], cells, chosen, others, judgement) for name in order]
+    elsewhere = [name for name, method in methods().items() if method.further]
+    rest = [entry for entry in measured if entry.algorithm not in elsewhere and not entry.twin_of]
+    printed = [cell for own in cells.values() for cell in own]
+    placed = [*(chosen[cell] for cell in printed if cell in chosen), *others.values()]
+    blocks += collected_blocks(measured, printed)
+    blocks += further_blocks(left_over(rest, printed_tasks, placed), printed)
+    return counted_table(COMBINED, COMBINED_TITLE, blocks, _NOTES)
+
+
+def _heading(cell: PaperCell) -> str:
+    """`Gym`, `AntMaze-v0`."""
+    domain = shipped_domains()[cell.domain]
+    return f"{domain.title}-{cell.task_meant.rpartition('-')[2]}" if domain.versions_differ else domain.title
+
+
+def _unprinted(
+    cells: Mapping[str, Sequence[PaperCell]], tasks: Collection[str], measured: Iterable[Measured]
+) -> dict[tuple[str, str], Match]:
+    """What was measured by task and column where the method's own paper prints nothing."""
+    names, changed = {algorithm_of(method, ""): method for method in cells}, ablations().values()
+    printed = {(cell.task_meant, method) for method, own in cells.items() for cell in own}
+    found: dict[tuple[str, str], Match] = {}
+    for entry in sorted(measured, key=_rank):
+        place = entry.task, names.get(entry.algorithm, entry.algorithm)
+        if entry.task in tasks and place not in printed and not kind_of(entry, changed)[1]:
+            found[place] = match_of(entry, None)
+    return found
+
+
+def _rank(entry: Measured) -> tuple[object, ...]:
+    """Order in which configurations of an unprinted method may stand in a cell: the last one does."""
+    worth = entry.budget, entry.episodes, entry.n, entry.finished_seconds
+    return entry.n > 0, entry.physics == "d4rl", not entry.reduced, *worth
+
+
+def _group_block(
+    heading: str,
+    tasks: Sequence[str],
+    cells: Mapping[str, Sequence[PaperCell]],
+    chosen: Mapping[PaperCell, Match],
+    others: Mapping[tuple[str, str], Match],
+    judgement: Judgement | None,
+) -> Block:
+    """One suite's rows, and the averages over them."""
+    own = {name: [cell for cell in of_it if cell.task_meant in tasks] for name, of_it in cells.items()}
+    printed = {(cell.task_meant, name): cell for name, of_it in own.items() for cell in of_it}
+    digits = {name: digits_of(of_it) for name, of_it in cells.items()}
+    unprinted = {name for task, name in others if task in tasks}
+    columns = [Column("task", heading, "label")]
+    for name in (*cells, *sorted(unprinted - cells.keys())):
+        columns += columns_of(name, name, bool(own.get(name)), bool(own.get(name)) or name in unprinted)
+
+    def printed_number(row: str, column: Column) -> PaperCell | Amount | None:
+        if row == AVERAGE:
+            return _printed_average(own.get(column.method, ()))
+        return printed.get((row, column.method))
+
+    def measured_cell(row: str, column: Column, number: PaperCell | Amount | None) -> Cell:
+        name = column.method
+        if row == AVERAGE:
+            return aggregate_cell(own.get(name, ()), chosen, judgement, printed=number)
+        if isinstance(number, PaperCell) and number in chosen:
+            return score_cell(chosen[number], digits[name], judgement)
+        return score_cell(others.get((row, name)))
+
+    return filled_block(
+        heading,
+        columns,
+        (*tasks, AVERAGE),
+        lambda row, _: "Average" if row == AVERAGE else row,
+        printed_number,
+        measured_cell,
+        bold=Bold(),
+        aggregates=AGGREGATES,
+    )
+
+
+def _printed_average(cells: Sequence[PaperCell]) -> Amount | None:
+    """The average of what a method's paper prints; None where any is missing."""
+    means = [cell.mean for cell in cells if cell.mean is not None]
+    return Amount(math.fsum(means) / len(means)) if means and len(means) == len(cells) else None
+
+
+# What was measured on collected data
+
+COLLECTED = "Collected here, not D4RL's data"
+_OTHER_DATA = "collected here, not D4RL's data"
+
+
+def collected_blocks(measured: Iterable[Measured], cells: Iterable[PaperCell]) -> list[Block]:
+    """What was measured on collected twins: tasks are rows, methods columns; nothing printed stands beside.
+
+    A block is of one domain, variant, physics and budget, so that an average is over rows that are alike;
+    where a method has several configurations of a task under these, the others stand in further such blocks.
+
+    Parameters
+    ----------
+    cells : printed ones, which tell the domain and the order of the tasks that the twins stand beside.
+    """
+    domain_of = {cell.task_meant: cell.domain for cell in cells}
+    order = {task: place for place, task in enumerate(domain_of)}
+    grouped: dict[tuple[int, _Conditions], list[Measured]] = {}
+    domains = [*shipped_domains(), ""]
+    for entry in measured:
+        if entry.twin_of is not None:
+            domain = domains.index(domain_of.get(entry.twin_of, ""))
+            grouped.setdefault((domain, _Conditions.of(entry)), []).append(entry)
+    blocks = []
+    for (domain, conditions), entries in sorted(grouped.items()):
+        heading = shipped_domains()[domains[domain]].title if domains[domain] else "Task"
+        entries.sort(key=lambda entry: (order.get(entry.twin_of or "", len(order)), entry.task))
+        while entries:
+            best: dict[tuple[str, str], Measured] = {}
+            for entry in sorted(entries, key=_rank):
+                best[entry.task, entry.algorithm] = entry
+            shown = [entry for entry in entries if best[entry.task, entry.algorithm] is entry]
+            blocks.append(_collected_block(conditions.title, heading, shown))
+            entries = [entry for entry in entries if best[entry.task, entry.algorithm] is not entry]
+    return blocks
+
+
+@dataclass(frozen=True, order=True)
+class _Conditions:
+    """What the numbers of a block have in common; in order: the preset's own first."""
+
+    modern: bool
+    not_released: bool
+    variant: str
+    below: float
+    """How much of the budget is missing."""
+
+    @staticmethod
+    def of(entry: Measured) -> _Conditions:
+        other = entry.variant != RELEASED
+        return _Conditions(entry.physics != "d4rl", other, entry.variant, 1 - entry.budget)
+
+    @property
+    def title(self) -> str:
+        """The heading of such a block."""
+        parts = (
+            f"variant {self.variant}" if self.not_released else "",
+            "modern physics" if self.modern else "",
+        )
+        return ", ".join(filter(None, (COLLECTED, *parts)))
+
+
+def _collected_block(title: str, heading: str, entries: Sequence[Measured]) -> Block:
+    """One block: a number per task and method."""
+    numbers = {(entry.task, entry.algorithm): entry.under(entry.protocol, "last") for entry in entries}
+    tasks = list(dict.fromkeys(entry.task for entry in entries))
+    names = {entry.algorithm for entry in entries}
+    shown = {name: method.shown for name, method in methods().items() if name in names}
+    shown |= {name: name for name in sorted(names - shown.keys())}
+    columns = [
+        Column("task", heading, "label"),
+        *(Column(f"{name} measured", label, "measured", label) for name, label in shown.items()),
+        *CONDITIONS,
+    ]
+
+    def measured_cell(row: str, column: Column, _: None) -> Cell:
+        name = column.key.removesuffix(" measured")
+        if row == AVERAGE:
+            return _collected_average([numbers.get((task, name)) for task in tasks])
+        entry = numbers.get((row, name))
+        return score_cell(None if entry is None else Match(None, entry, _reasons(entry)))
+
+    return filled_block(
+        title,
+        columns,
+        (*tasks, AVERAGE) if len(tasks) > 1 else tasks,
+        lambda row, _: "Average" if row == AVERAGE else row,
+        lambda row, column: None,
+        measured_cell,
+        bold=Bold(),
+        aggregates=AGGREGATES,
+        of_paper=False,
+    )
+
+
+def _reasons(entry: Measured) -> tuple[str, ...]:
+    """Why a number must not be held against a printed one, in the same words for every task."""
+    return _OTHER_DATA, *conditions_against(entry)
+
+
+def _collected_average(entries: Sequence[Measured | None]) -> Cell:
+    """The mean over all tasks of a block; blank while any is missing."""
+    means = [entry.mean for entry in entries if entry is not None and entry.mean is not None]
+    if len(means) < len(entries):
+        return BLANK
+    return Cell("measured", measured=Amount(statistics.fmean(means)), not_comparable=(_OTHER_DATA,))
