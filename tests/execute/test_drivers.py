@@ -69,6 +69,7 @@ def test_two_drivers_share_overlapping_grids(alone, tiny_data, tmp_path):
     assert sorted(seed for seeds in worked.values() for seed in seeds) == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_two_drivers_whose_clocks_differ_by_hours_leave_each_other_s_trials_alone(alone, tiny_data, tmp_path):
     store = tmp_path / "bench.sqlite"
     first = started_elsewhere("one", 0, command(store, "0-5"), tiny_data)
@@ -166,6 +167,7 @@ def test_killed_again_and_again_it_ends_with_the_same_numbers(alone, tiny_data, 
     assert executions() > 4
 
 
+@pytest.mark.slow
 def test_the_seeds_of_a_cut_off_stack_stay_together(tiny_data, tmp_path):
     """Whatever --seeds-per-stack says by then, and although its checkpoints are gone."""
     whole, store = tmp_path / "whole" / "bench.sqlite", tmp_path / "cut" / "bench.sqlite"

@@ -55,6 +55,7 @@ def test_nothing_is_imported_from_the_folder_one_stands_in(executor, strange_fol
     assert rows(strange_folder / "bench.sqlite", "SELECT state FROM trials") == [("finished",)]
 
 
+@pytest.mark.slow
 def test_a_checkout_that_is_run_where_it_lies_runs_on_its_workers_too(tiny_data, tmp_path):
     """Whatever bench is installed beside it."""
     checkout = tmp_path / "checkout"

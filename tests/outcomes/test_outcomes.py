@@ -14,9 +14,15 @@ from tests.outcomes.cases import CASES, measured
 from tests.outcomes.record import RECORDED, unmet
 
 RUNS = json.loads(RECORDED.read_text())
+LONG = {"bdpo", "edp-td3", "dtql-kl"}
+"""Methods that train for more than ten seconds of a core."""
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.method)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(each, marks=pytest.mark.slow if each.method in LONG else ()) for each in CASES],
+    ids=lambda case: case.method,
+)
 def test_trained_small(case):
     (run,) = measured(case, (0,))
     for name, side in case.judged.items():
