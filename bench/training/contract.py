@@ -28,7 +28,7 @@ from bench.training.trainer import ROWS, Trainer, phases_for
 
 SEEDS = (0, 1, 2, 3, 4)
 DIMENSIONS = Dimensions(observation=4, action=2)
-ITERATIONS = 60
+ITERATIONS = 24
 """Of all phases of a method together, about."""
 
 Make = Callable[[Sequence[int]], Algorithm]

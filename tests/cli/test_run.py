@@ -213,7 +213,7 @@ def test_retrying_a_diverged_seed_of_a_cut_off_stack_leaves_no_trial_running(ben
     assert states == {0: "finished", 1: "finished"}
 
 
-LONG = {"train_iterations": 400, "pretrain_iterations": 20}
+LONG = {"train_iterations": 240, "pretrain_iterations": 20}
 
 
 def long_run(store, *arguments):

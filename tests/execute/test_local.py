@@ -85,9 +85,10 @@ def test_no_more_stacks_at_once_than_there_are(monkeypatch):
 
 
 def test_what_ends_one_of_several_ends_the_run(monkeypatch):
-    keeper = Keeper("abcdef")
+    keeper, both = Keeper("abcdef"), threading.Barrier(2, timeout=60)
 
     def run_plan(plan, channel):
+        both.wait()  # or the first has ended before the second has taken anything
         if plan == "a":
             raise WorkFailedError("cannot write weights", "", "")
         assert keeper.stop.wait(60)  # as a stack that is asked to stop
