@@ -81,15 +81,14 @@ if any("default_worker.py" in part for part in sys.orig_argv):
 NOT_THERE = "raise ModuleNotFoundError(f'No module named {name!r}')"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "deed", "told"),
     [
         ("algorithms.base", NOT_THERE, "No module named 'algorithms.base'"),
-        pytest.param("bench.execute", NOT_THERE, "No module named 'bench.execute'", marks=pytest.mark.slow),
-        pytest.param("bench.execute", "os._exit(3)", "no worker can reach", marks=pytest.mark.slow),
-        pytest.param(
-            "bench.execute.ray_tune", "os._exit(3)", "no worker gets as far", marks=pytest.mark.slow
-        ),
+        ("bench.execute", NOT_THERE, "No module named 'bench.execute'"),
+        ("bench.execute", "os._exit(3)", "no worker can reach"),
+        ("bench.execute.ray_tune", "os._exit(3)", "no worker gets as far"),
     ],
 )
 def test_a_worker_that_cannot_import_ends_the_run_with_the_reason(name, deed, told, tmp_path, tiny_data):
