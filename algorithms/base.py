@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from algorithms.optim import Adam, move_towards
 
 Tensors = Mapping[str, Tensor]
-Sampling = Literal["index", "shuffled"]
+Sampling = Literal["index", "shuffled", "in_order"]
+ROWS = "rows"
+"""Name of the draw that chooses the minibatch: rows of the dataset, (S, B)."""
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -149,12 +151,28 @@ class Draw:
 
     ``normal`` is N(0, 1); ``uniform`` is U[0, 1) in double precision, so that tails keep their resolution;
     ``index`` picks rows of the dataset with replacement; ``shuffled`` walks through a new permutation of the
-    rows in every epoch and drops what is left over at its end.
+    rows in every epoch and drops what is left over at its end; ``in_order`` walks through the rows as they
+    lie, again and again.
     """
 
     name: str
     shape: tuple[int, ...]
-    distribution: Literal["normal", "uniform", "index", "shuffled"]
+    distribution: Literal["normal", "uniform", "index", "shuffled", "in_order"]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Says that a phase is that of other methods too, so that what one has trained the others may take.
+
+    Such a phase is a method's first. It changes nothing but one network and its optimiser, which nothing
+    later steps.
+    """
+
+    network: str
+    """What it trains, by its name among `networks`."""
+    settings: Mapping[str, object]
+    """All that decides its weights besides the transitions (without their rewards), the seed, and how it is
+    run: plain values, the same in all methods that share it."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +187,11 @@ class Phase:
     programs : maps the iteration (0-based) to the name of the fixed sequence of operations to run; None where
     there is but one, which then has the phase's own name.
     evaluated : whether evaluations fall into this phase.
-    sampling : how minibatches are drawn, `index` (with replacement) or `shuffled` (without).
+    sampling : how minibatches are drawn: `index` (with replacement), `shuffled` (without), `in_order`.
+    first_rows : minibatches come from so many rows alone, those that the dataset begins with; None: from all.
+    remade_until : name of the last phase that reads what this one leaves besides the state. That is not kept
+        in checkpoints, for it may be large, but made again by the same draws. None: it leaves nothing so.
+    shared : whether other methods have this phase too.
     """
 
     name: str
@@ -179,6 +201,13 @@ class Phase:
     programs: Callable[[int], str] | None = None
     evaluated: bool = False
     sampling: Sampling = "index"
+    first_rows: int | None = None
+    remade_until: str | None = None
+    shared: Shared | None = None
+
+    def rows(self, dataset: int) -> int:
+        """How many rows minibatches come from, of a dataset that has so many."""
+        return dataset if self.first_rows is None else min(dataset, self.first_rows)
 
     def program(self, step: int) -> str:
         """Name of the program that iteration `step` runs."""
@@ -228,6 +257,8 @@ class Algorithm(ABC):
         self.device = torch.device(device)
         self.networks = nn.ModuleDict()
         self.optimisers: dict[str, Adam] = {}
+        self.memory: dict[str, Tensor] = {}
+        """What training keeps besides networks, (S, ...) each; `act` does not depend on it."""
         self.alive = torch.ones(len(self.seeds), dtype=torch.bool, device=self.device)
         self.build()
 
@@ -270,8 +301,12 @@ class Algorithm(ABC):
     def prepare(self, observations: Tensor) -> None:  # noqa: B027  (most methods need no statistics)
         """What is taken from the dataset's observations (N, O) as a whole, before the first iteration.
 
-        Runs at every start, before a checkpoint is loaded; what it sets must be part of `networks`.
+        Runs at every start, before a checkpoint is loaded; what it sets must be part of `networks`, or of
+        `memory`, or follow from the dataset alone.
         """
+
+    def prepare_trajectories(self, rewards: Tensor, ends: Tensor) -> None:  # noqa: B027  (as `prepare`)
+        """The same of rewards (N,) and of the rows that end a trajectory (N,), bool; runs after `prepare`."""
 
     def begin_phase(self, name: str) -> None:  # noqa: B027  (most methods have no hand-over)
         """Hand-over from the phase before into this one: what is copied or restarted. Not for the first."""
@@ -361,6 +396,7 @@ class Algorithm(ABC):
 
     def _per_seed_tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{name}": value for name, value in self.networks.state_dict().items()}
+        tensors |= {f"memory.{name}": value for name, value in self.memory.items()}
         for name, optimiser in self.optimisers.items():
             for kind, moments in (("first", optimiser.first_moments), ("second", optimiser.second_moments)):
                 tensors.update({f"optimiser.{name}.{kind}.{i}": moment for i, moment in enumerate(moments)})

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from algorithms.base import ROWS as DRAWN_ROWS
 from algorithms.base import Algorithm, Draw
 from algorithms.registry import methods
 from bench.catalog import Task, load_catalog
@@ -23,7 +24,7 @@ from bench.presets import Preset, load_preset, tasks_of
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
 from bench.training.speed import synthetic_data
-from bench.training.trainer import Position, Trainer, method_for
+from bench.training.trainer import Trainer, method_for
 from benchmarks.measuring import Comparison, Measure, compare, write_record
 from benchmarks.plain import PLAIN
 
@@ -127,9 +128,7 @@ def in_every_phase(
     device = str(data.rows.device)
     for index in range(len(_method(task, preset, seeds, device).phases)):
         trainer = Trainer(_method(task, preset, seeds, device), data, runner=runner)
-        for phase in trainer.algorithm.phases[1 : index + 1]:
-            trainer.algorithm.begin_phase(phase.name)
-        trainer.load(trainer.state_dict(), Position(index, 0))
+        trainer.skip_to(index)
         yield trainer
 
 
@@ -153,9 +152,11 @@ class Yardstick:
     def advance(self, iterations: int) -> None:
         """Run iterations, each on a minibatch drawn from all rows."""
         for step in itertools.islice(self.steps, iterations):
-            rows = torch.randint(len(self.data["rewards"]), (self.phase.batch_size,), device=self.device)
+            among = self.phase.rows(len(self.data["rewards"]))
+            rows = torch.randint(among, (self.phase.batch_size,), device=self.device)
             batch = {name: column[rows] for name, column in self.data.items()}
             draws = FreshDraws(self.phase.draws, self.device)
+            draws[DRAWN_ROWS] = rows
             self.plain.update(self.phase.program(step), batch, draws)
 
 

@@ -513,6 +513,7 @@ def _packed_data(plan: StackPlan, dataset: Path, algorithm: Algorithm) -> Packed
         transitions.next_observations,
         transformed_rewards(config["reward_transform"], transitions),
         transitions.terminals,
+        ends=transitions.trajectory_ends,
         next_actions=transitions.next_actions if algorithm.next_actions else None,
         device=plan.device,
     )

@@ -17,6 +17,8 @@ class PackedDataset:
     rows: Tensor
     observation: int
     action: int
+    ends: Tensor
+    """(N,) bool: rows that end a trajectory, the last one always."""
     next_actions: Tensor | None = None
     """What the data did in the next observations, (N, A); None where no method asks for it."""
 
@@ -29,18 +31,22 @@ class PackedDataset:
         rewards: NDArray[np.floating],
         terminals: NDArray[np.bool_],
         *,
+        ends: NDArray[np.bool_] | None = None,
         next_actions: NDArray[np.floating] | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> PackedDataset:
         """Pack arrays (N, O), (N, A), (N, O), (N,), (N,); rewards are in the units the method trains on.
 
-        `next_actions` (N, A) are for methods that ask for them.
+        `ends` (N,) are the rows that end a trajectory; None: the terminals and the last row. `next_actions`
+        (N, A) are for methods that ask for them.
         """
         columns = (observations, actions, next_observations, rewards[:, None], terminals[:, None])
         rows = torch.cat([torch.from_numpy(column).to(dtype) for column in columns], dim=1)
+        ending = torch.from_numpy(terminals if ends is None else ends).bool().clone()
+        ending[-1:] = True
         following = None if next_actions is None else torch.from_numpy(next_actions).to(device, dtype)
-        return cls(rows.to(device), observations.shape[1], actions.shape[1], following)
+        return cls(rows.to(device), observations.shape[1], actions.shape[1], ending.to(device), following)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,6 +55,11 @@ class PackedDataset:
     def observations(self) -> Tensor:
         """Observations of all rows, (N, O)."""
         return self.rows[:, : self.observation]
+
+    @property
+    def rewards(self) -> Tensor:
+        """Rewards of all rows, (N,)."""
+        return self.rows[:, -2]
 
     def double(self) -> PackedDataset:
         """The same in double precision."""

@@ -18,13 +18,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from algorithms.base import Algorithm, Dimensions, Draw, Phase, Tensors, tiny
+from algorithms.base import ROWS, Algorithm, Dimensions, Draw, Phase, Tensors, tiny
 from algorithms.registry import build, method
 from bench.catalog import load_catalog
 from bench.presets import Preset, PresetFiles, preset_of
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
-from bench.training.trainer import ROWS, Trainer, phases_for
+from bench.training.trainer import Trainer, phases_for
 
 SEEDS = (0, 1, 2, 3, 4)
 DIMENSIONS = Dimensions(observation=4, action=2)
@@ -202,9 +202,11 @@ def assert_state_is_whole(make: Make, data: PackedDataset, after: int = 3) -> No
 def assert_never_waits(make: Make, data: PackedDataset) -> None:
     """No program reads a value of a tensor back, nor makes shapes depend on values."""
     algorithm = make(SEEDS[:2])
+    algorithm.prepare(data.observations)
+    algorithm.prepare_trajectories(data.rewards, data.ends)
     for phase, program, step in programs(algorithm):
         rows = Draw(ROWS, (phase.batch_size,), phase.sampling)
-        draws = draws_of((rows, *phase.draws), algorithm.seeds, step, len(data))
+        draws = draws_of((rows, *phase.draws), algorithm.seeds, step, phase.rows(len(data)))
         batch = data.batch(draws[ROWS], next_actions=algorithm.next_actions)
         with NoReading():
             metrics = algorithm.update(program, batch, draws)

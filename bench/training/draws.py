@@ -33,8 +33,8 @@ class DrawStream:
     ----------
     keys : one per row of the result; tells apart the sources of randomness (a seed; a seed and an episode).
     stream : tells apart uses of the same keys, such as the phase's name.
-    rows : number of transitions that `index` and `shuffled` draws choose from.
-    dtype : of `normal` draws; `uniform` is always double, `index` and `shuffled` always int64.
+    rows : number of transitions that `index`, `shuffled` and `in_order` draws choose from.
+    dtype : of `normal` draws; `uniform` is always double, draws of rows are always int64.
     """
 
     def __init__(
@@ -91,4 +91,8 @@ class DrawStream:
                 for _ in range(math.ceil(needed / self._rows))
             ]
             return torch.cat(passes)[:needed].view(shape)
+        if draw.distribution == "in_order":
+            count = math.prod(shape)
+            places = torch.arange(number * count, (number + 1) * count, device=self._device)
+            return places.remainder(self._rows).view(shape)
         return torch.randint(self._rows, shape, generator=generator, device=self._device)

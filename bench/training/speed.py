@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from algorithms.base import Phase
 from bench.catalog import Task
 from bench.hardware import synchronise
 from bench.presets import Preset
 from bench.training.batches import PackedDataset
-from bench.training.trainer import Position, Trainer, method_for
+from bench.training.trainer import Trainer, method_for
 
 SYNTHETIC_ROWS = 10_000
 WARM_UP_ITERATIONS = 20
@@ -102,10 +101,7 @@ def program_speeds(
     algorithm = method_for(task, preset.algorithm, preset.values, tuple(range(seeds)), device)
     trainer = Trainer(algorithm, synthetic_data(task, device), runner=runner)
     for index, phase in enumerate(algorithm.phases):
-        if index:
-            algorithm.begin_phase(phase.name)
-        start = {"iterations": torch.zeros((), dtype=torch.int64)}
-        trainer.load(trainer.state_dict() | start, Position(index, 0))
+        trainer.skip_to(index)
         for program, (_, count) in phase.occurrences.items():
             share = max(FEWEST_ITERATIONS, round(iterations * count / phase.iterations))
             spent = _seconds(trainer, program, device, share, warm_up, seconds)

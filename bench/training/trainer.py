@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from algorithms.base import Algorithm, Dimensions, Draw, Phase, tiny
+from algorithms.base import ROWS, Algorithm, Dimensions, Draw, Phase, tiny
 from algorithms.registry import build, method
 from bench.catalog import Task
 from bench.errors import BenchError
@@ -20,9 +20,6 @@ from bench.records import PhaseRecord
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
 from bench.training.runners import make_runner
-
-ROWS = "rows"
-"""Name of the draw that chooses the minibatch."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,7 @@ class Trainer:
         self._counts: dict[str, Tensor] = {}
         self._runner_name = runner
         algorithm.prepare(data.observations)
+        algorithm.prepare_trajectories(data.rewards, data.ends)
         self._enter_phase()
 
     @property
@@ -94,11 +92,40 @@ class Trainer:
             self._runner.run(phase.program(step), self._draws.at(step))
         self.position = Position(self.position.phase, first + iterations)
         if self.iterations_left_in_phase == 0:
-            self.position = Position(self.position.phase + 1, 0)
-            self._iterations.zero_()
-            if self.phase is not None:
-                self.algorithm.begin_phase(self.phase.name)
-            self._enter_phase()
+            self._begin_next_phase()
+
+    def made(self, slot: int) -> dict[str, Tensor]:
+        """What the first phase, a shared one, has trained of one seed: the tensors of its network."""
+        return {name: value[slot] for name, value in self._shared_network().state_dict().items()}
+
+    @torch.no_grad()
+    def take_over(self, made: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take for every seed what another trial `made` in the first phase, and go on with the next one.
+
+        Raises
+        ------
+        ValueError : it is of another network, or training has begun.
+        """
+        if self.position != Position(0, 0):
+            raise ValueError("training has begun")
+        network = self._shared_network().state_dict()
+        for found in made:
+            for name in sorted(network.keys() | found.keys()):
+                mine, other = network.get(name), found.get(name)
+                if (
+                    mine is None
+                    or other is None
+                    or (mine.shape[1:], mine.dtype) != (other.shape, other.dtype)
+                ):
+                    raise ValueError(f"{name} does not fit")
+        for name, tensor in network.items():
+            tensor.copy_(torch.stack([found[name] for found in made]))
+        self._begin_next_phase()
+
+    def skip_to(self, phase: int) -> None:
+        """Begin the phase of this number without training those before it; for timing alone."""
+        while self.position.phase < phase:
+            self._begin_next_phase()
 
     def repeat(self, program: str, iterations: int) -> None:
         """Run a program of the present phase again and again, wherever it belongs; for timing alone.
@@ -153,6 +180,7 @@ class Trainer:
         """
         self._require_fitting(state, position)
         self.algorithm.load_state_dict(_under("algorithm.", state))
+        self._remake(position)
         device = self.algorithm.device
         self._sums = {name: value.to(device, copy=True) for name, value in _under("sum.", state).items()}
         self._counts = {name: value.to(device, copy=True) for name, value in _under("count.", state).items()}
@@ -186,6 +214,34 @@ class Trainer:
         if int(state["iterations"]) != position.step:
             raise ValueError(f"its tensors stand at step {int(state['iterations'])}, not {position.step}")
 
+    def _shared_network(self) -> nn.Module:
+        shared = self.algorithm.phases[0].shared
+        if shared is None:
+            raise ValueError("the first phase is no shared one")
+        return self.algorithm.networks[shared.network]
+
+    def _begin_next_phase(self) -> None:
+        self.position = Position(self.position.phase + 1, 0)
+        self._iterations.zero_()
+        if self.phase is not None:
+            self.algorithm.begin_phase(self.phase.name)
+        self._enter_phase()
+
+    def _remake(self, position: Position) -> None:
+        """Make again what phases leave besides the state, as far as training has come, where it is needed.
+
+        Sums and counters are another's afterwards; `load` sets them.
+        """
+        phases = self.algorithm.phases
+        names = [phase.name for phase in phases]
+        for index, phase in enumerate(phases[: position.phase + 1]):
+            if phase.remade_until is None or position.phase > names.index(phase.remade_until):
+                continue
+            self.position = Position(index, 0)
+            self._enter_phase()
+            for step in range(position.step if index == position.phase else phase.iterations):
+                self._runner.run(phase.program(step), self._draws.at(step))
+
     def _enter_phase(self) -> None:
         """Draws and runner of the present phase; captured graphs of the last one are dropped."""
         phase = self.phase
@@ -197,7 +253,7 @@ class Trainer:
             phase.name,
             (rows, *phase.draws),
             device=self.algorithm.device,
-            rows=len(self.data),
+            rows=phase.rows(len(self.data)),
             dtype=self.data.rows.dtype,
         )
         self._runner = make_runner(self._runner_name, self._iterate, self.state_dict, self.algorithm.device)

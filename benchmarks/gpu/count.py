@@ -158,7 +158,8 @@ def _trained(
             algorithm = made(task, short, tuple(range(seeds)), "cuda")
         rows = torch.empty(ROWS, 2 * task.observation_dim + task.action_dim + 2, device="cuda")
         following = torch.empty(ROWS, task.action_dim, device="cuda")
-        data = PackedDataset(rows, task.observation_dim, task.action_dim, following)
+        ends = torch.zeros(ROWS, dtype=torch.bool, device="cuda")
+        data = PackedDataset(rows, task.observation_dim, task.action_dim, ends, following)
         trainer = training.Trainer(algorithm, data)
         for phase in algorithm.phases:
             trainer.advance(phase.iterations)

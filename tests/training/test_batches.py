@@ -39,3 +39,16 @@ def test_next_actions_come_where_they_are_asked_for():
     assert data.double().batch(indices, next_actions=True)["next_actions"].dtype == torch.float64
     with pytest.raises(ValueError, match="without next actions"):
         PackedDataset.pack(*packed).batch(indices, next_actions=True)
+
+
+def test_the_last_row_always_ends_a_trajectory():
+    zeros, terminals = np.zeros((4, 2)), np.array([False, True, False, False])
+    packed = (zeros, zeros, zeros, np.arange(4.0), terminals)
+    assert PackedDataset.pack(*packed).ends.tolist() == [False, True, False, True]
+    ends = np.array([True, False, False, False])
+    data = PackedDataset.pack(*packed, ends=ends)
+    assert data.ends.tolist() == [True, False, False, True]
+    assert data.rewards.tolist() == [0, 1, 2, 3]
+    # What was given is not changed.
+    assert ends.tolist() == [True, False, False, False]
+    assert terminals.tolist() == [False, True, False, False]

@@ -155,3 +155,11 @@ def test_fewer_rows_than_a_minibatch_are_passed_through_more_than_once():
     shuffled = Draw("rows", (8,), "shuffled")
     rows = stream((1,), draws=(shuffled,), rows=3).at(0)["rows"][0]
     assert sorted(rows[:3].tolist()) == sorted(rows[3:6].tolist()) == [0, 1, 2]
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.integers(1, 50), size=st.integers(1, 20), step=st.integers(0, 400))
+def test_rows_in_order_go_on_from_the_last_minibatch_and_begin_again(rows, size, step):
+    draws = stream((1, 2), draws=(Draw("rows", (size,), "in_order"),), rows=rows).at(step)["rows"]
+    expected = [(step * size + place) % rows for place in range(size)]
+    assert draws.tolist() == [expected, expected]
