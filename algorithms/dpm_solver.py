@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from algorithms.diffusion import Schedule, clean_action, posterior_mean
+from algorithms.diffusion import BETA_0, BETA_1, Schedule, clean_action, posterior_mean
 
 LogAlpha = Callable[[float], float]
 """log alpha(t) of a noise schedule."""
@@ -57,6 +57,20 @@ def interpolated_log_alpha(abar: Sequence[float]) -> LogAlpha:
     return log_alpha
 
 
+def vp_log_alpha(time: float) -> float:
+    """log alpha(t) of the variance-preserving SDE, exactly: -t^2 (beta_1 - beta_0) / 4 - t beta_0 / 2."""
+    return -0.25 * time**2 * (BETA_1 - BETA_0) - 0.5 * time * BETA_0
+
+
+def second_orders(calls: int) -> tuple[int, ...]:
+    """Orders of the steps of at most second order that together predict `calls` noises; 15 calls end in a 1.
+
+    Of an even number the last step but one is halved, as in the authors' `dpm_solver_pytorch.py`.
+    """
+    twos, rest = divmod(calls, 2)
+    return (2,) * twos + (1,) if rest else (2,) * (twos - 1) + (1, 1)
+
+
 def fast_orders(calls: int) -> tuple[int, ...]:
     """Orders of the steps that together predict `calls` noises, threes first (`DPM-Solver-fast`).
 
@@ -68,13 +82,20 @@ def fast_orders(calls: int) -> tuple[int, ...]:
     return (3,) * (threes - 1) + (2, 1)
 
 
-def solver_steps(log_alpha: LogAlpha, orders: Sequence[int], start: float, end: float) -> tuple[Step, ...]:
-    """Steps of the given orders from time `start` to `end`, all predictions equally spaced in time."""
+def solver_steps(
+    log_alpha: LogAlpha, orders: Sequence[int], start: float, end: float, *, of_clean: bool = False
+) -> tuple[Step, ...]:
+    """Steps of the given orders from time `start` to `end`, all predictions equally spaced in time.
+
+    `of_clean` steps, of orders 1 and 2, follow the clean action that the noise implies (DPM-Solver++, Lu et
+    al. 2022), the others the noise itself.
+    """
     calls = sum(orders)
     times = [start + (end - start) * i / calls for i in range(calls)] + [end]
     steps, first = [], 0
+    step_through = _step_of_clean if of_clean else _step
     for order in orders:
-        steps.append(_step(log_alpha, times[first : first + order + 1]))
+        steps.append(step_through(log_alpha, times[first : first + order + 1]))
         first += order
     return tuple(steps)
 
@@ -138,6 +159,32 @@ def _factors(point: _Point, span: float, correction: float | None = None) -> tup
     if correction is None:
         return (-plain,)
     return point.sigma * correction - plain, -point.sigma * correction
+
+
+def _step_of_clean(log_alpha: LogAlpha, times: Sequence[float]) -> Step:
+    """A step of first or second order that follows predicted clean actions, (x - sigma e) / alpha.
+
+    Every point is kept as its factors of the step's first point x, and of the noises e_s and e_1.
+    """
+    start, *points = (_point(log_alpha, time) for time in times)
+    clean = _clean(start, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    followed, stages = clean, []
+    for number, point in enumerate(points, start=1):
+        span = point.half_log_snr - start.half_log_snr
+        shrink, growth = point.sigma / start.sigma, -math.exp(point.log_alpha) * math.expm1(-span)
+        x, *noises = (shrink * b + growth * c for b, c in zip((1.0, 0.0, 0.0), followed, strict=True))
+        stages.append(Stage(times[number - 1], x, tuple(noises[:number])))
+        if number < len(points):
+            ratio = span / (points[-1].half_log_snr - start.half_log_snr)
+            inner = _clean(point, (x, *noises), (0.0, 0.0, 1.0))
+            followed = tuple(c + (i - c) / (2 * ratio) for c, i in zip(clean, inner, strict=True))
+    return tuple(stages)
+
+
+def _clean(point: _Point, noisy: Sequence[float], noise: Sequence[float]) -> tuple[float, ...]:
+    """Factors of the clean action that a noise implies, from those of the noisy action and of the noise."""
+    alpha = math.exp(point.log_alpha)
+    return tuple((x - point.sigma * e) / alpha for x, e in zip(noisy, noise, strict=True))
 
 
 Prediction = Callable[[int, Tensor], Tensor]

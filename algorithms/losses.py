@@ -81,6 +81,11 @@ def next_value(action_values: Tensor, pessimism: float, max_q_backup: bool) -> T
     return lower_confidence_bound(per_member, pessimism)
 
 
+def soft_value(values: Tensor, inverse_temperature: float) -> Tensor:
+    """sum_j softmax_j(beta q) q_j over the last axis, (..., M) -> (...): between mean (0) and maximum."""
+    return (torch.softmax(inverse_temperature * values, dim=-1) * values).sum(dim=-1)
+
+
 def gaussian_log_likelihood(values: Tensor, mean: Tensor, log_std: Tensor | None = None) -> Tensor:
     """Log-density of `values` under diagonal Gaussians, summed over the last axis: (..., A) -> (...).
 

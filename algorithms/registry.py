@@ -53,6 +53,8 @@ OWN: Mapping[str, str] = {
     "dql": "algorithms.dql:DQL",
     "dac": "algorithms.dac:DAC",
     "idql": "algorithms.idql:IDQL",
+    "qgpo": "algorithms.qgpo:QGPO",
+    "sfbc": "algorithms.sfbc:SfBC",
 }
 """Methods of this package, in the order in which figures and tables show them."""
 

@@ -16,6 +16,8 @@ from benchmarks.plain.idql import PlainIDQL
 from benchmarks.plain.iql import PlainAWAC, PlainIQL
 from benchmarks.plain.modules import PlainVersion
 from benchmarks.plain.onestep import PlainOneStep
+from benchmarks.plain.qgpo import PlainQGPO
+from benchmarks.plain.sfbc import PlainSfBC
 from benchmarks.plain.srpo import PlainSRPO
 from benchmarks.plain.td3bc import PlainTD3BC
 
@@ -40,5 +42,7 @@ PLAIN: Mapping[str, type[PlainVersion]] = {
     "dql": PlainDQL,
     "dac": PlainDAC,
     "idql": PlainIDQL,
+    "qgpo": PlainQGPO,
+    "sfbc": PlainSfBC,
 }
 """By the method's name; a method that is not here is not measured."""

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.dpm_solver import Stage, fast_orders, interpolated_log_alpha, solve, solver_steps
+from algorithms.diffusion import scales
+from algorithms.dpm_solver import (
+    Stage,
+    fast_orders,
+    interpolated_log_alpha,
+    second_orders,
+    solve,
+    solver_steps,
+)
+from algorithms.dpm_solver import vp_log_alpha as own_log_alpha
 
 MEAN, VARIANCE = 0.7, 0.09
 
@@ -14,6 +23,13 @@ MEAN, VARIANCE = 0.7, 0.09
 def vp_log_alpha(time):
     """The VP-SDE with linear beta from 0.1 to 20 (Song et al. 2021)."""
     return -0.25 * time**2 * 19.9 - 0.5 * time * 0.1
+
+
+@pytest.mark.parametrize("time", [0.001, 0.3, 1.0])
+def test_the_vp_sde(time):
+    assert own_log_alpha(time) == pytest.approx(vp_log_alpha(time), rel=1e-15)
+    alpha, _ = scales(torch.tensor(time, dtype=torch.float64))
+    assert math.exp(own_log_alpha(time)) == pytest.approx(alpha.item(), rel=1e-15)
 
 
 def gaussian_noise(log_alpha, time, x):
@@ -32,20 +48,20 @@ def exact_solution(log_alpha, start, end, x):
     return mean_t + std_t / std_s * (x - mean_s)
 
 
-def solution(log_alpha, orders, start, end, x):
-    steps = solver_steps(log_alpha, orders, start, end)
+def solution(log_alpha, orders, start, end, x, of_clean=False):
+    steps = solver_steps(log_alpha, orders, start, end, of_clean=of_clean)
     times = [stage.time for step in steps for stage in step]
     return solve(steps, lambda call, point: gaussian_noise(log_alpha, times[call], point), x)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_error_falls_at_the_solvers_order(order):
+@pytest.mark.parametrize(("order", "of_clean"), [(1, False), (2, False), (3, False), (1, True), (2, True)])
+def test_error_falls_at_the_solvers_order(order, of_clean):
     """Halving the steps divides the error by two to the order, down to where the double's digits end."""
     start = torch.linspace(-2, 2, 9, dtype=torch.float64)
     exact = exact_solution(vp_log_alpha, 1.0, 0.1, start)
     counts = (40, 80, 160, 320)
     errors = [
-        (solution(vp_log_alpha, (order,) * count, 1.0, 0.1, start) - exact).abs().max().item()
+        (solution(vp_log_alpha, (order,) * count, 1.0, 0.1, start, of_clean) - exact).abs().max().item()
         for count in counts
     ]
     slopes = -np.diff(np.log2(errors))
@@ -88,6 +104,37 @@ def test_a_run_of_the_released_solver(calls, printed):
     start = torch.tensor([-1.5, 0.2, 1.0], dtype=torch.float64)
     end = solve(steps, lambda call, point: torch.tanh(point) + 0.3 * times[call], start)
     np.testing.assert_allclose(end, printed, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("calls", "printed"),
+    [
+        (1, (-136.1706672312606, -45.242341609979114, -9.357663949884271)),
+        (2, (-135.33584979750162, -40.646186489565864, -3.0993398047160907)),
+        (3, (-134.22994893399465, -33.13863770176636, -0.7196677872732544)),
+        (6, (-129.95026827727563, -6.5019902007203685, 0.01814663200086962)),
+        (15, (-123.48671850947741, -0.8509890109907787, 0.3011410248174046)),
+        (16, (-123.2173079358896, -0.8263586521004223, 0.3059346423455534)),
+    ],
+)
+def test_a_run_of_the_released_solver_of_clean_actions(calls, printed):
+    """What QGPO's diffusion_SDE/dpm_solver_pytorch.py returned with predict_x0 and order 2; as above."""
+    steps = solver_steps(own_log_alpha, second_orders(calls), 1.0, 0.001, of_clean=True)
+    times = [stage.time for step in steps for stage in step]
+    start = torch.tensor([-1.5, 0.2, 1.0], dtype=torch.float64)
+    end = solve(steps, lambda call, point: torch.tanh(point) + 0.3 * times[call], start)
+    np.testing.assert_allclose(end, printed, rtol=1e-9)
+
+
+def test_a_first_order_step_follows_noise_and_clean_action_alike():
+    (noise,), (clean,) = (solver_steps(own_log_alpha, (1,), 0.8, 0.5, of_clean=of) for of in (False, True))
+    assert (noise[0].start, *noise[0].noises) == pytest.approx((clean[0].start, *clean[0].noises), rel=1e-13)
+
+
+def test_second_orders_use_up_the_calls():
+    assert second_orders(15) == (2,) * 7 + (1,)
+    assert second_orders(16) == (2,) * 7 + (1, 1)
+    assert [sum(second_orders(calls)) for calls in range(1, 31)] == [*range(1, 31)]
 
 
 def test_orders_use_up_the_calls():

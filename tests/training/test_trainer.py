@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.base import Dimensions, Draw
+from algorithms.base import ROWS, Dimensions, Draw
 from algorithms.dtql import DTQL, DTQLConfig
 from bench.catalog import load_catalog
 from bench.errors import BenchError
@@ -18,7 +18,7 @@ from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint, CheckpointFolder
 from bench.training.contract import doubled
 from bench.training.draws import DrawStream
-from bench.training.trainer import ROWS, Divergence, Position, Trainer, phases_for
+from bench.training.trainer import Divergence, Position, Trainer, phases_for
 from benchmarks.plain.dtql import PlainDTQL, PlainNetworks
 from tests.algorithms.checks import of_seed
 
@@ -401,6 +401,8 @@ EXPECTED = {
     "idql": ["train"],
     "onestep": ["behaviour", "critic", "policy"],
     "td3bc": ["train"],
+    "qgpo": ["behaviour", "support", "energy"],
+    "sfbc": ["behaviour", "support", "returns", "planning", "critic"],
     "srpo": ["critic", "behaviour", "policy"],
     "srpo-points": ["behaviour", "policy"],
 }

@@ -11,7 +11,7 @@ METHODS = [
     *("dtql", "dtql-kl", "srpo", "srpo-points", "edp-td3", "edp-crr", "edp-iql"),
     *("bdpo", "bdpo-gaussian", "bdpo-dirac", "bc", "bc-10", "td3bc", "iql", "awac", "cql"),
     *("crr", "onestep"),
-    *("dql", "dac", "idql"),
+    *("dql", "dac", "idql", "qgpo", "sfbc"),
 ]
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
