@@ -140,7 +140,8 @@ def _group_block(
     unprinted = {name for task, name in others if task in tasks}
     columns = [Column("task", heading, "label")]
     for name in (*cells, *sorted(unprinted - cells.keys())):
-        columns += columns_of(name, name, bool(own.get(name)), bool(own.get(name)) or name in unprinted)
+        prints = bool(own.get(name))
+        columns += columns_of(name, name, printed=prints, measured=prints or name in unprinted)
 
     def printed_number(row: str, column: Column) -> PaperCell | Amount | None:
         if row == AVERAGE:

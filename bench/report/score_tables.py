@@ -200,7 +200,7 @@ def _domain_block(
         method = next(iter(own.values())).method
         header = name.replace(method, info.own.get(method, method))
         measured = method in info.own or any(cell in chosen for cell in own.values())
-        columns += columns_of(name, header, measured=measured)
+        columns += columns_of(name, header, measured=measured, quoted=method not in info.own)
 
     def measured_cell(row: str, column: Column, cell: PaperCell | None) -> Cell:
         name = column.method
@@ -240,8 +240,9 @@ def averages_table(
     printed = {(cell.domain, cell.method): cell for cell in paper.rows}
     columns, own = [Column("domain", layout.heading, "label")], paper.info.own
     for method in paper.methods:
+        ran = method in own
         columns += columns_of(
-            method, own.get(method, method), measured=method in own or method in with_measured
+            method, own.get(method, method), measured=ran or method in with_measured, quoted=not ran
         )
     decimals = digits_of(paper.rows).mean
 

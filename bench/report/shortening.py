@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from bench.report.paper import PaperCell
 from bench.report.tables import Block, Cell, Table, with_columns
 from bench.visible_text import count
 
@@ -42,15 +41,7 @@ def _plain(block: Block) -> Block:
 
 def _without_quoted(block: Block) -> Block:
     """The block without methods of which the paper quotes the numbers; all where it ran none."""
-    quoted = {
-        column.method
-        for place, column in enumerate(block.columns)
-        for row in block.rows
-        if not row.aggregate
-        and isinstance(number := row.cells[place].printed, PaperCell)
-        and not number.protocol
-    }
-    kept = [n for n, column in enumerate(block.columns) if not column.method or column.method not in quoted]
+    kept = [place for place, column in enumerate(block.columns) if not column.quoted]
     ran = any(block.columns[place].method for place in kept)
     return with_columns(block, kept) if ran else block
 

@@ -155,6 +155,8 @@ class Column:
     kind: CellKind
     method: str = ""
     """The paper's name of the method that a printed or measured column belongs to."""
+    quoted: bool = False
+    """Its printed scores are copied from another paper."""
 
 
 CONDITIONS = (
@@ -236,11 +238,13 @@ class Table:
 # Making tables
 
 
-def columns_of(name: str, header: str, printed: bool = True, measured: bool = True) -> list[Column]:
+def columns_of(
+    name: str, header: str, *, printed: bool = True, measured: bool = True, quoted: bool = False
+) -> list[Column]:
     """The columns of a method: what is printed, and beside it what was measured."""
-    columns = [Column(f"{name} printed", header, "printed", name)] if printed else []
+    columns = [Column(f"{name} printed", header, "printed", name, quoted)] if printed else []
     beside = f"{header.removesuffix(' (Ours)')} measured"
-    return columns + ([Column(f"{name} measured", beside, "measured", name)] if measured else [])
+    return columns + ([Column(f"{name} measured", beside, "measured", name, quoted)] if measured else [])
 
 
 def printed_cell(number: PaperCell | Amount | None) -> Cell:
