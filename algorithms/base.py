@@ -11,7 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, get_type_hints
 
@@ -366,9 +366,21 @@ class Algorithm(ABC):
             for name, value in mine.items():
                 value[slot].copy_(weights[name])
 
-    def acting_copy(self) -> Algorithm:
-        """A method of the same stack that acts as this one does now, whatever becomes of this one."""
-        copied = type(self)(self.dimensions, self.config, self.seeds, self.device)
+    @property
+    def scored_candidates(self) -> tuple[int, ...]:
+        """Numbers of candidates per action with which the last evaluation is made, too.
+
+        Those among which the authors chose after training; most methods choose before.
+        """
+        return ()
+
+    def acting_copy(self, **settings: object) -> Algorithm:
+        """A method of the same stack that acts as this one does now, whatever becomes of this one.
+
+        With other `settings` of the configuration that change no weights, it acts by those.
+        """
+        config = replace(self.config, **settings) if settings else self.config
+        copied = type(self)(self.dimensions, config, self.seeds, self.device)
         copied.load_networks(self.networks.state_dict())
         return copied
 

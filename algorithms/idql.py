@@ -54,6 +54,8 @@ from algorithms.optim import Adam, cosine_to_zero
 
 LAYER_NORM_EPSILON = 1e-6
 """flax's, which the released code keeps."""
+FEWEST_CANDIDATES = 16
+"""Of those that the authors evaluated with."""
 ACTIVATIONS: Mapping[str, Activation] = {"mish": mish, "swish": functional.silu}
 
 
@@ -147,6 +149,9 @@ class IDQLConfig:
     """steps (T) of the chain"""
     candidates: Annotated[Count, Tiny(4)] = 64
     """actions sampled per state at evaluation (N); the one of highest value is taken"""
+    most_candidates: Annotated[int, Field(ge=0), Tiny(2)] = 256
+    """actions sampled per state when the last evaluation is repeated, then half as many, down to 16; 0: it is
+    not repeated"""
     policy_width: Width = 256
     """units between residual blocks; 4 times as many within them"""
     policy_blocks: Count = 3
@@ -291,6 +296,14 @@ class IDQL(Algorithm):
         critic_loss = ensemble_loss(networks["critics"](observations, actions), targets)
         self.minimise("critics", critic_loss)
         return {"value_loss": value_loss.detach(), "critic_loss": critic_loss.detach()}
+
+    @property
+    def scored_candidates(self) -> tuple[int, ...]:
+        """From `most_candidates` by halves; the authors reported the best of them per task."""
+        numbers = [self.config.most_candidates] if self.config.most_candidates else []
+        while numbers and numbers[-1] // 2 >= FEWEST_CANDIDATES:
+            numbers.append(numbers[-1] // 2)
+        return tuple(numbers)
 
     @torch.no_grad()
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -33,6 +33,8 @@ class Rollouts:
     lengths: NDArray[np.int64]
     finite: NDArray[np.bool_]
     seconds: float
+    by_candidates: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    """Returns (S, N) of the same episodes, played with other numbers of candidates per action."""
 
 
 def roll_out(

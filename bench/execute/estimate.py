@@ -58,6 +58,17 @@ class Estimate:
         return self.training_seconds + self.evaluation_seconds
 
 
+@dataclass(frozen=True)
+class _Acting:
+    """Seconds of choosing one action in every environment of an evaluation."""
+
+    seconds: float
+    further: int = 0
+    """Evaluations at the end with other numbers of candidates."""
+    further_weight: float = 0.0
+    """Candidates of all of these, for each of the usual."""
+
+
 class Estimator:
     """Says how long stacks take on a device of this machine.
 
@@ -76,7 +87,7 @@ class Estimator:
         self._threads = threads
         self._measured = measured
         self._programs: dict[object, Programs] = {}
-        self._actions: dict[object, float] = {}
+        self._actions: dict[object, _Acting] = {}
         self._physics: dict[object, float] = {}
         self._phases: dict[object, tuple[Phase, ...]] = {}
 
@@ -88,10 +99,12 @@ class Estimator:
             training = _training(self.phases(cell), programs)
         evaluations = len(cell.evaluation_steps)
         evaluation = self._stored_evaluation(cell, seeds)
-        if evaluation is None:
-            step = self._of_action(cell, seeds) + self.physics(cell) * seeds * cell.episodes
-            evaluation = cell.task.horizon * step
-        return Estimate(training, evaluation * evaluations)
+        if evaluation is not None:
+            return Estimate(training, evaluation * evaluations)
+        action, physics = self._of_action(cell, seeds), self.physics(cell) * seeds * cell.episodes
+        of_one = cell.task.horizon * (action.seconds + physics)
+        further = cell.task.horizon * (action.seconds * action.further_weight + physics * action.further)
+        return Estimate(training, of_one * evaluations + further)
 
     def phases(self, cell: Cell) -> tuple[Phase, ...]:
         """The stages of a cell's method, by the smallest networks: making wide ones takes seconds."""
@@ -182,8 +195,7 @@ class Estimator:
             self._programs[key] = found
         return self._programs[key]
 
-    def _of_action(self, cell: Cell, seeds: int) -> float:
-        """Seconds of choosing one action in every environment of an evaluation."""
+    def _of_action(self, cell: Cell, seeds: int) -> _Acting:
         key = (seeds, cell.algorithm, cell.episodes, *_sizes(cell.preset))
         if key not in self._actions:
             algorithm = self._method(cell, seeds)
@@ -199,7 +211,9 @@ class Estimator:
                 }
                 algorithm.act(observations, draws).cpu()
                 seconds.append(time.perf_counter() - started)
-            self._actions[key] = min(seconds)
+            others = algorithm.scored_candidates
+            weight = sum(others) / algorithm.config.candidates if others else 0.0
+            self._actions[key] = _Acting(min(seconds), len(others), weight)
         return self._actions[key]
 
     def _method(self, cell: Cell, seeds: int) -> Algorithm:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from bench.data.reader import read_file
 from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
 from bench.evaluation.beside import Beside
+from bench.evaluation.protocols import candidates_metric
 from bench.evaluation.rollout import Policy, Rollouts, roll_out
 from bench.execute.history import History, StoredEvaluation, StoredFailure, StoredPending
 from bench.execute.messages import (
@@ -309,7 +310,8 @@ class Stack:
             seconds = time.monotonic() - started
             self._report_evaluation(number, environment_step, simulators[0].horizon, seconds)
 
-        rollouts = self._play(self.trainer.algorithm, simulators, number, on_step)
+        algorithm = self.trainer.algorithm
+        rollouts = self._play(algorithm, algorithm, simulators, number, on_step)
         # Only now, because reading empties the sums: an evaluation that is broken off must find them again.
         self._conclude(self._asked(due), rollouts)
         self._save_where_due()
@@ -330,7 +332,9 @@ class Stack:
         assert self.history.pending is not None, "it is set before"
         number = self.history.pending["number"]
         self._evaluating_since = time.monotonic()
-        beside.begin(weights, lambda policy, on_step: self._play(policy, simulators, number, on_step))
+        beside.begin(
+            weights, lambda policy, on_step: self._play(policy, beside.copy, simulators, number, on_step)
+        )
 
     def _asked(self, due: tuple[int, int]) -> StoredPending:
         """An evaluation of what the method is now; empties the sums of metrics."""
@@ -341,15 +345,36 @@ class Stack:
         return {"number": number, "step": step, "iterations": self.iterations, "metrics": metrics}
 
     def _play(
-        self, policy: Policy, simulators: Sequence[Simulator], number: int, on_step: Callable[[int], None]
+        self,
+        policy: Policy,
+        algorithm: Algorithm,
+        simulators: Sequence[Simulator],
+        number: int,
+        on_step: Callable[[int], None],
     ) -> Rollouts:
-        return roll_out(
-            policy,
-            *simulators,
-            evaluation=number,
-            episodes=self._evaluation["episodes"],
-            goals=self._evaluation.get("goals"),
-            on_step=on_step,
+        """Play the episodes of an evaluation; those of the last one also with other numbers of candidates.
+
+        `policy` is how `algorithm` acts in them.
+        """
+
+        def played(policy: Policy) -> Rollouts:
+            return roll_out(
+                policy,
+                *simulators,
+                evaluation=number,
+                episodes=self._evaluation["episodes"],
+                goals=self._evaluation.get("goals"),
+                on_step=on_step,
+            )
+
+        rollouts = played(policy)
+        if number < len(self._evaluation["steps"]):
+            return rollouts
+        others = {n: played(algorithm.acting_copy(candidates=n)) for n in algorithm.scored_candidates}
+        return replace(
+            rollouts,
+            seconds=rollouts.seconds + sum(each.seconds for each in others.values()),
+            by_candidates={n: each.returns for n, each in others.items()},
         )
 
     def _wait(self, beside: Beside, pending: StoredPending, horizon: int) -> None:
@@ -370,6 +395,9 @@ class Stack:
 
     def _conclude(self, asked: StoredPending, rollouts: Rollouts) -> None:
         """Keep and tell what came of an evaluation; training may have gone on since."""
+        for candidates, returns in rollouts.by_candidates.items():
+            for metrics, of_seed in zip(asked["metrics"], returns, strict=True):
+                metrics[candidates_metric(candidates)] = float(self.plan.task.normalised(of_seed).mean())
         self.history.add(asked, rollouts)
         for slot, finite in enumerate(rollouts.finite):
             if not finite:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from bench.envs import simulator_for
 from bench.evaluation.beside import Beside
+from bench.evaluation.rollout import roll_out
 from bench.execute import stack as stack_module
 from bench.execute.messages import ChannelError, StackPlan, Started, Stopped, TrialFinished
 from bench.execute.stack import Stack
@@ -17,7 +19,7 @@ from bench.execute.worker import run_plan
 from bench.files import sha256_of
 from bench.records import DatasetRecord, EvaluationRecord, FailureRecord
 from bench.training.checkpoint import Checkpoint
-from bench.training.trainer import Position
+from bench.training.trainer import Position, method_for
 from tests.data.files import columns, write
 from tests.execute.tiny import PRETRAINING, TASK, TRAINING, Played, PlayedChannel, tiny_cell, tiny_plan
 
@@ -718,3 +720,47 @@ def test_a_stack_trains_on_the_rows_that_its_preset_says(tmp_path):
         plan = StackPlan((cell.trial(0, dataset),), cell.task, path)
         rows[algorithm] = len(Stack(plan, PlayedChannel(Played(tmp_path), plan)).trainer.data)
     assert rows == {"dtql": 36, "bdpo": 38}
+
+
+# Numbers of candidates, among which some authors chose after training.
+
+IDQL = {
+    "candidates": 2,
+    "most_candidates": 32,
+    "policy_width": 8,
+    "policy_blocks": 1,
+    "critic_width": 8,
+    "batch_size": 8,
+    "critic_batch_size": 8,
+    "train_iterations": 4,
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_last_evaluation_is_repeated_with_other_numbers_of_candidates(tiny_data, tmp_path, beside):
+    """And scored as the trained method scores that has so many, in the same episodes."""
+    cell = tiny_cell(algorithms=("idql",), changes=IDQL)
+    plan, played, trained = tiny_plan(tiny_data, cell=cell, beside=beside), Played(tmp_path), []
+    assert played.play(plan, before=lambda stack: trained.append(stack.trainer))
+    named = {key: dict(metrics) for key, (*_, metrics) in evaluations(played).items()}
+    assert not any("candidates" in name for (_, number), of in named.items() if number == 1 for name in of)
+    weights_now = trained[0].algorithm.networks.state_dict()
+    for candidates in (16, 32):
+        values = cell.preset.values | IDQL | {"candidates": candidates, "most_candidates": 0}
+        method = method_for(cell.task, "idql", values, (0, 1))
+        method.load_networks(weights_now)
+        with simulator_for(cell.task, cell.physics, 4, 1) as robots:
+            returns = roll_out(method, robots, evaluation=2, episodes=2).returns
+        for seed, of_seed in enumerate(returns):
+            expected = [100 * (r + 20.272305) / (3234.3 + 20.272305) for r in of_seed]
+            told = named[seed, 2][f"score_of_{candidates}_candidates"]
+            assert told == pytest.approx(sum(expected) / 2, abs=1e-9)
+    assert {name for name in named[0, 2] if "candidates" in name} == {
+        "score_of_16_candidates",
+        "score_of_32_candidates",
+    }
+    # The usual evaluation is what it is without.
+    plain = Played(tmp_path / "plain")
+    alone = tiny_cell(algorithms=("idql",), changes=IDQL | {"most_candidates": 0})
+    assert plain.play(tiny_plan(tiny_data, cell=alone))
+    assert scores(plain) == scores(played)

@@ -48,9 +48,9 @@ def tiny_cell(**changes) -> Cell:
     return cell
 
 
-def tiny_plan(data: Path, seeds=(0, 1), **settings) -> StackPlan:
-    """A stack of the cell's trials."""
-    cell = tiny_cell()
+def tiny_plan(data: Path, seeds=(0, 1), cell: Cell | None = None, **settings) -> StackPlan:
+    """A stack of the cell's trials, by default of the tiny one's."""
+    cell = cell or tiny_cell()
     path = data / "collected" / f"{TASK}.hdf5"
     dataset = replace(DATASET, sha256=sha256_of(path)) if path.is_file() else DATASET
     return StackPlan(
