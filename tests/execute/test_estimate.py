@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +41,10 @@ class Robots:
         self.clock[0] += ROBOT * self.count
 
 
+FURTHER = (16, 32)
+"""Numbers of candidates of further evaluations, where there are 8 in others."""
+
+
 @pytest.fixture
 def timed(monkeypatch):
     """Made-up times of everything; yields the cells of which programs were timed."""
@@ -52,7 +57,8 @@ def timed(monkeypatch):
         yield ProgramSpeed(train, "train", 3.0)
 
     class Acting:
-        act_draws = ()
+        act_draws, scored_candidates = (), FURTHER
+        config = SimpleNamespace(candidates=8)
 
         def act(self, observations, draws):
             clock[0] += ACTION
@@ -75,7 +81,10 @@ def test_training_and_evaluations_with_their_physics_are_added_up(timed):
     found = estimator().estimate(tiny_cell(), 2)
     assert found.training_seconds == pytest.approx(2.0 * PRETRAINING + 3.0 * TRAINING)
     robots = 2 * EPISODES
-    assert found.evaluation_seconds == pytest.approx(EVALUATIONS * HORIZON * (ACTION + ROBOT * robots))
+    # The last one twice more, with 2 and 4 times the candidates, whose choice takes as many times as long.
+    further = (2 + 4) * ACTION + 2 * ROBOT * robots
+    usual = EVALUATIONS * (ACTION + ROBOT * robots)
+    assert found.evaluation_seconds == pytest.approx(HORIZON * (usual + further))
 
 
 def test_what_costs_the_same_is_timed_once(timed):

@@ -17,6 +17,7 @@ SHARED = {
     "policy_target_rate": 0.001,
     "diffusion_steps": 5,
     "candidates": 64,
+    "most_candidates": 256,
     "policy_width": 256,
     "policy_blocks": 3,
     "dropout": 0.1,
