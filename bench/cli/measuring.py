@@ -201,6 +201,16 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    shared_checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=typed_path,
+            help="Folder that all machines see under this path: workers write checkpoints there themselves. "
+            "Default: they travel to this machine, beside the store.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     dry_run: Annotated[
         bool,
@@ -254,6 +264,7 @@ def run(
         retry_failed=retry is not None,
         max_retries=max_retries,
         checkpoint_seconds=checkpoint_seconds,
+        shared_checkpoints=shared_checkpoints,
         accept_mismatch=accept_mismatch,
     )
     if dry_run:

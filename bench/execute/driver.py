@@ -35,10 +35,12 @@ from bench.records import (
     TrialRecord,
 )
 from bench.signals import saving_at_signals
-from bench.store.database import open_store
+from bench.store.database import Store, open_store
 from bench.store.queries import trial_states
 from bench.store.writer import Writer
+from bench.training.checkpoint import SharedFolder
 from bench.training.trainer import phases_for
+from bench.visible_text import quoted
 
 SEEDS_PER_STACK_ON_GPU = 5
 CHECKPOINT_SECONDS = 60.0
@@ -74,6 +76,10 @@ class Settings:
     checkpoint_seconds: float | None = None
     """None: a minute on this machine, ten on a cluster, whose checkpoints travel; longer where they take more
     than a hundredth of the time.
+    """
+    shared_checkpoints: Path | None = None
+    """A folder that all machines see under this path: workers write checkpoints there themselves, and only
+    their names travel to the driver. None: they travel, and lie beside the store.
     """
     accept_mismatch: bool = False
     """Train at full budget on a dataset that is not the task's, too."""
@@ -137,6 +143,7 @@ def run_grid(
         check_listening(settings.address)
     device, gpus = device_of(settings)
     with open_store(store_url) as store, Writer(store) as writer:
+        shared = _shared(settings.shared_checkpoints, store)
         run = describe_run(command)
         writer.begin_run(run)
         try:
@@ -161,6 +168,7 @@ def run_grid(
                     stop,
                     code_sha256=code_fingerprint(algorithms),
                     max_retries=settings.max_retries,
+                    shared=shared,
                 )
                 if grid.cells:
                     with beating(keeper):
@@ -169,6 +177,23 @@ def run_grid(
             writer.end_run(run.run_id)
         states = trial_states(store, [trial.key for trial in grid.trials])
     return _summary(grid, states, keeper)
+
+
+def _shared(path: Path | None, store: Store) -> SharedFolder | None:
+    """The shared folder of the store's checkpoints, where one was named."""
+    if path is None:
+        return None
+    another, owner = "Name another folder with --shared-checkpoints.", str(store.location)
+    if store.location.file is not None:
+        owner = str(store.location.file.absolute())
+    what = f"checkpoints cannot be written into {quoted(str(path))}"
+    try:
+        shared = SharedFolder.marked(path.resolve(), owner)
+    except OSError as error:
+        raise BenchError(what, f"{error.strerror}.", another) from error
+    if shared.owner != owner:
+        raise BenchError(what, f"It holds those of another store: {quoted(shared.owner)}.", another)
+    return shared
 
 
 def _summary(grid: Grid, states: dict[TrialKey, str], keeper: Keeper) -> Summary:

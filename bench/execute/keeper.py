@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from bench.execute.messages import (
     Completed,
     Ended,
     Event,
+    Named,
     Notice,
     Progress,
     Result,
@@ -55,10 +57,13 @@ from bench.store.recording import ConflictError
 from bench.store.retry import retry_while_unavailable
 from bench.store.weight_files import require_no_links, weights_name
 from bench.store.writer import Writer
-from bench.training.checkpoint import Checkpoint, CheckpointFolder
+from bench.training.checkpoint import Checkpoint, SharedFolder
 
 PIECE_BYTES = 8 * 2**20
 """A dataset travels in pieces of this size."""
+STACKS_OF_A_BEAT = 100
+BEAT_PAUSE_SECONDS = 0.01
+"""Between the claims of so many stacks and the next: results that wait for the store get in."""
 NOT_BEGUN = "it ended before it had begun"
 
 
@@ -80,7 +85,8 @@ class StackResults:
     ----------
     claimed : trials whose results are wanted; other seeds of the stack only accompany them.
     ended : counts trials by their state, as they end.
-    folder : the store's folder; weights go into `weights/` below it, checkpoints into `checkpoints/`.
+    folder : the store's folder; weights go into `weights/` below it, checkpoints into `checkpoints/` where
+        the plan names no shared folder.
     stopped : whether a person wants the driver to end.
     """
 
@@ -105,7 +111,7 @@ class StackResults:
         self._ended = ended
         self._writer = writer
         self._folder = folder
-        self._checkpoints = CheckpointFolder(folder / "checkpoints" / plan.name, plan.identity)
+        self._checkpoints = plan.checkpoints_in(plan.shared.path if plan.shared else folder / "checkpoints")
         self._last_metrics: dict[TrialKey, dict[str, float]] = {}
         self._watcher = watcher
         self._stopped = stopped
@@ -166,10 +172,10 @@ class StackResults:
                 self._writer.begin_execution(sorted(self.open, key=lambda key: key.seed), event.execution)
             case Progress():
                 self.progress = event.progress
-            case Saved():
+            case Saved() | Named():
                 # A driver that slept for minutes must not write where its successor writes by now.
                 if not self.released and not self._writer.lost(frozenset(self.open)):
-                    self._checkpoints.save(event.checkpoint)
+                    self._keep_checkpoint(event)
                 return None
             case Stopped():
                 self._stop(event)
@@ -180,6 +186,12 @@ class StackResults:
             case EvaluationRecord() | FailureRecord() | Weights() | TrialFinished():
                 return self._result(event)
         return event
+
+    def _keep_checkpoint(self, event: Saved | Named) -> None:
+        if isinstance(event, Saved):
+            self._checkpoints.save(event.checkpoint)
+        else:
+            self._checkpoints.keep(event.delivered)
 
     def _stop(self, event: Stopped) -> None:
         if self.released:
@@ -249,6 +261,8 @@ class Keeper:
     stop : set when a person wants the run to end; set here when it cannot go on.
     code_sha256 : of the source files that this driver runs.
     max_retries : how often a stack is taken up again whose worker's process was lost.
+    shared : a folder of checkpoints that workers write into themselves; None: the driver writes them beside
+        the store.
     """
 
     def __init__(
@@ -261,9 +275,11 @@ class Keeper:
         *,
         code_sha256: str,
         max_retries: int,
+        shared: SharedFolder | None = None,
     ) -> None:
         self.stop = stop
         self.code_sha256 = code_sha256
+        self.shared = shared
         self.concurrent_stacks = 1
         """How many stacks run at once; stands in their plans."""
         self.error: Exception | None = None
@@ -324,12 +340,13 @@ class Keeper:
         Raises
         ------
         ChannelError : another process has taken this worker's place.
-        BenchError : it runs other code than this driver.
+        BenchError : it runs other code than this driver, or does not see the shared folder.
         """
         with self._turn:
             if worker.name in self._running:
                 return self._results_of(worker).plan
             self._require_same_code(worker)
+            self._require_same_folder(worker)
             self._never_begun.pop(worker.name, None)
             if self.stop.is_set() or not self.reserve():
                 return None
@@ -386,7 +403,7 @@ class Keeper:
         BenchError : the event cannot be stored, and waiting would not help.
         """
         results = self._results_of(worker)
-        if isinstance(event, Saved):
+        if isinstance(event, Saved | Named):
             # Seconds where it is large, and the folder is this stack's alone: the others need not wait.
             results.store(event)
         else:
@@ -414,13 +431,19 @@ class Keeper:
         """Keep the claims of this run alive, and notice what another driver has taken over."""
         running = [results for _, results in list(self._running.values())]
         stacks = [results for results in (*running, *self._waiting) if not results.released]
+        for first in range(0, len(stacks), STACKS_OF_A_BEAT):
+            if first:
+                time.sleep(BEAT_PAUSE_SECONDS)
+            try:
+                self._beat(stacks[first : first + STACKS_OF_A_BEAT])
+            except StoreUnavailableError:
+                # Whoever stores a result meets the same trouble and tells a person; the next beat may get
+                # through.
+                return
+
+    def _beat(self, stacks: Sequence[StackResults]) -> None:
         progress = {key: results.progress for results in stacks for key in list(results.open)}
-        try:
-            lost = self._writer.heartbeat(progress)
-        except StoreUnavailableError:
-            # Whoever stores a result meets the same trouble and tells a person; the next beat may get
-            # through.
-            return
+        lost = self._writer.heartbeat(progress)
         for results in stacks:
             if lost & results.open:
                 results.abandon(ClaimLostError("", "Another driver has taken it over.", "Its results count."))
@@ -431,7 +454,7 @@ class Keeper:
             self._say_waiting()
             return None
         plan, claim = found
-        plan = replace(plan, concurrent_stacks=self.concurrent_stacks)
+        plan = replace(plan, concurrent_stacks=self.concurrent_stacks, shared=self.shared)
         results = StackResults(
             plan, claim.claimed, self.ended, self._writer, self._folder, self._watcher, self.stop.is_set
         )
@@ -489,6 +512,14 @@ class Keeper:
             hashes,
             "Install the same version of bench on every machine of the cluster.",
         )
+
+    def _require_same_folder(self, worker: Worker) -> None:
+        if self.shared is not None and not worker.sees_shared:
+            raise BenchError(
+                f"the worker on {worker.hostname} does not see {self.shared.path}",
+                "All machines are to share that folder; there is none at this path there, or another one.",
+                "Name one that they share with --shared-checkpoints; without it checkpoints travel.",
+            )
 
 
 @contextmanager

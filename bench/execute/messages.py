@@ -22,7 +22,7 @@ from bench.records import (
     TrialRecord,
     hash_of,
 )
-from bench.training.checkpoint import Checkpoint
+from bench.training.checkpoint import Checkpoint, CheckpointFolder, Delivered, SharedFolder
 
 _LONGEST = 60
 """Characters for the seeds in a folder's name; file systems allow 255 for all of it."""
@@ -44,6 +44,8 @@ class StackPlan:
     """Between checkpoints in the middle of a phase, at least."""
     checkpoint_share: float = math.inf
     """Of the time, that checkpoints may take; where they take long they are fewer."""
+    shared: SharedFolder | None = None
+    """Where its worker writes its states itself; None: they travel to the driver."""
     beside: bool = False
     """Evaluations and checkpoints are made of copies, while training goes on; else it waits for them."""
 
@@ -72,6 +74,10 @@ class StackPlan:
         """What its checkpoints are of: configuration and seeds."""
         return hash_of([self.trials[0].key.config_hash, list(self.seeds)])
 
+    def checkpoints_in(self, folder: Path) -> CheckpointFolder:
+        """Its checkpoints, where those of all stacks lie in `folder`."""
+        return CheckpointFolder(folder / self.name, self.identity)
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -84,6 +90,8 @@ class Worker:
     hostname: str
     code_sha256: str
     """Of the source files that run there."""
+    sees_shared: bool = True
+    """Whether it finds the folder of checkpoints that all machines are to share; True where there is none."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,14 @@ class Saved:
 
     stack: str
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Named:
+    """The stack's state, which its worker has written into the shared folder, by its name and hash."""
+
+    stack: str
+    delivered: Delivered
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,7 @@ class Completed:
 
 Result = EvaluationRecord | FailureRecord | Weights | TrialFinished
 """What becomes of one trial."""
-Event = Started | Progress | Saved | Result | Stopped | Completed
+Event = Started | Progress | Saved | Named | Result | Stopped | Completed
 """What a worker sends while it works; sending returns when the driver has dealt with it."""
 
 

@@ -16,7 +16,8 @@ import ray
 from ray.exceptions import RayError
 
 from bench.data.folder import dataset_path, local_file
-from bench.execute.messages import ChannelError, Event, StackPlan, Worker
+from bench.execute.messages import ChannelError, Event, Named, Saved, StackPlan, Worker
+from bench.store.retry import retry_while_unavailable
 from bench.training.checkpoint import Checkpoint
 
 
@@ -109,10 +110,13 @@ class RayChannel:
         self._mailbox = mailbox
         self._worker = worker
         self._plan = plan
+        self._folder = plan.checkpoints_in(plan.shared.path) if plan.shared else None
         self._stop = False
 
     def send(self, event: Event) -> None:
-        """Hand over an event; its answer says whether to stop."""
+        """Hand over an event, of a state in a shared folder its name; the answer says whether to stop."""
+        if isinstance(event, Saved) and self._folder is not None:
+            event = self._delivered(event)
         self._stop = self._mailbox.ask("receive", self._worker, event)
 
     def should_stop(self) -> bool:
@@ -120,7 +124,9 @@ class RayChannel:
         return self._stop
 
     def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
-        """The last checkpoint, from the driver's machine."""
+        """The last checkpoint, out of the shared folder, else from the driver's machine."""
+        if self._folder is not None:
+            return self._folder.load()
         checkpoint, complaints = self._mailbox.ask("checkpoint", self._worker)
         return checkpoint, complaints
 
@@ -129,6 +135,21 @@ class RayChannel:
         plan = self._plan
         candidates = [plan.data_path, dataset_path(plan.task)]
         return local_file(plan.task.name, plan.trials[0].dataset.sha256, candidates, self._pieces)
+
+    def _delivered(self, event: Saved) -> Named:
+        """Write the state into the shared folder; while its disk is full, this waits as a driver does."""
+        assert self._folder is not None, "there is one"
+        folder = self._folder
+        try:
+            delivered = retry_while_unavailable(
+                lambda: folder.deliver(event.checkpoint),
+                lambda text: None,
+                lambda: self._mailbox.ask("should_stop", self._worker),
+            )
+        except OSError as error:
+            # No failure of the trials; on another machine it may go on.
+            raise ChannelError(f"cannot write {error.filename}", str(error.strerror)) from error
+        return Named(event.stack, delivered)
 
     def _pieces(self) -> Iterator[bytes]:
         offset = 0

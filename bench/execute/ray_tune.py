@@ -29,6 +29,7 @@ from bench.execute.ray_mailbox import Mailbox, MailboxHandle, RayChannel, Reques
 from bench.execute.worker import run_plan
 from bench.hardware import stacks_on
 from bench.provenance import code_fingerprint
+from bench.training.checkpoint import SharedFolder
 from bench.visible_text import shortened
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, s
     keeper.concurrent_stacks = concurrency(shares, _nodes(), keeper.stacks_left())
     mailbox = _mailbox()
     trainable = tune.with_resources(
-        tune.with_parameters(_train, mailbox=mailbox, algorithms=algorithms),
+        tune.with_parameters(_train, mailbox=mailbox, algorithms=algorithms, shared=keeper.shared),
         {"cpu": shares.cpus, "gpu": shares.gpus},
     )
     rounds = 0
@@ -146,10 +147,20 @@ def _tuner(
     )
 
 
-def _train(config: dict[str, object], mailbox: MailboxHandle, algorithms: Sequence[str]) -> None:
+def _train(
+    config: dict[str, object],
+    mailbox: MailboxHandle,
+    algorithms: Sequence[str],
+    shared: SharedFolder | None,
+) -> None:
     """In the worker of a run of `algorithms`: train one stack, if there is one."""
-    name = tune.get_context().get_trial_id()
-    worker = Worker(name, secrets.token_hex(8), socket.gethostname(), code_fingerprint(algorithms))
+    worker = Worker(
+        name=tune.get_context().get_trial_id(),
+        process=secrets.token_hex(8),
+        hostname=socket.gethostname(),
+        code_sha256=code_fingerprint(algorithms),
+        sees_shared=shared is None or shared.is_seen_here(),
+    )
     # What it raises, Tune tells the keeper: to one that was refused, or could not reach the driver, its stack
     # is lost as to one that was killed.
     plan = mailbox.ask("next_stack", worker)

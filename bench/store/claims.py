@@ -105,14 +105,13 @@ def heartbeat(
     rows = _holders(connection, progress)
     held = {key: row.id for key, row in rows.items() if row.claimed_by == run_id}
     now = database_now(connection)
-    beats = [{"of_trial": trial_id, "heartbeat_at": now} for trial_id in held.values()]
-    reached = [
-        {"of_trial": trial_id, **vars(of_stack)}
-        for key, trial_id in held.items()
-        if (of_stack := progress[key]) is not None
-    ]
-    # Each kind in one go: a driver of a thousand stacks has thousands of rows.
-    for values in (beats, reached):
+    beats: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    for key, trial_id in held.items():
+        of_stack = progress[key]
+        reached = {} if of_stack is None else vars(of_stack)
+        beats[bool(reached)].append({"of_trial": trial_id, "heartbeat_at": now, **reached})
+    # Each kind in one go, and each row once: a driver of a thousand stacks has thousands.
+    for values in beats.values():
         if values:
             connection.execute(_UPDATE_CLAIM, values)
     return frozenset(key for key, row in rows.items() if _is_lost(row, run_id))

@@ -96,8 +96,8 @@ def engine_for(location: Location, *, read_only: bool) -> Engine:
 
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get("writing", False):
-        for statement in BEGIN_WRITING:
-            connection.exec_driver_sql(statement)
+        # In one message, which takes no parameters: while the lock is held, all other drivers wait.
+        connection.exec_driver_sql("; ".join(BEGIN_WRITING), execution_options={"no_parameters": True})
     else:
         _begin_reading(connection)
 

@@ -1,6 +1,7 @@
 """Checkpoints of a stack: whole or absent, verified on load, one generation kept in reserve.
 
-The process that trains packs its tensors into bytes, which may travel; the driver keeps them in a folder. It
+The process that trains packs its tensors into bytes, which travel to the driver; or it delivers them into a
+folder that all machines share, and only their name and hash travel. The driver keeps them in a folder. It
 holds `state-<n>.safetensors` files and `checkpoint.json`, which names the newest of them and the one
 before, each with its hash and with what the host remembers, all of it under a hash of its own: nothing of a
 checkpoint is believed that the hash does not cover. The JSON is renamed into place last, so at every instant
@@ -9,11 +10,14 @@ it points to complete files; the one before stays as `previous.json`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import secrets
 import stat
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -30,6 +34,10 @@ FORMAT = 2
 POINTER = "checkpoint.json"
 PREVIOUS = "previous.json"
 _STATES = "state-*.safetensors"
+_DELIVERIES = "delivered-*.safetensors"
+_MARK = "shared-checkpoints.txt"
+_MARK_SECONDS = 10.0
+"""That another driver may take to write what it has begun."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,71 @@ class Checkpoint:
     def tensors(self) -> dict[str, Tensor]:
         """The tensors, on the CPU."""
         return load(self.content)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A state that lies in the folder of its stack already, for the driver to keep without reading it."""
+
+    file: str
+    sha256: str
+    """Of the file."""
+    host: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not Path(self.file).match(_DELIVERIES) or Path(self.file).name != self.file:
+            raise ValueError(f"{self.file!r} is no name of a delivery")
+
+
+@dataclass(frozen=True)
+class SharedFolder:
+    """A folder that several machines see under one path, for the checkpoints of one store.
+
+    A mark in it names the store, and tells the folder from others at that path: of a machine that does not
+    share it, for example.
+    """
+
+    path: Path
+    mark: str
+
+    @property
+    def owner(self) -> str:
+        """The store whose checkpoints it holds."""
+        return self.mark.partition("\n")[0]
+
+    @classmethod
+    def marked(cls, path: Path, owner: str) -> SharedFolder:
+        """The folder with its mark; both are made where they are missing, the mark for a store.
+
+        Raises
+        ------
+        OSError : it cannot be written.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            with (path / _MARK).open("x", encoding="utf-8") as file:
+                file.write(f"{owner}\n{secrets.token_hex(16)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            pass  # of this driver's last run, or of another driver
+        until = time.monotonic() + _MARK_SECONDS
+        while not (mark := _mark_in(path)):
+            if time.monotonic() > until:
+                raise OSError(errno.EINVAL, "Empty", str(path / _MARK))
+            time.sleep(0.1)
+        return cls(path, mark)
+
+    def is_seen_here(self) -> bool:
+        """Whether it lies at this path on this machine too."""
+        return _mark_in(self.path) == self.mark
+
+
+def _mark_in(folder: Path) -> str:
+    try:
+        return (folder / _MARK).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 @dataclass(frozen=True)
@@ -93,16 +166,51 @@ class CheckpointFolder:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint and drop all but the previous one."""
+
+        def write(path: Path) -> None:
+            with written_whole(path) as temporary:
+                temporary.write_bytes(checkpoint.content)
+
+        self._keep(hashlib.sha256(checkpoint.content).hexdigest(), checkpoint.host, write)
+
+    def deliver(self, checkpoint: Checkpoint) -> Delivered:
+        """Write a checkpoint's state for another process, which may be on another machine, to keep."""
+        name = _DELIVERIES.replace("*", secrets.token_hex(8))
+        with written_whole(self.folder / name) as temporary:
+            temporary.write_bytes(checkpoint.content)
+        return Delivered(name, hashlib.sha256(checkpoint.content).hexdigest(), checkpoint.host)
+
+    def keep(self, delivered: Delivered) -> None:
+        """Keep a state that was delivered as `save` does, by its name alone; again it changes nothing.
+
+        Raises
+        ------
+        FileNotFoundError : it is not there.
+        """
+        known, _ = self._generations()
+        if known and not (self.folder / delivered.file).exists() and known[0].sha256 == delivered.sha256:
+            return
+
+        def rename(path: Path) -> None:
+            try:
+                (self.folder / delivered.file).replace(path)
+            except FileNotFoundError:
+                # An earlier attempt was broken off, by a full disk say, before the pointer named it.
+                if not path.is_file():
+                    raise
+
+        self._keep(delivered.sha256, delivered.host, rename)
+
+    def _keep(self, digest: str, host: dict[str, Any], put: Callable[[Path], None]) -> None:
+        """Name what `put` puts at a path as the newest checkpoint; drop all but the previous one."""
         known, _ = self._generations()
         previous = [generation for generation in known if generation.number not in self._damaged][:1]
         number = 1 + max((generation.number for generation in known), default=0)
-        digest = hashlib.sha256(checkpoint.content).hexdigest()
-        newest = _Generation(number, _state_name(number), digest, checkpoint.host)
+        newest = _Generation(number, _state_name(number), digest, host)
         text = self._pointer([newest, *previous])
         for name in (newest.file, PREVIOUS, POINTER):
             _make_way(self.folder / name)
-        with written_whole(self.folder / newest.file) as temporary:
-            temporary.write_bytes(checkpoint.content)
+        put(self.folder / newest.file)
         if known:
             write_text(self.folder / PREVIOUS, self._pointer(known))
         write_text(self.folder / POINTER, text)
@@ -137,8 +245,8 @@ class CheckpointFolder:
             self.folder.rmdir()
 
     def _files(self) -> list[Path]:
-        """States, and what processes killed while writing left behind."""
-        found = [*self.folder.glob(_STATES), *self.folder.glob(".*.part")]
+        """States, and what processes left behind that were killed while writing, or before it was kept."""
+        found = [path for kind in (_STATES, _DELIVERIES, ".*.part") for path in self.folder.glob(kind)]
         return [path for path in found if path.is_symlink() or not path.is_dir()]
 
     def _generations(self) -> tuple[list[_Generation], list[str]]:

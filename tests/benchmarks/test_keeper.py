@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import keeper
-from benchmarks.keeper import Cost, arrivals, delays, share_of_a_core
+from benchmarks.keeper import Cost, arrivals, delays, falls_behind, lateness, share_of_a_core
 
 
 def test_messages_come_at_their_rates():
@@ -22,9 +22,26 @@ def test_a_message_waits_for_those_before_it():
 
 
 def test_the_share_of_a_core_is_that_of_the_rates_whatever_was_sent():
-    costs = [Cost("progress", 0.001, 9.0), Cost("progress", 0.003, 9.0), Cost("checkpoint", 0.6, 9.0)]
+    costs = [Cost("progress", 0.001), Cost("progress", 0.003), Cost("checkpoint", 0.6)]
     # Ten workers: ten times 2 ms a second, and a checkpoint of 0.6 s every minute.
     assert share_of_a_core(costs, 10) == pytest.approx(0.02 + 0.01)
+
+
+def test_messages_are_late_once_they_come_faster_than_they_are_dealt_with():
+    # A millisecond each, and one a second from each worker: a thousand are the limit.
+    costs = {"progress": [0.001]}
+    assert lateness(costs, 10, 500) < 0.01
+    assert lateness(costs, 10, 1100) > 1.0
+    assert falls_behind(costs, 10) == pytest.approx(1000, rel=0.03)
+
+
+def test_a_heartbeat_grows_with_the_workers_and_leaves_room_between_its_parts():
+    # Of 3 s with a hundred workers: of a thousand ten such parts, more than there is time for until the next.
+    costs = {"progress": [1e-6], "heartbeat": [3.0]}
+    assert lateness(costs, 100, 100) < 3.0
+    assert lateness(costs, 100, 1000) > 15.0
+    # Of 0.3 s a part: nothing waits for more than one of them, where all ten at once would be 3 s.
+    assert 0.2 < lateness({"progress": [1e-6], "heartbeat": [0.3]}, 100, 1000) < 0.4
 
 
 def test_a_small_load_goes_through_the_keeper_into_a_store(tmp_path, capsys):
@@ -34,5 +51,6 @@ def test_a_small_load_goes_through_the_keeper_into_a_store(tmp_path, capsys):
     record = json.loads(path.read_text())
     figures = {figure["name"].partition(": ")[2]: figure["median"] for figure in record["figures"]}
     assert all(figures[kind] > 0 for kind in ("claim", "progress", "evaluation", "heartbeat"))
-    assert figures["falls behind"] > 3
+    assert figures["checkpoint in a shared folder"] > 0
+    assert figures["checkpoints are shared, falls behind"] > 3
     assert len(capsys.readouterr().out.splitlines()) == len(figures)

@@ -5,7 +5,9 @@ import json
 import signal
 import socket
 import sqlite3
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +125,53 @@ def test_a_lost_machine_costs_one_interval_and_no_number(cluster, reference, tin
     assert first == (SECOND_HOSTNAME, 0)
     assert again[0] == socket.gethostname()
     assert again[1] > 0
+
+
+@pytest.fixture
+def shared_folder():
+    """A folder that both nodes see: it lies outside of what is hidden from the second."""
+    with tempfile.TemporaryDirectory(prefix="bench-shared-") as folder:
+        yield Path(folder)
+
+
+def on_cluster(cluster, store, *arguments):
+    options = ("--address", cluster.address, "--gpus-per-stack", "0", "--checkpoint-seconds", "0")
+    return grid(store, *options, *arguments)
+
+
+def test_in_a_shared_folder_the_checkpoints_of_a_lost_machine_stay(
+    cluster, reference, tiny_data, tmp_path, shared_folder
+):
+    store = tmp_path / "bench.sqlite"
+    driver = started(on_cluster(cluster, store, "--shared-checkpoints", shared_folder), tiny_data)
+
+    def kept_there():
+        made = store.exists() and rows(store, "SELECT 1 FROM sqlite_master WHERE name = 'executions'")
+        sql = "SELECT seed FROM executions JOIN trials ON trials.id = trial_id WHERE hostname = ?"
+        seeds = rows(store, f"{sql.replace('?', repr(SECOND_HOSTNAME))} AND outcome IS NULL") if made else []
+        return [seed for (seed,) in seeds if any(shared_folder.glob(f"*-seeds-{seed}/checkpoint.json"))]
+
+    while not (seeds := kept_there()):
+        assert driver.poll() is None, driver.communicate()[0]
+        time.sleep(0.02)
+    cluster.lose_second()
+    _, output = ended(driver)
+    assert driver.returncode == 0, output
+    check_undisturbed(store, reference)
+    first, again = stretches(store, seeds[0])
+    assert (first, again[0]) == ((SECOND_HOSTNAME, 0), socket.gethostname())
+    assert again[1] > 0
+    # The driver has never held one, and nothing but the mark stays behind.
+    assert not (store.parent / "checkpoints").exists()
+    assert [path.name for path in shared_folder.iterdir()] == ["shared-checkpoints.txt"]
+
+
+def test_a_folder_that_the_other_machine_does_not_see_is_refused(cluster, tiny_data, tmp_path):
+    store = tmp_path / "bench.sqlite"
+    code, output = completed(on_cluster(cluster, store, "--shared-checkpoints", tmp_path / "own"), tiny_data)
+    assert code == 2, output
+    assert f"the worker on {SECOND_HOSTNAME} does not see" in output
+    assert rows(store, "SELECT * FROM failures") == []
 
 
 def test_a_machine_that_comes_back_after_it_was_given_up_spoils_nothing(

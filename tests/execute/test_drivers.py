@@ -41,12 +41,12 @@ main()
 """
 
 
-def started_elsewhere(hostname, skew_seconds, arguments, data):
+def started_elsewhere(hostname, skew_seconds, arguments, data, **options):
     """A driver on another machine, whose process nothing can be known of here, with a clock of its own.
 
     A minute is 15 s there, to save time.
     """
-    return started(arguments, data, ("-c", ELSEWHERE, hostname, str(skew_seconds)))
+    return started(arguments, data, ("-c", ELSEWHERE, hostname, str(skew_seconds)), **options)
 
 
 def seeds_by_run(store):
@@ -121,6 +121,50 @@ def test_when_one_of_two_drivers_dies_the_other_ends_its_work(alone, tiny_data, 
     twice = rows(store, "SELECT seed FROM executions e JOIN trials t ON t.id = trial_id"
                         " GROUP BY seed HAVING COUNT(*) > 1")  # fmt: skip
     assert twice == [(held,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False])
+def test_on_a_server_a_driver_takes_over_what_one_on_another_machine_was_at(
+    alone, tiny_data, tmp_path, postgres, postgres_url, shared
+):
+    """Each has a results folder of its own. Only in a shared folder does it find the other's checkpoints."""
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    options = ("--shared-checkpoints", tmp_path / "shared") if shared else ()
+    database = postgres_url.rpartition("/")[2]
+
+    def selected(sql):
+        return postgres.execute(sql, database)
+
+    def saved(seed):
+        return any(kept.glob(f"*-seeds-{seed}/checkpoint.json"))
+
+    arguments = command(postgres_url, "0-5", *options)
+    first = started_elsewhere("one", 0, arguments, tiny_data, cwd=folders[0])
+    kept = tmp_path / "shared" if shared else folders[0] / "results" / "checkpoints"
+    wait_for(lambda: any(map(saved, range(6))), first)
+    second = started_elsewhere("two", 3600, arguments, tiny_data, cwd=folders[1])
+    wait_for(lambda: len(selected("SELECT DISTINCT run_id FROM executions")) == 2, first, second)
+    ((its_run,),) = selected("SELECT run_id FROM runs ORDER BY started_at LIMIT 1")
+    held = f"SELECT seed FROM claims c JOIN trials t ON t.id = trial_id WHERE c.run_id = '{its_run}'"
+    wait_for(lambda: any(saved(seed) for (seed,) in selected(held)), first, second)
+    first.kill()
+    first.communicate()
+    ((seed,),) = selected(held)
+    code, output = ended(second)
+    assert code == 0, output
+    carried = tmp_path / "carried.sqlite"
+    assert completed(["db", "export", str(carried), "--store", postgres_url], tiny_data)[0] == 0
+    assert numbers_of(carried) == alone
+    assert selected("SELECT COUNT(*) FROM claims") == [(0,)]
+    # No trial but the dead driver's was worked on twice.
+    twice = "(SELECT COUNT(*) FROM executions o WHERE o.trial_id = t.id) > 1"
+    again = selected("SELECT seed, from_iteration FROM executions e JOIN trials t ON t.id = trial_id"
+                     f" WHERE {twice} ORDER BY e.id")  # fmt: skip
+    assert [of for of, _ in again] == [seed, seed]
+    assert [start > 0 for _, start in again] == [False, shared]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from bench.execute.keeper import PIECE_BYTES, Keeper, beating
 from bench.execute.messages import (
     ChannelError,
     Completed,
+    Named,
     Notice,
     Progress,
     Saved,
@@ -28,7 +29,7 @@ from bench.execute.ray_tune import answer
 from bench.records import FAILED, FINISHED, FinishedRecord, StackProgress
 from bench.store.database import open_store
 from bench.store.writer import Writer
-from bench.training.checkpoint import Checkpoint, CheckpointFolder
+from bench.training.checkpoint import Checkpoint, CheckpointFolder, SharedFolder
 from tests.execute.sameness import rows
 from tests.execute.tiny import tiny_plan
 from tests.store.clocks import Clock, send_drivers_away
@@ -71,7 +72,7 @@ class Work:
 class Driver:
     """A driver with its keeper on the store at `path`."""
 
-    def __init__(self, path, run_id, plan, seeds_per_stack=2, max_retries=3):
+    def __init__(self, path, run_id, plan, seeds_per_stack=2, max_retries=3, shared=None):
         self._held = ExitStack()
         self.store = self._held.enter_context(open_store(path))
         self.clock = Clock()
@@ -84,7 +85,7 @@ class Driver:
         self.queue = StackQueue([cell], self.writer, self.notes.texts.append, lambda: False,
                                 seeds_per_stack=seeds_per_stack)  # fmt: skip
         self.keeper = Keeper(self.queue, self.writer, self.store.folder, self.notes, threading.Event(),
-                             code_sha256=HERE, max_retries=max_retries)  # fmt: skip
+                             code_sha256=HERE, max_retries=max_retries, shared=shared)  # fmt: skip
         self._processes = 0
 
     def process(self, name="worker"):
@@ -160,6 +161,45 @@ def test_a_driver_that_slept_leaves_its_successor_s_checkpoints_alone(store, pla
     for event in (*map(outcome, plan.trials), Completed(plan.title)):
         second.receive(event)
     assert kept(second) is None
+
+
+@pytest.fixture
+def shared(tmp_path):
+    return SharedFolder.marked(tmp_path / "shared", "the store")
+
+
+def named(number, plan, shared):
+    """As its worker, which has written it into the shared folder."""
+    delivered = plan.checkpoints_in(shared.path).deliver(saved(number, plan).checkpoint)
+    return Named(plan.title, delivered)
+
+
+def test_a_driver_that_slept_keeps_no_checkpoint_in_the_shared_folder(store, plan, shared):
+    sleeper, successor = (Driver(store, f"run-{number}", plan, shared=shared) for number in (1, 2))
+    first = sleeper.next()
+    first.receive(named(1, plan, shared))
+    second = taken_over_by(successor)
+    assert kept(second) == 1
+    second.receive(named(2, plan, shared))
+    for event in (named(1, plan, shared), *map(outcome, plan.trials), Completed(plan.title)):
+        first.receive(event)
+    assert kept(second) == 2
+    assert not (store.parent / "checkpoints").exists()
+    for event in (*map(outcome, plan.trials), Completed(plan.title)):
+        second.receive(event)
+    assert [path.name for path in shared.path.iterdir()] == ["shared-checkpoints.txt"]
+    sleeper.close()
+    successor.close()
+
+
+def test_a_machine_that_does_not_share_the_folder_ends_the_run_and_is_named(store, plan, shared):
+    driver = Driver(store, "run-1", plan, shared=shared)
+    worker = replace(driver.process(), hostname="far-away", sees_shared=False)
+    assert isinstance(asked(driver, "next_stack", worker), ChannelError)
+    assert driver.keeper.stop.is_set()
+    assert "far-away does not see" in driver.keeper.error.what
+    assert rows(store, "SELECT COUNT(*) FROM claims") == [(0,)]
+    driver.close()
 
 
 def test_a_checkpoint_that_is_being_written_keeps_no_other_event_waiting(plan, drivers, monkeypatch):

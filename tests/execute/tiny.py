@@ -126,7 +126,7 @@ def started(arguments: list[str], data: Path, program=("-m", "bench"), **options
     command = [sys.executable, *program, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     fixed = {"cwd": ROOT, "env": environment, "start_new_session": True, "preexec_fn": usual_signals}
-    return subprocess.Popen(command, **fixed, **pipes | options)
+    return subprocess.Popen(command, **fixed | pipes | options)
 
 
 def usual_signals() -> None:

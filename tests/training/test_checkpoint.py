@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, whatever happens while they are written."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.training.checkpoint import Checkpoint, CheckpointFolder
+from bench.training.checkpoint import Checkpoint, CheckpointFolder, Delivered, SharedFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -394,3 +395,89 @@ def test_killed_at_any_moment(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "survived" in result.stdout
+
+
+# States that another process writes, and the driver keeps by name
+
+
+def delivered(folder, number):
+    """As from a worker's process, which sees the same folder."""
+    return CheckpointFolder(folder, "a").deliver(Checkpoint.of(tensors(number), {"number": number}))
+
+
+def test_what_was_delivered_is_kept_by_its_name_as_what_was_saved(tmp_path):
+    by_name, by_content = tmp_path / "by name", tmp_path / "by content"
+    for number in range(3):
+        CheckpointFolder(by_name, "a").keep(delivered(by_name, number))
+        CheckpointFolder(by_content, "a").save(Checkpoint.of(tensors(number), {"number": number}))
+    named, saved = ({path.name: path.read_bytes() for path in one.iterdir()} for one in (by_name, by_content))
+    assert named == saved
+    checkpoint, complaints = CheckpointFolder(by_name, "a").load()
+    assert (checkpoint.host, complaints) == ({"number": 2}, [])
+    assert_same_bits(checkpoint.tensors(), tensors(2))
+
+
+def test_a_delivery_counts_for_nothing_until_it_is_kept(tmp_path):
+    """Its writer was killed before it could name it, or was refused: the next one clears it away."""
+    folder = CheckpointFolder(tmp_path, "a")
+    folder.keep(delivered(tmp_path, 1))
+    lost = delivered(tmp_path, 2)
+    assert folder.load()[0].host == {"number": 1}
+    folder.keep(delivered(tmp_path, 3))
+    assert not (tmp_path / lost.file).exists()
+    assert folder.load()[0].host == {"number": 3}
+    with pytest.raises(FileNotFoundError):
+        folder.keep(lost)
+    assert folder.load()[0].host == {"number": 3}
+    delivered(tmp_path, 4)
+    folder.remove()
+    assert not tmp_path.exists()
+
+
+def test_a_delivery_that_was_damaged_on_its_way_gives_the_one_before(tmp_path):
+    folder = CheckpointFolder(tmp_path, "a")
+    folder.keep(delivered(tmp_path, 1))
+    second = delivered(tmp_path, 2)
+    flipped(tmp_path / second.file)
+    folder.keep(second)
+    checkpoint, complaints = folder.load()
+    assert checkpoint.host == {"number": 1}
+    assert len(complaints) == 1
+
+
+def test_a_delivery_is_kept_once_however_often_it_is_named(tmp_path, monkeypatch):
+    folder = CheckpointFolder(tmp_path, "a")
+    folder.keep(delivered(tmp_path, 1))
+    second = delivered(tmp_path, 2)
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        # When the pointer is to be written; afterwards the same message is dealt with again.
+        broken.setattr("bench.training.checkpoint.write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            folder.keep(second)
+    assert folder.load()[0].host == {"number": 1}
+    for _ in range(2):
+        folder.keep(second)
+    assert [entry["host"]["number"] for entry in pointer(tmp_path)["generations"]] == [2, 1]
+    assert folder.load()[0].host == {"number": 2}
+
+
+@pytest.mark.parametrize("name", ["../delivered-0.safetensors", "/etc/passwd", "state-1.safetensors", ""])
+def test_no_other_file_is_taken_for_a_delivery(name):
+    with pytest.raises(ValueError, match="no name of a delivery"):
+        Delivered(name, "0" * 64, {})
+
+
+def test_a_shared_folder_is_known_by_its_mark_and_not_by_its_path(tmp_path):
+    here = SharedFolder.marked(tmp_path / "here", "the store")
+    assert here.is_seen_here()
+    assert SharedFolder.marked(tmp_path / "here", "another store") == here
+    assert here.owner == "the store"
+    # As on a machine where other things, or another driver's checkpoints, lie at that path.
+    (tmp_path / "here").rename(tmp_path / "away")
+    assert not here.is_seen_here()
+    SharedFolder.marked(tmp_path / "here", "the store")
+    assert not here.is_seen_here()
