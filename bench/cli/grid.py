@@ -333,11 +333,16 @@ class _Estimates:
         self._unknown: set[str] = set()
         """Cells that the model does not know."""
         self._stacks = 0
+        self._sharing: dict[tuple[str, str], list[str]] = {}
+        """Methods of a task that have a phase alike, by the two."""
 
     def add(self, cell: Cell, trials: int, seeds_per_stack: int) -> float | None:
         """Add the stacks of a cell's trials; what they take one after the other here, where that is known."""
         label, stacks = method_label(cell.algorithm, cell.variant), -(-trials // seeds_per_stack)
         self._stacks += stacks
+        first = self._estimator.phases(cell)[0]
+        if first.shared is not None:
+            self._sharing.setdefault((cell.task.name, first.name), []).append(label)
         if self._model is not None:
             self._add_modelled(label, cell, trials)
         if not self._here:
@@ -366,7 +371,13 @@ class _Estimates:
         whole = f"{left} trials left, at most: {self._both()}."
         if self._unknown and self._modelled:
             whole += f" Left out of the model, which does not know them: {count(len(self._unknown), 'cell')}."
-        return [*found, whole]
+        sharing = {(phase, tuple(methods)) for (_, phase), methods in self._sharing.items() if methods[1:]}
+        alike = [
+            f"{' and '.join(methods)} have the phase {phase} alike: counted for each, it is trained once "
+            "where one runs after the other."
+            for phase, methods in sorted(sharing)
+        ]
+        return [*found, whole, *alike]
 
     def _both(self, *labels: str) -> str:
         """`about 3.4 years on this CPU; about 5 days on one H200 (model)`, of these methods or of all."""

@@ -59,6 +59,9 @@ class History:
     pending: StoredPending | None = None
     phase_seconds: dict[str, float] = field(default_factory=dict)
     evaluation_seconds: float = 0.0
+    made_under: str = ""
+    """Under what the first phase, if other methods share it, was trained from its beginning; empty: under
+    several conditions."""
 
     @property
     def begun(self) -> int:

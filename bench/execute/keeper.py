@@ -27,6 +27,8 @@ from bench.execute.messages import (
     Event,
     Named,
     Notice,
+    PhaseKey,
+    PhaseMade,
     Progress,
     Result,
     Saved,
@@ -40,6 +42,7 @@ from bench.execute.messages import (
     failures_of,
 )
 from bench.execute.queue import StackQueue
+from bench.execute.shared_phases import keep, made_folder
 from bench.files import written_whole
 from bench.records import (
     FAILED,
@@ -125,6 +128,10 @@ class StackResults:
         """Its last intact checkpoint, and a sentence for each that had to be passed over."""
         return self._checkpoints.load()
 
+    def phase_made(self, key: PhaseKey) -> tuple[Checkpoint | None, list[str]]:
+        """What is kept of a phase that other methods have too, and a sentence for each fault of it."""
+        return made_folder(self._folder, key).load()
+
     def remove_checkpoints(self) -> None:
         """Drop checkpoints of earlier attempts, which a stack that begins anew must not take up."""
         self._checkpoints.remove()
@@ -176,6 +183,10 @@ class StackResults:
                 # A driver that slept for minutes must not write where its successor writes by now.
                 if not self.released and not self._writer.lost(frozenset(self.open)):
                     self._keep_checkpoint(event)
+                return None
+            case PhaseMade():
+                # Whoever works on the stack by now: it is what that one would make.
+                keep(self._folder, event)
                 return None
             case Stopped():
                 self._stop(event)
@@ -418,6 +429,10 @@ class Keeper:
     def checkpoint(self, worker: Worker) -> tuple[Checkpoint | None, list[str]]:
         """The last intact checkpoint of its stack, and a sentence for each that had to be passed over."""
         return self._results_of(worker).checkpoint()
+
+    def phase_made(self, worker: Worker, key: PhaseKey) -> tuple[Checkpoint | None, list[str]]:
+        """What is kept of a phase that other methods share, and a sentence for each fault of it."""
+        return self._results_of(worker).phase_made(key)
 
     def dataset_piece(self, worker: Worker, offset: int) -> bytes:
         """`PIECE_BYTES` of the dataset of its stack, from `offset` on; empty behind the end."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench.execute.keeper import Keeper
-from bench.execute.messages import ChannelError, Event, StackPlan, Worker
+from bench.execute.messages import ChannelError, Event, PhaseKey, StackPlan, Worker
 from bench.execute.worker import run_plan
 from bench.training.checkpoint import Checkpoint
 
@@ -39,6 +39,10 @@ class LocalChannel:
     def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
         """The last checkpoint, and what had to be passed over."""
         return self._keeper.checkpoint(self._worker)
+
+    def phase_made(self, key: PhaseKey) -> tuple[Checkpoint | None, list[str]]:
+        """What is kept of a shared phase."""
+        return self._keeper.phase_made(self._worker, key)
 
     def dataset(self) -> Path:
         """The driver's own file; whoever reads it holds its bytes against the hash in the plan."""

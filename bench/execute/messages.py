@@ -80,6 +80,22 @@ class StackPlan:
 
 
 @dataclass(frozen=True)
+class PhaseKey:
+    """What a phase that several methods share makes of one seed."""
+
+    phase: str
+    task: str
+    seed: int
+    identity: str
+    """Hash of all that decides its bits."""
+
+    @property
+    def name(self) -> str:
+        """For folders: `behaviour-hopper-medium-v2-seed-0-1a2b3c4d5e6f`."""
+        return f"{self.phase}-{self.task}-seed-{self.seed}-{self.identity[:12]}"
+
+
+@dataclass(frozen=True)
 class Worker:
     """Who asks the driver for a stack, and sends what becomes of it."""
 
@@ -129,6 +145,15 @@ class Named:
 
 
 @dataclass(frozen=True)
+class PhaseMade:
+    """What a shared phase has made of one seed, for the driver to keep for trials of other methods."""
+
+    stack: str
+    key: PhaseKey
+    made: Checkpoint
+
+
+@dataclass(frozen=True)
 class Weights:
     """A file to keep for a trial that is not complete yet, as the bytes of a safetensors file."""
 
@@ -164,7 +189,7 @@ class Completed:
 
 Result = EvaluationRecord | FailureRecord | Weights | TrialFinished
 """What becomes of one trial."""
-Event = Started | Progress | Saved | Named | Result | Stopped | Completed
+Event = Started | Progress | Saved | Named | PhaseMade | Result | Stopped | Completed
 """What a worker sends while it works; sending returns when the driver has dealt with it."""
 
 
@@ -214,6 +239,9 @@ class DriverChannel(Protocol):
 
     def checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
         """The stack's last intact checkpoint, and a sentence for each that had to be passed over."""
+
+    def phase_made(self, key: PhaseKey) -> tuple[Checkpoint | None, list[str]]:
+        """What is kept of a shared phase, and a sentence for each thing that had to be passed over."""
 
     def dataset(self) -> Path:
         """The dataset of the stack's task as a file on this machine."""

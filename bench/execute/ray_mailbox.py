@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from bench.data.folder import dataset_path, local_file
-from bench.execute.messages import ChannelError, Event, Named, Saved, StackPlan, Worker
+from bench.execute.messages import ChannelError, Event, Named, PhaseKey, Saved, StackPlan, Worker
 from bench.store.retry import retry_while_unavailable
 from bench.training.checkpoint import Checkpoint
 
@@ -128,6 +128,11 @@ class RayChannel:
         if self._folder is not None:
             return self._folder.load()
         checkpoint, complaints = self._mailbox.ask("checkpoint", self._worker)
+        return checkpoint, complaints
+
+    def phase_made(self, key: PhaseKey) -> tuple[Checkpoint | None, list[str]]:
+        """What is kept of a shared phase on the driver's machine."""
+        checkpoint, complaints = self._mailbox.ask("phase_made", self._worker, key)
         return checkpoint, complaints
 
     def dataset(self) -> Path:

@@ -36,6 +36,7 @@ from bench.execute.messages import (
     Weights,
 )
 from bench.execute.saver import Saver
+from bench.execute.shared_phases import SharedPhase
 from bench.hardware import prepare_process, set_matmul_precision
 from bench.provenance import describe_execution
 from bench.records import DIVERGED, ILLUSTRATION, PRECISION, EvaluationRecord, FailureRecord, StackProgress
@@ -79,6 +80,7 @@ class Stack:
         set_matmul_precision(plan.trials[0].config.get(PRECISION, "fp32"), plan.device)
         self.plan = plan
         self.history = History()
+        self._shared: SharedPhase
         self._channel = channel
         self._dataset = channel.dataset()
         self.trainer = self._new_trainer()
@@ -179,6 +181,9 @@ class Stack:
             stack=self.plan.seeds,
             from_iteration=self.iterations,
         )
+        self._shared = SharedPhase(self.plan, self.trainer, self.history, execution)
+        notes = [*notes, *self._shared.take_over(self._channel)]
+        execution = replace(execution, from_iteration=self.iterations)
         self._channel.send(Started(self.plan.title, execution, tuple(notes)))
         # The driver may not have stored everything before the cut; storing the same twice changes nothing.
         for slot in range(len(self.plan.seeds)):
@@ -263,6 +268,7 @@ class Stack:
                 self._fail(seed.slot, step, message, metrics[seed.slot], self._evaluated_iterations())
         self._report_progress(phase.name)
         if self.trainer.position.step == 0:
+            self._shared.hand_over(self._channel)
             self._save()
         else:
             self._save_where_due()

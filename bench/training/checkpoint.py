@@ -58,6 +58,11 @@ class Checkpoint:
         """The tensors, on the CPU."""
         return load(self.content)
 
+    @property
+    def sha256(self) -> str:
+        """Of the tensors as a file."""
+        return hashlib.sha256(self.content).hexdigest()
+
 
 @dataclass(frozen=True)
 class Delivered:
@@ -156,11 +161,13 @@ class CheckpointFolder:
     Parameters
     ----------
     identity : what the checkpoint is of (configuration hash and seeds); another stack's is not loaded.
+    of : what they are called that they are of, in sentences for people.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
+    def __init__(self, folder: Path, identity: str, of: str = "stack") -> None:
         self.folder = folder
         self.identity = identity
+        self._of = of
         self._damaged: set[int] = set()
         """Generations that were found damaged; they are not kept in reserve."""
 
@@ -171,14 +178,14 @@ class CheckpointFolder:
             with written_whole(path) as temporary:
                 temporary.write_bytes(checkpoint.content)
 
-        self._keep(hashlib.sha256(checkpoint.content).hexdigest(), checkpoint.host, write)
+        self._keep(checkpoint.sha256, checkpoint.host, write)
 
     def deliver(self, checkpoint: Checkpoint) -> Delivered:
         """Write a checkpoint's state for another process, which may be on another machine, to keep."""
         name = _DELIVERIES.replace("*", secrets.token_hex(8))
         with written_whole(self.folder / name) as temporary:
             temporary.write_bytes(checkpoint.content)
-        return Delivered(name, hashlib.sha256(checkpoint.content).hexdigest(), checkpoint.host)
+        return Delivered(name, checkpoint.sha256, checkpoint.host)
 
     def keep(self, delivered: Delivered) -> None:
         """Keep a state that was delivered as `save` does, by its name alone; again it changes nothing.
@@ -261,10 +268,10 @@ class CheckpointFolder:
                 if name == POINTER:
                     complaints.append(f"{POINTER} is missing")
             except _UnfitError as error:
-                return [], [f"{name} {error}; the stack starts anew"]
+                return [], [f"{name} {error}; the {self._of} starts anew"]
             except _UnreadableError as error:
                 complaints.append(f"{name} {error}")
-        complaints[-1] += "; the stack starts anew"
+        complaints[-1] += f"; the {self._of} starts anew"
         return [], complaints
 
     def _is_begun(self) -> bool:
@@ -300,7 +307,7 @@ class CheckpointFolder:
             if found["format"] != FORMAT:
                 raise _UnfitError("is of another version of bench")
             if found["identity"] != self.identity:
-                raise _UnfitError("belongs to another stack")
+                raise _UnfitError(f"belongs to another {self._of}")
             generations = [_Generation(**entry) for entry in found["generations"]]
             numbers = [generation.number for generation in generations]
             if not numbers or numbers != sorted(set(numbers), reverse=True):

@@ -17,6 +17,8 @@ from bench.execute.messages import (
     Completed,
     Named,
     Notice,
+    PhaseKey,
+    PhaseMade,
     Progress,
     Saved,
     Stopped,
@@ -63,6 +65,9 @@ class Work:
 
     def checkpoint(self):
         return self._keeper.checkpoint(self.worker)
+
+    def phase_made(self, key):
+        return self._keeper.phase_made(self.worker, key)
 
     @property
     def should_stop(self):
@@ -200,6 +205,23 @@ def test_a_machine_that_does_not_share_the_folder_ends_the_run_and_is_named(stor
     assert "far-away does not see" in driver.keeper.error.what
     assert rows(store, "SELECT COUNT(*) FROM claims") == [(0,)]
     driver.close()
+
+
+def test_what_a_shared_phase_made_is_kept_for_every_driver_of_the_store(store, plan, drivers):
+    """Once: of all that made it the first is kept, though another has taken over its stack by then."""
+    sleeper, successor = drivers
+    key = PhaseKey("behaviour", "hopper-medium-v2", 0, "a" * 64)
+    first = sleeper.next()
+    assert first.phase_made(key) == (None, [])
+    second = taken_over_by(successor)
+    made = [Checkpoint.of({"weight": torch.zeros(2)}, {"seconds": number}) for number in (1.0, 2.0, 3.0)]
+    assert second.phase_made(key) == (None, [])
+    for stack, checkpoint in zip((first, second, second), made, strict=True):
+        assert not stack.receive(PhaseMade(plan.title, key, checkpoint))
+    assert second.phase_made(key) == (made[0], [])
+    assert asked(successor, "phase_made", second.worker, key) == (made[0], [])
+    with pytest.raises(ChannelError):
+        successor.keeper.phase_made(successor.process(), key)
 
 
 def test_a_checkpoint_that_is_being_written_keeps_no_other_event_waiting(plan, drivers, monkeypatch):

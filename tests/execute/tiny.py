@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bench.catalog import load_catalog
 from bench.execute.grid import Cell, Request, plan_cells
-from bench.execute.messages import Completed, Progress, Saved, StackPlan
+from bench.execute.messages import Completed, PhaseMade, Progress, Saved, StackPlan
+from bench.execute.shared_phases import keep, made_folder
 from bench.execute.stack import Stack
 from bench.execute.worker import complete
 from bench.files import sha256_of
@@ -95,6 +96,8 @@ class PlayedChannel:
     def send(self, event: object) -> None:
         if isinstance(event, Saved):
             self._folder.save(event.checkpoint)
+        elif isinstance(event, PhaseMade):
+            keep(self._played.folder, event)
         elif isinstance(event, Completed):
             self._folder.remove()
         elif not isinstance(event, Progress):
@@ -105,6 +108,9 @@ class PlayedChannel:
 
     def checkpoint(self):
         return self._folder.load()
+
+    def phase_made(self, key):
+        return made_folder(self._played.folder, key).load()
 
     def dataset(self) -> Path:
         return self._plan.data_path

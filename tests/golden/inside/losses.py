@@ -48,8 +48,11 @@ SIZES = {
     "ensemble": 3,
     "grid_side": 3,
     "hidden_width": 16,
+    "planning_batch_size": 64,
     "policy_width": 16,
     "samples": 2,
+    "support_actions": 3,
+    "support_batch_size": 8,
 }
 """Instead of the preset's, of the hyper-parameters that a method has."""
 
