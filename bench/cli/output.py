@@ -278,11 +278,17 @@ def short(text: str, length: int) -> str:
     return f"{line[: length - 1]}…"
 
 
+SETTLED_SECONDS = 2.0
+"""Of training, before a rate is told: the first iteration takes far longer than others."""
+
+
 def progress_text(progress: StackProgress) -> str:
     """`train 12,000/60,000 iterations, 412 it/s, 0:02:10 to go`, or where in an evaluation."""
     left = timedelta(seconds=round(progress.seconds_left))
     if progress.activity.startswith("evaluation"):
         return f"{progress.activity}, {left} to go"
-    rate = f"{progress.iterations_per_second:,.0f} it/s, " if progress.iterations_done else ""
-    done = f"{progress.iterations_done:,}/{progress.iterations_total:,} iterations"
-    return f"{progress.activity} {done}, {rate}{left} to go"
+    done = f"{progress.activity} {progress.iterations_done:,}/{progress.iterations_total:,} iterations"
+    rate = progress.iterations_per_second
+    if not rate or progress.iterations_done / rate < SETTLED_SECONDS:
+        return done
+    return f"{done}, {rate:,.{0 if rate >= 10 else 1}f} it/s, {left} to go"

@@ -5,6 +5,7 @@ What Ray reads from the environment is set before it is imported; so this module
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import resource
@@ -60,6 +61,14 @@ def running_ray(address: str | None) -> Iterator[Path]:
             if address is None:
                 _shorten_the_end()
             ray.shutdown()
+            _leave_colours_alone()
+
+
+def _leave_colours_alone() -> None:
+    """Colorama, which Ray brings along, resets colours at exit: behind our last line, as visible text."""
+    colorama = sys.modules.get("colorama.initialise")
+    if colorama is not None:
+        atexit.unregister(colorama.reset_all)
 
 
 @contextmanager

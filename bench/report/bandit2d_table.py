@@ -52,6 +52,7 @@ QUANTITIES = (
     Quantity("value_wanted", "η log mean exp(Q/η)", partial(_value_test, 1)),
     Quantity("mean_reward", "Mean reward", lambda item: item.mean_return, 2),
 )
+UNCHECKED = "Other expectations"
 NOTES = (
     "Distances: between 2,000 actions (or samples of the behaviour model, or data points) and the truth; two "
     "samples of the truth itself come to about a thousandth of its width. Truth: data exactly re-weighted "
@@ -64,12 +65,22 @@ NOTES = (
 
 
 def table_2d(illustrations: Illustrations, findings: Sequence[Finding]) -> Table:
-    """One row per task and configuration, then one per expectation of the papers."""
+    """One row per task and configuration, then one per expectation of the papers.
+
+    Those that could not be checked are a block of their own, which the page folds.
+    """
     groups = _groups(illustrations.items)
+    checked = [finding for finding in findings if finding.answer != "not measured"]
+    rest = [finding for finding in findings if finding.answer == "not measured"]
+    expectations = [
+        _expectations(title, found)
+        for title, found in (("Expectations", checked), (UNCHECKED if checked else "Expectations", rest))
+        if found
+    ]
     return Table(
         id=TABLE_2D,
         title=TITLE,
-        blocks=(_numbers(groups), _expectations(findings)),
+        blocks=(_numbers(groups), *expectations),
         notes=(*NOTES, *illustrations.unreadable),
         coverage=Coverage(0, 0, 0, sentence=_summary(groups, findings)),
         rows_are_tasks=True,
@@ -150,7 +161,7 @@ def _cell(seeds: Seeds, quantity: Quantity) -> Cell:
     return Cell("measured", measured=amount, digits=Digits(decimals, decimals))
 
 
-def _expectations(findings: Sequence[Finding]) -> Block:
+def _expectations(title: str, findings: Sequence[Finding]) -> Block:
     columns = (
         Column("expectation", "Expected", "label"),
         Column("source", "Paper", "label"),
@@ -158,7 +169,7 @@ def _expectations(findings: Sequence[Finding]) -> Block:
         Column("numbers", "Measured", "measured"),
         Column("holds", "Holds", "measured"),
     )
-    return Block("Expectations", columns, tuple(map(_finding_row, findings)), of_paper=False)
+    return Block(title, columns, tuple(map(_finding_row, findings)), of_paper=False)
 
 
 def _finding_row(finding: Finding) -> Row:

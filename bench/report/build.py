@@ -38,15 +38,18 @@ def choose_tables(names: str) -> list[str]:
 def judged_tables(names: str, data: ReportData, margins: Margins) -> tuple[list[Table], Judgement]:
     """The tables called `names` (ids separated by commas, or `all`), filled, and the judgement they carry.
 
-    All of them leaves out the table of the 2D problems where nothing of these is stored.
+    All of them begin with that of all methods, which says what was measured, and leave out that of the 2D
+    problems where nothing of these is stored.
 
     Raises
     ------
     BenchError : a name is unknown.
     """
     chosen = choose_tables(names)
-    if names.strip() == "all" and not (data.illustrations.items or data.illustrations.unreadable):
-        chosen.remove(TABLE_2D)
+    if names.strip() == "all":
+        chosen.sort(key=lambda table: table != COMBINED)
+        if not (data.illustrations.items or data.illustrations.unreadable):
+            chosen.remove(TABLE_2D)
     papers = load_paper_tables()
     matches = matches_of(papers, data)
     judgement = judge(data, margins, own_numbers(papers), matches)

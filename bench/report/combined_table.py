@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from algorithms.registry import methods
 from bench.catalog import shipped_domains
 from bench.presets import RELEASED
 from bench.report.judgement import Judgement
-from bench.report.matching import Match, conditions_against, kind_of, match_of
+from bench.report.matching import Match, conditions_against, data_against, kind_of, match_of
 from bench.report.measured import Measured
 from bench.report.paper import (
     AGGREGATES,
@@ -38,6 +38,7 @@ from bench.report.tables import (
 )
 
 COMBINED = "combined"
+OTHER_METHODS = "Other methods"
 COMBINED_TITLE = "All methods, measured beside their own papers"
 _NOTES = (
     "Scores are D4RL-normalised: 0 is a random policy, 100 an expert. Printed: each method's own paper, "
@@ -58,9 +59,10 @@ def combined_table(
 ) -> Table:
     """All methods on all tasks that any of their papers prints.
 
-    What its own paper does not print (baselines, ablations, tasks of another version) has a measured cell
-    where it was measured, and blocks for further configurations, unless those stand below its main table.
-    What was measured on collected data stands in blocks of its own, without printed numbers.
+    A task that a method's own paper does not print has a measured cell where it was measured. Methods without
+    a paper here (those that the papers quote, ablations, a user's own) stand in blocks below, and so does
+    what was measured on collected data, both without printed numbers; then come further configurations,
+    unless those stand below the method's main table.
 
     Parameters
     ----------
@@ -90,6 +92,12 @@ def combined_table(
     printed_tasks = {task for tasks in groups.values() for task in tasks}
     others = _unprinted(cells, printed_tasks, measured)
     blocks = [_group_block(name, groups[name], cells, chosen, others, judgement) for name in order]
+    without_paper = [match.measured for (_, method), match in others.items() if method not in cells]
+    blocks += [
+        _measured_block(f"{OTHER_METHODS}: {name}", name, found, _conditions_alone)
+        for name in order
+        if (found := [entry for task in groups[name] for entry in without_paper if entry.task == task])
+    ]
     elsewhere = [name for name, method in methods().items() if method.further]
     rest = [entry for entry in measured if entry.algorithm not in elsewhere and not entry.twin_of]
     printed = [cell for own in cells.values() for cell in own]
@@ -139,8 +147,8 @@ def _group_block(
     digits = {name: digits_of(of_it) for name, of_it in cells.items()}
     unprinted = {name for task, name in others if task in tasks}
     columns = [Column("task", heading, "label")]
-    for name in (*cells, *sorted(unprinted - cells.keys())):
-        prints = bool(own.get(name))
+    for name in cells:
+        prints = bool(own[name])
         columns += columns_of(name, name, printed=prints, measured=prints or name in unprinted)
 
     def printed_number(row: str, column: Column) -> PaperCell | Amount | None:
@@ -207,7 +215,7 @@ def collected_blocks(measured: Iterable[Measured], cells: Iterable[PaperCell]) -
             for entry in sorted(entries, key=_rank):
                 best[entry.task, entry.algorithm] = entry
             shown = [entry for entry in entries if best[entry.task, entry.algorithm] is entry]
-            blocks.append(_collected_block(conditions.title, heading, shown))
+            blocks.append(_measured_block(conditions.title, heading, shown, _reasons))
             entries = [entry for entry in entries if best[entry.task, entry.algorithm] is not entry]
     return blocks
 
@@ -237,8 +245,28 @@ class _Conditions:
         return ", ".join(filter(None, (COLLECTED, *parts)))
 
 
-def _collected_block(title: str, heading: str, entries: Sequence[Measured]) -> Block:
-    """One block: a number per task and method."""
+def _reasons(entry: Measured) -> list[str]:
+    """Why a number must not be held against a printed one, in the same words for every task."""
+    return [_OTHER_DATA, *conditions_against(entry)]
+
+
+# Blocks without printed numbers
+
+
+def _conditions_alone(entry: Measured) -> list[str]:
+    """Why a number on D4RL's data must not be held against a printed one, whichever that is."""
+    return data_against(entry) + conditions_against(entry)
+
+
+def _measured_block(
+    title: str, heading: str, entries: Sequence[Measured], reasons: Callable[[Measured], list[str]]
+) -> Block:
+    """A number per task and method, and the averages of the methods that have all of them.
+
+    Parameters
+    ----------
+    reasons : why a number must not be held against one that is printed of such data.
+    """
     numbers = {(entry.task, entry.algorithm): entry.under(entry.protocol, "last") for entry in entries}
     tasks = list(dict.fromkeys(entry.task for entry in entries))
     names = {entry.algorithm for entry in entries}
@@ -253,9 +281,9 @@ def _collected_block(title: str, heading: str, entries: Sequence[Measured]) -> B
     def measured_cell(row: str, column: Column, _: None) -> Cell:
         name = column.key.removesuffix(" measured")
         if row == AVERAGE:
-            return _collected_average([numbers.get((task, name)) for task in tasks])
+            return _average([numbers.get((task, name)) for task in tasks], reasons)
         entry = numbers.get((row, name))
-        return score_cell(None if entry is None else Match(None, entry, _reasons(entry)))
+        return score_cell(None if entry is None else Match(None, entry, tuple(reasons(entry))))
 
     return filled_block(
         title,
@@ -270,14 +298,11 @@ def _collected_block(title: str, heading: str, entries: Sequence[Measured]) -> B
     )
 
 
-def _reasons(entry: Measured) -> tuple[str, ...]:
-    """Why a number must not be held against a printed one, in the same words for every task."""
-    return _OTHER_DATA, *conditions_against(entry)
-
-
-def _collected_average(entries: Sequence[Measured | None]) -> Cell:
+def _average(entries: Sequence[Measured | None], reasons: Callable[[Measured], list[str]]) -> Cell:
     """The mean over all tasks of a block; blank while any is missing."""
-    means = [entry.mean for entry in entries if entry is not None and entry.mean is not None]
-    if len(means) < len(entries):
+    scored = [entry for entry in entries if entry is not None and entry.mean is not None]
+    if len(scored) < len(entries):
         return BLANK
-    return Cell("measured", measured=Amount(statistics.fmean(means)), not_comparable=(_OTHER_DATA,))
+    mean = statistics.fmean(entry.mean for entry in scored if entry.mean is not None)
+    common = dict.fromkeys(reason for entry in scored for reason in reasons(entry))
+    return Cell("measured", measured=Amount(mean), not_comparable=tuple(common))

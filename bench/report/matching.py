@@ -26,7 +26,7 @@ def comparable(measured: Measured, cell: PaperCell | None) -> list[str]:
     budget, evaluations and episodes; the paper's protocol and episodes; a variant that the cell accepts; a
     printed number without erratum.
     """
-    return _data_reasons(measured) + conditions_against(measured) + _printed_reasons(measured, cell)
+    return data_against(measured) + conditions_against(measured) + _printed_reasons(measured, cell)
 
 
 def conditions_against(measured: Measured) -> list[str]:
@@ -43,7 +43,8 @@ def conditions_against(measured: Measured) -> list[str]:
     return reasons
 
 
-def _data_reasons(measured: Measured) -> list[str]:
+def data_against(measured: Measured) -> list[str]:
+    """What of the data of a run speaks against holding its number against one printed of D4RL's."""
     if measured.twin_of is not None:
         return [f"collected data, not D4RL's {measured.twin_of}"]
     if measured.verification == MISMATCH:

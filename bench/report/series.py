@@ -50,15 +50,6 @@ LINES: dict[str, Dashes] = {
 }
 """By the names that a method's declaration uses."""
 
-QUOTED: dict[str, Style] = {
-    "dql": Style("DQL", BROWN, SOLID, "P"),
-    "diffusionql": Style("Diffusion-QL", BROWN, SOLID, "P"),
-    "idql": Style("IDQL", VIOLET, DASHED, "X"),
-    "iql": Style("IQL", OLIVE, DASH_DOTTED, "<"),
-    "td3bc": Style("TD3+BC", OLIVE, SHORT_DASHED, "8"),
-}
-"""Methods that the papers quote and that this suite does not train."""
-
 FURTHER_DASHES: tuple[Dashes, ...] = ((1, 1.2), (3.5, 1.2, 1, 1.2), (1, 2.4), (3.5, 1.2, 1, 1.2, 1, 1.2))
 """Of a method's second and later configuration on the same axes."""
 FURTHER_MARKERS = ("P", "X", "*", "8")
@@ -69,13 +60,12 @@ _SPARE = tuple(
 
 
 def styles() -> dict[str, Style]:
-    """Looks by name in this suite: of the methods that declare one, then of those that are only quoted."""
-    declared = {
+    """Looks by name in this suite, of the methods that declare one."""
+    return {
         name: Style(method.shown, method.look.colour, LINES[method.look.line], method.look.marker)
         for name, method in methods().items()
         if method.look is not None
     }
-    return declared | QUOTED
 
 
 def style_of(algorithm: str) -> Style:

@@ -11,7 +11,8 @@ import pytest
 from rich.cells import cell_len
 from typer import core
 
-from bench.cli.output import aligned, print_table, readable_output
+from bench.cli.output import aligned, print_table, progress_text, readable_output
+from bench.records import StackProgress
 from bench.store.database import open_store
 from bench.store.writer import Writer
 from tests.store import samples
@@ -195,3 +196,16 @@ def test_a_package_that_hides_the_methods_is_named(tmp_path):
     )  # fmt: skip
     assert made.returncode == 2
     assert str(hiding) in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("done", "rate", "text"),
+    [
+        (0, 0.0, "train 0/5,000 iterations"),
+        (1, 1.6, "train 1/5,000 iterations"),  # of a second and less there is nothing to be told
+        (12, 0.5, "train 12/5,000 iterations, 0.5 it/s, 0:50:00 to go"),
+        (1_000, 50.0, "train 1,000/5,000 iterations, 50 it/s, 0:50:00 to go"),
+    ],
+)
+def test_no_time_is_promised_by_the_first_iteration(done, rate, text):
+    assert progress_text(StackProgress("train", done, 5_000, rate, 3_000.0)) == text

@@ -1,4 +1,4 @@
-"""How the driver shares a machine out among its stacks."""
+"""How the driver shares a machine out among its stacks, and what it takes for a folder of checkpoints."""
 
 import math
 
@@ -8,6 +8,7 @@ import torch
 from bench.execute import driver
 from bench.execute.driver import Settings, cpus_per_stack, stacks_at_once
 from bench.hardware import stacks_on
+from tests.execute.tiny import completed, typed
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,24 @@ def test_on_a_cpu_and_on_a_cluster_a_stack_has_one_thread_unless_it_is_told(monk
 )
 def test_an_interval_that_is_asked_for_is_kept_whatever_it_costs(asked, seconds, share):
     assert driver.checkpoints(Settings(checkpoint_seconds=asked)) == (seconds, share)
+
+
+def test_a_shared_folder_holds_the_checkpoints_of_one_store(tiny_data, tmp_path):
+    shared = tmp_path / "shared"
+
+    def asked(store, folder=shared):
+        options = ("--executor", "local", "--seeds", "0", "--shared-checkpoints", folder)
+        return completed(typed("--store", tmp_path / store / "bench.sqlite", *options), tiny_data)
+
+    code, output = asked("one")
+    assert code == 0, output
+    assert [path.name for path in shared.iterdir()] == ["shared-checkpoints.txt"]
+    assert not (tmp_path / "one" / "checkpoints").exists()
+    code, output = asked("two")
+    assert code == 2, output
+    assert "It holds those of another store" in output
+    assert "one/bench.sqlite" in output.replace("\n", "")
+    (tmp_path / "a file").touch()
+    code, output = asked("two", tmp_path / "a file")
+    assert code == 2, output
+    assert "checkpoints cannot be written into" in output

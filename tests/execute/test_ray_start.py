@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -258,3 +259,20 @@ def test_a_long_usual_folder_gives_way_to_one_whose_sockets_fit(tmp_path, monkey
 )
 def test_the_reason_of_a_lost_worker_is_the_last_exception_that_is_named(text, reason):
     assert last_exception(text) == reason
+
+
+def test_nothing_stands_behind_the_last_line_on_a_terminal():
+    script = (
+        "from bench.cli.output import readable_output\n"
+        "from bench.execute import ray_start\n"
+        "with readable_output():\n"
+        "    from ray.autoscaler._private import cli_logger\n"
+        "    ray_start._leave_colours_alone()\n"
+        "    print('the last line')\n"
+    )
+    terminal, stdout = pty.openpty()
+    subprocess.run([sys.executable, "-c", script], stdout=stdout, check=True)
+    os.close(stdout)
+    shown = os.read(terminal, 1000)
+    os.close(terminal)
+    assert shown == b"the last line\r\n"

@@ -73,10 +73,11 @@ def test_what_no_paper_of_its_own_prints_is_shown():
         measured("collected-hopper-medium", (13.0,), algorithm="dtql", twin_of="hopper-medium-v2"),
     )
     data = ReportData(measured=extra)
-    assert rows(data, "Gym")["hopper-medium-v2"]["bc measured"].text == "50.5 ± 0.7 (n=2)"
+    bc = rows(data, "Other methods: Gym")["hopper-medium-v2"]["bc measured"]
+    assert (bc.text, bc.not_comparable) == ("50.5 ± 0.7 (n=2)", ())
     srpo = rows(data, "AntMaze-v0")["antmaze-umaze-v0"]["SRPO measured"]
     assert (srpo.text, srpo.not_comparable) == ("90.5 ± 0.7 (n=2)", ("the paper prints no number here",))
-    assert [block.title for block in collected(data)] == [COLLECTED]
+    assert [block.title for block in collected(data)] == ["Other methods: Gym", COLLECTED]
 
 
 def test_highest_numbers_are_bold():
@@ -158,3 +159,24 @@ def test_a_twin_of_a_task_that_no_paper_prints_is_shown():
     (block,) = collected(ReportData(measured=(twin("mine", (1.0,), "dtql"),)))
     assert [column.header for column in block.columns][:2] == ["Task", "DTQL"]
     assert texts(block) == [["collected-mine", "1.0 (n=1)"]]
+
+
+def test_methods_without_a_paper_stand_in_a_block_with_their_averages():
+    quoted = [
+        measured(task, (score,), algorithm="iql", verification=verification)
+        for task, score, verification in (
+            ("hopper-medium-v2", 60.0, "verified"),
+            ("walker2d-medium-v2", 70.0, "unverified"),
+        )
+    ]
+    mine = measured("hopper-medium-v2", (80.0,), algorithm="mine")
+    (block,) = collected(ReportData(measured=(mine, *quoted)))
+    assert [column.header for column in block.columns][:3] == ["Gym", "IQL", "mine"]
+    assert texts(block) == [
+        ["hopper-medium-v2", "60.0 (n=1)", "80.0 (n=1)"],
+        ["walker2d-medium-v2", "70.0 (n=1)", ""],
+        ["Average", "65.0", ""],
+    ]
+    unknown = ("whether the file is D4RL's is not known",)
+    assert [row.cells[1].not_comparable for row in block.rows] == [(), unknown, unknown]
+    assert [cell.bold for cell in block.rows[0].cells[1:3]] == [False, True]
