@@ -188,7 +188,8 @@ def _shared(path: Path | None, store: Store) -> SharedFolder | None:
         owner = str(store.location.file.absolute())
     what = f"checkpoints cannot be written into {quoted(str(path))}"
     try:
-        shared = SharedFolder.marked(path.resolve(), owner)
+        # As it was named: a link may lead elsewhere on another machine.
+        shared = SharedFolder.marked(path.absolute(), owner)
     except OSError as error:
         raise BenchError(what, f"{error.strerror}.", another) from error
     if shared.owner != owner:
