@@ -139,7 +139,8 @@ def test_its_own_test_passes(method) -> None:
 def test_where_it_is_no_longer_installed_its_scores_still_stand(workplace: Path, bench, monkeypatch) -> None:
     monkeypatch.chdir(workplace)
     assert "toy" not in methods()
-    assert "toy measured" in bench("report", "--tables", "combined")
+    assert "| collected-hopper-quickstart | " in (shown := bench("report", "--tables", "combined"))
+    assert " toy |" in shown
     assert "2 finished" in bench("status")
     assert "our sweep" in bench("explain", "1")
     bench("check", "--against", "paper")
