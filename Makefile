@@ -2,6 +2,7 @@
 # make test       what continuous integration runs; no root, no system packages
 # make test-slow  the rest; run `make system-deps` (as root) first
 # make pictures   the documents' pictures
+# make methods    docs/methods: a page for each method, of presets and printed tables
 # make architecture  docs/images/architecture.svg, from the imports
 # make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
 # make fuzz       20,000 damaged, hostile and odd inputs; none may end in a traceback, a hang or a wrong result
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo/bench.sqlite
 
-.PHONY: demo test test-slow gpu-check fuzz soak constraints architecture pictures lint system-deps clean
+.PHONY: demo test test-slow gpu-check fuzz soak constraints architecture methods pictures lint system-deps clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -70,6 +71,9 @@ constraints: $(INSTALLED)
 
 architecture: $(INSTALLED)
 	$(BIN)/python -m tests.architecture docs/images/architecture.svg
+
+methods: $(INSTALLED)
+	$(BIN)/python -m tests.method_pages docs/methods
 
 pictures: $(INSTALLED)
 	$(BIN)/python -m tests.pictures --out docs/images

@@ -18,10 +18,12 @@ from importlib import import_module
 from importlib.metadata import distributions
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
+
+from algorithms.declaration import Declaration
 
 if TYPE_CHECKING:
     import torch
@@ -121,64 +123,6 @@ class MethodError(Exception):
     def __reduce__(self) -> tuple[type, tuple[str, str, Path | None]]:
         # Errors travel between processes; the default would pass the sentence alone.
         return type(self), (str(self), self.name, self.preset)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Look(_Strict):
-    """How figures draw a method."""
-
-    colour: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
-    """Of a middle tone, so that it stands out on white and on black."""
-    line: Literal["solid", "dashed", "dash-dotted", "short-dashed", "long-dashed", "twice-dotted"]
-    marker: Literal["o", "s", "D", "d", "^", "v", "<", ">", "p", "h", "H", "*", "P", "X", "8"]
-    """Matplotlib's code; these can be hollow."""
-
-
-class Declaration(_Strict):
-    """What a method says of itself in the head of its preset file."""
-
-    title: str
-    """Its name in full."""
-    label: str = ""
-    """Its name in figures, as the papers print it; empty: as it is called here."""
-    group: str = ""
-    """The paper or family that it belongs to."""
-    look: Look | None = None
-    """None: one that follows from its name."""
-    printed: tuple[str, ...] = ()
-    """What papers call it in their tables, where that is more than its own name without its hyphens."""
-    ablations: Mapping[str, Mapping[str, bool | int | float | str]] = {}
-    """What papers call it with other hyper-parameters than the preset's, and with which."""
-    combined: tuple[str, ...] = ()
-    """Tables of its own paper whose numbers the table of all methods prints."""
-    further: str | None = None
-    """The paper's table below which its twins and further configurations stand; None: the table of all."""
-    variants: tuple[str, ...] = ()
-    """What it can do otherwise than the authors' code, such as `paper`: what the text says."""
-    released_as: tuple[str, ...] = ()
-    """Variants of other methods that are `released` here: `corl` of one that is implemented as in CORL."""
-    configuration: str
-    """Class of its hyper-parameters, which its module defines or imports."""
-    step_counts: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Hyper-parameters that a budget scales."""
-    phases: Mapping[str, str]
-    """Its stages, in order, each with the hyper-parameter that counts its iterations."""
-    evaluated: str
-    """The phase in which evaluations fall."""
-    comparator: bool = False
-    """Whether papers quote it beside their own methods."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> Declaration:
-        if self.evaluated not in self.phases:
-            raise ValueError(f"evaluated names no phase: {self.evaluated}")
-        for phase, count in self.phases.items():
-            if count not in self.step_counts:
-                raise ValueError(f"the iterations of phase {phase} are none of step_counts: {count}")
-        return self
 
 
 class Method(Declaration):

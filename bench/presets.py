@@ -1,7 +1,7 @@
 """Presets: a method's hyper-parameters and evaluation settings per task, each value with its source.
 
-A preset file is the head that declares the method (`algorithms.registry.Declaration`), the tasks that it has
-a preset for, and a list of rules; of those that hold for a task and a variant the last one counts.
+A preset file is the head that declares the method (`algorithms.declaration.Declaration`), the tasks that it
+has a preset for, and a list of rules; of those that hold for a task and a variant the last one counts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
 
-from algorithms.registry import ALIASES, GROUPS, Declaration, Method, MethodError, members, method, methods
+from algorithms.declaration import Declaration, Formula
+from algorithms.registry import ALIASES, GROUPS, Method, MethodError, members, method, methods
 from bench.catalog import PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
 from bench.records import GoalRule, Precision
@@ -339,6 +340,18 @@ class PresetFiles(dict[str, Presets]):
         return self[algorithm]
 
 
+def formulas_of(presets: Presets) -> tuple[tuple[Formula, str], ...]:
+    """A method's formulas in their order, each as it is written, with the method that writes it."""
+    found = []
+    for formula in presets.file.formulas:
+        owner, stated = presets.algorithm, formula
+        while stated.of:
+            owner = stated.of
+            stated = next(one for one in methods()[owner].formulas if one.name == formula.name)
+        found.append((stated, owner))
+    return tuple(found)
+
+
 def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
     """A method's preset file, checked; `extended_by` are the methods whose files rest on it.
 
@@ -360,6 +373,7 @@ def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
         raise document.error(("configuration",), f"{module} has no {file.configuration}")
     for index, name in enumerate(file.step_counts):
         _check_name(algorithm, name, docs, document, ("step_counts", index))
+    _check_formulas(algorithm, file.formulas, document)
     known = (*docs, *Settings.model_fields)
     # What an extended file sets and this method does not have is left out.
     rules = [rule for rule in inherited if rule.name in known]
@@ -376,6 +390,23 @@ def _extended(algorithm: str, name: str, document: LinedYaml, extended_by: tuple
     if name in (algorithm, *extended_by):
         raise document.error(("extends",), f"{name} extends {algorithm} itself")
     return load_presets(name, (algorithm, *extended_by))
+
+
+def _check_formulas(algorithm: str, formulas: Sequence[Formula], document: LinedYaml) -> None:
+    """Every formula that is another method's is there, and no two have a name."""
+    names = [formula.name for formula in formulas]
+    for index, formula in enumerate(formulas):
+        if names.index(formula.name) < index:
+            raise document.error(("formulas", index, "name"), f"a second formula {quoted(formula.name)}")
+        visited, stated = {algorithm}, formula
+        while stated.of:
+            theirs = methods()[stated.of].formulas if stated.of in methods() else ()
+            found = next((one for one in theirs if one.name == formula.name), None)
+            if found is None or stated.of in visited:
+                problem = f"{stated.of} has no formula {quoted(formula.name)} of its own"
+                raise document.error(("formulas", index, "of"), problem)
+            visited.add(stated.of)
+            stated = found
 
 
 def _method(name: str) -> Method:

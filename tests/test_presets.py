@@ -25,8 +25,10 @@ from bench.presets import (
     Rule,
     Where,
     algorithms_with_presets,
+    formulas_of,
     hyperparameter_docs,
     load_preset,
+    load_presets,
     preset_of,
     scaled_count,
     tasks_of,
@@ -341,6 +343,40 @@ def test_a_file_that_extends_none_or_names_no_configuration_is_refused(edited):
     assert f"dtql.yaml line {line}: configuration: algorithms.dtql has no DTQLConfigg" in refused()
     line = edited("dtql-kl", "extends: dtql", "extends: dtqll")
     assert f"dtql-kl.yaml line {line}: extends: there is no preset file dtqll.yaml" in refused("dtql-kl")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "old", "new", "told"),
+    [
+        ("dtql-kl", "{name: Critics, of: dtql}", "{name: Critics, of: dtqll}", "formulas.1.of: dtqll has no"),
+        ("dtql-kl", "{name: Critics, of: dtql}", "{name: Critic, of: dtql}", "formulas.1.of: dtql has no"),
+        ("dtql-kl", "{name: Critics, of: dtql}", "{name: Acting, of: dtql}", "formulas.9.name: a second"),
+        ("dtql-kl", "{name: Critics, of: dtql}", "{name: Critics, off: dtql}", "formulas.1.off: unknown key"),
+        (
+            "dtql-kl",
+            "{name: Critics, of: dtql}",
+            "{name: Critics}",
+            "has either a formula with its source",
+        ),
+        ("dtql", 'arxiv: "2405.19690"', "arxiv: DTQL", "paper.arxiv: "),
+        ("dtql", "repository: TianyuCodings/", "repository: ", "code.0.repository: "),
+    ],
+)
+def test_mistakes_in_sources_and_formulas_are_told_with_their_line(edited, algorithm, old, new, told):
+    line = edited(algorithm, old, new)
+    message = refused(algorithm)
+    assert told in message
+    assert f"{algorithm}.yaml line {line}" in message or "a second" in told
+
+
+def test_a_formula_of_another_method_is_the_one_that_stands_there():
+    written = {formula.name: (formula, owner) for formula, owner in formulas_of(load_presets("edp-iql"))}
+    assert written["Policy"] == (
+        next(one for one in method("edp-crr").formulas if one.name == "Policy"),
+        "edp-crr",
+    )
+    assert written["Weights"][1] == "edp-iql"
+    assert all(formula.formula and formula.source for formula, _ in written.values())
 
 
 def test_files_that_extend_each_other_are_told(edited):

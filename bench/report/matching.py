@@ -59,11 +59,8 @@ def data_against(measured: Measured) -> list[str]:
 def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
     if cell is None or cell.mean is None:
         return ["the paper prints no number here"]
-    if not cell.accepts_variants:
-        quoted = cell.seeds is None and cell.episodes is None
-        return [
-            "printed number quoted from elsewhere" if quoted else "the printed number is of another setting"
-        ]
+    if (never := never_judged(cell)) is not None:
+        return [never]
     reasons = []
     if cell.protocol != measured.protocol:
         reasons.append(f"protocol {measured.protocol}, printed {cell.protocol or 'unknown'}")
@@ -74,6 +71,14 @@ def _printed_reasons(measured: Measured, cell: PaperCell | None) -> list[str]:
         reasons.append(f"variant {measured.variant}")
     reasons += [f"the printed {_DOUBTED[erratum.field]} is in doubt" for erratum in cell.errata]
     return reasons
+
+
+def never_judged(cell: PaperCell) -> str | None:
+    """Why a printed number is held against nothing, whatever is measured; None where it may be."""
+    if cell.accepts_variants:
+        return None
+    quoted = cell.seeds is None and cell.episodes is None
+    return "printed number quoted from elsewhere" if quoted else "the printed number is of another setting"
 
 
 def own_numbers(papers: Mapping[str, PaperTable] | None = None) -> Printed:
