@@ -182,7 +182,7 @@ class Phase:
     Parameters
     ----------
     iterations : how many updates the phase has.
-    batch_size : transitions per seed and iteration.
+    batch_size : transitions, or windows of a method with a `context`, per seed and iteration.
     draws : what an iteration needs besides the minibatch.
     programs : maps the iteration (0-based) to the name of the fixed sequence of operations to run; None where
     there is but one, which then has the phase's own name.
@@ -267,6 +267,15 @@ class Algorithm(ABC):
         """Fill `networks` (by `add` and `add_target`) and `optimisers`; set what else the method holds."""
 
     @property
+    def context(self) -> int:
+        """Steps that an action depends on, the present one among them; 0: on the observation alone.
+
+        Minibatches of such a method are windows of so many steps, and `act` is given a history
+        (`algorithms.history`).
+        """
+        return 0
+
+    @property
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """The stages, in order."""
@@ -277,7 +286,10 @@ class Algorithm(ABC):
 
     @abstractmethod
     def act(self, observations: Tensor, draws: Tensors) -> Tensor:
-        """Actions (S, N, A) for observations (S, N, O), as the method acts when it is evaluated."""
+        """Actions (S, N, A) for observations (S, N, O), as the method acts when it is evaluated.
+
+        Of a method with a `context` the draws stand beside the history.
+        """
 
     def add(self, name: str, network: nn.Module) -> None:
         """Put a network among `networks`, on the method's device."""

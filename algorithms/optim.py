@@ -31,6 +31,11 @@ def cosine_to_zero(total: int, *, after: int = 0) -> Schedule:
     return lambda steps: 0.5 * (1.0 + torch.cos((steps - after).clamp(min=0) * (math.pi / total)))
 
 
+def linear_warm_up(total: int) -> Schedule:
+    """Factor 1 / total at the first step, rising in a line to 1 at step number `total`, then 1."""
+    return lambda steps: ((steps + 1) / total).clamp(max=1.0)
+
+
 def cosine_in_steps(total: int, *, every: int) -> Schedule:
     """`cosine_to_zero` of `total`, one step of it for `every` steps of the optimiser."""
     cosine = cosine_to_zero(total)

@@ -52,6 +52,7 @@ OWN: Mapping[str, str] = {
     "cql": "algorithms.cql:CQL",
     "crr": "algorithms.crr:CRR",
     "onestep": "algorithms.onestep:OneStep",
+    "dt": "algorithms.dt:DT",
     "dql": "algorithms.dql:DQL",
     "dac": "algorithms.dac:DAC",
     "idql": "algorithms.idql:IDQL",

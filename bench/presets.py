@@ -217,7 +217,7 @@ class Settings(Entry):
     selected_rank: NonNegativeInt | None = None
     """Only with protocol `bc-select`, which needs it: Diffusion-QL's top_k, 0 for the smallest loss."""
     reward_transform: str | None = None
-    transitions: Literal["d4rl", "keep_terminal_timeouts", "best_tenth"] | None = None
+    transitions: Literal["d4rl", "keep_terminal_timeouts", "best_tenth", "whole_trajectories"] | None = None
     """`bench.data.dataset` knows the rules by these names."""
     precision: Precision | None = None
 

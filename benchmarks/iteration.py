@@ -145,14 +145,14 @@ class Yardstick:
         with self.device:  # its tables are made where torch makes tensors
             self.plain = PLAIN[algorithm.name].of(algorithm, 0)
         rows = torch.arange(len(data), device=self.device)[None]
-        whole = data.batch(rows, next_actions=algorithm.next_actions)
+        whole = data.batch(rows, next_actions=algorithm.next_actions, window=algorithm.context)
         self.data = {name: column[0].contiguous() for name, column in whole.items()}
         self.steps = itertools.count()
 
     def advance(self, iterations: int) -> None:
         """Run iterations, each on a minibatch drawn from all rows."""
         for step in itertools.islice(self.steps, iterations):
-            among = self.phase.rows(len(self.data["rewards"]))
+            among = self.phase.rows(len(self.data["actions"]))
             rows = torch.randint(among, (self.phase.batch_size,), device=self.device)
             batch = {name: column[rows] for name, column in self.data.items()}
             draws = FreshDraws(self.phase.draws, self.device)

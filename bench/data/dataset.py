@@ -96,7 +96,10 @@ def jumps(observations: FloatArray, next_observations: FloatArray) -> BoolArray:
 
 
 def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitions:
-    """Transitions of a task's file by a preset's rule: `d4rl`, `keep_terminal_timeouts` or `best_tenth`.
+    """Transitions of a task's file by a preset's rule.
+
+    `d4rl` and `keep_terminal_timeouts` as `qlearning_dataset` has them; `best_tenth` and `whole_trajectories`
+    are functions here.
 
     In one-step problems no row has a successor, and every row is a transition. So is every ready-made one,
     with its own next observation; the first two rules are about rows in the order of time.
@@ -107,6 +110,8 @@ def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitio
     """
     if rule == "best_tenth":
         return best_tenth(transitions_of(raw, task), raw.name)
+    if rule == "whole_trajectories":
+        return whole_trajectories(raw)
     if task.generated:
         return _ready_made(raw, raw.observations, np.ones(raw.rows, dtype=bool))
     if raw.next_observations is not None:
@@ -137,6 +142,30 @@ def best_tenth(transitions: Transitions, name: str) -> Transitions:
     best = np.argsort(returns, kind="stable")[::-1][: max(1, len(returns) // 10)]
     trajectory: NDArray[np.int64] = np.cumsum(ends) - ends
     return _chosen(transitions, np.isin(trajectory, best))
+
+
+def whole_trajectories(raw: RawDataset) -> Transitions:
+    """Every row of the trajectories that the file holds to their ends, at terminals or where they are cut.
+
+    As Decision Transformer and CORL's dt.py read it; what follows the last end is left out. Of rows that are
+    cut the next observation is another trajectory's: this is for methods that take none.
+
+    Raises
+    ------
+    BenchError : there is no whole trajectory.
+    """
+    ends = raw.terminals | cut_rows(raw)
+    if not ends.any():
+        raise BenchError(
+            f"{raw.name} has too few trajectories: not one that is whole",
+            f"None of its {raw.rows:,} rows ends one, by a terminal or a time-out.",
+            "Use more data, or a method that takes single transitions, such as bc.",
+        )
+    following = raw.next_observations
+    if following is None:
+        following = np.roll(raw.observations, -1, axis=0)
+    rows = _ready_made(raw, following, ends)
+    return _chosen(rows, np.arange(raw.rows) <= np.flatnonzero(ends)[-1])
 
 
 def with_next_actions(transitions: Transitions, name: str) -> Transitions:

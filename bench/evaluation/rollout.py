@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from algorithms.base import Algorithm, Draw, Tensors, derived_seed
+from algorithms.history import History
 from bench.records import GoalRule
 from bench.training.draws import DrawStream
 from bench.training.runners import make_runner
@@ -93,6 +94,10 @@ class Policy(Protocol):
     def act_draws(self) -> tuple[Draw, ...]:
         """Draws of one action choice, per episode and environment step."""
 
+    @property
+    def context(self) -> int:
+        """Steps that an action depends on; 0: on the observation alone."""
+
     def act(self, observations: Tensor, draws: Tensors, /) -> Tensor:
         """Actions (S, N, A) for observations (S, N, O)."""
 
@@ -105,6 +110,7 @@ class GraphedPolicy:
 
     def __init__(self, algorithm: Algorithm, runner: str) -> None:
         self.seeds, self.device, self.act_draws = algorithm.seeds, algorithm.device, algorithm.act_draws
+        self.context = algorithm.context
         self._algorithm = algorithm
         self._actions: dict[str, Tensor] = {}
         self._runner = make_runner(runner, self._act, lambda: {}, algorithm.device)
@@ -144,6 +150,7 @@ class _Group:
             [derived_seed(key, "initial state") for key in keys],
             goal_seeds=_goal_seeds(goals, algorithm.seeds, evaluation, episodes) if goals else None,
         )
+        self._history = History(algorithm.context, simulator.action_dim)
         self._step = 0
         self._asked: tuple[Tensor, torch.cuda.Event | None]
         self.returns, self.lengths = np.zeros(self._shape), np.zeros(self._shape, dtype=np.int64)
@@ -152,9 +159,11 @@ class _Group:
     def ask(self) -> None:
         """Have the next actions chosen; on a GPU this returns before they are."""
         device = self._algorithm.device
-        stacked = torch.from_numpy(self._observations.astype(np.float32)).to(device, non_blocking=True)
+        observations = torch.from_numpy(self._observations.astype(np.float32)).to(device, non_blocking=True)
+        stacked = observations.unflatten(0, self._shape)
         noise = {name: draw.unflatten(0, self._shape) for name, draw in self._draws.at(self._step).items()}
-        actions = self._algorithm.act(stacked.unflatten(0, self._shape), noise)
+        actions = self._algorithm.act(stacked, {**noise, **self._history.see(stacked)})
+        self._history.did(actions)
         if device.type == "cuda":
             chosen = torch.cuda.Event()
             self._asked = actions.to("cpu", non_blocking=True), chosen
@@ -171,7 +180,9 @@ class _Group:
         # A seed with a non-finite action has failed; its robots stand still until the others are done.
         played = np.nan_to_num(actions, nan=0.0, posinf=0.0, neginf=0.0)
         outcome = self._simulator.step(played.reshape(self._simulator.count, -1).astype(np.float64))
-        self.returns += np.where(self.running, outcome.rewards.reshape(self._shape), 0.0)
+        rewards = outcome.rewards.reshape(self._shape)
+        self.returns += np.where(self.running, rewards, 0.0)
+        self._history.earned(torch.from_numpy(rewards))
         self.lengths += self.running
         self.running &= ~(outcome.terminated | outcome.truncated).reshape(self._shape)
         self._observations = outcome.observations

@@ -1,13 +1,38 @@
-"""The dataset as one packed tensor on the training device."""
+"""The dataset as packed tensors on the training device, and the minibatches that are taken from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Where each row stands in its trajectory."""
+
+    returns_to_go: Tensor
+    """(N,) sum of the rewards from this row to the trajectory's end."""
+    times: Tensor
+    """(N,) steps since the trajectory's beginning."""
+    last: Tensor
+    """(N,) number of the trajectory's last row."""
+
+    @classmethod
+    def of(cls, rewards: Tensor, ends: Tensor) -> Trajectories:
+        """Of rows in order (N,), of which `ends` (N,) the last of each trajectory are marked."""
+        numbers = torch.arange(len(ends), device=ends.device)
+        next_end = torch.where(ends, numbers, len(ends) - 1)
+        last = next_end.flip(0).cummin(dim=0).values.flip(0)
+        begins = torch.where(ends.roll(1), numbers, 0)
+        times = numbers - begins.cummax(dim=0).values
+        # In double precision: all rewards of a dataset are added up.
+        done = rewards.double().cumsum(dim=0)
+        return cls((done[last] - done + rewards).to(rewards.dtype), times, last)
 
 
 @dataclass(frozen=True)
@@ -61,18 +86,27 @@ class PackedDataset:
         """Rewards of all rows, (N,)."""
         return self.rows[:, -2]
 
+    @cached_property
+    def trajectories(self) -> Trajectories:
+        """Where each row stands in its trajectory."""
+        return Trajectories.of(self.rewards, self.ends)
+
     def double(self) -> PackedDataset:
         """The same in double precision."""
         following = None if self.next_actions is None else self.next_actions.double()
         return replace(self, rows=self.rows.double(), next_actions=following)
 
-    def batch(self, indices: Tensor, *, next_actions: bool = False) -> dict[str, Tensor]:
+    def batch(self, indices: Tensor, *, next_actions: bool = False, window: int = 0) -> dict[str, Tensor]:
         """The transitions at `indices` (S, B): observations (S, B, O), ..., rewards and terminals (S, B).
+
+        With `window` K instead what `windows` gives.
 
         Raises
         ------
         ValueError : next actions are asked for, and were not packed.
         """
+        if window:
+            return self.windows(indices, window)
         # A fifth of the time that indexing takes.
         rows = self.rows.index_select(0, indices.flatten()).unflatten(0, indices.shape)
         widths = (self.observation, self.action, self.observation, 1, 1)
@@ -90,3 +124,22 @@ class PackedDataset:
             following = self.next_actions.index_select(0, indices.flatten())
             batch["next_actions"] = following.unflatten(0, indices.shape)
         return batch
+
+    def windows(self, indices: Tensor, steps: int) -> dict[str, Tensor]:
+        """Steps K of trajectories from the rows at `indices` (S, B) on.
+
+        `observations` (S, B, K, O), `actions` (S, B, K, A), `returns_to_go`, `times` and `valid` (S, B, K): 1
+        within the trajectory, 0 behind its end, where its last row stands again.
+        """
+        last = self.trajectories.last[indices].unsqueeze(-1)
+        places = indices.unsqueeze(-1) + torch.arange(steps, device=indices.device)
+        valid, places = (places <= last).to(self.rows.dtype), torch.minimum(places, last)
+        rows = self.rows[:, : self.observation + self.action].index_select(0, places.flatten())
+        observations, actions = rows.unflatten(0, places.shape).split((self.observation, self.action), dim=-1)
+        return {
+            "observations": observations,
+            "actions": actions,
+            "returns_to_go": self.trajectories.returns_to_go[places],
+            "times": self.trajectories.times[places],
+            "valid": valid,
+        }

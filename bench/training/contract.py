@@ -30,6 +30,8 @@ SEEDS = (0, 1, 2, 3, 4)
 DIMENSIONS = Dimensions(observation=4, action=2)
 ITERATIONS = 24
 """Of all phases of a method together, about."""
+SHORTEST = 4
+"""Iterations of a phase, so that something follows its first ones and its programs occur."""
 
 Make = Callable[[Sequence[int]], Algorithm]
 
@@ -79,14 +81,19 @@ def one_thread() -> Iterator[None]:
 
 
 def tiny_method(preset: Preset, dimensions: Dimensions, seeds: Sequence[int], iterations: int) -> Algorithm:
-    """A preset's method at the sizes that it declares for this, its phases together of about `iterations`."""
+    """A preset's method at the sizes that it declares for this, its phases together of about `iterations`.
+
+    No phase that the preset has is shorter than `SHORTEST`.
+    """
     sizes = tiny(method(preset.algorithm).load()[1])
 
     def sized(values: Mapping[str, object]) -> Algorithm:
         return build(preset.algorithm, dimensions, {**values, **sizes}, seeds)
 
     total = sum(phase.iterations for phase in sized(preset.values).phases)
-    return sized(preset.scaled(iterations / total).values)
+    short = preset.scaled(iterations / total)
+    counts = {name: max(SHORTEST, count) for name in preset.phases.values() if (count := short.count(name))}
+    return sized({**short.values, **counts})
 
 
 def doubled(algorithm: Algorithm, **attributes: object) -> Algorithm:
@@ -207,7 +214,7 @@ def assert_never_waits(make: Make, data: PackedDataset) -> None:
     for phase, program, step in programs(algorithm):
         rows = Draw(ROWS, (phase.batch_size,), phase.sampling)
         draws = draws_of((rows, *phase.draws), algorithm.seeds, step, phase.rows(len(data)))
-        batch = data.batch(draws[ROWS], next_actions=algorithm.next_actions)
+        batch = data.batch(draws[ROWS], next_actions=algorithm.next_actions, window=algorithm.context)
         with NoReading():
             metrics = algorithm.update(program, batch, draws)
         assert metrics, program

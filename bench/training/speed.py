@@ -152,5 +152,6 @@ def synthetic_data(task: Task, device: str, rows: int = SYNTHETIC_ROWS) -> Packe
         generator.standard_normal(rows, dtype=np.float32),
         np.zeros(rows, dtype=bool),
         next_actions=generator.uniform(-0.9, 0.9, (rows, task.action_dim)).astype(np.float32),
+        ends=np.arange(1, rows + 1) % task.horizon == 0,
         device=device,
     )

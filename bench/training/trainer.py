@@ -259,8 +259,9 @@ class Trainer:
         self._runner = make_runner(self._runner_name, self._iterate, self.state_dict, self.algorithm.device)
 
     def _iterate(self, program: str, draws: Mapping[str, Tensor]) -> None:
-        batch = self.data.batch(draws[ROWS], next_actions=self.algorithm.next_actions)
-        metrics = self.algorithm.update(program, batch, draws)
+        method = self.algorithm
+        batch = self.data.batch(draws[ROWS], next_actions=method.next_actions, window=method.context)
+        metrics = method.update(program, batch, draws)
         values = torch.stack(list(metrics.values()))
         # Only a finite number less itself is 0; what diverged before keeps its place.
         kept = (values - values == 0).all(dim=0) | (self._diverged_at >= 0)

@@ -10,6 +10,7 @@ from benchmarks.plain.cql import PlainCQL
 from benchmarks.plain.crr import PlainCRR
 from benchmarks.plain.dac import PlainDAC
 from benchmarks.plain.dql import PlainDQL
+from benchmarks.plain.dt import PlainDT
 from benchmarks.plain.dtql import PlainDTQL, PlainDTQLKL
 from benchmarks.plain.edp import PlainEDP
 from benchmarks.plain.idql import PlainIDQL
@@ -39,6 +40,7 @@ PLAIN: Mapping[str, type[PlainVersion]] = {
     "cql": PlainCQL,
     "crr": PlainCRR,
     "onestep": PlainOneStep,
+    "dt": PlainDT,
     "dql": PlainDQL,
     "dac": PlainDAC,
     "idql": PlainIDQL,

@@ -1,5 +1,7 @@
 """What tests of methods share: batches, seeds cut out of stacks, and what an update may change."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -39,7 +41,13 @@ def of_seed(tensors, seed):
 
 
 def train_beside_plain(
-    algorithm: Algorithm, plain: type[PlainVersion], steps: int, *, bound: float, tolerance: float = 1e-8
+    algorithm: Algorithm,
+    plain: type[PlainVersion],
+    steps: int,
+    *,
+    bound: float,
+    tolerance: float = 1e-8,
+    make_batch: Callable[..., dict[str, torch.Tensor]] = random_batch,
 ) -> None:
     """Train a float64 method and a plain twin of each seed by the same batches and draws, in every phase.
 
@@ -54,7 +62,7 @@ def train_beside_plain(
         if step == 0 and phase != algorithm.phases[0]:
             for method in (algorithm, *twins):
                 method.begin_phase(phase.name)
-        batch = random_batch(
+        batch = make_batch(
             len(twins), phase.batch_size, sizes.observation, sizes.action, generator=generator, bound=bound
         )
         draws = contract.draws_of(phase.draws, algorithm.seeds, step)
@@ -72,10 +80,10 @@ def train_beside_plain(
         actions = algorithm.act(observations, {})[slot]
         torch.testing.assert_close(actions, twin.act(observations[slot]).detach(), rtol=tolerance, atol=1e-10)
         _assert_same_weights(plain.of(algorithm, slot), twin, "", tolerance)
-    for name in list(algorithm.networks):
-        if name.startswith("target_"):
-            algorithm.copy_weights(name, name.removeprefix("target_"))
-    for slot, twin in enumerate(twins):
+    targets = [name for name in algorithm.networks if name.startswith("target_")]
+    for name in targets:
+        algorithm.copy_weights(name, name.removeprefix("target_"))
+    for slot, twin in enumerate(twins if targets else ()):
         _assert_same_weights(plain.of(algorithm, slot), twin, "slow_", tolerance)
 
 

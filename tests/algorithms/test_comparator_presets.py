@@ -9,9 +9,10 @@ from bench.execute.grid import Request, plan_cells
 from bench.presets import PresetFiles, preset_of, variants_in_words
 
 CATALOG, FILES = load_catalog(), PresetFiles()
-METHODS = ("bc", "bc-10", "td3bc", "iql", "awac", "cql", "crr", "onestep")
+METHODS = ("bc", "bc-10", "td3bc", "iql", "awac", "cql", "crr", "onestep", "dt")
 LENGTHS = {
     "crr": {"train": 1_200_000},
+    "dt": {"train": 100_000},
     "onestep": {"behaviour": 500_000, "critic": 2_000_000, "policy": 100_000},
 }
 HALFCHEETAH, HOPPER = "halfcheetah-medium-v2", "hopper-medium-v2"
@@ -62,6 +63,9 @@ def test_every_preset_is_a_whole_configuration_with_sources(method):
         ("crr", "released", HOPPER, "rat", 10_000, 100, "none"),
         ("crr", "expectile", "antmaze-umaze-v0", "rat", 10_000, 100, "centred_by_four"),
         ("crr", "released", "kitchen-mixed-v0", "rat", 10_000, 100, "minimum_to_maximum"),
+        ("dt", "released", HOPPER, "last", 10_000, 100, "none"),
+        ("dt", "corl", "pen-human-v1", "last", 5_000, 100, "none"),
+        ("dt", "corl", "antmaze-umaze-v2", "last", 10_000, 100, "none"),
         ("onestep", "released", HOPPER, "last", 10_000, 100, "none"),
         ("onestep", "released", "antmaze-umaze-v2", "last", 10_000, 100, "centred_by_four"),
         ("onestep", "reverse-kl", "pen-human-v1", "last", 10_000, 100, "minimum_to_maximum"),
@@ -111,6 +115,13 @@ def test_evaluations_and_rewards(method, variant, task, protocol, interval, epis
         ("crr", "released", HOPPER, {"overestimation_weight": 0.5, "advantage_samples": 50,
                                      "weight_limit": 20.0, "action_clip": 0.999}),
         ("crr", "expectile", "pen-human-v0", {"overestimation_weight": 0.7, "policy_learning_rate": 1e-4}),
+        ("dt", "released", HALFCHEETAH, {"target_return": 12000.0, "return_scale": 1000.0, "batch_size": 64,
+                                         "learning_rate": 1e-4, "activation": "relu", "mean_over": "valid"}),
+        ("dt", "corl", HOPPER, {"target_return": 3600.0, "return_scale": 1000.0, "batch_size": 4096,
+                                "learning_rate": 8e-4, "activation": "gelu", "time_steps": 1020}),
+        ("dt", "corl", "antmaze-umaze-v2", {"target_return": 1.0, "return_scale": 1.0, "batch_size": 64,
+                                            "learning_rate": 1e-4, "mean_over": "all"}),
+        ("dt", "released", "pen-human-v0", {"target_return": 3100.0, "return_scale": 1.0}),
         ("onestep", "released", HALFCHEETAH, {"improvement": "exponential", "inverse_temperature": 0.1,
                                               "hidden_width": 1024, "batch_size": 512}),
         ("onestep", "released", "antmaze-umaze-v0", {"inverse_temperature": 1.0}),
@@ -145,6 +156,8 @@ def test_corl_is_what_a_method_does_that_is_implemented_as_there():
         ("td3bc", "bandit-energy-moons", "released", "td3bc has no preset for bandit-energy-moons"),
         ("onestep", "bandit-energy-moons", "released", "onestep has no preset for bandit-energy-moons"),
         ("crr", HOPPER, "paper", "unknown variant 'paper'"),
+        ("dt", "kitchen-mixed-v0", "corl", "dt has no preset for kitchen-mixed-v0"),
+        ("dt", HOPPER, "paper", "unknown variant 'paper'"),
         ("onestep", HOPPER, "corl", "unknown variant 'corl'"),
     ],
 )

@@ -61,7 +61,7 @@ def data():
 
 def test_the_papers_methods_are_measured():
     papers = ["dtql", "dtql-kl", "srpo", "edp-td3", "edp-crr", "edp-iql", "bdpo"]
-    simple = ["bc", "bc-10", "td3bc", "iql", "awac", "cql", "crr", "onestep"]
+    simple = ["bc", "bc-10", "td3bc", "iql", "awac", "cql", "crr", "onestep", "dt"]
     assert subjects(TASK) == [*papers, *simple, "dql", "dac", "idql", "qgpo", "sfbc"]
 
 

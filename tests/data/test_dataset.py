@@ -174,3 +174,23 @@ def test_data_without_any_order_has_no_next_actions():
     found = transitions_of(raw, load_catalog().task("hopper-medium-v2"))
     with pytest.raises(BenchError, match="shuffled does not say which action follows which"):
         with_next_actions(found, "shuffled")
+
+
+def test_whole_trajectories_keep_their_cut_rows_and_leave_an_unfinished_one_out():
+    found = transitions_of(numbered(), load_catalog().task("hopper-medium-v2"), "whole_trajectories")
+    assert found.actions[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(found.trajectory_ends).tolist() == [2, 5]
+    whole = replace(numbered(), terminals=np.arange(8) == 7)
+    assert len(transitions_of(whole, load_catalog().task("hopper-medium-v2"), "whole_trajectories")) == 8
+
+
+def test_data_without_a_whole_trajectory_is_refused_where_windows_are_taken():
+    raw = numbered(terminals=np.zeros(8, bool), timeouts=np.zeros(8, bool))
+    with pytest.raises(BenchError, match="numbered has too few trajectories: not one that is whole"):
+        transitions_of(raw, load_catalog().task("hopper-medium-v2"), "whole_trajectories")
+
+
+def test_the_decision_transformer_asks_for_whole_trajectories():
+    task = load_catalog().task("hopper-medium-v2")
+    for variant in ("released", "corl"):
+        assert load_preset("dt", task, variant).transitions.value == "whole_trajectories"

@@ -23,6 +23,7 @@ class NoisyPolicy:
     """Acts by a linear map and noise of its own, both different for every seed."""
 
     device = torch.device("cpu")
+    context = 0
 
     def __init__(self, environment, seeds):
         observation, action = SIZES[environment]
@@ -213,6 +214,48 @@ def test_evaluation_changes_neither_the_method_nor_the_global_generators():
     assert all(torch.equal(before[name], tensor) for name, tensor in method.state_dict().items())
     assert torch.equal(torch_state, torch.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
+
+
+class Remembering(NoisyPolicy):
+    """Keeps what it was given and what it did; actions may depend on four steps."""
+
+    context = 4
+
+    def __init__(self, environment, seeds):
+        super().__init__(environment, seeds)
+        self.given, self.done = [], []
+
+    def act(self, observations, draws):
+        self.given.append({name: tensor.clone() for name, tensor in draws.items()} | {"now": observations})
+        self.done.append(super().act(observations, draws))
+        return self.done[-1]
+
+
+def test_a_method_with_a_context_is_given_what_its_robots_saw_did_and_earned():
+    policy, rewards = Remembering("hopper", (0, 7)), []
+    with make_simulator("hopper", "d4rl", 4) as simulator:
+        step = simulator.step
+
+        def noted(actions):
+            outcome = step(actions)
+            rewards.append(torch.from_numpy(outcome.rewards.astype(np.float32)).view(2, 2))
+            return outcome
+
+        simulator.step = noted
+        played = roll_out(policy, simulator, evaluation=1, episodes=2)
+    assert played.lengths.max() > 6
+    assert played.returns.tolist() == rolled("hopper", (0, 7), episodes=2).returns.tolist()
+    for now, given in enumerate(policy.given):
+        first = max(0, now - 3)
+        assert int(given["step"]) == now
+        for place, past in enumerate(range(first, now + 1)):
+            assert torch.equal(given["past_observations"][:, :, place], policy.given[past]["now"])
+            did = policy.done[past] if past < now else torch.zeros(2, 2, 3)
+            assert torch.equal(given["past_actions"][:, :, place], did)
+            earned = sum(rewards[:past], torch.zeros(2, 2))
+            torch.testing.assert_close(given["past_returns"][:, :, place], earned, rtol=1e-5, atol=1e-5)
+        behind = given["past_observations"][:, :, now - first + 1 :]
+        assert not behind.any()
 
 
 class Still(NoisyPolicy):

@@ -52,3 +52,26 @@ def test_the_last_row_always_ends_a_trajectory():
     # What was given is not changed.
     assert ends.tolist() == [True, False, False, False]
     assert terminals.tolist() == [False, True, False, False]
+
+
+def test_windows_go_on_to_the_end_of_their_trajectory():
+    """Ten rows, trajectories end at rows 3 and 4; the last row ends one though it is not marked."""
+    numbers, zeros = np.arange(10.0)[:, None], np.zeros((10, 1))
+    ends = np.isin(np.arange(10), (3, 4))
+    rewards = 2.0 ** np.arange(10)
+    data = PackedDataset.pack(numbers, 100 + numbers, zeros, rewards, ends)
+    found = data.windows(torch.tensor([[0, 2, 4], [3, 5, 9]]), 3)
+    places = [[[0, 1, 2], [2, 3, 3], [4, 4, 4]], [[3, 3, 3], [5, 6, 7], [9, 9, 9]]]
+    within = [[[1, 1, 1], [1, 1, 0], [1, 0, 0]], [[1, 0, 0], [1, 1, 1], [1, 0, 0]]]
+    assert found["observations"].squeeze(-1).tolist() == places
+    assert found["actions"].squeeze(-1).tolist() == (100 + np.array(places)).tolist()
+    assert found["valid"].tolist() == within
+    times = np.array([0, 1, 2, 3, 0, 0, 1, 2, 3, 4])
+    assert found["times"].tolist() == times[places].tolist()
+    to_go = np.array([15, 14, 12, 8, 16, 992, 960, 896, 768, 512])
+    assert found["returns_to_go"].tolist() == to_go[places].tolist()
+    doubled = data.double().batch(torch.tensor([[1]]), window=2)
+    assert {name: tensor.dtype for name, tensor in doubled.items()} == {
+        "observations": torch.float64, "actions": torch.float64, "returns_to_go": torch.float64,
+        "times": torch.int64, "valid": torch.float64,
+    }  # fmt: skip

@@ -392,6 +392,7 @@ EXPECTED = {
     "bdpo-gaussian": ["pretrain", "train"],
     "dac": ["train"],
     "dql": ["train"],
+    "dt": ["train"],
     "dtql": ["pretrain", "train"],
     "dtql-kl": ["pretrain", "train"],
     "edp-td3": ["train"],

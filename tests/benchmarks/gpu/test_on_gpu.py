@@ -10,7 +10,7 @@ import torch
 METHODS = [
     *("dtql", "dtql-kl", "srpo", "srpo-points", "edp-td3", "edp-crr", "edp-iql"),
     *("bdpo", "bdpo-gaussian", "bdpo-dirac", "bc", "bc-10", "td3bc", "iql", "awac", "cql"),
-    *("crr", "onestep"),
+    *("crr", "onestep", "dt"),
     *("dql", "dac", "idql", "qgpo", "sfbc"),
 ]
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
