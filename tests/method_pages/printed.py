@@ -56,7 +56,7 @@ def printed_numbers(name: str, tables: Mapping[str, PaperTable]) -> Iterator[str
         yield (
             "As printed. A bold number may be judged: a run of a variant that the first table names is held "
             "against it, if protocol, episodes and data are the printed ones ([verdicts](../verdicts.md)). "
-            "Quoted numbers and averages are not judged; † has a correction below."
+            "Averages are not judged; † has a correction below."
         )
         yield ""
         yield from _what_columns_are(scores, tables)
