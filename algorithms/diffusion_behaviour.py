@@ -238,6 +238,7 @@ class DiffusionBehaviour(Algorithm):
             config.support_batch_size,
             draws,
             sampling="in_order",
+            first_rows=self.supported_rows,
             remade_until=until,
         )
 

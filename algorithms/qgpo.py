@@ -9,6 +9,7 @@ gradient guides the behaviour model as that samples. Follows the authors' code
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, cast
 
 import torch
@@ -167,8 +168,8 @@ class QGPO(DiffusionBehaviour):
             trained = (parameter for parameter in network.parameters() if parameter.requires_grad)
             self.optimisers[name] = Adam(trained, config.learning_rate)
         self.act_draws = (Draw("action", (size.action,), "normal"),)
-        times = torch.tensor(self.call_times, dtype=torch.float64)
-        self._guidance = (config.guidance_scale * scales(times)[1]).tolist()
+        sigmas = (math.sqrt(-math.expm1(2 * vp_log_alpha(time))) for time in self.call_times)
+        self._guidance = [config.guidance_scale * sigma for sigma in sigmas]
 
     def solver_steps(self) -> tuple[Step, ...]:
         """Second order, following predicted clean actions."""

@@ -176,6 +176,17 @@ def test_supports_lie_at_their_rows_and_repeat_from_the_beginning(name):
     torch.testing.assert_close(metrics["support_size"], sum(sizes) / len(sizes))
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_timing_may_repeat_the_phase_beyond_its_end(name):
+    """As estimates do, of phases that are shorter than what is timed: it begins again at the first row."""
+    trainer = Trainer(METHODS[name](SEEDS, support_iterations=2), single(), runner="eager")
+    trainer.skip_to(1)
+    trainer.repeat("support", 5)
+    (table, *_) = trainer.algorithm.support.values()
+    assert table.shape[1] == 16
+    assert table.abs().amin(dim=(2, 3)).min() > 0
+
+
 def test_few_supports_leave_the_other_rows_out_of_the_energys_training():
     algorithm = METHODS["qgpo"](SEEDS, support_iterations=2)
     (energy,) = (phase for phase in algorithm.phases if phase.name == "energy")

@@ -21,7 +21,7 @@ from bench.execute.local import LocalChannel
 from bench.records import EvaluationRecord
 from bench.store.database import open_store
 from bench.store.queries import evaluations, failures, trials
-from tests.execute.tiny import CHANGES, TASK, completed, started, typed
+from tests.execute.tiny import CHANGES, SHARING, TASK, completed, started, typed
 
 
 @pytest.fixture
@@ -288,6 +288,16 @@ def test_the_dry_run_says_what_is_left_and_changes_nothing(bench, tiny_data, tmp
     assert "Each cell: trials 4, finished 1, stacks 3," in out
     assert "3 trials left" in out
     assert content() == before
+
+
+def test_the_dry_run_says_which_methods_have_a_phase_alike(bench, tiny_data):
+    sizes = {f"{method}.{name}": value for method, own in SHARING.items() for name, value in own.items()}
+    sets = [f"--set={name}={value}" for name, value in sizes.items()]
+    cell = ["--tasks", TASK, "--seeds", "0", "--evals", "1", "--episodes", "1", "--executor", "local", *sets]
+    code, out, _ = bench(["run", "--algos", "qgpo,sfbc", *cell, "--dry-run"])
+    assert code == 0
+    said = "qgpo and sfbc have the phase behaviour alike: counted for each, it is trained once where one runs"
+    assert said in " ".join(out.split())
 
 
 def test_the_dry_run_makes_no_data(bench, tmp_path, monkeypatch):

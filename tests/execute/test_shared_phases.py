@@ -15,36 +15,11 @@ from bench.execute.shared_phases import FOLDER, keep, made_folder
 from bench.records import EvaluationRecord
 from bench.training.checkpoint import POINTER, Checkpoint
 from bench.training.trainer import Position
-from tests.execute.tiny import Played, tiny_cell, tiny_plan
-
-BEHAVIOUR = 12
-SIZES = {
-    "behaviour_iterations": BEHAVIOUR,
-    "behaviour_width": 8,
-    "behaviour_embedding": 8,
-    "behaviour_batch_size": 8,
-    "support_batch_size": 8,
-    "support_actions": 2,
-    "solver_calls": 3,
-    "support_iterations": 3,
-}
-OWN = {
-    "qgpo": {"energy_iterations": 4, "critic_iterations": 2, "batch_size": 8, "hidden_width": 8},
-    "sfbc": {
-        "returns_iterations": 3,
-        "planning_iterations": 2,
-        "critic_iterations": 4,
-        "critic_batch_size": 8,
-        "planning_batch_size": 12,
-        "critic_width": 8,
-        "candidates": 3,
-        "selected": 2,
-    },
-}
+from tests.execute.tiny import BEHAVIOUR, SHARING, Played, tiny_cell, tiny_plan
 
 
 def plan_of(method, data, seeds=(0, 1), **changes):
-    sizes = {**SIZES, **OWN[method], **changes}
+    sizes = {**SHARING[method], **changes}
     cell = tiny_cell(algorithms=(method,), evaluations=1, episodes=1, changes=sizes)
     return tiny_plan(data, seeds, cell=cell)
 

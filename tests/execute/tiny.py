@@ -32,6 +32,38 @@ CHANGES = {
     "pretrain_iterations": PRETRAINING,
     "train_iterations": TRAINING,
 }
+BEHAVIOUR = 12
+_BEHAVIOUR_PHASES = {
+    "behaviour_iterations": BEHAVIOUR,
+    "behaviour_width": 8,
+    "behaviour_embedding": 8,
+    "behaviour_batch_size": 8,
+    "support_batch_size": 8,
+    "support_actions": 2,
+    "solver_calls": 3,
+    "support_iterations": 3,
+}
+SHARING = {
+    "qgpo": {
+        **_BEHAVIOUR_PHASES,
+        "energy_iterations": 4,
+        "critic_iterations": 2,
+        "batch_size": 8,
+        "hidden_width": 8,
+    },
+    "sfbc": {
+        **_BEHAVIOUR_PHASES,
+        "returns_iterations": 3,
+        "planning_iterations": 2,
+        "critic_iterations": 4,
+        "critic_batch_size": 8,
+        "planning_batch_size": 12,
+        "critic_width": 8,
+        "candidates": 3,
+        "selected": 2,
+    },
+}
+"""Hyper-parameters of the methods that train a phase alike, to train in a second."""
 DATASET = DatasetRecord(TASK, "0" * 64, TRANSITIONS, "verified", "unverified")
 
 

@@ -151,7 +151,7 @@ def test_the_phases():
     phases = SfBC(DIMENSIONS, SfBCConfig(), SEEDS).phases
     assert [(p.name, p.iterations, p.batch_size, p.sampling, p.first_rows) for p in phases] == [
         ("behaviour", 600_000, 4096, "shuffled", None),
-        ("support", 31_250, 32, "in_order", None),
+        ("support", 31_250, 32, "in_order", 1_000_000),
         ("returns", 24_500, 4096, "shuffled", None),
         ("planning", 977, 1024, "in_order", 1_000_000),
         ("critic", 24_255, 4096, "shuffled", None),
