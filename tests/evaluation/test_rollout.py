@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from algorithms.base import Dimensions, Draw, derived_seed
+from algorithms.dt import DT, DTConfig
 from algorithms.dtql import DTQL, DTQLConfig
 from bench.envs import make_simulator, robot_of
 from bench.envs.physics import restore_capsule_inertia
@@ -157,9 +158,15 @@ def small_dtql(seeds=(0, 1)):
     return DTQL(Dimensions(11, 3), config, seeds)
 
 
-def test_a_method_that_acts_by_a_captured_graph_plays_what_it_plays_without():
-    """Its weights change in place between the two evaluations; the groups have graphs of their own."""
-    method = small_dtql()
+def small_dt(seeds=(0, 1)):
+    config = DTConfig(hidden_width=16, layers=1, context_length=4, time_steps=30, target_return=100.0)
+    return DT(Dimensions(11, 3), config, seeds)
+
+
+@pytest.mark.parametrize("made", [small_dtql, small_dt])
+def test_a_method_that_acts_by_a_captured_graph_plays_what_it_plays_without(made):
+    """Weights change in place between the two evaluations; the groups have graphs and pasts of their own."""
+    method = made()
     with emulated_graphs():
         graphed = GraphedPolicy(method, "graph")
         for change in (0.0, 0.3):
