@@ -8,6 +8,7 @@ be said of it stands in comments, and in a legend of its own (`render_legend`).
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -207,7 +208,8 @@ def _table(table: Table, style: TableStyle) -> str:
     for page in pages:
         width = room if narrow else min(room, max(_LEAST_SHARE * room, *(stack.width for stack in page)))
         notes = _notes(shown, style.marked, width) if page is pages[-1] else ""
-        floats.append(_float(page, heading, notes, "" if narrow else f"{width / room:.2f}"))
+        share = math.ceil(100 * width / room) / 100  # rounded down it would be too narrow by a point or two
+        floats.append(_float(page, heading, notes, "" if narrow else f"{share:.2f}"))
         heading = f"\\addtocounter{{table}}{{-1}}\n\\caption{{{escape(table.title)} (continued).}}\n"
     return "\n".join(floats)
 
