@@ -1,13 +1,15 @@
-"""CPU seconds of an iteration, by this project's code or by an author's; a script that checkouts.py starts.
+"""CPU seconds of iterations, by this project's code or by an author's; a script that checkouts.py starts.
 
-`python -P cpu_seconds.py CODE ITERATIONS METHOD/PHASE...` prints one line of JSON. CODE is `ours` (whatever
-checkout `PYTHONPATH` names), `dtql` or `srpo` (their checkouts, named in the same way). One thread, one seed,
-synthetic data of hopper's dimensions. It takes nothing of this project but what every commit has.
+`python -P cpu_seconds.py CODE METHOD/PHASE` warms up, prints what that took, and then for every number that
+it reads the seconds of as many iterations. CODE is `ours` or `compiled` (this project's runners, in whatever
+checkout `PYTHONPATH` names), `dtql`, `srpo`, `edp` or `bdpo` (their checkouts, named in the same way). One
+thread, one seed, synthetic data of hopper's dimensions. It takes nothing of this project but what every
+commit has, and of other packages those alone that each code needs.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
 from argparse import Namespace
@@ -15,19 +17,25 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from importlib import import_module
-from typing import Any
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # the environment of code that uses JAX need not have torch
+    import torch
 
 OBSERVATION, ACTION, ROWS = 11, 3, 100_000
 TASK = "hopper-medium-v2"
-WARM_UP = 3
+WARM_UP = 5
+"""Within which every program of a phase comes once."""
 Step = Callable[[], object]
 
 
-def ours(part: str) -> Callable[[int], None]:
+def ours(part: str, *, runner: str = "eager") -> Callable[[int], None]:
     """Training of a phase, `dtql/train`, or, `dtql/act`, choices of actions in ten episodes."""
+    import torch
+
     from bench import hardware
     from bench.catalog import load_catalog
     from bench.presets import load_preset
@@ -50,11 +58,14 @@ def ours(part: str) -> Callable[[int], None]:
                 algorithm.act(observations, {key: draw.unsqueeze(0) for key, draw in drawn})
 
         return act
-    trainer = Trainer(algorithm, synthetic_data(task, "cpu", ROWS))
+    trainer = Trainer(algorithm, synthetic_data(task, "cpu", ROWS), runner=runner)
     names = [declared.name for declared in algorithm.phases]
     for earlier in names[1 : names.index(phase) + 1]:
         algorithm.begin_phase(earlier)
-    trainer.load(trainer.state_dict(), Position(names.index(phase), 0))
+    # From the middle on: no warm-up of a method is left there.
+    middle = algorithm.phases[names.index(phase)].iterations // 2
+    state = trainer.state_dict() | {"iterations": torch.tensor(middle)}
+    trainer.load(state, Position(names.index(phase), middle))
     return trainer.advance
 
 
@@ -72,6 +83,8 @@ def arrays() -> dict[str, Any]:
 
 def dtql(part: str) -> Callable[[int], None]:
     """The authors' loop of DTQL's training phase, with their sampler, at their values for hopper-medium."""
+    import torch
+
     torch.set_num_threads(1)
     space = Namespace(high=np.ones(ACTION))
     values = {"alpha": 5.0, "lr": 1e-4, "lr_decay": True, "lr_maxt": 10**6, "gamma": 0.0}
@@ -84,6 +97,8 @@ def dtql(part: str) -> Callable[[int], None]:
 
 def srpo(part: str) -> Callable[[int], None]:
     """The authors' updates of SRPO's three phases, with batches made as their dataset does."""
+    import torch
+
     torch.set_num_threads(1)
     theirs, to = import_module("SRPO"), torch.nn.Module.to
     # Their code asks for CUDA by name.
@@ -120,28 +135,135 @@ def perturbation(time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return logarithm.exp(), (1 - (2 * logarithm).exp()).sqrt()
 
 
-def repeated(step: Step) -> Callable[[int], None]:
-    """A step as many times as asked."""
+def edp(part: str) -> Callable[[int], None]:
+    """The authors' training step of EDP with TD3 or IQL, with the flags that make it EDP, on hopper-medium.
 
-    def advance(count: int) -> None:
-        for _ in range(count):
-            step()
+    What is put together here is what their trainer puts together; it imports simulators itself.
+    """
+    jax = one_thread_of_jax()
+    # Newer versions of JAX have dropped these names.
+    jax.tree_map = jax.tree_multimap = jax.tree.map
+    for kind in (type(jax.numpy.zeros(1)), jax.core.Tracer):
+        kind.tile = jax.numpy.tile
+    utilities, nets, diffusion = map(
+        import_module, ("utilities.jax_utils", "diffusion.nets", "diffusion.diffusion")
+    )
+    utilities.init_rng(0)
+    learner = import_module("diffusion.dql").DiffusionQL
+    values = learner.get_default_config()
+    values.update(
+        loss_type=part.split("/")[0].removeprefix("edp-").upper(),
+        num_timesteps=1000,
+        max_grad_norm=import_module("diffusion.hps").hyperparameters[TASK]["gn"],
+    )
+    process = diffusion.GaussianDiffusion(
+        num_timesteps=values.num_timesteps,
+        schedule_name=values.schedule_name,
+        model_mean_type=diffusion.ModelMeanType.EPSILON,
+        model_var_type=diffusion.ModelVarType.FIXED_SMALL,
+        loss_type=diffusion.LossType.MSE,
+        min_value=-1.0,
+        max_value=1.0,
+    )
+    policy = nets.DiffusionPolicy(
+        diffusion=process,
+        observation_dim=OBSERVATION,
+        action_dim=ACTION,
+        time_embed_size=values.time_embed_size,
+        sample_method="dpm",
+        dpm_steps=values.dpm_steps,
+        dpm_t_end=values.dpm_t_end,
+    )
+    critic, value = nets.Critic(OBSERVATION, ACTION), nets.Value(OBSERVATION)
+    agent = learner(values, policy, critic, value, nets.GaussianPolicy(ACTION))
+    # The policy's target moves from the thousandth step on, in every fifth.
+    agent._total_steps = 1000
+    columns = arrays()
+    columns["dones"] = columns.pop("terminals").astype(np.float32)
+
+    def step() -> object:
+        rows = np.random.randint(ROWS, size=256)
+        batch = utilities.batch_to_jax({name: column[rows, ...] for name, column in columns.items()})
+        return agent.train(batch)
+
+    return repeated(step, jax.block_until_ready)
+
+
+def bdpo(part: str) -> Callable[[int], None]:
+    """The authors' loops of BDPO's two phases, with batches made as their dataset does, on hopper-medium."""
+    jax = one_thread_of_jax()
+    configuration = import_module("omegaconf").OmegaConf.load("examples/offline/config/d4rl/algo/bdpo.yaml")
+    values = configuration.algo
+    values.critic.update({"eta": 0.2, "rho": 2.0, "ensemble_size": 20})
+    agent = import_module("flowrl.agent.offline.bdpo.bdpo").BDPOAgent(OBSERVATION, ACTION, values, 0)
+    if part == "bdpo/train":
+        agent.prepare_training()
+        agent._n_training_steps = agent.warmup_steps
+    update = agent.train_step if part == "bdpo/train" else agent.pretrain_step
+    batch = import_module("flowrl.types").Batch
+    data = arrays()
+    columns = {
+        "obs": data["observations"],
+        "action": data["actions"],
+        "reward": data["rewards"][:, None],
+        "terminal": data["terminals"].astype(np.float32)[:, None],
+        "next_obs": data["next_observations"],
+        "next_action": data["actions"],
+    }
+    order, steps = np.random.permutation(ROWS), count()
+
+    def step() -> object:
+        number = next(steps)
+        first = number * 256 % (ROWS - 256)
+        rows = order[first : first + 256]
+        return update(batch(**{name: column[rows] for name, column in columns.items()}), step=number)
+
+    return repeated(step, jax.block_until_ready)
+
+
+def one_thread_of_jax() -> Any:  # noqa: ANN401 (a module without types)
+    """JAX on the CPU, its products on one thread."""
+    os.environ |= {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    }
+    return import_module("jax")
+
+
+def repeated(step: Step, wait: Callable[[object], object] | None = None) -> Callable[[int], None]:
+    """A step as many times as asked; `wait` returns when the last one's result is there."""
+
+    def advance(iterations: int) -> None:
+        for _ in range(iterations):
+            result = step()
+        if wait:
+            wait(result)
 
     return advance
 
 
-def main(code: str, iterations: str, *parts: str) -> None:
-    """Time the parts and print microseconds of an iteration of each."""
-    made = {"ours": ours, "dtql": dtql, "srpo": srpo}[code]
-    found = {}
+def cpu_seconds() -> float:
+    """Of this process, all its threads, and of the compilers that it has called."""
+    return time.process_time() + sum(os.times()[2:4])
+
+
+def main(code: str, part: str) -> None:
+    """Warm up, then run and time as many iterations as each line of the input says."""
+    codes: dict[str, Callable[[str], Callable[[int], None]]] = {
+        "ours": ours,
+        "compiled": partial(ours, runner="compiled"),
+        "dtql": dtql,
+        "srpo": srpo,
+        "edp": edp,
+        "bdpo": bdpo,
+    }
+    answers = sys.stdout
     with redirect_stdout(sys.stderr):  # what authors' code prints
-        for part in parts:
-            advance, count = made(part), int(iterations)
-            advance(WARM_UP)
-            started = time.process_time()
-            advance(count)
-            found[part] = 1e6 * (time.process_time() - started) / count
-    print(json.dumps(found))
+        advance = codes[code](part)
+        for iterations in chain([WARM_UP], map(int, sys.stdin)):
+            started = cpu_seconds()
+            advance(iterations)
+            print(cpu_seconds() - started, file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -107,10 +107,10 @@ class PackedDataset:
         """
         if window:
             return self.windows(indices, window)
-        # A fifth of the time that indexing takes.
-        rows = self.rows.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+        # A fifth of the time that indexing takes, and no detour by Python as `split` takes.
+        rows = torch.embedding(self.rows, indices)
         widths = (self.observation, self.action, self.observation, 1, 1)
-        observations, actions, next_observations, rewards, terminals = rows.split(widths, dim=-1)
+        observations, actions, next_observations, rewards, terminals = rows.split_with_sizes(widths, dim=-1)
         batch = {
             "observations": observations,
             "actions": actions,
@@ -121,8 +121,7 @@ class PackedDataset:
         if next_actions:
             if self.next_actions is None:
                 raise ValueError("the dataset was packed without next actions")
-            following = self.next_actions.index_select(0, indices.flatten())
-            batch["next_actions"] = following.unflatten(0, indices.shape)
+            batch["next_actions"] = torch.embedding(self.next_actions, indices)
         return batch
 
     def windows(self, indices: Tensor, steps: int) -> dict[str, Tensor]:

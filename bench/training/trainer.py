@@ -5,6 +5,7 @@ It never waits for the device, except where it is told to look.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -257,16 +258,16 @@ class Trainer:
             dtype=self.data.rows.dtype,
         )
         self._runner = make_runner(self._runner_name, self._iterate, self.state_dict, self.algorithm.device)
+        self._looks = self.runner == "eager" and self.algorithm.device.type == "cpu"
 
     def _iterate(self, program: str, draws: Mapping[str, Tensor]) -> None:
         method = self.algorithm
         batch = self.data.batch(draws[ROWS], next_actions=method.next_actions, window=method.context)
         metrics = method.update(program, batch, draws)
         values = torch.stack(list(metrics.values()))
-        # Only a finite number less itself is 0; what diverged before keeps its place.
-        kept = (values - values == 0).all(dim=0) | (self._diverged_at >= 0)
-        place = self._iterations + (self.position.phase << 40)
-        torch.where(kept, self._diverged_at, place, out=self._diverged_at)
+        # Operation by operation on a CPU a look waits for nothing, and one finite sum says it of all.
+        if not (self._looks and math.isfinite(values.sum())):
+            self._mark_diverged(values)
         self._iterations += 1
         for name, values in metrics.items():
             if name not in self._sums:
@@ -274,6 +275,13 @@ class Trainer:
                 self._counts[name] = torch.zeros((), dtype=values.dtype, device=values.device)
         torch._foreach_add_([self._sums[name] for name in metrics], list(metrics.values()))
         torch._foreach_add_([self._counts[name] for name in metrics], 1)
+
+    def _mark_diverged(self, values: Tensor) -> None:
+        """Note where each seed's metrics (M, S) are no longer finite."""
+        # Only a finite number less itself is 0; what diverged before keeps its place.
+        kept = (values - values == 0).all(dim=0) | (self._diverged_at >= 0)
+        place = self._iterations + (self.position.phase << 40)
+        torch.where(kept, self._diverged_at, place, out=self._diverged_at)
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

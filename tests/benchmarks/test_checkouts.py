@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import checkouts
-from benchmarks.checkouts import HERE, microseconds
+from benchmarks.checkouts import HERE, started
 
 DTQL = """
 class DTQL:
@@ -36,8 +36,24 @@ def theirs(tmp_path):
 
 
 def test_the_code_of_the_other_checkout_runs_as_often_as_asked(theirs):
-    assert microseconds("dtql", theirs, 5, ["dtql/train"])["dtql/train"] > 0
-    assert (theirs / "ran.txt").read_text() == "8"  # with a warm-up of 3
+    with started("theirs", "dtql", theirs, "dtql/train") as side:
+        side.turn(2)
+        side.turn(3)
+    assert (theirs / "ran.txt").read_text() == "10"  # with a warm-up of 5
+    assert len(side.paces) == 2 and side.starting > 0
+
+
+def test_compiling_is_spread_over_a_run(theirs):
+    with started("theirs", "dtql", theirs, "dtql/train") as side:
+        side.starting, side.paces = 30.0, [2.0, 1.0, 5.0]
+    assert side.compiling == 20  # five iterations of the warm-up at the middle pace
+    assert side.rates() == (0.5, 1.0, 0.2)
+    assert side.rates(10) == (1 / 4, 1 / 3, 1 / 7)
+
+
+def test_every_phase_has_a_number_of_iterations():
+    assert checkouts.iterations_of_a_run("bdpo/pretrain") == 2_000_000
+    assert checkouts.iterations_of_a_run("srpo/critic") == 1_500_000
 
 
 def test_two_checkouts_are_compared_by_turns_and_kept(tmp_path, capsys):
@@ -46,13 +62,19 @@ def test_two_checkouts_are_compared_by_turns_and_kept(tmp_path, capsys):
     checkouts.main([*options, "--json", str(record)])
     (comparison,) = json.loads(record.read_text())["comparisons"]
     assert comparison["name"] == "bc/train beside the other commit"
-    assert [len(rates) for rates in comparison["rates"].values()] == [1, 1]
+    assert {side: len(rates) for side, rates in comparison["rates"].items()} == {
+        "here": 1,
+        "the other commit": 1,
+    }
     assert "ratio" in capsys.readouterr().out
 
 
 def test_what_the_other_code_lacks_is_told(tmp_path):
-    with pytest.raises(SystemExit, match=r"dtql in .*No module named 'agents'"):
-        microseconds("dtql", tmp_path, 1, ["dtql/train"])
+    with (
+        pytest.raises(SystemExit, match=r"dtql in .*No module named 'agents'"),
+        started("theirs", "dtql", tmp_path, "dtql/train"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,14 @@ def test_reading_before_anything_happened(data):
     assert trainer_of(data).read_metrics() == [{}] * len(SEEDS)
 
 
+def test_finite_metrics_whose_sum_is_not_have_not_diverged(data, monkeypatch):
+    trainer = trainer_of(data)
+    large = torch.full((len(trainer.algorithm.seeds),), 3e38)
+    monkeypatch.setattr(trainer.algorithm, "update", lambda *given: {"one": large, "other": large})
+    trainer.advance(1)
+    assert trainer.retire_diverged() == []
+
+
 def test_metrics_of_a_lone_diverged_seed_are_nan_not_absent(data):
     trainer = trainer_of(data, (0,))
     poison(trainer, 0)
