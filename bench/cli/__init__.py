@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from typer import exceptions
+from typer.main import get_command
 
 import bench
 from bench.cli.commands import app
@@ -39,7 +43,7 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
     """Run one command; its exit code."""
     try:
         _require_own_algorithms()
-        code = app(arguments, standalone_mode=False)
+        code = _program()(arguments, standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             # All that Typer makes of a KeyboardInterrupt. Commands that told it themselves raise SystemExit.
@@ -70,6 +74,12 @@ def _outcome(arguments: list[str], *, debug: bool) -> int:
             raise Interrupted from error
         code = tell_unforeseen(error, arguments, debug=debug)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _program() -> Callable[..., Any]:
+    # Made of the functions once: it takes longer than most commands, of which the tests run thousands.
+    return get_command(app)
 
 
 def _require_own_algorithms() -> None:

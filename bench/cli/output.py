@@ -152,7 +152,7 @@ def _folded(columns: Row, rows: Sequence[Row], right: Sequence[str], narrow: Seq
     """Columns fold to the terminal's width; a name and a number are whole, a narrow one's words are."""
     shown = []
     for name in columns:
-        longest_word = max(map(len, name.split()))
+        longest_word = max(map(len, name.split()), default=0)
         is_narrow = name in narrow
         shown.append(
             TextColumn(

@@ -149,10 +149,14 @@ def _ambiguous(name: str, found: Sequence[Verdict]) -> BenchError:
 
 
 def _unknown(name: str, words: Sequence[str], known: Sequence[Verdict]) -> BenchError:
-    for paper, *rest in own_numbers():
-        if all(word in (paper.lower(), *rest) for word in words):
-            what = f"nothing of {'/'.join(rest)} is measured"
-            return BenchError(what, "", f"`{_LISTING}` shows what has a verdict.")
+    printed = [
+        rest for paper, *rest in own_numbers() if all(word in (paper.lower(), *rest) for word in words)
+    ]
+    if printed:
+        # A paper may be called as its method is, and quote others.
+        meant = max(printed, key=lambda rest: sum(word in rest for word in words))
+        what = f"nothing of {'/'.join(meant)} is measured"
+        return BenchError(what, "", f"`{_LISTING}` shows what has a verdict.")
     if not known:
         why = "Nothing is measured that a paper prints a number of its own for."
         return BenchError(f"no verdict for {name!r}", why, f"`{_LISTING}` shows what is measured.")

@@ -58,8 +58,8 @@ def test_names_are_completed():
 
 
 def test_the_last_of_several_names_is_completed_and_none_twice():
-    assert lists_of("method")("srpo,dt") == ["srpo,dtql", "srpo,dtql-kl"]
-    assert lists_of("method")("dtql,dt") == ["dtql,dtql-kl"]
+    assert lists_of("method")("srpo,dtq") == ["srpo,dtql", "srpo,dtql-kl"]
+    assert lists_of("method")("dtql,dtq") == ["dtql,dtql-kl"]
     assert lists_of("figure", "profiles", "all")("p") == ["profiles"]
 
 
@@ -68,7 +68,7 @@ def test_the_last_of_several_names_is_completed_and_none_twice():
     ("line", "names"),
     [
         ("bench repo", ["report"]),
-        ("bench run --algos srpo,dt", ["srpo,dtql", "srpo,dtql-kl"]),
+        ("bench run --algos srpo,dtq", ["srpo,dtql", "srpo,dtql-kl"]),
         ("bench run --suite qui", ["quickstart"]),
         ("bench report --format j", ["json"]),
         ("bench show dtql hopper-medium-v", ["hopper-medium-v2"]),
@@ -94,7 +94,7 @@ def test_fish_offers_names_of_a_list(tmp_path):
         **os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config"),
         "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }  # fmt: skip
-    script = 'bench --show-completion fish | source; complete -C "bench run --algos srpo,dt"'
+    script = 'bench --show-completion fish | source; complete -C "bench run --algos srpo,dtq"'
     done = subprocess.run(["fish", "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["srpo,dtql", "srpo,dtql-kl"], done.stderr
 

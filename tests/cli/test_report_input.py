@@ -98,7 +98,7 @@ STORES = {
     "infinite": infinite,
     "huge": huge,
     "awkward names": awkward,
-    "nothing of a paper's own": lambda writer: run(writer, trial(method="dql"), (40.0, 41.0)),
+    "nothing of a paper's own": lambda writer: run(writer, trial(method="onestep"), (40.0, 41.0)),
 }
 
 
@@ -236,9 +236,9 @@ def test_a_slip_of_the_pen_gets_one_message(bench, made, folder, arguments, said
 
 
 def test_explaining_where_nothing_has_a_verdict(bench, made):
-    code, _, err = bench("check", "--explain", "dql", "--store", made("nothing of a paper's own"))
+    code, _, err = bench("check", "--explain", "onestep", "--store", made("nothing of a paper's own"))
     assert code == 2
-    assert "no verdict for 'dql'" in err
+    assert "no verdict for 'onestep'" in err
     assert "bench check --all" in err
 
 

@@ -82,6 +82,9 @@ def test_no_line_of_any_command_is_longer_than_the_terminal(folder: Path, width:
     helps = ["--help", *(f"{name} --help" for name in all_commands())]
     told = printed([*READING, *helps], width, folder)
     assert len(told) == len(READING) + len(helps)
+    assert not [
+        command for command, lines in told.items() if any("a defect of bench" in line for line in lines)
+    ]
     long = [
         (command, line)
         for command, lines in told.items()

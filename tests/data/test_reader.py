@@ -169,9 +169,13 @@ class TestReadyMadeTransitions:
         made = read_file(write(tmp_path / "made.hdf5", self.made(content)), hopper())
         expected, found = transitions_of(rows, hopper()), transitions_of(made, hopper())
         for field in fields(expected):
-            np.testing.assert_array_equal(
-                getattr(found, field.name), getattr(expected, field.name), err_msg=field.name
-            )
+            one, other = getattr(found, field.name), getattr(expected, field.name)
+            if field.name == "next_actions":
+                # What was done after the last of several that follow one another stands in no transition.
+                unknown = np.isnan(one).all(axis=1)
+                assert 0 < unknown.sum() <= found.trajectory_ends.sum()
+                one, other = one[~unknown], other[~unknown]
+            np.testing.assert_array_equal(one, other, err_msg=field.name)
         for rule in ("none", "return_scaled_iql", "return_scaled_bdpo", "minus_one", "standardised"):
             np.testing.assert_array_equal(
                 transformed_rewards(rule, found), transformed_rewards(rule, expected), err_msg=rule
