@@ -44,7 +44,8 @@ def started(data: Path, *before: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"BENCH_DATA_DIR": str(data), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ
+        | {"BENCH_DATA_DIR": str(data), "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
     )
 
 

@@ -200,7 +200,7 @@ def rows_of(store):
     ("environment", "told"),
     [
         ({"RAY_TMPDIR": "/proc/nowhere"}, "/proc/nowhere"),
-        ({"RAY_TMPDIR": "{folder}/" + "long/" * 30}, "RAY_TMPDIR"),
+        pytest.param({"RAY_TMPDIR": "{folder}/" + "long/" * 30}, "RAY_TMPDIR", marks=pytest.mark.slow),
     ],
 )
 def test_a_machine_on_which_ray_does_not_start_is_told_in_a_sentence(environment, told, tiny_data, tmp_path):

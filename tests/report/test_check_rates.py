@@ -69,6 +69,7 @@ def test_planted_deviations_are_found_and_nothing_else(setting):
     assert tally.hits[ANY_WRONG, CELLS] == 0
 
 
+@pytest.mark.slow
 def test_with_all_other_cells_at_their_margins_errors_stay_at_the_stated_rates(setting):
     """What the papers print is drawn as our seeds are, and the truth is the least favourable one."""
     tally = repeated(setting, Design(others=1.0), REPETITIONS, deviations=6)
