@@ -15,7 +15,6 @@ from pathlib import Path
 
 import algorithms
 from algorithms.registry import methods
-from bench import __version__
 from bench.hardware import (
     cpu_model,
     describe_hardware,
@@ -26,6 +25,7 @@ from bench.hardware import (
 )
 from bench.records import ExecutionRecord, RunRecord
 from bench.resources import resource
+from bench.version import __version__
 
 _PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "ray", "scipy", "h5py", "safetensors", "sqlalchemy")
 _WITHOUT_NUMBERS = {("bench", name) for name in ("cli", "nightly", "report", "store")}

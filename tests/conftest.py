@@ -56,3 +56,17 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "collected" / f"{TASK}.hdf5"
     collect(load_catalog().task(TASK), path, transitions=TRANSITIONS, threads=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_store(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one finished trial of the tiny cell, number 1, and its weights. Not to be changed."""
+    from bench.cli import main
+    from tests.execute.tiny import typed
+
+    path = tmp_path_factory.mktemp("trained") / "bench.sqlite"
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as stopped:
+        patched.setenv("BENCH_DATA_DIR", str(tiny_data))
+        main(typed("--executor", "local", "--seeds", "0", "--store", path))
+    assert stopped.value.code == 0
+    return path

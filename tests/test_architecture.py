@@ -94,7 +94,7 @@ def test_modules_right_under_bench_are_the_ground() -> None:
         "bench.__main__",
     )
     assert [package_of(name) for name in names] == [
-        "ground", "store", "algorithms", "ground", "presets", "__main__"
+        "ground", "store", "algorithms", "api", "presets", "__main__"
     ]  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from bench import __version__
 from bench.cli import measuring
 from bench.cli.completion import lists_of, names_of, one_of
 from bench.cli.groups import baseline_app, data_app, db_app, list_app
@@ -41,6 +40,7 @@ from bench.cli.options import (
 )
 from bench.files import typed_path
 from bench.store.location import DEFAULT_STORE, STORE_VARIABLE
+from bench.version import __version__
 
 Reference = Literal["paper", "baseline"]
 MEASURE, RESULTS, LOOK_UP, KEEP = "Measure", "Results", "Look up", "Keep"

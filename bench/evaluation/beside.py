@@ -10,9 +10,9 @@ from threading import Event
 import torch
 
 from algorithms.base import Algorithm, Tensors
-from bench.evaluation.rollout import GraphedPolicy, Policy, Rollouts
+from bench.evaluation.rollout import ActingMethod, GraphedPolicy, Rollouts
 
-Play = Callable[[Policy, Callable[[int], None]], Rollouts]
+Play = Callable[[ActingMethod, Callable[[int], None]], Rollouts]
 """Plays an evaluation of a policy; what it is given besides wants to be told of each environment step."""
 
 

@@ -39,7 +39,7 @@ class Rollouts:
 
 
 def roll_out(
-    algorithm: Policy,
+    algorithm: ActingMethod,
     *simulators: Simulator,
     evaluation: int,
     episodes: int,
@@ -79,7 +79,12 @@ def roll_out(
     return Rollouts(returns, lengths, finite, time.perf_counter() - started)
 
 
-class Policy(Protocol):
+def episode_keys(seeds: Sequence[int], evaluation: int, episodes: Sequence[int]) -> list[str]:
+    """What tells the episodes (S * N,) of an evaluation apart; draws and initial states follow from it."""
+    return [f"{seed}/{evaluation}/{episode}" for seed in seeds for episode in episodes]
+
+
+class ActingMethod(Protocol):
     """What chooses actions: a method, or `GraphedPolicy` of one."""
 
     @property
@@ -136,7 +141,7 @@ class _Group:
 
     def __init__(
         self,
-        algorithm: Policy,
+        algorithm: ActingMethod,
         simulator: Simulator,
         evaluation: int,
         episodes: range,
@@ -144,7 +149,7 @@ class _Group:
     ) -> None:
         self._algorithm, self._simulator = algorithm, simulator
         self._shape = (len(algorithm.seeds), len(episodes))
-        keys = [f"{seed}/{evaluation}/{episode}" for seed in algorithm.seeds for episode in episodes]
+        keys = episode_keys(algorithm.seeds, evaluation, episodes)
         self._draws = DrawStream(keys, STREAM, algorithm.act_draws, device=algorithm.device)
         self._observations = simulator.reset(
             [derived_seed(key, "initial state") for key in keys],

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import bench
 from bench.errors import BenchError
 from bench.store.process_lock import is_held, locked
 from bench.visible_text import shortened
@@ -178,7 +177,7 @@ def _start(address: str | None, scratch: Path) -> None:
 
 def _own_path() -> list[str]:
     """The folder of this very package, where workers could find another: `python -m bench` in a checkout."""
-    folder = str(Path(bench.__file__).resolve().parents[1])
+    folder = str(Path(__file__).resolve().parents[2])
     installed = [*site.getsitepackages(), site.getusersitepackages()]
     return [folder] if folder in sys.path and folder not in installed else []
 

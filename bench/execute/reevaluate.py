@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
-
-from algorithms.base import Algorithm
-from bench.catalog import load_catalog
 from bench.envs import physics_under, simulator_for
-from bench.errors import BenchError, WorkFailedError
+from bench.errors import WorkFailedError
 from bench.evaluation.rollout import roll_out
+from bench.evaluation.stored import load_method
 from bench.hardware import prepare_process
-from bench.records import FINAL, EvaluationRecord, Physics, TrialRecord
+from bench.records import EvaluationRecord, Physics, TrialRecord
 from bench.store.database import Store
-from bench.store.queries import find_trial, next_reevaluation, weights_of
-from bench.store.weight_files import read_verified
-from bench.training.trainer import method_for
+from bench.store.queries import next_reevaluation
 
 
 def reevaluate(
@@ -28,17 +21,11 @@ def reevaluate(
 
     Raises
     ------
-    BenchError : no such trial, no weights, weights that are not those that were stored.
+    BenchError : as `load_method`; a physics that the task cannot have.
     """
-    stored = find_trial(store, trial_id)
-    record = stored.record
-    weights = _verified_weights(store, trial_id)
     prepare_process(threads)
-    task = load_catalog().task(record.key.task)
-    seeds = (record.key.seed,)
-    algorithm = method_for(task, record.key.algorithm, record.config["hyperparameters"], seeds)
-    _require_fitting(weights, algorithm, trial_id)
-    algorithm.load_policy_state(0, weights)
+    stored = load_method(store, trial_id)
+    record, task, algorithm = stored.trial.record, stored.task, stored.algorithm
     number = next_reevaluation(store, trial_id)
     chosen = physics_under(task, physics) if physics else record.physics
     count = episodes or record.episodes
@@ -59,38 +46,6 @@ def reevaluate(
         seconds=rollouts.seconds,
         evaluated_at=datetime.now(UTC),
     )
-
-
-def _verified_weights(store: Store, trial_id: int) -> dict[str, torch.Tensor]:
-    record = weights_of(store, trial_id).get(FINAL)
-    if record is None:
-        raise BenchError(
-            f"trial {trial_id} has no weights",
-            "Only finished trials have.",
-            "`bench status` shows what is left.",
-        )
-    path = store.folder / record.path
-    # What is loaded are the bytes that were hashed, not the file that lies there a moment later.
-    content, fault = read_verified(store.folder, record)
-    if fault:
-        raise BenchError(f"{path} {fault}", f"It holds the weights of trial {trial_id}.", "Put it back.")
-    try:
-        return load(content)
-    except SafetensorError as error:
-        raise _useless(trial_id, f"They are no safetensors: {error}.") from error
-
-
-def _require_fitting(weights: dict[str, torch.Tensor], algorithm: Algorithm, trial_id: int) -> None:
-    # Loading alone would stretch a tensor of another shape over the network's.
-    wanted = {name: tuple(value.shape) for name, value in algorithm.policy_state(0).items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if found != wanted:
-        differing = ", ".join(sorted({name for name, _ in found.items() ^ wanted.items()})[:4])
-        raise _useless(trial_id, f"Names or shapes differ from its network's: {differing[:200]}.")
-
-
-def _useless(trial_id: int, why: str) -> BenchError:
-    return BenchError(f"the weights of trial {trial_id} cannot be used", why, "Train it again.")
 
 
 def _trained_iterations(record: TrialRecord) -> int:

@@ -24,7 +24,7 @@ from bench.data.rewards import transformed_rewards
 from bench.envs import simulator_for
 from bench.evaluation.beside import Beside
 from bench.evaluation.protocols import candidates_metric
-from bench.evaluation.rollout import Policy, Rollouts, roll_out
+from bench.evaluation.rollout import ActingMethod, Rollouts, roll_out
 from bench.execute.history import History, StoredEvaluation, StoredFailure, StoredPending
 from bench.execute.messages import (
     DriverChannel,
@@ -352,7 +352,7 @@ class Stack:
 
     def _play(
         self,
-        policy: Policy,
+        policy: ActingMethod,
         algorithm: Algorithm,
         simulators: Sequence[Simulator],
         number: int,
@@ -363,7 +363,7 @@ class Stack:
         `policy` is how `algorithm` acts in them.
         """
 
-        def played(policy: Policy) -> Rollouts:
+        def played(policy: ActingMethod) -> Rollouts:
             return roll_out(
                 policy,
                 *simulators,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+import bench as bench_package
 from bench.catalog import load_catalog
 from bench.presets import load_preset
 from bench.report.margins import load_margins
@@ -26,6 +28,8 @@ from tests.report.synthetic import write_store
 MACHINES = text_of("docs/several-machines.md")
 VERDICT = text_of("docs/reading-a-verdict.md")
 PANDAS = text_of("docs/pandas.md")
+PYTHON = text_of("docs/python.md")
+POLICY = text_of("docs/trained-policy.md")
 HARDWARE = text_of("docs/hardware.md")
 SPEED = text_of("docs/speed.md")
 
@@ -114,6 +118,36 @@ def test_the_notebook_runs_from_top_to_bottom(folder: Path, bench: Bench) -> Non
         as_shown(bench, one)
     exec(parquet, names)
     assert len(names["episodes"]) == 4
+
+
+@pytest.fixture
+def trained(folder: Path, trained_store: Path) -> Path:
+    """The folder with a store in `results/` that has one finished trial and its weights."""
+    shutil.copytree(trained_store.parent, folder / "results")
+    return folder
+
+
+def test_the_python_interface_runs_from_top_to_bottom(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(PYTHON, "python"):
+        exec(block, names)
+    assert names["cells"]["count"].tolist() == [1]
+    assert names["rates"][-1].startswith("Inconclusive")
+    assert names["rows"].loc["hopper-medium-v2", "DTQL"] == 99.6
+    assert "no trial 10000" in capsys.readouterr().out
+    listed = re.findall(r"^\| `bench\.(\w+)", PYTHON, re.MULTILINE)
+    assert {*listed, "Policy", "__version__"} == set(bench_package.__all__)
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+def test_a_trained_policy_is_used_as_the_page_says(trained: Path) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(POLICY, "python"):
+        exec(block, names)
+    assert 0 < names["episode_return"] < 4000
+    assert names["actions"].shape == (256, 3)
 
 
 def test_a_dry_run_says_how_long_and_stores_nothing(folder: Path, bench: Bench) -> None:
