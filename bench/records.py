@@ -32,6 +32,9 @@ Physics = Literal["d4rl", "modern"]
 GoalRule = Literal["per_episode", "per_evaluation", "per_run", "per_environment"]
 """Which episodes of an evaluation share a goal that the task draws: none; those of one evaluation; those of
 one training seed; those of one training seed with the same number, as in environments made once for a run."""
+DeclaredData = Literal["d4rl", "other"]
+DeclaredProtocol = Literal["last", "rat", "oms", "mean5"]
+"""What the owner of imported scores may say of their data and protocol."""
 Executor = Literal["ray", "local"]
 """A process for every stack; or one stack after the other in this process."""
 Device = Literal["auto", "cpu", "cuda"]
@@ -166,10 +169,42 @@ class StackProgress:
     """Estimate for the rest of the stack, evaluations included."""
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """What the owner of imported scores says of how they were made; None: nothing."""
+
+    data: DeclaredData | None = None
+    """`d4rl`: trained on D4RL's own file of the task, unchanged."""
+    protocol: DeclaredProtocol | None = None
+    episodes: int | None = None
+    """Per evaluation."""
+    physics: Physics | None = None
+    """`d4rl`: MuJoCo up to 2.1.0; `modern`: any later one."""
+    goals: GoalRule | None = None
+    """Only of tasks whose rule of goals is the method's."""
+
+    def __str__(self) -> str:
+        """For people: `data d4rl, protocol last, 10 episodes, physics d4rl`; `nothing`."""
+        said = (
+            f"data {self.data}" if self.data else "",
+            f"protocol {self.protocol}" if self.protocol else "",
+            f"{self.episodes} episodes" if self.episodes else "",
+            f"physics {self.physics}" if self.physics else "",
+            f"goals {self.goals}" if self.goals else "",
+        )
+        return ", ".join(filter(None, said)) or "nothing"
+
+
 VERIFIED, CONTENT_FITS, UNVERIFIED, MISMATCH = "verified", "content fits", "unverified", "mismatch"
 """What is found of a dataset; `DatasetRecord` says what each means."""
 PLANNED, RUNNING, FINISHED, FAILED = "planned", "running", "finished", "failed"
 """States of a trial."""
+IMPORTED = "imported"
+"""Variant of scores that their owner brought (`bench import`): nothing of them was measured here. What the
+owner says of how they were made stands in the configuration under `DECLARED`."""
+DECLARED = "declared"
+NOT_DECLARED = "not declared"
+"""Physics or protocol of which the owner says nothing; so many episodes are 0."""
 
 
 @dataclass(frozen=True)

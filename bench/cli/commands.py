@@ -16,6 +16,7 @@ from bench.cli.completion import lists_of, names_of, one_of
 from bench.cli.groups import baseline_app, data_app, db_app, list_app
 from bench.cli.options import (
     CHARTS,
+    DECLARED,
     DEFAULT_PORT,
     FORM,
     LATEX,
@@ -38,7 +39,9 @@ from bench.cli.options import (
     default_store,
     of_grid,
 )
+from bench.errors import BenchError
 from bench.files import typed_path
+from bench.records import Declaration, DeclaredData, DeclaredProtocol, GoalRule, Physics
 from bench.store.location import DEFAULT_STORE, STORE_VARIABLE
 from bench.version import __version__
 
@@ -197,7 +200,7 @@ def report(
 
     chosen = format_ or work.usual_format(out)
     style = work.latex_style(chosen, columns, marks, legend, text_width)
-    only = work.only(suite, tasks, algos)
+    only = work.only(suite, tasks, algos, store)
     if chosen == "figures":
         work.write_figures_only(figures, figure_format, out, store, only)
     else:
@@ -298,6 +301,116 @@ def check(
         work.check_papers(
             suite, format_, out, margins, explain, store or default_store(), everything=everything
         )
+
+
+@app.command("import", cls=Panelled, rich_help_panel=RESULTS)
+def import_scores(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", parser=typed_path, help="Scores: a .csv, .npz or .parquet file."),
+    ] = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Name of the method in tables, page, figures and `bench compare`.",
+            rich_help_panel=WHAT,
+        ),
+    ] = "",
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Take the rows of this one, where the file has several.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    returns: Annotated[
+        bool,
+        typer.Option(
+            "--returns",
+            help="Scores are undiscounted returns: normalise them by each task's reference.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="What is stored of the file's tasks under this name gives way.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take all scores of this name out again.", rich_help_panel=WHAT)
+    ] = False,
+    data: Annotated[
+        DeclaredData | None,
+        choice(
+            "data",
+            DeclaredData,
+            metavar="d4rl|other",
+            help="Trained on D4RL's own files, unchanged, or on other data.",
+            panel=DECLARED,
+        ),
+    ] = None,
+    protocol: Annotated[
+        DeclaredProtocol | None,
+        choice(
+            "protocol",
+            DeclaredProtocol,
+            metavar="PROTOCOL",
+            help="What a score is: last, the last evaluation; rat, the mean of the last ten; oms, the best "
+            "over training; mean5, the mean of the last five.",
+            panel=DECLARED,
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, MOST_ROWS),
+            help="Episodes per evaluation.",
+            rich_help_panel=DECLARED,
+        ),
+    ] = None,
+    physics: Annotated[
+        Physics | None,
+        choice(
+            "physics",
+            Physics,
+            metavar="d4rl|modern",
+            help="d4rl: MuJoCo up to 2.1.0 (mujoco-py); modern: a later one.",
+            panel=DECLARED,
+        ),
+    ] = None,
+    goals: Annotated[
+        GoalRule | None,
+        choice(
+            "goals",
+            GoalRule,
+            metavar="RULE",
+            help=f"AntMaze -v0: which episodes share a goal: {', '.join(get_args(GoalRule))}.",
+            panel=DECLARED,
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Bring in scores of your own, to stand beside the papers' under their own name and mark.
+
+    Columns: task, seed, score, and algorithm where there are several; a row per seed, or per evaluation with
+    a column step. Optional: episode_returns, seconds. The same file again changes nothing.
+    """
+    from bench.cli import importing as work
+
+    if not name:
+        raise BenchError("no name to import under", "", "Name it: bench import scores.csv --as NAME")
+    if remove:
+        work.remove(name, store)
+    else:
+        declared = Declaration(data, protocol, episodes, physics, goals)
+        work.bring(file, name, algorithm, declared, store, returns=returns, replace=replace)
 
 
 @app.command(cls=Panelled, rich_help_panel=RESULTS)

@@ -21,7 +21,16 @@ from bench.cli.output import (
 )
 from bench.data.manifest import load_manifest, verification_of
 from bench.presets import algorithms_with_presets, hyperparameter_docs
-from bench.records import PHASE_SECONDS, PRECISION, SOURCES, RunRecord, TrialRecord
+from bench.records import (
+    DECLARED,
+    IMPORTED,
+    PHASE_SECONDS,
+    PRECISION,
+    SOURCES,
+    Declaration,
+    RunRecord,
+    TrialRecord,
+)
 from bench.store import explanation
 from bench.store.database import open_store
 from bench.store.explanation import Explanation, KeptFile, StoredExecution, changes
@@ -48,11 +57,47 @@ def explain(trial: int, format: Literal["text", "json"], store: str) -> None:
         return
     key = found.trial.record.key
     typer.echo(f"Trial {trial}: {key.algorithm} ({key.variant}) on {key.task}, seed {key.seed}\n")
+    if key.variant == IMPORTED:
+        _print_facts(_imported_facts(found))
+        _show_imported_evaluations(found)
+        return
     _print_facts(facts_of(found))
     _show_settings(found)
     _show_work(found)
     _show_evaluations(found)
     _show_failures(found)
+
+
+def _imported_facts(found: Explanation) -> Facts:
+    """What its owner said, and how it came here: nothing else is known of such a number."""
+    record = found.trial.record
+    score = found.trial.score
+    yield "Score", "none: too few evaluations for its protocol" if score is None else f"{score:.2f}"
+    yield "Origin", "imported, not measured here"
+    yield "Owner declares", str(Declaration(**record.config[DECLARED]))
+    yield "Imported", "" if found.trial.finished_at is None else moment(found.trial.finished_at)
+    yield "Command", found.run.command
+    yield "Configuration", record.key.config_hash
+    if found.trial.training_seconds is not None:
+        yield "Training", f"{duration(found.trial.training_seconds)}, as its owner says"
+
+
+def _show_imported_evaluations(found: Explanation) -> None:
+    if found.evaluations:
+        typer.echo("\nEvaluations:")
+        columns = ("number", "step", "mean score", "episodes told")
+        # One of length 0 stands for a mean whose episodes are not known.
+        episodes = found.trial.record.episodes
+        rows = [
+            (
+                str(of.number),
+                f"{of.step:,}",
+                f"{of.mean_score:.2f}",
+                str(of.episodes) if of.episodes == episodes else "",
+            )
+            for of in found.evaluations[-_FEW_EVALUATIONS:]
+        ]
+        print_table(columns, rows, right=columns)
 
 
 def _show_settings(found: Explanation) -> None:

@@ -36,6 +36,7 @@ LARGEST_NUMBER = 2**63 - 1
 
 
 WHAT, BUDGET, WHERE = "What", "Budget", "Where it runs"
+DECLARED = "What you declare of them, shown as declared by their owner"
 FORM, LATEX, VERDICTS, STORE = "Form", "LaTeX", "Verdicts", "Store"
 """In this order in each command's help."""
 

@@ -11,9 +11,9 @@ from bench.store.writer import Writer
 
 
 @contextmanager
-def recorded_run(writer: Writer) -> Iterator[None]:
-    """Within, what `writer` records belongs to the run of the command that was typed."""
+def recorded_run(writer: Writer) -> Iterator[str]:
+    """Within, what `writer` records belongs to the run of the command that was typed, whose id is given."""
     run = describe_run(typed_command())
     writer.begin_run(run)
-    yield
+    yield run.run_id
     writer.end_run(run.run_id)

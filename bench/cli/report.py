@@ -16,7 +16,7 @@ from bench.catalog import load_catalog
 from bench.cli.options import CHARTS, ColumnChoice, LatexMarks, PictureFormat, ReportFormat
 from bench.cli.output import print_exactly, print_lines, printable
 from bench.data.folder import Ledger, dataset_path
-from bench.errors import BenchError, chosen_names
+from bench.errors import BenchError, chosen_names, names_in
 from bench.files import written_whole
 from bench.nightly.history import NIGHTS_PAGE, links_from, nights_page
 from bench.presets import listed_names, meant_by
@@ -31,7 +31,8 @@ from bench.report.measured import ReportData
 from bench.report.narrowing import Only, narrowed
 from bench.report.shortening import compact, condensed, own_columns, without_unmeasured
 from bench.report.tables import Table
-from bench.store.database import open_store
+from bench.store.database import open_store, opened_if_made
+from bench.store.importing import imported_names
 from bench.store.location import DEFAULT_STORE, locate
 from bench.store.nights import nights
 
@@ -68,7 +69,7 @@ def usual_format(out: Path | None) -> ReportFormat:
     return "terminal" if out is None and sys.stdout.isatty() else "markdown"
 
 
-def only(suites: str, tasks: str, algorithms: str) -> Only:
+def only(suites: str, tasks: str, algorithms: str, store: str) -> Only:
     """What part of the report is wanted, from lists of names as they were typed; all where they are empty.
 
     Raises
@@ -83,11 +84,22 @@ def only(suites: str, tasks: str, algorithms: str) -> Only:
     if tasks:
         chosen |= set(chosen_names("task", tasks, catalog.tasks, "bench list tasks"))
     methods: set[str] = set()
-    for name in (
-        chosen_names("algorithm", algorithms, listed_names(), "bench list algorithms") if algorithms else ()
-    ):
-        methods |= meant_by(name)
+    if algorithms:
+        known = set(listed_names())
+        if not known.issuperset(names_in(algorithms)):
+            known.update(_imported(store))
+        for name in chosen_names("algorithm", algorithms, sorted(known), "bench list algorithms"):
+            methods |= meant_by(name)
     return Only(frozenset(chosen) or None, frozenset(methods) or None)
+
+
+def _imported(store: str) -> list[str]:
+    """What scores were imported as."""
+    with opened_if_made(store) as opened:
+        if opened is None:
+            return []
+        with opened.connect() as connection:
+            return imported_names(connection)
 
 
 def report(
@@ -179,7 +191,11 @@ def _hint_if_empty(data: ReportData, store: str) -> None:
 
 def _measured(tables: Sequence[Table]) -> Sequence[Table]:
     """The tables that hold a measured number; the first where none does."""
-    found = [table for table in tables if table.coverage.measured or table.coverage.further]
+    found = [
+        table
+        for table in tables
+        if table.coverage.measured or table.coverage.further or table.coverage.imported
+    ]
     return found or tables[:1]
 
 

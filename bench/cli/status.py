@@ -25,7 +25,7 @@ from bench.cli.output import (
     short,
 )
 from bench.data.manifest import remarks_on
-from bench.records import DatasetRecord
+from bench.records import IMPORTED, DatasetRecord
 from bench.store.database import open_store, opened_if_made
 from bench.store.nights import baselines, notes
 from bench.store.queries import StoredFailure, datasets, failures
@@ -51,6 +51,9 @@ class Status:
     """All that is told."""
 
     cells: Sequence[CellCounts]
+    """Of what was or will be trained."""
+    imported: Sequence[CellCounts]
+    """Of scores that people brought."""
     datasets: Sequence[DatasetRecord]
     """That they are on."""
     at_work: Sequence[RunningStack]
@@ -70,13 +73,16 @@ def status(format: Literal["text", "json"], store: str) -> None:
     found = _status(store)
     if format == "json":
         print_json(to_json(vars(found), indent=2, inf_nan_mode="strings"))
-    elif found.cells:
-        print_lines([_headline(found)])
-        _show_cells(found.cells)
+    elif found.cells or found.imported:
+        if found.cells:
+            print_lines([_headline(found)])
+            _show_cells(found.cells)
         _show_datasets(found.datasets)
         _show_at_work(found.at_work)
         _show_failures(found.failures)
-        _show_left(found)
+        if found.cells:
+            _show_left(found)
+        _show_imported(found.imported)
     else:
         typer.echo(f"The store {store} holds no trials yet; `bench run` makes them.")
 
@@ -84,8 +90,10 @@ def status(format: Literal["text", "json"], store: str) -> None:
 def _status(store: str) -> Status:
     with open_store(store, read_only=True) as opened:
         at_work = running_stacks(opened)
+        counted = cells(opened, at_work)
         return Status(
-            cells(opened, at_work),
+            [cell for cell in counted if cell.variant != IMPORTED],
+            [cell for cell in counted if cell.variant == IMPORTED],
             datasets(opened),
             at_work,
             time_left(opened, at_work),
@@ -169,6 +177,14 @@ def _show_at_work(stacks: Sequence[RunningStack]) -> None:
         where = stack.hostname if stack.device is None else f"{stack.hostname}, {stack.device}"
         print_lines([f"  {stack.cell} {seeds}: {doing}"])
         print_lines([f"    on {where}; last sign of life {stack.seconds_since_heartbeat:.0f} s ago"])
+
+
+def _show_imported(cells: Sequence[CellCounts]) -> None:
+    for name in dict.fromkeys(cell.algorithm for cell in cells):
+        own = [cell for cell in cells if cell.algorithm == name]
+        tasks, scores = len({cell.task for cell in own}), sum(cell.finished for cell in own)
+        told = f"Imported as {name}, not measured here: {count(scores, 'score')} of {count(tasks, 'task')}."
+        print_lines([told])
 
 
 def _show_failures(failures: Sequence[StoredFailure]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from algorithms.registry import methods
 from bench.catalog import shipped_domains
 from bench.presets import RELEASED
+from bench.records import IMPORTED
 from bench.report.judgement import Judgement
 from bench.report.matching import Match, conditions_against, data_against, kind_of, match_of
 from bench.report.measured import Measured
@@ -69,6 +70,8 @@ def combined_table(
     papers : all printed tables, by id.
     chosen : what stands for their cells.
     """
+    imported = [entry for entry in measured if entry.imported]
+    measured = [entry for entry in measured if not entry.imported]
     cells = {
         method.shown: [
             cell
@@ -104,6 +107,7 @@ def combined_table(
     placed = [*(chosen[cell] for cell in printed if cell in chosen), *others.values()]
     blocks += collected_blocks(measured, printed)
     blocks += further_blocks(left_over(rest, printed_tasks, placed), printed)
+    blocks += _imported_blocks(imported, {name: groups[name] for name in order})
     return counted_table(COMBINED, COMBINED_TITLE, blocks, _NOTES)
 
 
@@ -210,14 +214,20 @@ def collected_blocks(measured: Iterable[Measured], cells: Iterable[PaperCell]) -
     for (domain, conditions), entries in sorted(grouped.items()):
         heading = shipped_domains()[domains[domain]].title if domains[domain] else "Task"
         entries.sort(key=lambda entry: (order.get(entry.twin_of or "", len(order)), entry.task))
-        while entries:
-            best: dict[tuple[str, str], Measured] = {}
-            for entry in sorted(entries, key=_rank):
-                best[entry.task, entry.algorithm] = entry
-            shown = [entry for entry in entries if best[entry.task, entry.algorithm] is entry]
-            blocks.append(_measured_block(conditions.title, heading, shown, _reasons))
-            entries = [entry for entry in entries if best[entry.task, entry.algorithm] is not entry]
+        blocks += [
+            _measured_block(conditions.title, heading, shown, _reasons) for shown in _one_per_place(entries)
+        ]
     return blocks
+
+
+def _one_per_place(entries: Sequence[Measured]) -> Iterator[list[Measured]]:
+    """The entries in parts that hold one per task and method, the best first."""
+    while entries:
+        best: dict[tuple[str, str], Measured] = {}
+        for entry in sorted(entries, key=_rank):
+            best[entry.task, entry.algorithm] = entry
+        yield [entry for entry in entries if best[entry.task, entry.algorithm] is entry]
+        entries = [entry for entry in entries if best[entry.task, entry.algorithm] is not entry]
 
 
 @dataclass(frozen=True, order=True)
@@ -250,6 +260,25 @@ def _reasons(entry: Measured) -> list[str]:
     return [_OTHER_DATA, *conditions_against(entry)]
 
 
+# Imported scores
+
+IMPORTED_TITLE = "Imported, as declared by their owners"
+
+
+def _imported_blocks(entries: Sequence[Measured], groups: Mapping[str, Sequence[str]]) -> list[Block]:
+    """Scores that people brought, under a heading of their own; `groups` are the papers' tasks by heading."""
+    printed = {task for tasks in groups.values() for task in tasks}
+    others = sorted({entry.task for entry in entries} - printed)
+    blocks = []
+    for name, tasks in {**groups, "other tasks": others}.items():
+        own = [entry for task in tasks for entry in entries if entry.task == task]
+        blocks += [
+            _measured_block(f"{IMPORTED_TITLE}: {name}", name, shown, lambda entry: [entry.imported])
+            for shown in _one_per_place(own)
+        ]
+    return blocks
+
+
 # Blocks without printed numbers
 
 
@@ -272,10 +301,12 @@ def _measured_block(
     names = {entry.algorithm for entry in entries}
     shown = {name: method.shown for name, method in methods().items() if name in names}
     shown |= {name: name for name in sorted(names - shown.keys())}
+    # Of imported scores nothing is known but what stands in their note.
+    conditions = () if any(entry.imported for entry in entries) else CONDITIONS
     columns = [
         Column("task", heading, "label"),
         *(Column(f"{name} measured", label, "measured", label) for name, label in shown.items()),
-        *CONDITIONS,
+        *conditions,
     ]
 
     def measured_cell(row: str, column: Column, _: None) -> Cell:
@@ -305,4 +336,5 @@ def _average(entries: Sequence[Measured | None], reasons: Callable[[Measured], l
         return BLANK
     mean = statistics.fmean(entry.mean for entry in scored if entry.mean is not None)
     common = dict.fromkeys(reason for entry in scored for reason in reasons(entry))
-    return Cell("measured", measured=Amount(mean), not_comparable=tuple(common))
+    variant = IMPORTED if any(entry.imported for entry in scored) else None
+    return Cell("measured", measured=Amount(mean, variant=variant), not_comparable=tuple(common))

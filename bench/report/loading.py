@@ -16,7 +16,16 @@ from bench.data.manifest import Manifest, load_manifest, verification_of
 from bench.errors import BenchError
 from bench.evaluation.protocols import BEST_CANDIDATES, BY_METRICS
 from bench.presets import PresetFiles, preset_of
-from bench.records import FINISHED, CellKey, PhaseRecord, Precision, TimingRecord
+from bench.records import (
+    DECLARED,
+    FINISHED,
+    IMPORTED,
+    CellKey,
+    Declaration,
+    PhaseRecord,
+    Precision,
+    TimingRecord,
+)
 from bench.report.measured import (
     LATENCY,
     Configuration,
@@ -27,6 +36,7 @@ from bench.report.measured import (
     SeedScore,
     TrialDuration,
 )
+from bench.store.damage import restored
 from bench.store.database import Store
 from bench.store.models import Trial
 from bench.store.queries import (
@@ -169,9 +179,17 @@ def _measured(
         started_at=min(started, default=None),
         finished_at=max(finished, default=None),
         precision=", ".join(sorted({name for trial in group for name in precisions.get(trial.trial_id, ())})),
+        declared=_declared(group[0]),
     )
     # Which number of candidates is best, all seeds tell together.
     return cell.under(BEST_CANDIDATES) if cell.protocol == BEST_CANDIDATES else cell
+
+
+def _declared(trial: StoredTrial) -> Declaration | None:
+    if trial.record.key.variant != IMPORTED:
+        return None
+    said = trial.record.config.get(DECLARED)
+    return restored(Declaration, said, f"the declarations of trial {trial.trial_id}")
 
 
 def _selected_rank(trial: StoredTrial) -> int | None:

@@ -119,10 +119,13 @@ def matched(printed: Iterable[PaperCell], measured: Sequence[Measured]) -> dict[
     Cells of which nothing was measured are left out. Closest: with a score rather than without, comparable
     rather than not, then by the number of reasons against it, budget, episodes, seeds and date. An ablation
     takes only what was run with its changes (`ablations`), and what was so run stands for nothing else.
+    Imported scores stand for no number, whatever they are called.
     """
     changed = ablations()
     by_place: dict[tuple[Kind, str], list[Measured]] = {}
     for entry in measured:
+        if entry.imported:
+            continue
         by_place.setdefault((kind_of(entry, changed.values()), entry.task), []).append(entry)
     found = {}
     for cell in printed:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from bench.bandit2d.stored import Illustrations
 from bench.evaluation.protocols import BEST_CANDIDATES, best_candidates, by_candidates, reported_score
-from bench.records import CellKey, DatasetRecord, FailureRecord, PhaseRecord, RunRecord, TimingRecord
+from bench.records import (
+    CellKey,
+    DatasetRecord,
+    Declaration,
+    FailureRecord,
+    PhaseRecord,
+    RunRecord,
+    TimingRecord,
+)
 
 if TYPE_CHECKING:
     from bench.bandit2d.expectations import Finding
@@ -101,11 +109,18 @@ class Measured:
     """When the last of its trials finished."""
     precision: str = ""
     """In which matrices were multiplied: `fp32`, `tf32`, or both; empty where nobody noted it."""
+    declared: Declaration | None = None
+    """What the owner of imported scores says of them; None: they were measured here."""
 
     @property
     def key(self) -> CellKey:
         """What it is, however it is scored."""
         return CellKey(self.algorithm, self.variant, self.task, self.config_hash)
+
+    @property
+    def imported(self) -> str:
+        """What must stand beside scores that were not measured here; empty of those that were."""
+        return "" if self.declared is None else f"imported; its owner declares: {self.declared}"
 
     @property
     def finished_seconds(self) -> float:

@@ -196,7 +196,10 @@ def doubts(entries: Iterable[Measured]) -> str:
     """Sentences on what was measured below the preset, on other data or by other physics; often empty."""
     reduced: dict[str, list[str]] = {}
     collected, modern = False, False
+    imported = dict[str, None]()
     for entry in entries:
+        if entry.imported:
+            imported[style_of(entry.algorithm).label] = None
         if entry.reduced:
             names = reduced.setdefault(", ".join(entry.reduced), [])
             label = style_of(entry.algorithm).label
@@ -208,6 +211,7 @@ def doubts(entries: Iterable[Measured]) -> str:
         f"{REDUCED} Below the preset, not to be judged: {'; '.join(parts)}." if parts else "",
         "Data collected here, not D4RL's: not comparable with the papers." if collected else "",
         "Modern physics: not comparable with the papers." if modern else "",
+        f"Imported, not measured here: {', '.join(imported)}." if imported else "",
     )
 
 

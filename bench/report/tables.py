@@ -13,9 +13,11 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from bench.presets import RELEASED
+from bench.records import IMPORTED
 from bench.report.judgement import WORDS, Verdict
 from bench.report.measured import Measured
 from bench.report.paper import DEFAULT_DIGITS, Bold, Digits, Erratum, PaperCell
+from bench.visible_text import count
 
 CellKind = Literal["label", "printed", "measured", "condition"]
 RowKey = TypeVar("RowKey")
@@ -203,6 +205,8 @@ class Coverage:
     comparable: int
     further: int = 0
     """Measured rows that the paper does not have."""
+    imported: int = 0
+    """Rows of imported scores."""
     sentence: str = ""
     """What a table says of itself that has no cells of a paper."""
 
@@ -210,7 +214,10 @@ class Coverage:
         if self.sentence:
             return self.sentence
         further = f"; {self.further} measured beyond the paper's cells" if self.further else ""
-        return f"{self.measured} of {self.cells} cells measured, {self.comparable} comparable{further}"
+        imported = f"; {count(self.imported, 'row')} imported" if self.imported else ""
+        return (
+            f"{self.measured} of {self.cells} cells measured, {self.comparable} comparable{further}{imported}"
+        )
 
 
 @dataclass(frozen=True)
@@ -264,8 +271,8 @@ def _correction(erratum: Erratum) -> str:
 
 
 def variant_note(variant: str) -> tuple[str, ...]:
-    """A variant as footnotes of what was measured of it; none of the released one."""
-    return () if variant == RELEASED else (f"variant {variant}",)
+    """A variant as footnotes of what was measured of it; none of the released one, nor of imported scores."""
+    return () if variant in (RELEASED, IMPORTED) else (f"variant {variant}",)
 
 
 def filled_block(
@@ -362,8 +369,15 @@ def counted_table(
     further = sum(
         row.measured() for block in blocks if not block.of_paper for row in block.rows if not row.aggregate
     )
-    coverage = Coverage(len(cells), len(measured), comparable, further)
+    imported = sum(map(_is_imported, (row for block in blocks for row in block.rows)))
+    coverage = Coverage(len(cells), len(measured), comparable, further - imported, imported)
     return Table(table_id, title, tuple(blocks), notes, coverage, rows_are_tasks)
+
+
+def _is_imported(row: Row) -> bool:
+    """Whether the numbers of a row were not measured here; imported ones stand in blocks of their own."""
+    numbers = (cell.measured for cell in row.cells)
+    return any(isinstance(number, Measured) and bool(number.imported) for number in numbers)
 
 
 # Reading tables

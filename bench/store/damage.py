@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Engine, Table, func, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from bench.errors import BenchError
-from bench.records import config_hash, hash_of
+from bench.records import IMPORTED, config_hash, hash_of
 from bench.store.columns import IS_NAN, DamagedCellError, number_from
 from bench.store.models import Base, Baseline, Episode, Evaluation, Trial
 from bench.visible_text import quoted
@@ -91,6 +91,8 @@ def require_consistent(row: Mapping[Any, Any]) -> None:
         if value is not None and name in row and row[name] != value:
             where = f"{name.replace('_', ' ').capitalize()} of trial {row['id']}"
             raise DamagedCellError(row[name], f"{value!r}, as its configuration says", where)
+    if row["episodes"] == 0 and row["variant"] != IMPORTED:
+        raise DamagedCellError(0, "a number of episodes", f"Episodes of trial {row['id']}")
     number_from(row["score"], row["score_is_nan"])
 
 

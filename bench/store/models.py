@@ -134,7 +134,8 @@ class Trial(Base):
     physics: Mapped[str]
     budget: Mapped[float] = mapped_column(Number(0))
     protocol: Mapped[str]
-    episodes: Mapped[int] = mapped_column(Ordinal)
+    episodes: Mapped[int] = mapped_column(Count)
+    """Per evaluation; 0 of imported scores whose owner does not say it."""
     reduced: Mapped[list[str]]
     state: Mapped[str] = mapped_column(State)
     attempt: Mapped[int] = mapped_column(Ordinal)

@@ -30,6 +30,7 @@ from bench.errors import BenchError
 from bench.records import (
     FAILED,
     FINISHED,
+    IMPORTED,
     PHASE_SECONDS,
     DatasetRecord,
     EvaluationRecord,
@@ -353,9 +354,13 @@ def failures(store: Store) -> list[StoredFailure]:
 
 
 def datasets(store: Store) -> list[DatasetRecord]:
-    """Every dataset that the store has trials on, in the order in which they came."""
+    """Every dataset that trials of the store were trained on, in the order in which they came.
+
+    Not those that owners of imported scores name: no file of them is known.
+    """
     columns = (Dataset.name, Dataset.sha256, Dataset.rows, Dataset.verification, Dataset.replay)
-    chosen = select(*columns).where(Dataset.id.in_(select(Trial.dataset_id))).order_by(Dataset.id)
+    trained = select(Trial.dataset_id).where(Trial.variant != IMPORTED)
+    chosen = select(*columns).where(Dataset.id.in_(trained)).order_by(Dataset.id)
     with store.connect() as connection:
         return [DatasetRecord(*row) for row in connection.execute(chosen)]
 
@@ -397,6 +402,8 @@ def change_token(store: Store) -> str:
     ends = select(*(select(func.max(table.id)).scalar_subquery() for table in _GROWING))
     changes = select(
         select(func.sum(Trial.attempt)).scalar_subquery(),
+        # Imported scores may give way to others under the same numbers.
+        select(func.max(Trial.finished_at)).scalar_subquery(),
         select(func.count(Execution.outcome)).scalar_subquery(),
     )
     datasets = select(Dataset.id, Dataset.verification, Dataset.replay).order_by(Dataset.id)

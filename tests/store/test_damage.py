@@ -128,7 +128,7 @@ RANGES = (
     ("trials", "state", "resting"),
     ("trials", "budget", -0.5),
     ("trials", "budget", float("inf")),
-    ("trials", "episodes", 0),
+    ("trials", "episodes", -1),
     ("trials", "attempt", 0),
     ("trials", "training_seconds", -1.0),
     ("trials", "peak_memory_bytes", -1),
@@ -164,6 +164,12 @@ def test_a_value_outside_its_range_is_said(copy: Path, table: str, column: str, 
     with open_store(copy, read_only=True) as store, pytest.raises(DamagedStoreError) as raised:
         rows_of(store, table)
     assert f"Column {column!r} of table {table!r}" in raised.value.why
+
+
+def test_no_episodes_are_damage_where_scores_are_not_imported(copy: Path):
+    put(copy, "trials", "episodes", 0)
+    with open_store(copy, read_only=True) as store, pytest.raises(DamagedStoreError, match="is damaged"):
+        find_trial(store, 1)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
+from bench.records import IMPORTED
 from bench.report.judgement import CellVerdict, Verdict
 from bench.report.measured import Measured
 from bench.report.paper import PaperCell
@@ -61,7 +62,7 @@ def render_json(tables: Sequence[Table]) -> str:
 def _cell_record(column: Column, cell: Cell) -> dict[str, Any]:
     return {
         "column": column.header,
-        "kind": cell.kind,
+        "kind": IMPORTED if getattr(cell.number, "variant", None) == IMPORTED else cell.kind,
         "method": column.method,
         "value": cell.value,
         "spread": cell.spread,
@@ -108,6 +109,7 @@ def _about_score(entry: Measured) -> dict[str, Any]:
         "verification": entry.verification,
         "replay": entry.replay,
         "config_hash": entry.config_hash,
+        **({} if entry.declared is None else {"declared": asdict(entry.declared)}),
     }
 
 

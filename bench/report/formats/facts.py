@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench.records import PRECISION, SOURCES, RunRecord
+from bench.records import DECLARED, PRECISION, SOURCES, RunRecord
 from bench.report.check import further
 from bench.report.judgement import WORDS, CellVerdict, Outcome
 from bench.report.measured import Configuration, Measured, Origin, ReportData, SeedScore
@@ -61,7 +61,7 @@ BEHIND = frozenset(("Arithmetic", "SHA-256", "Simulator", "Code", "Configuration
 """Facts that are too much for a card; its link leads to them."""
 _SHOWN_ELSEWHERE = {
     *("algorithm", "variant", "task", "task_version", "physics", "budget", "dataset"),
-    *("hyperparameters", SOURCES, PRECISION),
+    *("hyperparameters", SOURCES, PRECISION, DECLARED),
 }
 """Parts of a configuration."""
 
@@ -342,6 +342,8 @@ def _printed_text(cell: Cell) -> str:
 
 
 def _protocol_text(entry: Measured) -> str:
+    if entry.imported:
+        return entry.imported
     return f"{PROTOCOLS.get(entry.protocol, entry.protocol)}, {count(entry.episodes, 'episode')} each"
 
 
@@ -398,6 +400,11 @@ def _making(entry: Measured, data: ReportData, numbers: Mapping[str, Sequence[Nu
 
 
 def _common_facts(entry: Measured, origins: Sequence[Origin], configuration: Configuration) -> Iterable[Fact]:
+    if entry.imported:
+        yield "Origin", entry.imported
+        yield "Trials", ", ".join(map(str, entry.trial_ids))
+        yield "Configuration", entry.config_hash[:12]
+        return
     hashes = _several(origin.dataset_sha256[:12] for origin in origins)
     replay = {"unverified": "simulator not confirmed by a replay"}.get(
         entry.replay, f"a replay of the data found physics {entry.replay}"

@@ -98,7 +98,9 @@ def render(
         figures_2d=_figures_2d(data.illustrations),
         makings=made,
         homes={making.id for making in made},
-        trials=Counter(trial.state for entry in data.measured for trial in entry.trials),
+        trials=Counter(
+            "imported" if entry.imported else trial.state for entry in data.measured for trial in entry.trials
+        ),
         remarks=remarks_on(data.datasets),
         data=data,
         filters=_filters(data, judgement),
@@ -295,8 +297,11 @@ def headline(judgement: Judgement, data: ReportData) -> str:
     judged = counts.total()
     if not data.measured:
         return "Nothing has been measured yet."
+    here = [entry for entry in data.measured if not entry.imported]
+    if not here:
+        return f"{count(len(data.measured), 'cell')} imported, nothing measured here: there is no verdict."
     if not judgement.cells:
-        cells = count(len(data.measured), "cell")
+        cells = count(len(here), "cell")
         return f"{cells} measured, none of which a paper prints a number for: there is no verdict."
     if not judged:
         return (
