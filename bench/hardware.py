@@ -96,7 +96,7 @@ def stacks_on(gpus: int, share: float) -> int:
 
 
 def prepare_process(threads: int) -> None:
-    """Get this process ready to train or evaluate with so many threads; no number depends on it."""
+    """Get this process ready to train or evaluate with so many threads."""
     import torch
 
     torch.set_num_threads(threads)

@@ -36,7 +36,8 @@ class Beside:
         """Environment steps of the present evaluation that are done."""
         self._policy = GraphedPolicy(self.copy, runner)
         self._stream = torch.cuda.Stream(self.copy.device) if self.copy.device.type == "cuda" else None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluation")
+        # By itself a thread computes with as many threads as there are cores until PyTorch tells it otherwise.
+        self._thread = ThreadPoolExecutor(1, "evaluation", torch.set_num_threads, (torch.get_num_threads(),))
         self._given_up = Event()
         self._rollouts: Future[Rollouts] | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 from bench.catalog import Catalog, load_catalog
 from bench.report.charts import Chart
@@ -11,6 +12,7 @@ from bench.report.measured import Measured, ReportData
 from bench.report.profiles import aggregate_chart, improvement_chart, profile_chart
 from bench.report.tradeoffs import load_cost_sources, score_latency_chart, score_time_chart
 
+T = TypeVar("T")
 SPEED_TASK = "antmaze-umaze-v0"
 """DTQL's comparison of training times is of this one task."""
 NO_SUITE = "other-tasks"
@@ -44,7 +46,7 @@ def _charts_of_suites(data: ReportData, catalog: Catalog) -> list[Chart]:
         for name, tasks in (suites | speed).items()
         if measured.intersection(task.name for task in tasks)
     }
-    groups = {name: tasks for name, tasks in groups.items() if tasks}
+    groups = _once({name: tasks for name, tasks in groups.items() if tasks})
     names = {name: [task.name for task in tasks] for name, tasks in groups.items() if name in suites}
     sources = load_cost_sources() if groups else []
     charts = (
@@ -63,7 +65,16 @@ def _suites(catalog: Catalog, tasks: Sequence[str]) -> dict[str, list[str]]:
     found = {suite.name: [task.name for task in suite.tasks if task.name in tasks] for suite in suites}
     known = {task for names in found.values() for task in names}
     found[NO_SUITE] = [task for task in tasks if task not in known]
-    return {name: names for name, names in found.items() if names}
+    return _once({name: names for name, names in found.items() if names})
+
+
+def _once(suites: dict[str, list[T]]) -> dict[str, list[T]]:
+    """Without suites that would show what an earlier one shows."""
+    found: dict[str, list[T]] = {}
+    for name, tasks in suites.items():
+        if tasks not in found.values():
+            found[name] = tasks
+    return found
 
 
 def _cells(data: ReportData, tasks: Sequence[str]) -> list[Measured]:

@@ -4,6 +4,7 @@ from threading import Event
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from bench.envs import make_simulator
 from bench.evaluation.beside import Beside
@@ -91,3 +92,25 @@ def test_weights_of_another_method_are_refused(method, beside):
         beside.begin(small_dtql((0, 1, 2)).networks.state_dict(), lambda policy, on_step: None)
     with pytest.raises(ValueError, match="weights do not fit: "):
         method.load_networks({})
+
+
+def test_its_thread_computes_with_as_many_threads_as_the_one_that_trains(method, simulator):
+    """A product of matrices may come to other last digits on another number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    found = []
+
+    def play(policy, on_step):
+        found.extend(entry["num_threads"] for entry in threadpool_info() if entry["user_api"] == "openmp")
+        return roll_out(policy, simulator, evaluation=1, episodes=2, on_step=on_step)
+
+    try:
+        beside = Beside(method, "eager")
+        beside.begin(method.networks.state_dict(), play)
+        assert beside.finished(None)
+        beside.result()
+        beside.close()
+    finally:
+        torch.set_num_threads(before)
+    assert found
+    assert set(found) == {before + 1}

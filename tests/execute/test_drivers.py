@@ -9,7 +9,7 @@ import pytest
 from tests.execute.sameness import faults_of, numbers_of, rows
 from tests.execute.tiny import TASK, completed, ended, started, typed
 
-SIZES = {"train_iterations": 200, "pretrain_iterations": 20}
+SIZES = {"train_iterations": 300, "pretrain_iterations": 20}
 
 
 def command(store, seeds, *arguments):
@@ -101,11 +101,11 @@ def test_when_one_of_two_drivers_dies_the_other_ends_its_work(alone, tiny_data, 
     def saved(seed):
         return any(tmp_path.glob(f"checkpoints/*-seeds-{seed}/checkpoint.json"))
 
-    first = started(command(store, "0-3"), tiny_data)
-    wait_for(lambda: any(tmp_path.glob("checkpoints/*/checkpoint.json")), first)
-    (its_run,) = seeds_by_run(store)
-    second = started(command(store, "0-3"), tiny_data)
+    # Both at once: one that starts when the other has trained for a while may find nothing left to do.
+    first, second = (started(command(store, seeds), tiny_data) for seeds in ("0-3", "0,1,2,3"))
+    wait_for(lambda: any(tmp_path.glob("checkpoints/*/checkpoint.json")), first, second)
     wait_for(lambda: len(seeds_by_run(store)) == 2, first, second)
+    ((its_run,),) = rows(store, "SELECT run_id FROM runs WHERE command LIKE '%--seeds 0-3 %'")
     # It dies soon after the first checkpoint of a trial: there is one to go on from, and most is left to do.
     wait_for(lambda: any(not saved(seed) for seed in claimed(its_run)), first, second)
     (held,) = claimed(its_run)

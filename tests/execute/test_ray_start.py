@@ -48,7 +48,7 @@ def one_trial(executor, store="bench.sqlite"):
     return typed("--executor", executor, "--seeds", "0", "--store", store)
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_nothing_is_imported_from_the_folder_one_stands_in(executor, strange_folder, tiny_data):
     code, output = ended(installed_bench(one_trial(executor), strange_folder, tiny_data))
     assert code == 0, output

@@ -183,3 +183,11 @@ def _luminance(colour):
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_suites_of_the_same_tasks_are_drawn_once():
+    task = "collected-hopper-quickstart"
+    data = ReportData(**with_curves((measured(task),), [curve(0, (1.0, 2.0), task=task)]))
+    shown = [chart.id for chart in paper_charts(data, get_args(ChartKind))]
+    assert "curves-quickstart" in shown
+    assert not any("demo-scores" in name for name in shown)

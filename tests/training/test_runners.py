@@ -47,6 +47,7 @@ def cloning(hopper):
     return shortened(shrunk(load_preset("bc", hopper)), 8, 0)
 
 
+@pytest.mark.slow  # the compiler itself takes twenty seconds
 @compiler
 def test_code_that_the_compiler_writes_gives_the_numbers_of_eager(hopper, cloning):
     assert_alike(hopper, cloning, 2)
