@@ -36,7 +36,7 @@ class Beside:
         """Environment steps of the present evaluation that are done."""
         self._policy = GraphedPolicy(self.copy, runner)
         self._stream = torch.cuda.Stream(self.copy.device) if self.copy.device.type == "cuda" else None
-        # By itself a thread computes with as many threads as there are cores until PyTorch tells it otherwise.
+        # By itself it would use as many OpenMP threads as there are cores until PyTorch tells it otherwise.
         self._thread = ThreadPoolExecutor(1, "evaluation", torch.set_num_threads, (torch.get_num_threads(),))
         self._given_up = Event()
         self._rollouts: Future[Rollouts] | None = None
