@@ -26,7 +26,7 @@ def test_tasks_of_one_suite(bench):
 
 
 def test_suites_tables_and_algorithms(bench):
-    assert [row[:2] for row in rows(bench("list", "suites")[1])][-1] == ["quickstart", "1"]
+    assert [row[:2] for row in rows(bench("list", "suites")[1])][-1] == ["demo-scores", "1"]
     listed = {row[0]: row[1:] for row in rows(bench("list", "tables")[1])}
     assert listed["dtql-2"][0] == "DTQL, Table 2"
     assert listed["dtql-2"][-1] == "16"
