@@ -1,9 +1,14 @@
-"""Tasks and suites, read from tasks.yaml."""
+"""Tasks and suites, read from tasks.yaml and from the user's own catalogue.
+
+A user's catalogue, the file that `BENCH_TASKS` names or else `tasks.yaml` in the working folder, has tasks
+and suites; they are checked by the same rules, and none takes the place of one that is here already.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -15,7 +20,7 @@ from pydantic import Field, model_validator
 
 from bench.errors import BenchError, unknown_name
 from bench.records import Executor, Physics
-from bench.resources import resource
+from bench.resources import TASKS_VARIABLE, own_tasks_file, resource
 from bench.yaml_lines import Entry, LinedYaml, load_yaml, validated
 
 NO_PHYSICS = "none"
@@ -114,7 +119,18 @@ class GeneratedDataset(Entry):
     seed: Annotated[int, Field(ge=0, strict=True)]
 
 
-Dataset = Annotated[D4RLDataset | CollectedDataset | GeneratedDataset, Field(discriminator="source")]
+class AddedDataset(Entry):
+    """A file of the user's own, which `bench data add` took in: known by its content alone."""
+
+    source: Literal["added"]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    rows: PositiveInt
+    origin: str
+    """What it was added from, as a person knows it: `my.hdf5`, `minari:mujoco/hopper/medium-v0`."""
+
+
+AnyDataset = D4RLDataset | CollectedDataset | GeneratedDataset | AddedDataset
+Dataset = Annotated[AnyDataset, Field(discriminator="source")]
 
 
 class EnvironmentEntry(Entry):
@@ -138,6 +154,8 @@ class TaskEntry(Entry):
     goals: Literal["every_reset", "by_method"] | None = None
     twin: str | None = None
     twin_of: str | None = None
+    preset_of: str | None = None
+    reference: ReferenceScores | None = None
 
 
 class RunDefaults(Entry):
@@ -170,6 +188,11 @@ class _File(Entry):
     suites: dict[str, SuiteEntry]
 
 
+class _OwnFile(Entry):
+    tasks: dict[str, TaskEntry] = Field(default={})
+    suites: dict[str, SuiteEntry] = Field(default={})
+
+
 @dataclass(frozen=True)
 class Task:
     """A dataset with the environment that judges it."""
@@ -187,7 +210,7 @@ class Task:
     reference: ReferenceScores
     physics: Physics | Literal["none"]
     """Physics unless asked otherwise; `none` where there is nothing to simulate."""
-    dataset: D4RLDataset | CollectedDataset | GeneratedDataset
+    dataset: AnyDataset
     goals: Literal["every_reset", "by_method"] | None
     """When a goal is drawn: at every reset, or once when an environment is made (how many are made is the
     method's `GoalRule`); None where there is no goal to draw."""
@@ -195,6 +218,15 @@ class Task:
     """Of a D4RL task: the collected task that stands in for it."""
     twin_of: str | None
     """Of a collected task: the D4RL task whose recipe and preset it follows."""
+    preset_of: str | None = None
+    """Of a user's own task: the task whose presets it follows; None leaves it to presets that name it."""
+    foreign: bool = False
+    """Whether it stands in the user's own catalogue: its scores are shown, and held against no paper's."""
+
+    @property
+    def added(self) -> bool:
+        """Whether the data is a file of the user's own."""
+        return isinstance(self.dataset, AddedDataset)
 
     @property
     def collected(self) -> bool:
@@ -209,7 +241,7 @@ class Task:
     @property
     def preset_task(self) -> str:
         """Name of the task whose preset applies."""
-        return self.twin_of or self.name
+        return self.twin_of or self.preset_of or self.name
 
     @property
     def rows(self) -> int | None:
@@ -239,12 +271,34 @@ class Catalog:
     domains: Mapping[str, Domain]
     tasks: Mapping[str, Task]
     suites: Mapping[str, Suite]
+    environments: Mapping[str, EnvironmentEntry]
 
     def task(self, name: str) -> Task:
         """Return the task called `name`; raises BenchError with the nearest names."""
         if name not in self.tasks:
             raise unknown_name("task", name, self.tasks, "bench list tasks")
         return self.tasks[name]
+
+    def following(self, task: Task, preset_of: str | None) -> Task:
+        """The task, following the presets of another one where `--preset-of` names it.
+
+        Raises
+        ------
+        BenchError : the other one is unknown, or has none that this one could follow.
+        """
+        if preset_of is None:
+            return task
+        what, named = f"--preset-of {preset_of} for {task.name}", self.task(preset_of)
+        if not task.foreign:
+            raise BenchError(
+                what,
+                f"{task.name} is no task of your own, and has presets of its own.",
+                "Leave --preset-of away; --set changes single values.",
+            )
+        task = replace(task, preset_of=named.name)
+        if problem := no_preset_of(task, self.tasks):
+            raise BenchError(what, f"There {problem}.", "")
+        return task
 
     def suite(self, name: str) -> Suite:
         """Return the suite called `name`; raises BenchError with the nearest names."""
@@ -253,8 +307,12 @@ class Catalog:
         return self.suites[name]
 
 
-def load_catalog(path: Path | None = None) -> Catalog:
-    """Read and check `path`, by default the tasks.yaml of this installation.
+def load_catalog(path: Path | None = None, own: Path | None = None) -> Catalog:
+    """Read and check `path`, by default the tasks.yaml of this installation with the user's own.
+
+    Parameters
+    ----------
+    own : the user's catalogue; by default `own_tasks_file`, where `path` is not given either.
 
     Raises
     ------
@@ -262,54 +320,139 @@ def load_catalog(path: Path | None = None) -> Catalog:
     """
     document = load_yaml(path or resource("tasks.yaml"))
     file = validated(_File, document)
-    _check_names(file, document)
-    tasks = {name: _task(name, entry, file.environments) for name, entry in file.tasks.items()}
+    _check_names(file, file, document)
+    if path is None and own is None:
+        own = own_tasks_file()
+        if own is not None and TASKS_VARIABLE not in os.environ and not own.is_file():
+            own = None
+    tasks = {name: task_of(name, entry, file.environments) for name, entry in file.tasks.items()}
+    if own is not None:
+        further = _own(own, file)
+        tasks |= further.tasks
+        file = file.model_copy(update={"suites": file.suites | further.suites})
     suites = {
         name: Suite(name, entry.description, tuple(tasks[task] for task in entry.tasks), entry.defaults)
         for name, entry in file.suites.items()
     }
-    return Catalog(file.domains, tasks, suites)
+    return Catalog(file.domains, tasks, suites, file.environments)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What the user's own catalogue has."""
+
+    tasks: dict[str, Task]
+    suites: dict[str, SuiteEntry]
+
+
+def _own(path: Path, shipped: _File) -> _Own:
+    """The user's own catalogue, checked beside the shipped one."""
+    document = _own_document(path)
+    file = validated(_OwnFile, document)
+    for kind, names, taken in (
+        ("tasks", file.tasks, shipped.tasks),
+        ("suites", file.suites, shipped.suites),
+        # A list of names may hold both.
+        ("suites", file.suites, {**shipped.tasks, **file.tasks}),
+        ("tasks", file.tasks, shipped.suites),
+    ):
+        for name in names:
+            if name in taken:
+                raise document.error(
+                    (kind, name), "the name is taken; nothing that is here can be redefined", "Rename it."
+                )
+    entries = shipped.tasks | file.tasks
+    _check_names(file, shipped.model_copy(update={"tasks": entries}), document)
+    tasks = {
+        name: task_of(name, entry, shipped.environments, foreign=name in file.tasks)
+        for name, entry in entries.items()
+    }
+    for name in file.tasks:
+        if problem := no_preset_of(tasks[name], tasks):
+            raise document.error(("tasks", name, "preset_of"), problem)
+    return _Own({name: tasks[name] for name in file.tasks}, file.suites)
+
+
+def _own_document(path: Path) -> LinedYaml:
+    """The file, read; an empty one, or part of it, has no entries."""
+    try:
+        document = load_yaml(path)
+        if document.content is not None and not isinstance(document.content, dict):
+            raise document.error((), "holds no tasks and suites, but a list or a text")
+    except BenchError as error:
+        named = f"{TASKS_VARIABLE} names it" if TASKS_VARIABLE in os.environ else "It lies in this folder"
+        raise BenchError(
+            error.what,
+            f"{error.why} {named}: your own tasks and suites are read from there.".strip(),
+            f"{error.do_this} Or name another file in {TASKS_VARIABLE}; set to nothing, it names none.",
+        ) from error
+    # `tasks:` with nothing below it, as of a file that was just begun.
+    content = {name: entries for name, entries in (document.content or {}).items() if entries is not None}
+    return LinedYaml(path, content, document.lines)
 
 
 @cache
 def shipped_domains() -> Mapping[str, Domain]:
     """The domains of this installation's tasks.yaml, read once: statistics ask for every number."""
-    return load_catalog().domains
+    return validated(_File, load_yaml(resource("tasks.yaml"))).domains
 
 
 def settings_error(suite: str, algorithm: str, name: str, problem: str, do_this: str) -> BenchError:
-    """The error for an entry of a suite's `settings`, with its line in tasks.yaml."""
+    """The error for an entry of a suite's `settings`, with its line in the file that has the suite."""
+    document, own = load_yaml(resource("tasks.yaml")), own_tasks_file()
+    if suite not in document.content["suites"] and own is not None:
+        document = load_yaml(own)
     key_path = ("suites", suite, "defaults", "settings", algorithm, name)
-    return load_yaml(resource("tasks.yaml")).error(key_path, problem, do_this)
+    return document.error(key_path, problem, do_this)
 
 
-def _task(name: str, entry: TaskEntry, environments: Mapping[str, EnvironmentEntry]) -> Task:
+def task_of(
+    name: str, entry: TaskEntry, environments: Mapping[str, EnvironmentEntry], *, foreign: bool = False
+) -> Task:
+    """The task of an entry; `foreign` where it is the user's own."""
     facts = environments[entry.environment]
-    return Task(
-        name=name,
-        **{field: getattr(facts, field) for field in EnvironmentEntry.model_fields},
-        **{field: getattr(entry, field) for field in TaskEntry.model_fields},
-    )
+    of_both = {field: getattr(facts, field) for field in EnvironmentEntry.model_fields}
+    of_both |= {field: getattr(entry, field) for field in TaskEntry.model_fields}
+    reference = entry.reference or facts.reference
+    return Task(**of_both | {"name": name, "reference": reference, "foreign": foreign})
 
 
-def _check_names(file: _File, document: LinedYaml) -> None:
-    """Every name that an entry refers to exists, and twins point at each other."""
-    for name, environment in file.environments.items():
-        _must_exist(document, ("environments", name, "domain"), environment.domain, file.domains)
+def _check_names(file: _File | _OwnFile, known: _File, document: LinedYaml) -> None:
+    """Every name that an entry of `file` refers to is known, and twins point at each other."""
+    if isinstance(file, _File):
+        for name, environment in file.environments.items():
+            _must_exist(document, ("environments", name, "domain"), environment.domain, known.domains)
     for name, task in file.tasks.items():
-        _must_exist(document, ("tasks", name, "environment"), task.environment, file.environments)
-        for field in ("twin", "twin_of"):
+        _must_exist(document, ("tasks", name, "environment"), task.environment, known.environments)
+        for field in ("twin", "twin_of", "preset_of"):
             if getattr(task, field) is not None:
-                _must_exist(document, ("tasks", name, field), getattr(task, field), file.tasks)
-        if task.twin and file.tasks[task.twin].twin_of != name:
+                _must_exist(document, ("tasks", name, field), getattr(task, field), known.tasks)
+        if task.twin and known.tasks[task.twin].twin_of != name:
             raise document.error(("tasks", name, "twin"), f"{task.twin} is not a twin_of {name}")
         if (task.dataset.source == "collected") != (task.twin_of is not None):
             raise document.error(("tasks", name), "twin_of belongs to collected tasks, and only to them")
+        beside = (one for one in known.tasks.values() if one.environment == task.environment)
+        if task.goals is None and any(one.goals for one in beside):
+            raise document.error(("tasks", name), f"goals of {task.environment} are drawn; say goals")
     for name, suite in file.suites.items():
         for index, task_name in enumerate(suite.tasks):
-            _must_exist(document, ("suites", name, "tasks", index), task_name, file.tasks)
+            _must_exist(document, ("suites", name, "tasks", index), task_name, known.tasks)
         if len(set(suite.tasks)) < len(suite.tasks):
             raise document.error(("suites", name, "tasks"), "a task is listed twice")
+
+
+def no_preset_of(task: Task, tasks: Mapping[str, Task]) -> str:
+    """Why a task cannot follow the presets of the one that it names; empty where it can, or names none."""
+    if task.preset_of is None:
+        return ""
+    if task.twin_of is not None:
+        return "a collected task follows the presets of its twin_of"
+    named = tasks[task.preset_of]
+    if named.preset_task != named.name:
+        return f"{named.name} has no presets of its own; name {named.preset_task}"
+    if named.domain != task.domain:
+        return f"{named.name} is of the domain {named.domain}, {task.environment} of {task.domain}"
+    return ""
 
 
 def _must_exist(

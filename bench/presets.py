@@ -75,7 +75,7 @@ class Preset:
     algorithm: str
     variant: str
     task: str
-    """The task whose preset this is: of a collected task, its twin."""
+    """The task whose preset this is: of a collected task its twin; of a user's own the one it follows."""
     hyperparameters: Mapping[str, Setting]
     """In the order of the method's configuration."""
     evaluation: EvaluationSettings
@@ -539,12 +539,14 @@ def preset_of(presets: Presets, task: Task, variant: str = RELEASED) -> Preset:
     if task.preset_task not in presets.tasks:
         raise _no_preset(presets, task)
     chosen: dict[str, Setting] = {}
+    followed = f" (preset of {task.preset_of})" if task.preset_of else ""
     for rule in presets.rules:
         if rule.holds(task, variant):
+            source = rule.source + followed
             if rule.value is not None:
-                chosen[rule.name] = Setting(rule.value, rule.source, rule.place)
+                chosen[rule.name] = Setting(rule.value, source, rule.place)
             elif rule.name in chosen:
-                chosen[rule.name] = replace(chosen[rule.name], source=rule.source)
+                chosen[rule.name] = replace(chosen[rule.name], source=source)
     missing = [name for name in presets.docs if name not in chosen]
     if missing:
         raise _no_value(presets, missing[0], task.preset_task)
@@ -600,6 +602,12 @@ def _no_preset(presets: Presets, task: Task) -> BenchError:
     siblings = [name for name in presets.tasks if name.rsplit("-v", 1)[0] == stem]
     by_task = dict.fromkeys(rule.name for rule in presets.rules if any(where.task for where in rule.wheres))
     values = f" (task by task: {', '.join(by_task)})" if by_task else ""
+    if task.foreign and task.preset_task == task.name:
+        return BenchError(
+            f"{presets.algorithm} has no preset for {wanted}",
+            "It is a task of your own: its presets are those of a task that you name.",
+            f"Add --preset-of TASK, or preset_of to its entry. {_tasks_with_it(presets.tasks)}",
+        )
     why = f"Neither the paper nor the released code gives its values for it{values}."
     if _method(presets.algorithm).distribution is not None:
         why = f"{presets.document.path} does not list it under tasks."

@@ -31,6 +31,7 @@ from bench.cli.options import (
     Panelled,
     PanelledGroup,
     PictureFormat,
+    PresetOfOption,
     ReportFormat,
     StoreOption,
     TrialArgument,
@@ -539,8 +540,9 @@ def show(
         str,
         typer.Argument(metavar="TASK", help="As in `bench list tasks`.", autocompletion=names_of("task")),
     ],
+    preset_of: PresetOfOption = None,
 ) -> None:
     """Show every hyper-parameter of METHOD on TASK: value per variant, unit, meaning and source."""
     from bench.cli import listing as work
 
-    work.show(algorithm, task)
+    work.show(algorithm, task, preset_of)

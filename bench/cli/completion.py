@@ -10,12 +10,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import cache
+from pathlib import Path
 
 import typer
 import yaml
 
 from bench.errors import BenchError
-from bench.resources import resource
+from bench.resources import own_tasks_file, resource
 from bench.store.location import DEFAULT_STORE, STORE_VARIABLE, locate
 
 MOST_TRIALS = 500
@@ -78,21 +79,31 @@ def _known(kind: str) -> tuple[str, ...]:
 
 def _read() -> dict[str, Callable[[], tuple[str, ...]]]:
     return {
-        "suite": lambda: _keys("tasks.yaml", "suites"),
-        "task": lambda: _keys("tasks.yaml", "tasks"),
-        "task or suite": lambda: (*_keys("tasks.yaml", "suites"), *_keys("tasks.yaml", "tasks")),
-        "table": lambda: (*_keys("paper_tables/tables.yaml", "tables"), *_NOT_OF_PAPERS, "all"),
+        "suite": lambda: _catalogued("suites"),
+        "task": lambda: _catalogued("tasks"),
+        "task or suite": lambda: (*_catalogued("suites"), *_catalogued("tasks")),
+        "environment": lambda: _keys(resource("tasks.yaml"), "environments"),
+        "table": lambda: (*_keys(resource("paper_tables/tables.yaml"), "tables"), *_NOT_OF_PAPERS, "all"),
         "method": _methods,
         "method or group": lambda: (*_methods(), *_groups()),
         "variant": _variants,
     }
 
 
+def _catalogued(part: str) -> tuple[str, ...]:
+    """Names of the shipped catalogue, then those of the user's own."""
+    own = own_tasks_file()
+    return (
+        *_keys(resource("tasks.yaml"), part),
+        *(_keys(own.absolute(), part) if own and own.is_file() else ()),
+    )
+
+
 @cache
-def _keys(file: str, part: str) -> tuple[str, ...]:
-    """The names that a part of a shipped file has; none where it is damaged, which commands tell."""
+def _keys(file: Path, part: str) -> tuple[str, ...]:
+    """The names that a part of a file has; none where it is damaged, which commands tell."""
     try:
-        return tuple(yaml.load(resource(file).read_bytes(), _Parser)[part])
+        return tuple(yaml.load(file.read_bytes(), _Parser)[part])
     except (yaml.YAMLError, KeyError, TypeError):
         return ()
 

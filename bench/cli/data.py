@@ -122,6 +122,8 @@ def _to_get(missing: Sequence[Task], manifest: Manifest) -> str:
     """How much has to be fetched before the tasks can be trained on."""
     if not missing:
         return ""
+    if any(task.added for task in missing):
+        return "to add"
     known = [manifest.files[task.name].bytes for task in missing if task.name in manifest.files]
     if not known:
         return "made here"
@@ -144,7 +146,7 @@ def info(names: list[str]) -> None:
         for_each(tasks, lambda task: summaries.append(summarise(dataset_path(task), task)))
     finally:
         if len(tasks) == 1 and summaries:
-            _print_summary(summaries[0])
+            print_summary(summaries[0])
         elif summaries:
             _print_summaries(summaries)
 
@@ -158,12 +160,19 @@ def _content(task: Task, entry: Entry | None, manifest: Manifest) -> str:
     return verification_of(record, manifest)
 
 
-def _print_summary(found: DatasetSummary) -> None:
+def print_summary(found: DatasetSummary) -> None:
+    """Describe one dataset."""
     rows = [
         ("rows", f"{found.rows:,}"),
         ("layout", found.layout),
         ("kept for training", f"{found.transitions:,}"),
         ("terminals", f"{found.terminals:,}"),
+    ]
+    if not found.in_order:
+        print_table((found.task, ""), rows, right=("",))
+        print_lines(["The rows do not follow one another: nothing is known of episodes and their returns."])
+        return
+    rows += [
         ("cut off", f"{found.timeouts:,}"),
         ("whole episodes", f"{found.episodes:,}"),
         ("steps per episode", f"{found.mean_length:.1f}"),

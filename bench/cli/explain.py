@@ -23,6 +23,7 @@ from bench.data.manifest import load_manifest, verification_of
 from bench.presets import algorithms_with_presets, hyperparameter_docs
 from bench.records import (
     DECLARED,
+    FOREIGN,
     IMPORTED,
     PHASE_SECONDS,
     PRECISION,
@@ -192,6 +193,9 @@ def facts_of(found: Explanation) -> Facts:
     content = verification_of(data, load_manifest())
     yield "Dataset", f"{data.name}, {data.rows:,} rows, {content}, replay: {data.replay}"
     yield "", data.sha256
+    if (foreign := record.config.get(FOREIGN)) is not None:
+        followed = f"; presets of {foreign['preset_of']}" if "preset_of" in foreign else ""
+        yield "Foreign", f"a task of one's own, held against no paper's number{followed}"
     yield "Simulator", f"{_simulator(found)}, physics {record.physics}, task version {record.task_version}"
     if goals := record.config.get("evaluation", {}).get("goals"):
         yield "Goals", f"one {goals.replace('_', ' ')}"

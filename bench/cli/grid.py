@@ -98,7 +98,7 @@ def work_off(
 
 def obtained(task: Task) -> Path:
     """Path of a task's dataset; where it is missing it is fetched or collected before a person's eyes."""
-    if dataset_path(task).is_file() or task.generated:
+    if dataset_path(task).is_file() or task.generated or task.added:
         return ensure_dataset(task)
     verb, unit = ("collecting", "transitions") if task.collected else ("fetching", "bytes")
     with shown_progress(f"{verb} {task.name}", unit) as progress:
@@ -397,7 +397,7 @@ def _row(
     cell: Cell, trials: int, finished: int, failed: int, stacks: int, seconds: float | None
 ) -> tuple[str, ...]:
     there = dataset_path(cell.task).is_file()
-    missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate"}
+    missing = {"d4rl": "to fetch", "collected": "to collect", "generated": "to generate", "added": "missing"}
     evaluations = f"{len(cell.evaluation_steps)} x {cell.episodes} episodes"
     name = method_label(cell.algorithm, cell.variant)
     data = "there" if there else missing[cell.task.dataset.source]

@@ -21,6 +21,7 @@ from bench.cli.options import (
     GpusPerStackOption,
     Panelled,
     PanelledGroup,
+    PresetOfOption,
     SeedsPerStackOption,
     StoreOfNightsOption,
     StoreOption,
@@ -163,6 +164,47 @@ def fetch(
     from bench.cli import obtain as work
 
     work.fetch(names, overwrite=overwrite)
+
+
+@data_app.command(cls=Panelled)
+def add(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="HDF5 in one of the layouts of D4RL; or minari:NAME, a set of Minari."
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the task that it becomes.")],
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--environment",
+            metavar="ROBOT",
+            help="What judges the policies: hopper, pen, ...",
+            autocompletion=names_of("environment"),
+        ),
+    ] = None,
+    preset_of: PresetOfOption = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="LOW,HIGH",
+            help="Returns that count as score 0 and 100; by default D4RL's of the robot.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In the place of another that was added under the name.")
+    ] = False,
+) -> None:
+    """Take in a dataset of your own: check it, keep a copy, enter it in your catalogue.
+
+    The catalogue is the file that BENCH_TASKS names, else tasks.yaml in this folder; it may be edited. Scores
+    on such data are shown as foreign, and held against no paper's.
+    """
+    from bench.cli import obtain as work
+
+    work.add(file, name, environment, reference, preset_of, replace=replace)
 
 
 @data_app.command("info", cls=Panelled)

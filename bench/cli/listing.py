@@ -26,7 +26,7 @@ from bench.presets import (
 )
 
 DIFFERS = "≠"
-_ORIGINS = {"d4rl": "D4RL", "collected": "collected", "generated": "generated"}
+_ORIGINS = {"d4rl": "D4RL", "collected": "collected", "generated": "generated", "added": "your own"}
 _EVALUATION_DOCS = {
     "transitions": "rows of the file that are trained on: D4RL's, or also terminal ones marked as cut",
     "reward_transform": "applied to the dataset's rewards before training",
@@ -75,9 +75,10 @@ def list_tasks(suite: str | None) -> None:
         _list_tasks([task for task in group.tasks if suite or task.name not in listed])
         listed |= {task.name for task in group.tasks}
     rest = [] if suite else [task for name, task in catalog.tasks.items() if name not in listed]
-    if rest:
-        typer.echo("\nOf no suite:")
-        _list_tasks(rest)
+    for heading, foreign in (("Of no suite:", False), ("Your own, of no suite:", True)):
+        if others := [task for task in rest if task.foreign == foreign]:
+            typer.echo(f"\n{heading}")
+            _list_tasks(others)
 
 
 def _list_tasks(tasks: Sequence[Task]) -> None:
@@ -128,9 +129,10 @@ def list_tables() -> None:
 # bench show
 
 
-def show(algorithm: str, task: str) -> None:
+def show(algorithm: str, task: str, preset_of: str | None) -> None:
     """Show every hyper-parameter of a method on a task: value per variant, unit, meaning and source."""
-    chosen = load_catalog().task(task)
+    catalog = load_catalog()
+    chosen = catalog.following(catalog.task(task), preset_of)
     print_lines(explanations([algorithm]))
     algorithm = method_on(algorithm, chosen.domain)
     presets = {variant: load_preset(algorithm, chosen, variant) for variant in variants_of(algorithm)}
@@ -158,6 +160,8 @@ def _show_heading(title: str, task: Task) -> None:
     typer.echo(f"{title} on {task.name}")
     if task.twin_of:
         typer.echo(f"Data collected here; the preset is that of {task.twin_of}.")
+    elif task.preset_of:
+        typer.echo(f"A task of your own, on {task.environment}; the preset is that of {task.preset_of}.")
     dimensions = f"{task.observation_dim} observations, {task.action_dim} actions"
     typer.echo(f"{dimensions}, at most {task.horizon} steps per episode.")
     if task.environment in ROBOTS:

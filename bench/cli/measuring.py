@@ -23,6 +23,7 @@ from bench.cli.options import (
     DeviceOption,
     ExecutorOption,
     GpusPerStackOption,
+    PresetOfOption,
     Retry,
     SeedsPerStackOption,
     StoreOfNightsOption,
@@ -69,6 +70,7 @@ def run(
         ),
     ] = None,
     variant: VariantOption = "released",
+    preset_of: PresetOfOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -241,6 +243,7 @@ def run(
         goals=goals,
         precision=precision,
         changes=set_ or (),
+        preset_of=preset_of,
         executor=executor,
     )
     if address is not None and chosen_executor != "ray":

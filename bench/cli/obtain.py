@@ -1,7 +1,8 @@
-"""`bench data fetch`, `collect` and `verify`: datasets are obtained, and their files checked."""
+"""`bench data fetch`, `add`, `collect` and `verify`: datasets are obtained, and their files checked."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import typer
 
-from bench.catalog import Task
-from bench.cli.data import for_each, megabytes, tasks_named
-from bench.cli.output import print_table
+from bench.catalog import ReferenceScores, Task
+from bench.cli.data import for_each, megabytes, print_summary, tasks_named
+from bench.cli.output import print_lines, print_table
 from bench.cli.progress import shown_progress
 from bench.cli.recorded import recorded_run
+from bench.data.add import Wanted
+from bench.data.add import add as add_file
 from bench.data.collect import collect as collect_file
 from bench.data.collect import write_generated
 from bench.data.fetch import fetch as fetch_file
@@ -30,6 +33,9 @@ from bench.store.database import Store, open_store
 from bench.store.location import DEFAULT_STORE
 from bench.store.sqlite import MissingStoreError
 from bench.store.writer import Writer
+from bench.visible_text import count, shortened
+
+FOREIGN_SCORES = "Scores on it are foreign: shown, and held against no paper's."
 
 
 def fetch(names: list[str], *, overwrite: bool) -> None:
@@ -49,6 +55,60 @@ def fetch(names: list[str], *, overwrite: bool) -> None:
             )
 
     for_each(tasks_named(names), get)
+
+
+def add(
+    given: str,
+    name: str,
+    environment: str | None,
+    reference: str | None,
+    preset_of: str | None,
+    *,
+    replace: bool,
+) -> None:
+    """Take in a dataset of the user's own, and say what it is and what to type next."""
+    scores = None if reference is None else reference_of(reference)
+    wanted = Wanted(name, environment, scores, preset_of)
+    added = add_file(given, wanted, replace=replace)
+    task = added.task
+    print_summary(added.summary)
+    reference_scores = f"{task.reference.random:g} is score 0, {task.reference.expert:g} is 100"
+    facts = [
+        f"{name}: {'entered in' if added.is_new else 'stands already in'} {added.catalogue}.",
+        f"Its copy lies in {added.path.parent}, by its SHA-256: {added.path.stem[:12]}...",
+        f"Judged by {task.environment} for at most {task.horizon} steps; a return of {reference_scores}.",
+    ]
+    if added.made_in:
+        facts.append(
+            f"The set was made in {added.made_in}. This suite judges by the rules and the physics of D4RL's "
+            f"{task.environment}, which may differ: docs/my-own-data.md."
+        )
+    if added.empty:
+        facts.append(f"Left out: {count(added.empty, 'episode')} without a step.")
+    facts.append(FOREIGN_SCORES)
+    follows = "" if task.preset_of else " --preset-of TASK"
+    facts.append(f"Next: bench run --tasks {name} --algos bc{follows} --dry-run")
+    print_lines(facts)
+
+
+def reference_of(text: str) -> ReferenceScores:
+    """Reference scores from `LOW,HIGH`.
+
+    Raises
+    ------
+    BenchError : they are not two finite numbers, the second above the first.
+    """
+    what, example = f"--reference {shortened(text, 80)}", "For example: --reference 0,3000"
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise BenchError(what, "Two returns are wanted: of score 0, and of score 100.", example)
+    try:
+        low, high = map(float, parts)
+    except ValueError as error:
+        raise BenchError(what, "These are no two numbers.", example) from error
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise BenchError(what, "The second must be above the first, and both finite.", example)
+    return ReferenceScores(random=low, expert=high)
 
 
 def collect(

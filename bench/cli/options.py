@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from bench.cli.completion import lists_of, one_of, trials
+from bench.cli.completion import lists_of, names_of, one_of, trials
 from bench.errors import unknown_name
 from bench.files import typed_path
 from bench.records import Device, Executor
@@ -227,6 +227,16 @@ CpusPerStackOption = Annotated[
         callback=between(1, MOST_THREADS),
         help="CPU cores (threads) per stack. Default: 1; on a GPU all cores, shared out.",
         rich_help_panel=WHERE,
+    ),
+]
+PresetOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset-of",
+        metavar="TASK",
+        help="Presets of this task are followed on tasks of your own.",
+        rich_help_panel=WHAT,
+        autocompletion=names_of("task"),
     ),
 ]
 AcceptMismatchOption = Annotated[

@@ -35,6 +35,7 @@ def request_of(
     goals: GoalRule | None = None,
     precision: Precision | None = None,
     changes: Iterable[str] = (),
+    preset_of: str | None = None,
     executor: Executor | None = None,
 ) -> tuple[Request, Executor]:
     """The request, filled up from the suite's defaults, and the executor; None where nothing was typed.
@@ -43,7 +44,7 @@ def request_of(
     ------
     BenchError : something asked for does not exist or contradicts itself.
     """
-    chosen, defaults = _tasks(suite, tasks)
+    chosen, defaults = _tasks(suite, tasks, preset_of)
     request = Request(
         tasks=chosen,
         algorithms=_algorithms(algos, defaults),
@@ -85,7 +86,9 @@ def planned(request: Request) -> list[Cell]:
     return cells
 
 
-def _tasks(suite: str | None, tasks: str | None) -> tuple[tuple[Task, ...], RunDefaults]:
+def _tasks(
+    suite: str | None, tasks: str | None, preset_of: str | None
+) -> tuple[tuple[Task, ...], RunDefaults]:
     if (suite is None) == (tasks is None):
         raise BenchError(
             "neither --suite nor --tasks" if suite is None else "both --suite and --tasks",
@@ -95,8 +98,9 @@ def _tasks(suite: str | None, tasks: str | None) -> tuple[tuple[Task, ...], RunD
     catalog = load_catalog()
     if suite is not None:
         found = catalog.suite(suite)
-        return found.tasks, found.defaults
-    return tuple(catalog.task(name) for name in _names(tasks or "", "--tasks")), RunDefaults()
+        return tuple(catalog.following(task, preset_of) for task in found.tasks), found.defaults
+    named = (catalog.task(name) for name in _names(tasks or "", "--tasks"))
+    return tuple(catalog.following(task, preset_of) for task in named), RunDefaults()
 
 
 def _algorithms(algos: str | None, defaults: RunDefaults) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.catalog import NO_PHYSICS, CollectedDataset, GeneratedDataset, PolicyShare, Task
 from bench.data.behaviours import Behaviour, KitchenBehaviour, Noisy, WayPoints, load_policy
+from bench.data.reader import obtain
 from bench.data.rollouts import Rows, roll_out
 from bench.envs import physics_under, robot_of
 from bench.envs.antmaze import AntMaze, at_goal
@@ -78,6 +79,8 @@ def collect(
     recipe = task.dataset
     if not isinstance(recipe, CollectedDataset):
         twin = f" `bench data collect {task.twin}` makes its twin." if task.twin else ""
+        if task.added:
+            raise BenchError(f"{task.name} is not collected", "Its data is a file of your own.", obtain(task))
         raise BenchError(f"{task.name} is not collected", "", f"Its data is D4RL's own file.{twin}")
     transitions = recipe.transitions if transitions is None else transitions
     sizes = shares(recipe, transitions)

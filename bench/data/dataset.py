@@ -19,6 +19,9 @@ BoolArray = NDArray[np.bool_]
 
 TRAJECTORY_STEPS = 1000
 """SRPO and CORL: kept transitions after which they cut a trajectory that no terminal has ended."""
+LEAST_FOLLOWED = 0.5
+"""Of rows that are not terminal, the share that the next row follows where a file is in the order of time. Of
+shuffled transitions it is about 0; of episodes of three steps, whose last one was cut, it is two thirds."""
 DISCONTINUITY = 1e-6
 """IQL: an observation that differs by more than this from the one announced starts another trajectory."""
 
@@ -106,8 +109,10 @@ def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitio
 
     Raises
     ------
-    BenchError : there is no whole trajectory to choose from.
+    BenchError : there is no whole trajectory to choose from, or the rows do not follow one another.
     """
+    if rule in ("best_tenth", "whole_trajectories") and raw.next_observations is not None:
+        require_order(raw.observations, raw.next_observations, raw.terminals)
     if rule == "best_tenth":
         return best_tenth(transitions_of(raw, task), raw.name)
     if rule == "whole_trajectories":
@@ -117,6 +122,30 @@ def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitio
     if raw.next_observations is not None:
         return _ready_made(raw, raw.next_observations, raw.terminals | cut_rows(raw))
     return qlearning_dataset(raw, keep_terminal_timeouts=rule == "keep_terminal_timeouts")
+
+
+def in_order(observations: FloatArray, next_observations: FloatArray, terminals: BoolArray) -> bool:
+    """Whether rows follow one another in time, but for the ends of episodes."""
+    going_on = ~terminals[:-1]
+    followed = going_on & ~jumps(observations, next_observations)
+    return bool(followed.sum() >= LEAST_FOLLOWED * going_on.sum())
+
+
+def require_order(observations: FloatArray, next_observations: FloatArray, terminals: BoolArray) -> None:
+    """Refuse transitions that stand in no order of time to whoever needs trajectories.
+
+    Raises
+    ------
+    BenchError : they do.
+    """
+    if not in_order(observations, next_observations, terminals):
+        raise BenchError(
+            "this dataset holds no trajectories",
+            "Its transitions do not follow one another, and what is asked for needs whole trajectories or "
+            "their returns.",
+            "Use a file with the rows in the order of time, or a method that takes single transitions, such "
+            "as bc.",
+        )
 
 
 def best_tenth(transitions: Transitions, name: str) -> Transitions:

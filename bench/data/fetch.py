@@ -23,7 +23,7 @@ from bench.catalog import D4RLDataset, Task
 from bench.data.collect import collect, write_generated
 from bench.data.folder import Ledger, data_folder, dataset_path
 from bench.data.manifest import KnownFile, known_file
-from bench.data.reader import read_file
+from bench.data.reader import obtain, read_file
 from bench.errors import BenchError, WorkFailedError
 from bench.files import sha256_of, written_whole
 from bench.records import Progress
@@ -67,6 +67,12 @@ def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
     path = dataset_path(task)
     if path.is_file():
         return path
+    if task.added:
+        raise BenchError(
+            f"the dataset of {task.name} is missing",
+            f"It is a file of your own, and belongs at {path}.",
+            obtain(task),
+        )
     if not isinstance(task.dataset, D4RLDataset):
         if task.generated:
             write_generated(task, path)
@@ -97,7 +103,7 @@ def fetch(task: Task, progress: Progress | None = None, *, overwrite: bool = Fal
         raise BenchError(
             f"{task.name} has no address",
             f"Its data is {task.dataset.source}, not downloaded.",
-            f"Type `bench data collect {task.name}`.",
+            obtain(task),
         )
     path, known = dataset_path(task), known_file(task)
     if path.is_file() and not overwrite:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bench.catalog import D4RLDataset, Task
+from bench.catalog import AddedDataset, D4RLDataset, Task
 from bench.data.hdf5 import Identity, held, sha256_of_file
 from bench.errors import BenchError, WorkFailedError
 from bench.files import sha256_of, write_text, written_whole
@@ -74,11 +74,19 @@ def dataset_path(task: Task) -> Path:
     """File of a task's dataset, whether it is there or not.
 
     D4RL's files keep the name of their address, as D4RL names them; collected ones lie in `collected/`,
-    generated ones in `generated/`.
+    generated ones in `generated/`. A user's own are known by their content, in several catalogues maybe by
+    the same name: they lie in `by-hash/`.
     """
+    if isinstance(task.dataset, AddedDataset):
+        return by_hash(task.dataset.sha256)
     if isinstance(task.dataset, D4RLDataset):
         return data_folder() / task.dataset.file_name
     return data_folder() / task.dataset.source / f"{task.name}.hdf5"
+
+
+def by_hash(sha256: str) -> Path:
+    """Where the data folder keeps a file that is known by its content."""
+    return data_folder() / "by-hash" / f"{sha256}.hdf5"
 
 
 @dataclass(frozen=True)
@@ -245,7 +253,7 @@ def local_file(task: str, sha256: str, candidates: Sequence[Path], fetch: Fetch)
     for path in candidates:
         if _is_at(path, sha256):
             return path
-    copy = data_folder() / "by-hash" / f"{sha256}.hdf5"
+    copy = by_hash(sha256)
     try:
         with _alone(copy):
             if not _is_at(copy, sha256):

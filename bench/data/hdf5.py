@@ -122,10 +122,12 @@ class DatasetFile(HeldFile):
         """End what HDF5 holds of it."""
         self._content.close()
 
-    def members(self) -> list[str]:
-        """Names of what lies at the top, in their order."""
+    def members(self, group: str = "") -> list[str]:
+        """Names of what lies in a group, by default at the top, in their order; none of what is no group."""
         with damage_told(self):
-            return [os.fsencode(name).decode(errors="replace") for name in sorted(self._content)]
+            found = self._member(group)
+            names = sorted(found) if isinstance(found, h5py.Group) else []
+            return [os.fsencode(name).decode(errors="replace") for name in names]
 
     def names(self) -> str:
         """What lies at the top, for a message."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalog import Task
-from bench.data.dataset import cut_rows, episodes, transitions_of
+from bench.data.dataset import cut_rows, episodes, in_order, transitions_of
 from bench.data.reader import opened_dataset, read_rows
 from bench.envs import robot_of
 
@@ -38,6 +38,8 @@ class DatasetSummary:
     mean_score: float
     """D4RL-normalised: 0 random, 100 expert; of what the environment itself would have counted."""
     score_deviation: float
+    in_order: bool
+    """Whether the rows follow one another; where not, nothing is known of episodes, nor of their returns."""
     jumps: int | None
     """Transitions that lead further than any step does: D4RL's v0 files cut episodes at wrong rows. None
     where that cannot be told."""
@@ -77,6 +79,7 @@ def summarise(path: Path, task: Task) -> DatasetSummary:
         mean_length=float(lengths.mean()),
         mean_score=float(scores.mean()),
         score_deviation=float(scores.std()),
+        in_order=in_order(seen, next_seen, transitions.terminals),
         jumps=None if robot is None else robot.jumps(seen, next_seen),
         physics=physics,
     )

@@ -23,9 +23,9 @@ from typing import Literal
 
 import numpy as np
 
-from bench.catalog import D4RLDataset, Task
+from bench.catalog import AddedDataset, D4RLDataset, Task
 from bench.data.dataset import RawDataset
-from bench.data.hdf5 import DatasetFile, opened
+from bench.data.hdf5 import DatasetFile, HeldFile, opened
 from bench.data.manifest import known_file
 from bench.envs import robot_of
 from bench.errors import BenchError, WorkFailedError
@@ -64,11 +64,15 @@ transitions have `next_observations`."""
 
 def obtain(task: Task) -> str:
     """What to type to get a task's dataset."""
+    if isinstance(task.dataset, AddedDataset):
+        return f"Type `bench data add FILE --name {task.name}` with the file that it was added from."
     return f"Type `bench data {'fetch' if isinstance(task.dataset, D4RLDataset) else 'collect'} {task.name}`."
 
 
 def replace_by(task: Task) -> str:
     """What to do about a file that is no good."""
+    if task.added:
+        return "Put it right in a copy of the file, and add that one."
     return f"Move the file away. {obtain(task)}"
 
 
@@ -118,12 +122,17 @@ def _check_shape(column: FileColumn, shape: tuple[int, ...], file: DatasetFile, 
     width = _width(column, task)
     expected = [width] if width else [(), (1,)]
     if len(shape) == 0 or shape[1:] not in expected:
-        told = (
-            f"(rows, {width[0]}): another task's file lies under this name" if width else "one value per row"
-        )
+        told = f"(rows, {width[0]}): {_mistaken(task)}" if width else "one value per row"
         raise BenchError(
             f"{file.path} holds {column.name} of shape {shape}", f"{task.name} has {told}.", file.remedy
         )
+
+
+def _mistaken(task: Task) -> str:
+    """How it comes that a file is another robot's."""
+    if task.added:
+        return f"is {task.environment} its environment?"
+    return "another task's file lies under this name"
 
 
 def _check_lengths(lengths: Mapping[str, int], file: DatasetFile) -> None:
@@ -208,6 +217,7 @@ def opened_dataset(path: Path, task: Task) -> Iterator[DatasetFile]:
 
 def read_rows(file: DatasetFile, task: Task) -> RawDataset:
     """What is trained on of a file that is held open; raises as `read_file`."""
+    require_added(file, task)
     columns = read_columns(file, task, without=_not_looked_at(file, task))
     if not task.generated:
         _require_layout(columns, file)
@@ -221,6 +231,22 @@ def read_rows(file: DatasetFile, task: Task) -> RawDataset:
     )
     check_robot(raw, file, task)
     return raw
+
+
+def require_added(file: HeldFile, task: Task) -> None:
+    """Check that a file of the user's own is the one that was added.
+
+    Raises
+    ------
+    BenchError : its content is another one.
+    """
+    if isinstance(task.dataset, AddedDataset) and file.sha256 != task.dataset.sha256:
+        raise BenchError(
+            f"{file.path} is not the file that was added as {task.name}",
+            f"Its SHA-256 is {file.sha256}; that of the catalogue's entry is {task.dataset.sha256}.",
+            f"Move it away, and type `bench data add FILE --name {task.name}` with the file as it was; or "
+            "with --replace, to take another one under this name.",
+        )
 
 
 def _not_looked_at(file: DatasetFile, task: Task) -> tuple[str, ...]:
@@ -283,6 +309,6 @@ def check_robot(raw: RawDataset, file: DatasetFile, task: Task) -> None:
     if reason:
         raise BenchError(
             f"{file.path} is not data of {task.environment}",
-            f"{reason} Another task's file lies under this name.",
+            f"{reason} {_mistaken(task).capitalize()}{'' if task.added else '.'}",
             file.remedy,
         )

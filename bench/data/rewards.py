@@ -7,7 +7,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import BoolArray, FloatArray, Transitions, ends_by_count, jumps, segment_returns
+from bench.data.dataset import (
+    BoolArray,
+    FloatArray,
+    Transitions,
+    ends_by_count,
+    jumps,
+    require_order,
+    segment_returns,
+)
 from bench.errors import BenchError, unknown_name
 
 RETURN_SPAN = 1000.0
@@ -19,7 +27,7 @@ def transformed_rewards(name: str, transitions: Transitions) -> FloatArray:
 
     Raises
     ------
-    BenchError : there is no such transform, or the data has no spread to scale by.
+    BenchError : there is no such transform, or the data has no spread, or no trajectories, to scale by.
     """
     if name not in REWARD_TRANSFORMS:
         raise unknown_name("reward transform", name, REWARD_TRANSFORMS, "bench show ALGORITHM TASK")
@@ -105,6 +113,7 @@ REWARD_TRANSFORMS: dict[str, Callable[[Transitions], NDArray[np.floating]]] = {
 
 
 def _return_scaled(transitions: Transitions, returns: NDArray[np.float64]) -> NDArray[np.floating]:
+    require_order(transitions.observations, transitions.next_observations, transitions.terminals)
     if len(returns) == 0:
         raise BenchError(
             "the rewards cannot be scaled by returns", "The dataset holds no complete trajectory.", ""

@@ -3,7 +3,8 @@ stored with.
 
 `verified`: the file is D4RL's own, by its SHA-256. `content fits`: every column that is trained on was held
 against something that is known, and fits. `unverified`: something could not be held against anything.
-`mismatch`: something differs. Collected and generated files can at best fit.
+`mismatch`: something differs. Collected and generated files can at best fit. Of a user's own file, which is
+known by its hash alone, it only says that it is the one that was added.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Literal
 
 import numpy as np
 
-from bench.catalog import CollectedDataset, GeneratedDataset, Task
+from bench.catalog import AddedDataset, CollectedDataset, GeneratedDataset, Task
 from bench.data.collect import digest_name, digest_of, recipe_of, shares
 from bench.data.dataset import RawDataset, cut_rows, transitions_of
 from bench.data.folder import Entry, Ledger
-from bench.data.hdf5 import DatasetFile
+from bench.data.hdf5 import DatasetFile, held
 from bench.data.manifest import DatasetFacts, KnownFile, Manifest, known_file, load_manifest
-from bench.data.reader import opened_dataset, read_rows
+from bench.data.reader import opened_dataset, read_rows, require_added
 from bench.data.replay import LARGEST_SHARE_OFF, Dynamics, states_of, worked_out
 from bench.envs.bandit import generate, problem_named
 from bench.errors import WorkFailedError
@@ -95,6 +96,9 @@ def dataset_record(task: Task, path: Path, ledger: Ledger | None = None) -> Data
     BenchError, WorkFailedError : as `verify`.
     """
     ledger = ledger or Ledger()
+    if task.added:
+        with held(path) as file:
+            require_added(file, task)
     entry = ledger.look_up(path)
     known = known_file(task)
     is_verified = known is not None and known.sha256 == entry.sha256
@@ -155,6 +159,8 @@ def checks_of(file: DatasetFile, raw: RawDataset, task: Task, manifest: Manifest
         return (*_recipe_checks(file, raw, task, task.dataset), *told)
     if isinstance(task.dataset, GeneratedDataset):
         return tuple(_formula_checks(file, raw, task.dataset))
+    if isinstance(task.dataset, AddedDataset):
+        return tuple(_added_checks(file, raw, task.dataset))
     known = manifest.files.get(task.name)
     identity = _identity_checks(file, known)
     if is_known(file, known):
@@ -287,6 +293,13 @@ def _recipe_checks(
         same = column in file and digest_of(file.read(column)) == digest
         name = column.removeprefix("infos/")
         yield _compared(name, "as collected", "as collected" if same else "altered", same)
+
+
+def _added_checks(file: DatasetFile, raw: RawDataset, added: AddedDataset) -> Iterator[FileCheck]:
+    """A file of the user's own is the one that was added; nothing is known of how its content was made."""
+    wanted, found = (f"{sha256[:12]}..." for sha256 in (added.sha256, file.sha256))
+    yield _compared("SHA-256", wanted, found, file.sha256 == added.sha256)
+    yield _compared("rows", f"{added.rows:,}", f"{raw.rows:,}", raw.rows == added.rows)
 
 
 def _formula_checks(file: DatasetFile, raw: RawDataset, recipe: GeneratedDataset) -> Iterator[FileCheck]:

@@ -27,6 +27,7 @@ from bench.presets import (
 )
 from bench.records import (
     ASKED_PRECISION,
+    FOREIGN,
     PRECISION,
     SOURCES,
     DatasetRecord,
@@ -150,6 +151,7 @@ class Cell:
                 **({"goals": self.preset.evaluation.goals} if self.preset.evaluation.goals else {}),
                 **({} if rank is None else {"selected_rank": rank}),
             },
+            **({FOREIGN: _foreign(self.task)} if self.task.foreign else {}),
             PRECISION: self.preset.precision.value,
             **({ASKED_PRECISION: self.preset.precision.value} if self.other_precision else {}),
             SOURCES: {
@@ -157,6 +159,15 @@ class Cell:
                 for name, setting in {**hyperparameters, PRECISION: self.preset.precision}.items()
             },
         }
+
+
+def _foreign(task: Task) -> dict[str, object]:
+    """What a user's own catalogue says of a task, and may say otherwise tomorrow under the same name."""
+    return {
+        "environment": task.environment,
+        "reference": task.reference.model_dump(),
+        **({"preset_of": task.preset_of} if task.preset_of else {}),
+    }
 
 
 def plan_cells(request: Request) -> list[Cell]:

@@ -104,6 +104,8 @@ def by_reason(pairs: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
 def _why_unmatched(entry: Measured, printed: set[tuple[str, str]]) -> str:
     if entry.imported:
         return "imported: `bench compare` holds it against the papers"
+    if entry.foreign:
+        return "foreign data, of no paper"
     if entry.twin_of is not None:
         return "data collected here, not D4RL's"
     if (entry.algorithm, entry.task) in printed:

@@ -1,4 +1,4 @@
-"""The table of all methods: each beside its own paper's numbers, and what was measured on collected data."""
+"""The table of all methods: each beside its own paper's numbers, and what was measured on other data."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def combined_table(
 
     A task that a method's own paper does not print has a measured cell where it was measured. Methods without
     a paper here (those that the papers quote, ablations, a user's own) stand in blocks below, and so does
-    what was measured on collected data, both without printed numbers; then come further configurations,
-    unless those stand below the method's main table.
+    what was measured on collected data and on a user's own, all without printed numbers; then come further
+    configurations, unless those stand below the method's main table.
 
     Parameters
     ----------
@@ -102,10 +102,10 @@ def combined_table(
         if (found := [entry for task in groups[name] for entry in without_paper if entry.task == task])
     ]
     elsewhere = [name for name, method in methods().items() if method.further]
-    rest = [entry for entry in measured if entry.algorithm not in elsewhere and not entry.twin_of]
+    rest = [entry for entry in measured if entry.algorithm not in elsewhere and not _beside(entry)]
     printed = [cell for own in cells.values() for cell in own]
     placed = [*(chosen[cell] for cell in printed if cell in chosen), *others.values()]
-    blocks += collected_blocks(measured, printed)
+    blocks += other_data_blocks(measured, printed)
     blocks += further_blocks(left_over(rest, printed_tasks, placed), printed)
     blocks += _imported_blocks(imported, {name: groups[name] for name in order})
     return counted_table(COMBINED, COMBINED_TITLE, blocks, _NOTES)
@@ -186,37 +186,39 @@ def _printed_average(cells: Sequence[PaperCell]) -> Amount | None:
     return Amount(math.fsum(means) / len(means)) if means and len(means) == len(cells) else None
 
 
-# What was measured on collected data
+# What was measured on collected data, and on a user's own
 
 COLLECTED = "Collected here, not D4RL's data"
+FOREIGN_DATA = "Foreign data, of no paper"
 _OTHER_DATA = "collected here, not D4RL's data"
 
 
-def collected_blocks(measured: Iterable[Measured], cells: Iterable[PaperCell]) -> list[Block]:
-    """What was measured on collected twins: tasks are rows, methods columns; nothing printed stands beside.
+def other_data_blocks(measured: Iterable[Measured], cells: Iterable[PaperCell]) -> list[Block]:
+    """What was measured on collected twins, then on foreign data: tasks are rows, methods columns.
 
-    A block is of one domain, variant, physics and budget, so that an average is over rows that are alike;
-    where a method has several configurations of a task under these, the others stand in further such blocks.
+    Nothing printed stands beside. A block is of one domain, variant, physics and budget, so that an average
+    is over rows that are alike; where a method has several configurations of a task under these, the others
+    stand in further such blocks.
 
     Parameters
     ----------
-    cells : printed ones, which tell the domain and the order of the tasks that the twins stand beside.
+    cells : printed ones, which tell the domain and the order of the tasks that the twins stand beside, and
+        those whose presets are followed on foreign data.
     """
     domain_of = {cell.task_meant: cell.domain for cell in cells}
     order = {task: place for place, task in enumerate(domain_of)}
-    grouped: dict[tuple[int, _Conditions], list[Measured]] = {}
+    grouped: dict[tuple[bool, int, _Conditions], list[Measured]] = {}
     domains = [*shipped_domains(), ""]
     for entry in measured:
-        if entry.twin_of is not None:
-            domain = domains.index(domain_of.get(entry.twin_of, ""))
-            grouped.setdefault((domain, _Conditions.of(entry)), []).append(entry)
+        if entry.foreign or entry.twin_of is not None:
+            domain = domains.index(domain_of.get(_beside(entry), ""))
+            grouped.setdefault((entry.foreign, domain, _Conditions.of(entry)), []).append(entry)
     blocks = []
-    for (domain, conditions), entries in sorted(grouped.items()):
+    for (foreign, domain, conditions), entries in sorted(grouped.items()):
         heading = shipped_domains()[domains[domain]].title if domains[domain] else "Task"
-        entries.sort(key=lambda entry: (order.get(entry.twin_of or "", len(order)), entry.task))
-        blocks += [
-            _measured_block(conditions.title, heading, shown, _reasons) for shown in _one_per_place(entries)
-        ]
+        title = conditions.titled(FOREIGN_DATA if foreign else COLLECTED)
+        entries.sort(key=lambda entry: (order.get(_beside(entry), len(order)), entry.task))
+        blocks += [_measured_block(title, heading, shown, _reasons) for shown in _one_per_place(entries)]
     return blocks
 
 
@@ -245,19 +247,24 @@ class _Conditions:
         other = entry.variant != RELEASED
         return _Conditions(entry.physics != "d4rl", other, entry.variant, 1 - entry.budget)
 
-    @property
-    def title(self) -> str:
-        """The heading of such a block."""
+    def titled(self, data: str) -> str:
+        """The heading of such a block of some data."""
         parts = (
             f"variant {self.variant}" if self.not_released else "",
             "modern physics" if self.modern else "",
         )
-        return ", ".join(filter(None, (COLLECTED, *parts)))
+        return ", ".join(filter(None, (data, *parts)))
+
+
+def _beside(entry: Measured) -> str:
+    """The paper's task that an entry on other data stands beside; empty where there is none."""
+    return entry.twin_of or entry.preset_of or ""
 
 
 def _reasons(entry: Measured) -> list[str]:
     """Why a number must not be held against a printed one, in the same words for every task."""
-    return [_OTHER_DATA, *conditions_against(entry)]
+    data = data_against(entry) if entry.foreign else [_OTHER_DATA]
+    return [*data, *conditions_against(entry)]
 
 
 # Imported scores

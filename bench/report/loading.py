@@ -19,6 +19,7 @@ from bench.presets import PresetFiles, preset_of
 from bench.records import (
     DECLARED,
     FINISHED,
+    FOREIGN,
     IMPORTED,
     CellKey,
     Declaration,
@@ -175,6 +176,8 @@ def _measured(
         replay=record.dataset.replay,
         trials=tuple(sorted(seeds, key=lambda trial: trial.seed)),
         twin_of=task.twin_of if task else None,
+        foreign=FOREIGN in record.config or (task is not None and task.foreign),
+        preset_of=_preset_of(record.config),
         current_task_version=task.version if task else None,
         started_at=min(started, default=None),
         finished_at=max(finished, default=None),
@@ -190,6 +193,12 @@ def _declared(trial: StoredTrial) -> Declaration | None:
         return None
     said = trial.record.config.get(DECLARED)
     return restored(Declaration, said, f"the declarations of trial {trial.trial_id}")
+
+
+def _preset_of(config: Mapping[str, object]) -> str | None:
+    foreign = config.get(FOREIGN)
+    named = foreign.get("preset_of") if isinstance(foreign, Mapping) else None
+    return named if isinstance(named, str) else None
 
 
 def _selected_rank(trial: StoredTrial) -> int | None:

@@ -45,6 +45,9 @@ def conditions_against(measured: Measured) -> list[str]:
 
 def data_against(measured: Measured) -> list[str]:
     """What of the data of a run speaks against holding its number against one printed of D4RL's."""
+    if measured.foreign:
+        followed = [f"presets of {measured.preset_of}"] if measured.preset_of else []
+        return ["foreign data, of no paper", *followed]
     if measured.twin_of is not None:
         return [f"collected data, not D4RL's {measured.twin_of}"]
     if measured.verification == MISMATCH:

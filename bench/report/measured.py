@@ -101,6 +101,10 @@ class Measured:
     trials: tuple[SeedScore, ...]
     twin_of: str | None = None
     """The D4RL task that a collected task stands beside."""
+    foreign: bool = False
+    """Whether its task, and with it the data, is a user's own."""
+    preset_of: str | None = None
+    """Of a foreign task: the task whose presets were followed."""
     current_task_version: int | None = None
     """Version of the task's rules in today's tasks.yaml; None where the task is gone."""
     started_at: datetime | None = None

@@ -195,7 +195,7 @@ def labels_of(series: Cells) -> dict[Series, str]:
 def doubts(entries: Iterable[Measured]) -> str:
     """Sentences on what was measured below the preset, on other data or by other physics; often empty."""
     reduced: dict[str, list[str]] = {}
-    collected, modern = False, False
+    collected, foreign, modern = False, False, False
     imported = dict[str, None]()
     for entry in entries:
         if entry.imported:
@@ -204,12 +204,14 @@ def doubts(entries: Iterable[Measured]) -> str:
             names = reduced.setdefault(", ".join(entry.reduced), [])
             label = style_of(entry.algorithm).label
             names += [] if label in names else [label]
-        collected |= entry.twin_of is not None
+        collected |= entry.twin_of is not None and not entry.foreign
+        foreign |= entry.foreign
         modern |= entry.physics == "modern"
     parts = [f"{' and '.join(names)} with {what}" for what, names in reduced.items()]
     return said(
         f"{REDUCED} Below the preset, not to be judged: {'; '.join(parts)}." if parts else "",
         "Data collected here, not D4RL's: not comparable with the papers." if collected else "",
+        "Foreign data, of no paper." if foreign else "",
         "Modern physics: not comparable with the papers." if modern else "",
         f"Imported, not measured here: {', '.join(imported)}." if imported else "",
     )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from bench.records import DECLARED, PRECISION, SOURCES, RunRecord
 from bench.report.check import further
 from bench.report.judgement import WORDS, CellVerdict, Outcome
+from bench.report.matching import data_against
 from bench.report.measured import Configuration, Measured, Origin, ReportData, SeedScore
 from bench.report.paper import PaperCell
 from bench.report.tables import Amount, Cell, number_text
@@ -411,6 +412,8 @@ def _common_facts(entry: Measured, origins: Sequence[Origin], configuration: Con
     )
     of_twin = f", a twin of {entry.twin_of}" if entry.twin_of else ""
     yield "Dataset", f"{entry.dataset}{of_twin}, {entry.verification}; {replay}"
+    if entry.foreign:
+        yield "Foreign", "; ".join(data_against(entry))
     if hashes:
         yield "SHA-256", hashes
     simulators = _several(origin.simulator for origin in origins)
