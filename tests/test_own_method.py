@@ -1,6 +1,6 @@
-"""docs/your-own-method.md: its files are installed as they stand there, and every command takes the method.
+"""docs/your-own-method.md: what `bench new-method` writes is installed, and every command takes it.
 
-Nothing of the method is in the repository; what the page prints is what the commands say, numbers aside.
+What the page prints is what the commands say, numbers aside.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -20,23 +24,23 @@ from bench.catalog import load_catalog
 from bench.nightly.config import load_nightly
 from bench.nightly.exact import record_losses, short_trainings
 from bench.provenance import code_fingerprint
+from bench.resources import resource
 from tests.documents.pages import Shown, console, missing_lines, numbers_aside, text_of
-from tests.execute.tiny import completed
+from tests.execute.tiny import TASK, completed
 
 PAGE = text_of("docs/your-own-method.md")
-FILES = dict(re.findall(r"`([\w./]+)`[^\n]*:\n\n```\w+\n(.+?)```", PAGE, re.S))
-"""Every file that the page shows, by name: the first name of the line above it."""
-SHOWN = console(PAGE)
+TEMPLATE = resource("method_template")
+MAKING, *SHOWN = console(PAGE)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the method installed: its wheel is built from the page's files and unpacked."""
-    source, site = tmp_path_factory.mktemp("toy"), tmp_path_factory.mktemp("site")
-    for name, content in FILES.items():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_text(content, encoding="utf-8")
-    (source / "toy_method" / "__init__.py").write_text("")
+    """A folder with the method installed: its wheel is built from what is written, and unpacked."""
+    folder, site = tmp_path_factory.mktemp("toy"), tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert missing_lines(MAKING, typed(MAKING.typed)) == []
+    source = folder / "toy-method"
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(source / "dist")]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     (wheel,) = (source / "dist").iterdir()
@@ -72,24 +76,26 @@ def method(site: Path, workplace: Path, tiny_data: Path, monkeypatch: pytest.Mon
         del sys.modules[name]
 
 
-@pytest.fixture
-def bench(capsys: pytest.CaptureFixture[str]):
-    """Runs a command line and returns what it prints; it must succeed."""
+def typed(arguments: Sequence[str], code: int = 0) -> str:
+    """What a command line prints, which ends so."""
     from bench.cli import main
 
-    def run(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as stopped:
-            main(list(arguments))
-        output, errors = capsys.readouterr()
-        assert stopped.value.code == 0, errors
-        return output + errors
-
-    return run
+    with redirect_stdout(StringIO()) as output, redirect_stderr(output), pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    assert stopped.value.code == code, output.getvalue()
+    return output.getvalue()
 
 
-def test_the_page_has_the_whole_method() -> None:
-    package = ["toy_method/method.py", "toy_method/presets/toy.yaml"]
-    assert list(FILES) == ["pyproject.toml", *package, "test_toy.py"]
+@pytest.fixture
+def bench():
+    """Runs a command line and returns what it prints; it must succeed."""
+    return lambda *arguments: typed(arguments)
+
+
+def test_the_page_shows_every_command_and_names_every_file() -> None:
+    names = {path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*") if path.is_file()}
+    named = set(re.findall(r"\]\(\.\./method_template/([\w./]+)\)", PAGE))
+    assert named == {name for name in names if not name.endswith((".pyc", "__init__.py"))}
     told = {shown.typed[0] for shown in SHOWN}
     assert told == {"list", "show", "run", "status", "report", "check", "evaluate", "speed"}
 
@@ -132,8 +138,56 @@ def test_the_nightly_jobs_exact_layer_takes_it(method, tmp_path: Path) -> None:
 
 def test_its_own_test_passes(method) -> None:
     names: dict[str, object] = {}
-    exec(FILES["test_toy.py"], names)
+    exec((TEMPLATE / "test_toy.py").read_text(), names)
     names["test_toy"]()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["my-idea", "draw", "none", "test"])
+def test_a_method_of_any_name_is_one_that_trains(name: str, tmp_path: Path, monkeypatch) -> None:
+    """Names that the method's file imports, or that Python keeps, among them."""
+    monkeypatch.chdir(tmp_path)
+    told = typed(["new-method", name, "--into", "made"])
+    made, module = tmp_path / "made", f"{name.replace('-', '_')}_method"
+    assert f"pip install -e 'made[test]'\n  pytest made\n  bench run --tasks {TASK} --algos {name} " in told
+    written = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert f"{module}/presets/{name}.yaml" in written
+    assert not re.search(
+        r"\btoy|Toy", "\n".join([*written, *(Path(made, one).read_text() for one in written)])
+    )
+    # As pip leaves it, without the half a minute that it takes.
+    project = tomllib.loads((made / "pyproject.toml").read_text())["project"]
+    installation = made / f"{module}-0.1.dist-info"
+    installation.mkdir()
+    (installation / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1\n")
+    points = project["entry-points"]["bench.methods"]
+    (installation / "entry_points.txt").write_text(
+        "[bench.methods]\n" + "".join(f"{key} = {value}\n" for key, value in points.items())
+    )
+    monkeypatch.syspath_prepend(made)
+    installed.cache_clear()
+    try:
+        implementation, configuration = methods()[name].load()
+        assert implementation.name == name
+        assert configuration.__name__ == f"{implementation.__name__}Config"
+    finally:
+        installed.cache_clear()
+        for loaded in [one for one in sys.modules if one.partition(".")[0] == module]:
+            del sys.modules[loaded]
+
+
+@pytest.mark.parametrize("name", ["Toy", "bc", "edp", "papers", "1st", "a" * 41, "../x", "", "a--b", "a_b"])
+def test_a_name_that_is_taken_or_none_is_refused(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert repr(name) in typed(["new-method", name], code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy-method").mkdir()
+    (tmp_path / "toy-method" / "mine").write_text("mine")
+    assert "is there already" in typed(["new-method", "toy"], code=2)
+    assert [path.name for path in tmp_path.rglob("*")] == ["toy-method", "mine"]
 
 
 def test_where_it_is_no_longer_installed_its_scores_still_stand(workplace: Path, bench, monkeypatch) -> None:

@@ -71,6 +71,7 @@ def test_data_files_are_in_the_wheel_and_neither_tests_nor_benchmarks(wheel):
         "nightly.yaml",
         "paper_tables/tables.yaml",
         "reports/templates/live.html",
+        "method_template/toy_method/presets/toy.yaml",
     )
     wanted = {f"bench/_resources/{name}" for name in ours}
     assert wanted | {"bench/data/manifest.yaml", "algorithms/presets/dtql.yaml"} <= set(names)

@@ -47,7 +47,7 @@ from bench.store.location import DEFAULT_STORE, STORE_VARIABLE
 from bench.version import __version__
 
 Reference = Literal["paper", "baseline"]
-MEASURE, RESULTS, LOOK_UP, KEEP = "Measure", "Results", "Look up", "Keep"
+MEASURE, RESULTS, LOOK_UP, KEEP, EXTEND = "Measure", "Results", "Look up", "Keep", "Extend"
 """Panels of `bench --help`."""
 
 app = typer.Typer(
@@ -546,3 +546,28 @@ def show(
     from bench.cli import listing as work
 
     work.show(algorithm, task, preset_of)
+
+
+@app.command(cls=Panelled, rich_help_panel=EXTEND)
+def new_method(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Of the method: small letters, digits and hyphens."),
+    ],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=typed_path,
+            help="A new folder for the package. Default: NAME-method.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+) -> None:
+    """Write a package with a method of your own: it installs, passes its tests and trains as it is.
+
+    Then change its loss, its networks and its preset file into yours.
+    """
+    from bench.cli import new_method as work
+
+    work.new_method(name, into)

@@ -32,6 +32,7 @@ _COPIED = (
     "algorithms",
     "paper_tables",
     "reports/templates",
+    "method_template",
     "tasks.yaml",
     "margins.yaml",
     "nightly.yaml",

@@ -1,0 +1,5 @@
+from bench.training.contract import check_method
+
+
+def test_toy():
+    check_method("toy")
