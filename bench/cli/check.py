@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -11,13 +10,13 @@ from typing import NoReturn
 import typer
 
 from bench.catalog import load_catalog
+from bench.cli.delivery import deliver, suites_named
 from bench.cli.options import CheckFormat
-from bench.cli.output import aligned, print_lines, print_table
-from bench.errors import BenchError, names_in
-from bench.files import write_text
+from bench.cli.output import print_lines
+from bench.errors import BenchError
 from bench.report import check as checking
 from bench.report.check import find_verdict
-from bench.report.formats.check import NUMBERS, Section, explain_verdict, render_json, sections
+from bench.report.formats.check import explain_verdict, render_json, sections
 from bench.report.formats.junit import render
 from bench.report.loading import load_judged_data
 from bench.report.margins import load_margins
@@ -37,7 +36,7 @@ def check_papers(
     everything: bool,
 ) -> None:
     """Say which printed numbers the stored seeds reproduce; with `explain`, how one verdict came about."""
-    suites = _suites(suite)
+    suites = suites_named(suite)
     declared = load_margins(margins)
     with open_store(store, read_only=True) as opened:
         data = load_judged_data(opened, load_catalog())
@@ -53,7 +52,7 @@ def check_papers(
         print_lines(explain_verdict(verdict, found.judgement, found.suites))
         return
     counts = ", ".join(f"{number} {outcome}" for outcome, number in found.judgement.counts().items())
-    _deliver(
+    deliver(
         format_,
         out,
         lambda whole_names: sections(found, everything=everything, whole_names=whole_names),
@@ -79,7 +78,7 @@ def check_baseline(
     from bench.nightly.baseline import check_last_night, json_of, junit_of, section
     from bench.nightly.config import store_of_nights
 
-    suites = _suites(suite)
+    suites = suites_named(suite)
     for option, value in (("--margins", margins), ("--explain", explain)):
         if value:
             what = f"{option} with --against baseline"
@@ -92,7 +91,7 @@ def check_baseline(
         what = f"baseline {found.baseline.name!r} has no cell of {', '.join(suites)}"
         raise BenchError(what, "", "Without --suite all of its cells are compared.")
     formats = {"json": lambda: json_of(found), "junit": lambda: junit_of(found)}
-    _deliver(format_, out, lambda _: [section(found)], formats)
+    deliver(format_, out, lambda _: [section(found)], formats)
     if found.failing:
         low, red = len(found.below), len(found.comparison.red)
         _fail(f"{count(low, 'cell')} below the baseline, {red} without all scores or without an interval")
@@ -101,72 +100,3 @@ def check_baseline(
 def _fail(text: str) -> NoReturn:
     print(f"bench: {text}", file=sys.stderr)
     raise typer.Exit(1)
-
-
-def _suites(names: str) -> list[str]:
-    chosen = list(names_in(names))
-    if names and not chosen:
-        raise BenchError(f"no suite named in {names!r}", "", "`bench list suites` shows all.")
-    if chosen:
-        catalog = load_catalog()
-        for name in chosen:
-            catalog.suite(name)
-    return chosen
-
-
-def _deliver(
-    format_: CheckFormat,
-    out: Path | None,
-    sections: Callable[[bool], Iterable[Section]],
-    formats: Mapping[str, Callable[[], str]],
-    remark: str = "",
-) -> None:
-    """Print what was found, or write it to `out` and say so.
-
-    Parameters
-    ----------
-    sections : the text, given whether it has room for whole names.
-    formats : what makes each other format.
-    """
-    if out is None and format_ == "text":
-        for number, section in enumerate(sections(not sys.stdout.isatty())):
-            if number:
-                typer.echo()
-            _show(section)
-    elif format_ == "text":
-        parts = ("\n".join(_lines(section)) + "\n" for section in sections(True))
-        _write("\n".join(parts), out, remark)
-    else:
-        _write(formats[format_](), out, remark)
-
-
-def _show(section: Section) -> None:
-    print_lines([section.heading])
-    if section.rows:
-        print_table(section.columns, section.rows, right=NUMBERS)
-    print_lines(f"  {remark}" for remark in section.remarks)
-
-
-def _lines(section: Section) -> Iterable[str]:
-    yield section.heading
-    if section.rows:
-        yield from aligned(section.columns, section.rows, NUMBERS)
-    yield from (f"  {remark}" for remark in section.remarks)
-
-
-def _write(text: str, out: Path | None, remark: str) -> None:
-    """Print `text`, or write it to `out` and say so.
-
-    Raises
-    ------
-    BenchError : the file cannot be written.
-    """
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        write_text(out, text)
-    except OSError as error:
-        what = f"cannot write {str(out)!r}"
-        raise BenchError(what, f"{error.strerror}.", "Name another file with --out FILE.") from error
-    typer.echo(f"Wrote {out}{remark}")

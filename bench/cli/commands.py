@@ -26,6 +26,7 @@ from bench.cli.options import (
     WHERE,
     CheckFormat,
     ColumnChoice,
+    CompareFormat,
     LatexMarks,
     MarginsOption,
     Panelled,
@@ -412,6 +413,58 @@ def import_scores(
     else:
         declared = Declaration(data, protocol, episodes, physics, goals)
         work.bring(file, name, algorithm, declared, store, returns=returns, replace=replace)
+
+
+@app.command(cls=Panelled, rich_help_panel=RESULTS)
+def compare(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A method with scores in the store, imported or measured.")
+    ],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="paper|METHOD",
+            help="paper: what DTQL, SRPO, EDP and BDPO print; paper:METHOD: what is printed of one method; "
+            "else a method with scores in the store.",
+            rich_help_panel=WHAT,
+        ),
+    ] = "paper",
+    suite: Annotated[
+        str,
+        of_grid("suite", "Only the tasks of these suites; what is compared together is corrected together."),
+    ] = "",
+    format_: Annotated[
+        CompareFormat,
+        choice(
+            "format",
+            CompareFormat,
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help=f"One of: {', '.join(get_args(CompareFormat))}.",
+            panel=FORM,
+        ),
+    ] = "text",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=typed_path,
+            help="Write there instead of printing.",
+            rich_help_panel=FORM,
+        ),
+    ] = None,
+    margins: MarginsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Say whether a method is better, worse or equivalent, per task and per suite, with stated error rates.
+
+    Also how probably a run of it scores higher than one of the other method, and how many further seeds would
+    decide what is undecided.
+    """
+    from bench.cli import compare as work
+
+    work.compare_methods(name, against, suite, format_, out, margins, store)
 
 
 @app.command(cls=Panelled, rich_help_panel=RESULTS)

@@ -127,6 +127,7 @@ def default_store() -> str:
 Retry = Literal["failed"]
 """Which trials that have ended a command gives another attempt."""
 CheckFormat = Literal["text", "json", "junit"]
+CompareFormat = Literal["text", "json", "junit", "latex"]
 ReportFormat = Literal["terminal", "markdown", "latex", "html", "csv", "json", "summary", "figures"]
 PictureFormat = Literal["pdf", "svg", "png"]
 ColumnChoice = Literal["own", "measured", "all"]

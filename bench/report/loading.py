@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import select
 
@@ -57,6 +57,8 @@ from bench.store.views import PROVENANCE
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_Kind = TypeVar("_Kind")
 
 
 def load_report_data(store: Store, catalog: Catalog) -> ReportData:
@@ -153,7 +155,7 @@ def _measured(
             trial.score,
             evaluations.get(trial.trial_id, ()),
             metrics.get(trial.trial_id, ()),
-            _selected_rank(trial),
+            _setting(trial, "selected_rank", int),
         )
         for trial in group
     )
@@ -182,6 +184,8 @@ def _measured(
         started_at=min(started, default=None),
         finished_at=max(finished, default=None),
         precision=", ".join(sorted({name for trial in group for name in precisions.get(trial.trial_id, ())})),
+        dataset_sha256=record.dataset.sha256,
+        goals=_setting(group[0], "goals", str),
         declared=_declared(group[0]),
     )
     # Which number of candidates is best, all seeds tell together.
@@ -201,10 +205,11 @@ def _preset_of(config: Mapping[str, object]) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _selected_rank(trial: StoredTrial) -> int | None:
+def _setting(trial: StoredTrial, name: str, kind: type[_Kind]) -> _Kind | None:
+    """A setting of a trial's evaluation; None where it has none."""
     settings = trial.record.config.get("evaluation")
-    rank = settings.get("selected_rank") if isinstance(settings, Mapping) else None
-    return rank if isinstance(rank, int) else None
+    value = settings.get(name) if isinstance(settings, Mapping) else None
+    return value if isinstance(value, kind) else None
 
 
 def tasks_of_suites(catalog: Catalog) -> dict[str, tuple[str, ...]]:

@@ -113,6 +113,10 @@ class Measured:
     """When the last of its trials finished."""
     precision: str = ""
     """In which matrices were multiplied: `fp32`, `tf32`, or both; empty where nobody noted it."""
+    dataset_sha256: str = ""
+    """Of the file that it was trained on; empty where none is known."""
+    goals: str | None = None
+    """Which episodes of an evaluation shared a goal; None where the task draws none, or nobody says it."""
     declared: Declaration | None = None
     """What the owner of imported scores says of them; None: they were measured here."""
 

@@ -199,11 +199,21 @@ def success_floor(cell: PaperCell, n: int, rate: float | None = None) -> Numbers
     ----------
     rate : mean score, 0 to 100; the printed one unless given.
     """
-    evaluations = _EVALUATIONS.get(cell.protocol)
-    if not cell.succeeds_or_fails or cell.episodes is None or evaluations is None or cell.mean is None:
+    if not cell.succeeds_or_fails or cell.episodes is None or cell.mean is None:
         return 0.0
-    share = min(max((cell.mean if rate is None else rate) / _PERCENT, 0.0), 1.0)
-    return success_variance(share, n * cell.episodes * evaluations) * _PERCENT**2
+    return binomial_floor(cell.mean if rate is None else rate, n, cell.episodes, cell.protocol)
+
+
+def binomial_floor(rate: float, n: int, episodes: int, protocol: str) -> Numbers:
+    """Least variance of a mean score over `n` seeds (points squared) where each episode succeeds or fails.
+
+    0 under protocols that are no plain averages of evaluations.
+    """
+    evaluations = _EVALUATIONS.get(protocol)
+    if evaluations is None or not episodes:
+        return 0.0
+    share = min(max(rate / _PERCENT, 0.0), 1.0)
+    return success_variance(share, n * episodes * evaluations) * _PERCENT**2
 
 
 def assumptions(cell: PaperCell) -> tuple[str, ...]:

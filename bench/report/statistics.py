@@ -15,7 +15,7 @@ from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 Numbers = float | Array
@@ -113,6 +113,48 @@ def probability_of_improvement(
     own, its = _tasks(scores), _tasks(others)
     drawn = (_resampled(tasks, resamples, generator) for tasks in (own, its))
     return _percentiles(_wins(own, its), _wins(*drawn), level)
+
+
+def improvement_over_few(
+    scores: Sequence[ArrayLike], others: Sequence[ArrayLike], level: float = 0.95
+) -> Interval:
+    """The same probability with an interval that holds for few tasks, and for one.
+
+    Of one task: Newcombe's (2006, method 5, of the Mann-Whitney statistic), which covers 0.88 to 0.97 with 3
+    to 10 seeds of either, where the bootstrap covers 0.26 to 0.95 and has no width once all runs of one beat
+    all of the other. Of several: their combination (MOVER) or the bootstrap's, at either end the wider one.
+    """
+    own, its = _tasks(scores), _tasks(others)
+    wins = np.array([_wins([mine], [other]) for mine, other in zip(own, its, strict=True)])
+    low, high = _newcombe(wins, np.array([len(x) for x in own]), np.array([len(x) for x in its]), level)
+    estimate, count = float(wins.mean()), len(wins)
+    least = estimate - float(np.sqrt(np.sum((wins - low) ** 2))) / count
+    most = estimate + float(np.sqrt(np.sum((high - wins) ** 2))) / count
+    if count > 1:
+        drawn = probability_of_improvement(scores, others, level=level)
+        least, most = min(least, drawn.low), max(most, drawn.high)
+    return Interval(estimate, least, most, level)
+
+
+def _newcombe(wins: Array, n: Array, m: Array, level: float) -> tuple[Array, Array]:
+    """Where a probability of improvement may lie whose own error explains the distance to `wins`."""
+    quantile = ndtri((1 + level) / 2)
+
+    def too_far(probability: Array) -> NDArray[np.bool_]:
+        grown = (1 - probability) / (2 - probability) + probability / (1 + probability)
+        variance = probability * (1 - probability) * (1 + ((n + m) / 2 - 1) * grown) / (n * m)
+        return (probability - wins) ** 2 > quantile**2 * variance
+
+    ends = []
+    for beyond in (np.zeros_like(wins), np.ones_like(wins)):
+        # Halved until no digit changes; just inside, for at the very end the variance is 0.
+        inside, outside = np.clip(wins, 1e-9, 1 - 1e-9), beyond
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            far = too_far(middle)
+            inside, outside = np.where(far, inside, middle), np.where(far, middle, outside)
+        ends.append(outside)
+    return ends[0], ends[1]
 
 
 def _wins(own: Sequence[Array], others: Sequence[Array]) -> Array:
@@ -283,7 +325,7 @@ def mean_difference(parts: Sequence[Difference]) -> Difference:
     return Difference(value, np.sqrt(sum(variances)) / len(parts), degrees)
 
 
-def welch(ours: Sample, mean: Numbers, variance: Numbers, n: int) -> Difference:
+def welch(ours: Sample, mean: Numbers, variance: Numbers, n: Numbers) -> Difference:
     """Our mean minus another one of `n` seeds, of this variance, by Welch's test.
 
     1 / degrees of freedom is half-way from Satterthwaite's to the smaller sample's.

@@ -9,7 +9,7 @@ both sides of everything judged, so that in at most 5 % of checks any such verdi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -22,7 +22,7 @@ from bench.report.matching import Match, Printed, matched, own_numbers
 from bench.report.measured import FinalEpisodes, Measured, ReportData
 from bench.report.paper import PaperCell
 from bench.report.published import Published, assumptions, published, success_floor
-from bench.report.statistics import Components, Difference, Numbers, Sample, holm, mean_difference
+from bench.report.statistics import Array, Components, Difference, Numbers, Sample, holm, mean_difference
 from bench.visible_text import count
 
 ERROR_RATE = 0.05
@@ -132,7 +132,7 @@ def _examined(table: str, match: Match, episodes: FinalEpisodes, margins: Margin
     if match.reasons:
         return replace(verdict, outcome="not comparable", reasons=match.reasons)
     unfinished = sum(trial.state in ("planned", "running") for trial in entry.trials)
-    evidence = published(cell, _components(entry, cell, episodes))
+    evidence = published(cell, components_of(entry, cell, episodes))
     if unfinished:
         return replace(verdict, reasons=(f"{unfinished} of {len(entry.trials)} seeds have not finished",))
     if entry.n < 2:
@@ -147,7 +147,7 @@ def _examined(table: str, match: Match, episodes: FinalEpisodes, margins: Margin
     return Tested(verdict, evidence, Sample.of(entry.scores, entry.n * floor), margins.of(verdict.id, cell))
 
 
-def _components(entry: Measured, cell: PaperCell, episodes: FinalEpisodes) -> Components | None:
+def components_of(entry: Measured, cell: PaperCell, episodes: FinalEpisodes) -> Components | None:
     """Variance between and within our seeds, of the evaluation that gave the score."""
     if cell.spread_kind != "se_over_rollouts" or entry.protocol != "last":
         return None
@@ -174,16 +174,31 @@ def _decided(test: Tested, comparison: Comparison, tests: int) -> CellVerdict:
 
 
 def further_seeds(test: Tested, tests: int) -> int | None:
-    """Seeds beyond ours that would decide the cell if mean and spread stayed; None: a hundred would not.
+    """Seeds beyond ours that would decide the cell if mean and spread stayed; None: a hundred would not."""
 
-    Reproduced is asked at 5 %, a deviation at the strictest level of Holm's correction.
+    def with_more(more: Array) -> Difference:
+        return test.published.against(replace(test.ours, n=test.ours.n + more))
+
+    return seeds_to_decide(with_more, test.margin, test.margin, tests)
+
+
+def seeds_to_decide(
+    with_more: Callable[[Array], Difference], margin: float, bound: float, tests: int
+) -> int | None:
+    """The fewest further seeds with an interval within the margin, or a test that rejects; None: over 100.
+
+    Equivalence is asked at 5 %, a deviation beyond `bound` at the strictest level of Holm's correction.
+
+    Parameters
+    ----------
+    with_more : the difference with so many further seeds, of which several are asked about at once.
+    tests : how many are corrected together.
     """
-
     more = np.arange(1.0, MOST_FURTHER_SEEDS + 1)
-    difference = test.published.against(replace(test.ours, n=test.ours.n + more))
+    difference = with_more(more)
     low, high = difference.interval(LEVEL)
-    within = np.less_equal(-test.margin, low) & np.less_equal(high, test.margin)
-    p_values = difference.p_below(-test.margin), difference.p_above(test.margin)
+    within = np.less_equal(-margin, low) & np.less_equal(high, margin)
+    p_values = difference.p_below(-bound), difference.p_above(bound)
     deciding = more[within | np.less_equal(np.minimum(*p_values), ERROR_RATE / tests)]
     return int(deciding[0]) if deciding.size else None
 

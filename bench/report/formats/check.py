@@ -27,6 +27,7 @@ NUMBERS = (
     *CELL_COLUMNS[2:],
     "cells",
     *("now", "baseline", "alarm below", "P"),
+    "other",
 )
 """Columns aligned to the right. All are narrow, so that a cell takes one line of a terminal of 80 columns."""
 _LEGEND = (
