@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import typer
 
-from algorithms.registry import GROUPS, installed
+from algorithms.registry import GROUPS, installed, method
 from bench.catalog import Task, load_catalog
 from bench.cli.output import print_lines, print_table, value_text
 from bench.envs import ROBOTS
@@ -141,7 +141,7 @@ def show(algorithm: str, task: str, preset_of: str | None) -> None:
     by_name = {name: [of[name] for of in settings.values()] for name in next(iter(settings.values()))}
     differing = [name for name, of in by_name.items() if len({setting.value for setting in of}) > 1]
     docs = {**docs, **_EVALUATION_DOCS}
-    _show_heading(title_of(algorithm), chosen)
+    _show_heading(algorithm, chosen)
     print_table(
         ("name", *settings, "", "unit; meaning [source]"),
         [_row(name, of, name in differing, docs.get(name, "")) for name, of in by_name.items()],
@@ -155,9 +155,12 @@ def show(algorithm: str, task: str, preset_of: str | None) -> None:
         print_lines([f"{DIFFERS} the variants differ: {', '.join(differing) or 'nowhere on this task'}."])
 
 
-def _show_heading(title: str, task: Task) -> None:
-    """What the task is, and what shows that its simulator is the one that made the data."""
-    typer.echo(f"{title} on {task.name}")
+def _show_heading(algorithm: str, task: Task) -> None:
+    """Where the method comes from, what the task is, and what shows that its simulator made the data."""
+    declared = method(algorithm)
+    typer.echo(f"{declared.title} on {task.name}")
+    print_lines([f"Paper: {declared.paper}."] if declared.paper else [])
+    print_lines([f"Code: {code}." for code in declared.code])
     if task.twin_of:
         typer.echo(f"Data collected here; the preset is that of {task.twin_of}.")
     elif task.preset_of:

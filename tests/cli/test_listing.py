@@ -118,6 +118,14 @@ def test_show_says_which_method_edp_means(bench, task, title):
     assert f"{title} on {task}" in out
 
 
+def test_show_says_where_a_method_comes_from(bench):
+    _, out, _ = bench("show", "cql", "hopper-medium-v2")
+    _, paper, *code = out.splitlines()[:4]
+    assert paper.startswith("Paper: Conservative Q-Learning for Offline Reinforcement Learning (Kumar, ")
+    assert paper.endswith("arXiv 2006.04779).")
+    assert [line.partition(",")[0] for line in code] == ["Code: corl-team/CORL", "Code: aviralkumar2907/CQL"]
+
+
 @pytest.mark.parametrize("algorithm", ["bdpo", "srpo", "edp", "dtql-kl"])
 def test_show_marks_rows_where_the_variants_differ_and_no_others(bench, algorithm):
     _, out, _ = bench("show", algorithm, "hopper-medium-v2")
@@ -136,7 +144,8 @@ def test_show_at_80_columns_loses_nothing(bench, monkeypatch):
         lambda **options: made(force_terminal=True, width=80, color_system=None, **options),
     )
     _, folded, _ = bench("show", "bdpo", "hopper-medium-v2")
-    assert max(len(line) for line in folded.splitlines()[:-2]) <= 80
+    # What surrounds the table is folded on terminals alone.
+    assert max(len(line) for line in folded[folded.index("\nname ") :].splitlines()[:-2]) <= 80
     table = piped[piped.index("\nname ") :].splitlines()[2:-2]
     assert len(table) > 20
     assert {line.split()[0] for line in table} <= set(folded.split())
