@@ -82,6 +82,7 @@ class AWAC(Algorithm):
 
     name: ClassVar[str] = "awac"
     config: AWACConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """Actor, two critics with targets, and what standardises observations."""

@@ -245,6 +245,11 @@ class Algorithm(ABC):
     """The method's configuration; a subclass names its class."""
     next_actions: ClassVar[bool] = False
     """Whether its minibatches hold `next_actions`, too: what the data did in the next observations."""
+    one_step: ClassVar[bool] = False
+    """Whether an action takes one pass through the policy's network: no steps of a sampler, no history.
+
+    Such a policy can be exported: `act` is traced, so that what it does must not depend on values.
+    """
     act_draws: tuple[Draw, ...] = ()
     """Draws of one action choice, per episode and environment step."""
 

@@ -67,6 +67,7 @@ class BC(Algorithm):
 
     name: ClassVar[str] = "bc"
     config: BCConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """The actor."""

@@ -81,6 +81,8 @@ class BoundedPolicy(nn.Module):
 class _Unimodal(BehaviourRegularised):
     """Training with a policy that one pass of a network gives."""
 
+    one_step: ClassVar[bool] = True
+
     def critic_losses(self, batch: Tensors, draws: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Of Q alone: there is no chain, so there is no V_n."""
         with torch.no_grad():

@@ -260,6 +260,7 @@ class CQL(Algorithm):
 
     name: ClassVar[str] = "cql"
     config: CQLConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """Actor, two critics with targets, entropy coefficient, multiplier where there is one."""

@@ -170,6 +170,7 @@ class CRR(Algorithm):
 
     name: ClassVar[str] = "crr"
     config: CRRConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """Policy and two critics, with a target of each."""

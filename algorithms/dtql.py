@@ -201,6 +201,7 @@ class DTQL(Algorithm):
 
     name: ClassVar[str] = "dtql"
     config: DTQLConfig
+    one_step: ClassVar[bool] = True
     policy_networks: ClassVar[tuple[str, ...]] = ("actor",)
     """Networks with an optimiser of their own that first step in the phase `train`."""
 

@@ -148,6 +148,7 @@ class IQL(Algorithm):
 
     name: ClassVar[str] = "iql"
     config: IQLConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """Actor, state value, two critics with targets, and what standardises observations."""

@@ -137,6 +137,7 @@ class OneStep(Algorithm):
 
     name: ClassVar[str] = "onestep"
     config: OneStepConfig
+    one_step: ClassVar[bool] = True
     next_actions: ClassVar[bool] = True
 
     def build(self) -> None:

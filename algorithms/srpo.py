@@ -258,6 +258,7 @@ class SRPO(VPBehaviour):
 
     name: ClassVar[str] = "srpo"
     config: SRPOConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """Behaviour model, critics and policy, and their optimisers."""

@@ -111,6 +111,7 @@ class TD3BC(Algorithm):
 
     name: ClassVar[str] = "td3bc"
     config: TD3BCConfig
+    one_step: ClassVar[bool] = True
 
     def build(self) -> None:
         """Actor and two critics with targets, and what standardises observations."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from bench.cli import measuring
+from bench.cli import acting, measuring
 from bench.cli.completion import lists_of, names_of, one_of
 from bench.cli.groups import baseline_app, data_app, db_app, list_app
 from bench.cli.options import (
@@ -624,3 +624,7 @@ def new_method(
     from bench.cli import new_method as work
 
     work.new_method(name, into)
+
+
+app.command(cls=Panelled, rich_help_panel=RESULTS)(acting.export_policy)
+app.command(cls=Panelled, rich_help_panel=RESULTS)(acting.video)

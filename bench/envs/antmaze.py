@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from bench.envs.model_files import gymnasium_model
-from bench.envs.rules import Beginning, Proof, Robot, States
+from bench.envs.rules import Beginning, Proof, Robot, States, View
 from bench.records import Physics
 
 if TYPE_CHECKING:
@@ -262,6 +262,13 @@ ANTMAZES = {
         maze=maze,
         horizon=700 if name == "umaze" else 1000,
         proof=Proof((f"antmaze_{name}",), steps=360, largest=1e-13, largest_by_default=default),
+        view=View(at=centre, distance=distance, elevation=-70.0),
     )
-    for (name, maze), default in zip(MAZES.items(), (0.74, 0.69, 0.62), strict=True)
+    for (name, maze), default, centre, distance in zip(
+        MAZES.items(),
+        (0.74, 0.69, 0.62),
+        ((4.0, 4.0, 0.0), (10.0, 10.0, 0.0), (18.0, 12.0, 0.0)),
+        (20.0, 32.0, 46.0),
+        strict=True,
+    )
 }

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from bench.envs.model_files import model_tree, under
-from bench.envs.rules import Beginning, Proof, Robot, States
+from bench.envs.rules import Beginning, Proof, Robot, States, View
 from bench.errors import BenchError
 from bench.records import Physics
 
@@ -131,6 +131,9 @@ ELEMENTS: Mapping[str, Element] = {
 }
 
 
+_VIEW = View(at=(-0.2, 0.5, 2.0), distance=2.2, azimuth=70.0, elevation=-35.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kitchen(Robot):
     """The rules of one choice of elements."""
@@ -140,6 +143,7 @@ class Kitchen(Robot):
 
     frame_skip: int = 40
     horizon: int = 280
+    view: View = _VIEW
     physics: tuple[Physics, ...] = ("d4rl",)
     """It has modern inertia already, and the old collision code."""
 

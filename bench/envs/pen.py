@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.envs.model_files import model_tree, under
-from bench.envs.rules import Beginning, Proof, Robot, States
+from bench.envs.rules import Beginning, Proof, Robot, States, View
 from bench.records import Physics
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ ROUNDING = 1e-6
 """Of numbers that a file holds in single precision."""
 
 
+_VIEW = View(camera="fixed")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pen(Robot):
     """The rules; an episode remembers `target`, the quaternion (w x y z) of the orientation to reach."""
@@ -60,6 +63,7 @@ class Pen(Robot):
     recorded: Mapping[str, str] = field(default_factory=lambda: {"infos/desired_orien": "target"})
     horizon: int = 100
     frame_skip: int = 5
+    view: View = _VIEW
     points: tuple[str, ...] = (
         "body Object",
         "site eps_ball",

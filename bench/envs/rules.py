@@ -70,6 +70,21 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True)
+class View:
+    """From where a robot is filmed: by a camera of its model, or around a point."""
+
+    camera: str = ""
+    """Name of the model's; empty: around `at`."""
+    at: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Metres."""
+    distance: float = 1.0
+    """Metres from there."""
+    azimuth: float = 90.0
+    elevation: float = -30.0
+    """Degrees; -90 looks down."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rules(ABC):
     """All that a simulator must know of one robot: model, reset, action, observation, reward, end."""
 
@@ -79,6 +94,8 @@ class Rules(ABC):
     """Physics steps per environment step."""
     points: tuple[str, ...] = ()
     """Bodies and sites whose positions the rules read: `body Object`, `site eps_ball`."""
+    view: View = View(camera="track")
+    """For pictures; no number depends on it."""
     recorded: Mapping[str, str] = field(default_factory=dict)
     """What a dataset's file keeps of the memory: column (`infos/goal`) -> name in the memory."""
 

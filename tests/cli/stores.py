@@ -50,8 +50,10 @@ ASKING_MORE = {
     "serve": ["serve", "--port", "0", "--store", STORE],
     "check against baseline": ["check", "--against", "baseline", "--store", STORE],
     "annotate": ["baseline", "annotate", "first", "a note", "--store", STORE],
+    "export policy": ["export-policy", "1", "--store", STORE],
+    "video": ["video", "1", "--store", STORE],
 }
-"""On a good store these stay until they are stopped, or want a baseline in it."""
+"""On a good store these stay until they are stopped, or want a baseline or weights in it."""
 NIGHTS = {
     "night's dry run": ["nightly", "--dry-run", "--store", STORE],
     "freeze": ["baseline", "freeze", "first", "--reason", "a release", "--store", STORE],

@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 import bench as bench_package
+from algorithms.registry import methods
 from bench.catalog import load_catalog
 from bench.presets import load_preset
 from bench.report.margins import load_margins
 from benchmarks.synthetic_study import Design, draw_study, study_cells
 from tests.documents.conftest import Bench
 from tests.documents.pages import ROOT, Shown, blocks, console, missing_lines, text_of
+from tests.envs.graphics import needs_graphics
 from tests.report.synthetic import write_store
 
 MACHINES = text_of("docs/several-machines.md")
@@ -141,13 +143,26 @@ def test_the_python_interface_runs_from_top_to_bottom(
     assert {*listed, "Policy", "__version__"} == set(bench_package.__all__)
 
 
-@pytest.mark.filterwarnings("ignore:.*out of date")
-def test_a_trained_policy_is_used_as_the_page_says(trained: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*out of date", "ignore:.*deprecated.*:DeprecationWarning")
+def test_a_trained_policy_is_used_as_the_page_says(trained: Path, bench: Bench) -> None:
+    export, _ = console(POLICY)
+    as_shown(bench, export)
     names: dict[str, Any] = {}
     for block in blocks(POLICY, "python"):
         exec(block, names)
     assert 0 < names["episode_return"] < 4000
-    assert names["actions"].shape == (256, 3)
+    assert names["actions"].shape == (4, 3)
+    exported = {name for name, method in methods().items() if method.load()[0].one_step}
+    listed = POLICY.partition("one pass through a network: ")[2].partition(". A diffusion")[0]
+    assert set(re.findall(r"`([\w-]+)`", listed)) == exported
+
+
+@needs_graphics
+def test_an_episode_is_filmed_as_the_page_says(trained: Path, bench: Bench) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    _, video = console(POLICY)
+    as_shown(bench, video)
+    assert (trained / "run.mp4").stat().st_size > 1000
 
 
 def test_a_dry_run_says_how_long_and_stores_nothing(folder: Path, bench: Bench) -> None:

@@ -156,10 +156,12 @@ _KEPT_BY = {
     "db merge": (*WRITTEN, "work/weights*"),
     "db upgrade": WRITTEN,
     "evaluate": WRITTEN,
+    "export-policy": ("work/trial-*",),
     "nightly": ("work/nights*", "data/.bench-hashes*"),
     "report": ("work/results*",),
     "run": ("data/.bench-hashes*",),
     "speed": (*WRITTEN, "work/results*"),
+    "video": ("work/trial-*",),
 }
 """What a command may write although nothing names it."""
 
