@@ -151,6 +151,14 @@ def list_datasets(
 @data_app.command(cls=Panelled)
 def fetch(
     names: Names,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER|URL",
+            help="Where they lie, in the place of mirrors and of D4RL's server.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Get again what is there, in place of another file.")
     ] = False,
@@ -159,11 +167,11 @@ def fetch(
 
     Files of the data folder under other names are tried first, then mirrors, then D4RL's server.
     BENCH_D4RL_MIRRORS may name mirrors, separated by commas: addresses or folders, in which the files lie as
-    at D4RL's or side by side.
+    at D4RL's or side by side, in folders under any name.
     """
     from bench.cli import obtain as work
 
-    work.fetch(names, overwrite=overwrite)
+    work.fetch(names, source, overwrite=overwrite)
 
 
 @data_app.command(cls=Panelled)

@@ -38,12 +38,12 @@ from bench.visible_text import count, shortened
 FOREIGN_SCORES = "Scores on it are foreign: shown, and held against no paper's."
 
 
-def fetch(names: list[str], *, overwrite: bool) -> None:
+def fetch(names: list[str], source: str | None, *, overwrite: bool) -> None:
     """Get D4RL's files; only a file whose SHA-256 is the known one is taken."""
 
     def get(task: Task) -> None:
         with shown_progress(task.name, "bytes") as progress:
-            fetched = fetch_file(task, progress, overwrite=overwrite)
+            fetched = fetch_file(task, progress, overwrite=overwrite, source=source)
         state = "now at" if fetched.source else "already at"
         typer.echo(f"{task.name}: {state} {fetched.path} ({megabytes(fetched.path.stat().st_size)})")
         origin = f", from {fetched.source}" if fetched.source else ""

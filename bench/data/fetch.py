@@ -84,7 +84,9 @@ def ensure_dataset(task: Task, progress: Progress | None = None) -> Path:
     return fetch(task, progress).path
 
 
-def fetch(task: Task, progress: Progress | None = None, *, overwrite: bool = False) -> Fetched:
+def fetch(
+    task: Task, progress: Progress | None = None, *, overwrite: bool = False, source: str | None = None
+) -> Fetched:
     """Get a D4RL file under the task's name: only one whose SHA-256 is the known one gets there.
 
     Tried in order: files of the data folder under another name, the mirrors of `BENCH_D4RL_MIRRORS`, D4RL's
@@ -93,6 +95,7 @@ def fetch(task: Task, progress: Progress | None = None, *, overwrite: bool = Fal
     Parameters
     ----------
     overwrite : get it anew where a file is there already; that one stays until the new one is whole.
+    source : a folder or an address that is asked in the place of mirrors and of D4RL's server.
 
     Raises
     ------
@@ -111,14 +114,14 @@ def fetch(task: Task, progress: Progress | None = None, *, overwrite: bool = Fal
         return Fetched(path, None)
     attempt = _Attempt(task, task.dataset, path, known, progress)
     try:
-        source = attempt.source()
+        found = attempt.source() if source is None else attempt.named(source)
     except OSError as error:
         raise BenchError(
             f"{path} cannot be written", str(error), "Make room, or set BENCH_DATA_DIR to another folder."
         ) from error
-    if source is None:
+    if found is None:
         raise _not_to_be_had(task, task.dataset.url, path, attempt.reasons)
-    return Fetched(path, source)
+    return Fetched(path, found)
 
 
 class _Attempt:
@@ -137,13 +140,19 @@ class _Attempt:
         if found := self._from_folder(data_folder(), own=True):
             return found
         for mirror in named:
-            if isinstance(mirror, Path):
-                found = self._from_folder(mirror, own=False)
-            else:
-                found = self._from_addresses(addresses(self._dataset, mirror))
-            if found:
+            if found := self._from_mirror(mirror):
                 return found
         return self._from_addresses([self._dataset.url])
+
+    def named(self, text: str) -> str | None:
+        """As `source`, of a folder or an address that a person names."""
+        mirror = _mirror(text, "--from {}")
+        return self._from_folder(data_folder(), own=True) or self._from_mirror(mirror)
+
+    def _from_mirror(self, mirror: str | Path) -> str | None:
+        if isinstance(mirror, Path):
+            return self._from_folder(mirror, own=False)
+        return self._from_addresses(addresses(self._dataset, mirror, self._task.name))
 
     def _from_addresses(self, urls: list[str]) -> str | None:
         for url in urls:
@@ -296,7 +305,7 @@ def _not_to_be_had(task: Task, url: str, path: Path, reasons: list[str]) -> Work
     return WorkFailedError(
         f"the dataset of {task.name} is missing and could not be fetched",
         "\n  ".join(f"{reason}." for reason in reasons),
-        f"Name another mirror in {VARIABLE}, or get {url} and put it at {path}{meanwhile}.",
+        f"Name another place with --from or in {VARIABLE}, or get {url} and put it at {path}{meanwhile}.",
     )
 
 
@@ -308,13 +317,14 @@ def mirrors() -> list[str | Path]:
     BenchError : one is neither an address that can be asked nor a folder.
     """
     texts = (text.strip() for text in os.environ.get(VARIABLE, "").split(","))
-    return [_mirror(text) for text in texts if text]
+    return [_mirror(text, f"mirror {{}} in {VARIABLE}") for text in texts if text]
 
 
-def addresses(dataset: D4RLDataset, mirror: str) -> list[str]:
-    """Every address to try below a mirror: as D4RL lays its files out, then the file's name alone."""
+def addresses(dataset: D4RLDataset, mirror: str, task: str) -> list[str]:
+    """Every address to try below a mirror: as D4RL lays its files out, the file's name alone, the task's."""
     laid_out = dataset.url.removeprefix(ORIGIN).lstrip("/") if dataset.url.startswith(ORIGIN) else None
-    return [f"{mirror}/{name}" for name in dict.fromkeys((laid_out, dataset.file_name)) if name]
+    names = dict.fromkeys((laid_out, dataset.file_name, f"{task}.hdf5"))
+    return [f"{mirror}/{name}" for name in names if name]
 
 
 def files_like(folder: Path, names: tuple[str, ...], size: int | None) -> list[Path]:
@@ -352,45 +362,47 @@ def _plain(name: str) -> str:
     return Path(name.lower().replace("_", "-")).stem
 
 
-def _mirror(text: str) -> str | Path:
+def _mirror(text: str, told: str) -> str | Path:
+    """What a person names as a place of files; `told` is what errors call it, with {} where the text goes."""
+    odd = partial(_odd, told.format(quoted(without_password(text))))
     try:
         parts = urlsplit(text)
         named = parts.hostname, parts.port
     except ValueError as error:
-        raise _odd(text, f"It is no address: {error}.") from error
+        raise odd(f"It is no address: {error}.") from error
     if parts.scheme in ("http", "https"):
         if not named[0]:
-            raise _odd(text, "It names no host.")
+            raise odd("It names no host.")
         if any(character.isspace() or not character.isprintable() for character in text):
-            raise _odd(text, "An address holds no space.", "Separate mirrors by commas.")
+            raise odd("An address holds no space.", "Separate mirrors by commas.")
         if parts.query or parts.fragment:
-            raise _odd(text, "Behind '?' or '#' no file's name can follow.")
+            raise odd("Behind '?' or '#' no file's name can follow.")
         return text.rstrip("/")
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise _odd(text, f"It names a machine, {parts.netloc!r}.", "For example: file:///mnt/d4rl")
-        return _folder(text, unquote(parts.path))
+            raise odd(f"It names a machine, {parts.netloc!r}.", "For example: file:///mnt/d4rl")
+        return _folder(unquote(parts.path), odd)
     if "://" in text:
-        raise _odd(text, f"Files are not fetched by {parts.scheme or 'nothing'}.")
-    return _folder(text, text)
+        raise odd(f"Files are not fetched by {parts.scheme or 'nothing'}.")
+    return _folder(text, odd)
 
 
-def _folder(text: str, name: str) -> Path:
+def _folder(name: str, odd: Callable[..., BenchError]) -> Path:
     if "\0" in name:
-        raise _odd(text, "It holds a null byte.")
+        raise odd("It holds a null byte.")
     try:
         folder = Path(name).expanduser()
         there, is_file = folder.is_dir(), folder.is_file()
     except (OSError, RuntimeError) as error:
-        raise _odd(text, f"{getattr(error, 'strerror', None) or error}.") from error
+        raise odd(f"{getattr(error, 'strerror', None) or error}.") from error
     if is_file:
-        raise _odd(text, "It is a file.", f"Name its folder: {folder.parent}")
+        raise odd("It is a file.", f"Name its folder: {folder.parent}")
     # A folder that is not mounted today is passed over; anything else that is not there is a slip.
     if not there and not folder.is_absolute():
-        raise _odd(text, "It is no folder that is there, and an address begins with http:// or https://.")
+        raise odd("It is no folder that is there, and an address begins with http:// or https://.")
     return folder
 
 
-def _odd(text: str, why: str, do_this: str = "") -> BenchError:
-    example = "For example: https://host/d4rl, /mnt/d4rl, or both with a comma between them."
-    return BenchError(f"mirror {quoted(without_password(text))} in {VARIABLE}", why, do_this or example)
+def _odd(what: str, why: str, do_this: str = "") -> BenchError:
+    example = f"For example: https://host/d4rl or /mnt/d4rl; in {VARIABLE} both, with a comma between them."
+    return BenchError(what, why, do_this or example)

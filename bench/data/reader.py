@@ -122,17 +122,16 @@ def _check_shape(column: FileColumn, shape: tuple[int, ...], file: DatasetFile, 
     width = _width(column, task)
     expected = [width] if width else [(), (1,)]
     if len(shape) == 0 or shape[1:] not in expected:
-        told = f"(rows, {width[0]}): {_mistaken(task)}" if width else "one value per row"
-        raise BenchError(
-            f"{file.path} holds {column.name} of shape {shape}", f"{task.name} has {told}.", file.remedy
-        )
+        told = f"(rows, {width[0]}): {_mistaken(task)}" if width else "one value per row."
+        what = f"{file.path} holds {column.name} of shape {shape}"
+        raise BenchError(what, f"{task.name} has {told}", file.remedy)
 
 
 def _mistaken(task: Task) -> str:
     """How it comes that a file is another robot's."""
     if task.added:
         return f"is {task.environment} its environment?"
-    return "another task's file lies under this name"
+    return "another task's file lies under this name."
 
 
 def _check_lengths(lengths: Mapping[str, int], file: DatasetFile) -> None:
@@ -309,6 +308,6 @@ def check_robot(raw: RawDataset, file: DatasetFile, task: Task) -> None:
     if reason:
         raise BenchError(
             f"{file.path} is not data of {task.environment}",
-            f"{reason} {_mistaken(task).capitalize()}{'' if task.added else '.'}",
+            f"{reason} {_mistaken(task).capitalize()}",
             file.remedy,
         )

@@ -171,7 +171,7 @@ def test_a_file_whose_hash_is_not_the_known_one_is_refused_with_both_hashes(fold
     with pytest.raises(WorkFailedError, match="could not be fetched") as caught:
         fetch.fetch(task_at(server, "it"))
     assert f"SHA-256 {sha256(other)}, known {sha256(whole)}" in caught.value.why
-    assert "Name another mirror in BENCH_D4RL_MIRRORS" in caught.value.do_this
+    assert "Name another place with --from or in BENCH_D4RL_MIRRORS" in caught.value.do_this
     assert files_in(folder) == []
 
 
@@ -194,7 +194,7 @@ def test_mirrors_come_first_and_failing_and_wrong_ones_are_passed_over(folder, s
     path = fetch.fetch(hopper()).path
     assert path.read_bytes() == server.content
     assert server.asked == [
-        *(f"/{name}/{place}" for name in named[:3] for place in (NAME, PLAIN)),
+        *(f"/{name}/{place}" for name in named[:3] for place in (NAME, PLAIN, "hopper-medium-v2.hdf5")),
         f"/good/{NAME}",
     ]
     assert files_in(folder) == [path]
@@ -206,6 +206,24 @@ def test_a_mirror_may_be_flat(folder, serve, monkeypatch):
     fetched = fetch.fetch(hopper())
     assert fetched.source == f"{server.address('flat')}/{PLAIN}"
     assert fetched.path.read_bytes() == server.content
+
+
+def test_a_place_that_is_named_stands_in_for_the_others(folder, serve, tmp_path, monkeypatch):
+    server = serve(flat="flat", mirror="whole", origin="whole")
+    monkeypatch.setenv("BENCH_D4RL_MIRRORS", server.address("mirror"))
+    task = task_at(server, "origin")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WorkFailedError, match=r"holds no hopper_medium-v2\.hdf5"):
+        fetch.fetch(task, source=str(tmp_path / "empty"))
+    assert server.asked == []
+    fetched = fetch.fetch(task, source=server.address("flat"))
+    assert fetched.source == f"{server.address('flat')}/{PLAIN}"
+    # Known by its hash, under a name of the person's own.
+    placed(server.content, tmp_path / "usb" / "hopper (copy).h5")
+    fetched = fetch.fetch(task, source=str(tmp_path / "usb"), overwrite=True)
+    assert fetched.source == str(tmp_path / "usb" / "hopper (copy).h5")
+    with pytest.raises(BenchError, match="--from 'usb'\nIt is no folder that is there"):
+        fetch.fetch(task, source="usb", overwrite=True)
 
 
 def test_a_machine_that_does_not_answer_is_asked_once(folder, whole, monkeypatch):
@@ -312,9 +330,12 @@ def test_what_replaces_nothing_leaves_the_old_file(folder, serve, whole):
 
 def test_addresses_below_a_mirror():
     dataset = hopper().dataset
-    assert addresses(dataset, "https://one/d4rl") == [f"https://one/d4rl/{NAME}", f"https://one/d4rl/{PLAIN}"]
+    task = "hopper-medium-v2"
+    found = addresses(dataset, "https://one/d4rl", task)
+    assert found == [f"https://one/d4rl/{name}" for name in (NAME, PLAIN, f"{task}.hdf5")]
     elsewhere = replace_url(dataset, "http://elsewhere/data/file.hdf5")
-    assert addresses(elsewhere, "https://one") == ["https://one/file.hdf5"]
+    found = addresses(elsewhere, "https://one", task)
+    assert found == ["https://one/file.hdf5", f"https://one/{task}.hdf5"]
 
 
 @pytest.mark.parametrize("value", ["", " ", ",", " , ,, "])
