@@ -1,4 +1,4 @@
-"""Sets of Minari's layout, written here as its `hdf5_storage.py` writes them."""
+"""Sets of Minari's layout: two that Minari wrote, and others written here as its `hdf5_storage.py` does."""
 
 import json
 import pickle
@@ -14,6 +14,8 @@ from bench.errors import BenchError
 from bench.files import sha256_of
 from tests.data.files import HOPPER_HEIGHT
 
+WRITTEN = Path(__file__).parents[1] / "fixtures" / "minari"
+"""By `tests/fixtures/make_minari.py`."""
 NAME = "mujoco/hopper/medium-v0"
 
 
@@ -86,6 +88,22 @@ def test_every_step_becomes_a_transition_in_the_order_of_the_episodes(folder):
     # Cut episodes are told by the jump to the next one's first observation.
     assert (found.episodes, found.terminals, found.timeouts, found.mean_length) == (11, 6, 5, 8)
     assert (added.made_in, added.task.dataset.origin) == ("Hopper-v5", f"minari:{NAME}")
+
+
+def test_what_minari_itself_wrote_comes_in_step_by_step(monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(WRITTEN))
+    added = add("minari:hopper/random-v0", Wanted("mine", "hopper"))
+    assert (added.made_in, added.summary.layout) == ("Hopper-v5", "ready-made transitions")
+    assert (added.summary.rows, added.summary.episodes, added.summary.timeouts) == (24, 2, 2)
+    with h5py.File(added.path) as ours, h5py.File(file_of("hopper/random-v0")) as theirs:
+        for number, rows in enumerate((np.s_[:12], np.s_[12:])):
+            episode = theirs[f"episode_{number}"]
+            observations = episode["observations"][()].astype(np.float32)
+            np.testing.assert_array_equal(ours["observations"][rows], observations[:-1])
+            np.testing.assert_array_equal(ours["next_observations"][rows], observations[1:])
+            np.testing.assert_array_equal(ours["actions"][rows], episode["actions"][()])
+    with pytest.raises(BenchError, match="are in parts: achieved_goal, observation"):
+        add("minari:parts-v0", Wanted("parts", "hopper"))
 
 
 def test_the_same_set_is_the_same_dataset(folder, tmp_path):
