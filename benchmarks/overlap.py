@@ -26,7 +26,7 @@ import torch
 from bench.catalog import load_catalog
 from bench.envs import simulator_for
 from bench.evaluation.beside import Beside
-from bench.evaluation.rollout import Policy, Rollouts, roll_out
+from bench.evaluation.rollout import ActingMethod, Rollouts, roll_out
 from bench.hardware import prepare_process
 from bench.presets import load_preset
 from bench.training.speed import synthetic_data
@@ -80,7 +80,7 @@ class Work:
         """The round's iterations."""
         self.trainer.repeat(self.program, self.iterations)
 
-    def play(self, policy: Policy, on_step: Callable[[int], None] = lambda step: None) -> Rollouts:
+    def play(self, policy: ActingMethod, on_step: Callable[[int], None] = lambda step: None) -> Rollouts:
         """The round's evaluation."""
         return roll_out(policy, self.simulator, evaluation=1, episodes=self.episodes, on_step=on_step)
 
@@ -95,7 +95,7 @@ class Work:
         """Train while a copy of the weights is evaluated."""
         evaluating: list[Seconds] = []
 
-        def play(policy: Policy, on_step: Callable[[int], None]) -> Rollouts:
+        def play(policy: ActingMethod, on_step: Callable[[int], None]) -> Rollouts:
             with timed() as spent:
                 rollouts = self.play(policy, on_step)
             evaluating.append(spent)

@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.catalog import Task
 from bench.envs import simulator_for
 from bench.evaluation.beside import Beside
-from bench.evaluation.rollout import Policy, Rollouts, roll_out
+from bench.evaluation.rollout import ActingMethod, Rollouts, roll_out
 from bench.presets import Preset
 from bench.training.batches import PackedDataset
 from bench.training.checkpoint import Checkpoint
@@ -167,7 +167,7 @@ def assert_evaluated_alike(
             for episodes in (2, 1)
         ]
 
-        def play(policy: Policy, on_step: Callable[[int], None]) -> Rollouts:
+        def play(policy: ActingMethod, on_step: Callable[[int], None]) -> Rollouts:
             return roll_out(policy, *simulators, evaluation=1, episodes=3, on_step=on_step)
 
         expected = play(trainer.algorithm, lambda step: None)
