@@ -56,10 +56,9 @@ def value_gradient(critics: nn.Module, observations: Tensor, noisy: Tensor, acti
     """
     with torch.no_grad():
         size = critics(observations, actions).abs().mean(dim=(1, 2))
-    with torch.enable_grad():
-        at = noisy.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(critics(observations, at).mean(dim=1).sum(), at)
-    return gradient / (size + SMALLEST_VALUE)[:, None, None]
+    # Of a function: torch's compiler does not follow a tensor that begins to require a gradient.
+    gradient = torch.func.grad(lambda at: critics(observations, at).mean(dim=1).sum())(noisy.detach())
+    return gradient.detach() / (size + SMALLEST_VALUE)[:, None, None]
 
 
 def policy_losses(

@@ -554,7 +554,7 @@ class _CpuMish(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, inputs: Tensor) -> Tensor:
+    def forward(inputs: Tensor) -> tuple[Tensor, Tensor]:
         # With D = n + 2: value x n / D, derivative (n + 4 x e^x (1 + e^x) / D) / D. Piece by piece within the
         # cache and in place, because memory costs more than the arithmetic. Above 20 n / D is 1 in double
         # precision too; e^(2x) would overflow.
@@ -567,11 +567,16 @@ class _CpuMish(torch.autograd.Function):
             inverse = torch.add(numerator, 2, out=exponential).reciprocal_()
             slope.mul_(inverse).mul_(4).add_(numerator).mul_(inverse)
             numerator.mul_(inverse).mul_(piece)
-        ctx.save_for_backward(derivative)
-        return result
+        return result, derivative
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        _, derivative = output
+        ctx.mark_non_differentiable(derivative)  # type: ignore[attr-defined]  # torch's stub leaves it out
+        ctx.save_for_backward(derivative)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor, _: Tensor) -> Tensor:
         (derivative,) = ctx.saved_tensors  # type: ignore[attr-defined]  # torch's stub leaves it out
         return gradient * derivative
 
@@ -581,7 +586,8 @@ def mish(inputs: Tensor) -> Tensor:
     if inputs.device.type != "cpu":
         return functional.mish(inputs)
     if torch.is_grad_enabled() and inputs.requires_grad:
-        return _CpuMish.apply(inputs)
+        result, _ = _CpuMish.apply(inputs)
+        return result
     return _cpu_mish(inputs)
 
 
