@@ -61,6 +61,17 @@ def test_scores_are_the_view(tmp_path, monkeypatch):
         bench.scores()
 
 
+def test_columns_have_the_same_types_whatever_rows_there_are(trained_store, tmp_path):
+    open_store(tmp_path / "empty.sqlite").close()
+    empty, one = bench.scores(tmp_path / "empty.sqlite"), bench.scores(store_of_one_trial(tmp_path))
+    full = bench.scores(trained_store)
+    numbers = ["trial_id", "seed", "score", "score_is_nan", "training_seconds", "threads", "finished_at"]
+    kinds = ["Int64", "Int64", "float64", "boolean", "float64", "Int64", "datetime64[us, UTC]"]
+    for frame in (empty, one, full):
+        assert [str(frame[name].dtype) for name in numbers] == kinds
+    assert len(empty) == 0
+
+
 def test_a_diverged_seed_is_told_from_a_score_that_is_missing(tmp_path):
     path = store_of_one_trial(tmp_path)
     change(str(path), "UPDATE trials SET score = -9e999, score_is_nan = 1")

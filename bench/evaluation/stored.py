@@ -12,7 +12,7 @@ from algorithms.base import Algorithm, Tensors
 from algorithms.registry import MethodError, method
 from bench.catalog import Task, load_catalog
 from bench.errors import BenchError
-from bench.records import FAILED, FINAL, FINISHED, WeightsRecord
+from bench.records import FAILED, FINAL, FINISHED, IMPORTED, WeightsRecord
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, find_trial, weights_of
 from bench.store.weight_files import MISSING, read_verified
@@ -53,9 +53,14 @@ def _weights_record(store: Store, trial: StoredTrial) -> WeightsRecord:
     if record is not None and trial.state == FINISHED:
         return record
     what = f"trial {trial.trial_id} has no weights"
+    if trial.record.key.variant == IMPORTED:
+        raise BenchError(
+            what, "Its score was imported; what earned it never was here.", "Choose another trial."
+        )
     if trial.state == FINISHED:
-        why = "Its score is stored without them: what it has learned was not kept, or never was here."
-        raise BenchError(what, why, "Choose another trial, or train it here.")
+        raise BenchError(
+            what, "Its score is stored without them.", "Choose another trial, or train it again."
+        )
     why = "It failed." if trial.state == FAILED else f"It is {trial.state}; only finished trials have."
     raise BenchError(what, why, "`bench status` shows what is left, what failed and why.")
 

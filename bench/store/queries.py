@@ -41,7 +41,16 @@ from bench.records import (
     TrialRecord,
     WeightsRecord,
 )
-from bench.store.columns import DamagedCellError, Intact, Whole, metrics_from_json, number_from
+from bench.store.columns import (
+    DamagedCellError,
+    Flag,
+    Intact,
+    Number,
+    UtcDateTime,
+    Whole,
+    metrics_from_json,
+    number_from,
+)
 from bench.store.damage import require_consistent
 from bench.store.database import Store, revision_of
 from bench.store.faults import explained
@@ -412,13 +421,22 @@ def change_token(store: Store) -> str:
 
 
 def scores_frame(store: Store) -> pd.DataFrame:
-    """The view `scores`, one row per trial; `score_is_nan` tells a NaN from a score that is missing."""
+    """The view `scores`, one row per trial; `score_is_nan` tells a NaN from a score that is missing.
+
+    Columns have the same types whatever rows there are: numbers, times in UTC, counts that may be missing.
+    """
     frame = _frame(store, select(SCORES).order_by(SCORES.c.trial_id))
     with explained(str(store.location), store.engine):
         pairs = zip(frame["score"], frame["score_is_nan"], strict=True)
         frame["score"] = [number_from(value, is_nan) for value, is_nan in pairs]
-    frame["score"] = frame["score"].astype(float)
-    return frame
+    kinds = ((Whole, "Int64"), (Number, "float64"), (UtcDateTime, "datetime64[us, UTC]"), (Flag, "boolean"))
+    types = {
+        column.name: name
+        for column in SCORES.columns
+        for kind, name in kinds
+        if isinstance(column.type, kind)
+    }
+    return frame.astype(types)
 
 
 def timings_frame(store: Store) -> pd.DataFrame:

@@ -50,6 +50,26 @@ def test_a_trial_without_weights_is_told_with_its_state(folder, sql, told):
     assert told in said
 
 
+def test_an_imported_score_has_no_weights_and_says_so(tmp_path, capsys):
+    from bench.cli import main
+
+    (tmp_path / "scores.csv").write_text("task,seed,score\nhopper-medium-v2,0,61.5\n")
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "import",
+                str(tmp_path / "scores.csv"),
+                "--as",
+                "mine",
+                "--store",
+                str(tmp_path / "bench.sqlite"),
+            ]
+        )
+    said = error_of(tmp_path)
+    assert "trial 1 has no weights" in said
+    assert "was imported" in said
+
+
 def test_weights_on_another_machine_are_told_with_where_they_go(folder):
     (file,) = (folder / "weights").iterdir()
     file.unlink()
