@@ -255,7 +255,10 @@ def _why(contrast: Contrast | None) -> str:
 def _mean(
     mean: SuiteContrast, tests: Sequence[Test], standing: Standing, comparison: Comparison
 ) -> SuiteContrast:
-    lost = tuple("; ".join(filter(None, (one.lost[side] for one in tests))) for side in (0, 1))
+    lost = tuple(
+        "; ".join(f"{one.contrast.task} {one.lost[side]}" for one in tests if one.lost[side])
+        for side in (0, 1)
+    )
     withheld = _withheld(standing, (lost[0], lost[1]))
     others = [one.other_scores for one in tests if one.other_scores is not None]
     improvement = None

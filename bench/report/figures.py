@@ -78,4 +78,10 @@ def _once(suites: dict[str, list[T]]) -> dict[str, list[T]]:
 
 
 def _cells(data: ReportData, tasks: Sequence[str]) -> list[Measured]:
-    return [entry for entry in data.measured if entry.task in tasks]
+    # Imported scores may come without a curve.
+    return [
+        entry
+        for entry in data.measured
+        if entry.task in tasks
+        and not (entry.imported and not any(trial.evaluations for trial in entry.trials))
+    ]

@@ -34,6 +34,7 @@ PYTHON = text_of("docs/python.md")
 POLICY = text_of("docs/trained-policy.md")
 HARDWARE = text_of("docs/hardware.md")
 SPEED = text_of("docs/speed.md")
+SCORES = text_of("docs/your-own-scores.md")
 
 
 def as_shown(bench: Bench, shown: Shown, code: int = 0) -> None:
@@ -54,6 +55,19 @@ def test_two_stores_become_one(folder: Path, bench: Bench) -> None:
     before = bench(["query", "SELECT * FROM provenance", "--format", "csv"])
     as_shown(bench, Shown(merge.typed, []))
     assert bench(["query", "SELECT * FROM provenance", "--format", "csv"]) == before
+
+
+def test_own_scores_are_held_against_the_papers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (program,) = blocks(SCORES, "python")
+    exec(program, {})
+    shown = console(SCORES)
+    assert [one.typed[0] for one in shown] == ["import", "report", "compare", "compare", "import", "compare"]
+    for one in shown:
+        as_shown(bench, one)
+    assert (tmp_path / "row.tex").read_text().splitlines()[-1].startswith("mine & $")
 
 
 @pytest.fixture

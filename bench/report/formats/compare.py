@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bench.report.check import by_reason
 from bench.report.compare import STANDINGS, Compared, SuiteContrast, further
-from bench.report.formats.check import Section
+from bench.report.formats.check import FEW, Section
 from bench.report.formats.junit import Case, State, document
 from bench.report.formats.latex_tabular import escape
 from bench.report.judgement import Comparison
@@ -70,7 +70,6 @@ def _word(one: Contrast | SuiteContrast) -> str:
 def _suites(found: Compared) -> Iterator[Section]:
     if not found.suites:
         return
-    several = len({mean.against for mean in found.suites}) > 1
     columns = ("against", "mean over a suite", "outcome", "tasks", found.name, "other", D)
     rows = [
         (
@@ -83,11 +82,14 @@ def _suites(found: Compared) -> Iterator[Section]:
         )
         for mean in found.suites
     ]
+    missing: dict[str, list[str]] = {}
+    for mean in found.suites:
+        for text in _missing(mean):
+            missing.setdefault(text, []).append(_short(mean.against))
+    groups = len({mean.against for mean in found.suites})
     remarks = [
-        f"{_short(mean.against) + ', ' if several else ''}{mean.suite}: {reason.text}:"
-        f" {', '.join(reason.names)}"
-        for mean in found.suites
-        for reason in by_reason((why, task) for task, _, why in (r.partition(": ") for r in mean.reasons))
+        text if len(against) == groups else f"{', '.join(against)}: {text}"
+        for text, against in missing.items()
     ]
     chances = [
         f"Probability that a run of {found.name} scores higher than one of {mean.against} on the same task of"
@@ -97,6 +99,15 @@ def _suites(found: Compared) -> Iterator[Section]:
     ]
     margin = found.suites[0].margin
     yield Section(f"{found.name}: means over suites, margin {margin:g}", columns, rows, [*chances, *remarks])
+
+
+def _missing(mean: SuiteContrast) -> Iterator[str]:
+    """Why a suite has no mean, or why something is not said of it."""
+    for reason in by_reason(
+        (why or task, task) for task, _, why in (r.partition(": ") for r in mean.reasons)
+    ):
+        more = f" and {len(reason.names) - FEW} more" if len(reason.names) > FEW else ""
+        yield f"{mean.suite}: {reason.text}: {', '.join(reason.names[:FEW])}{more}"
 
 
 def _group(name: str, against: str, contrasts: Sequence[Contrast]) -> Iterator[Section]:

@@ -192,6 +192,12 @@ class PageTables:
         """Whether any row holds a measured number."""
         return any(row.measured() for row in block.rows)
 
+    @staticmethod
+    def imported(block: Block) -> bool:
+        """Whether its numbers were not measured here."""
+        numbers = (cell.measured for row in block.rows for cell in row.cells)
+        return any(isinstance(number, Measured) and number.imported for number in numbers)
+
     @classmethod
     def measured(cls, table: Table) -> bool:
         """Whether any block does."""
