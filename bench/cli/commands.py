@@ -13,7 +13,7 @@ import typer
 
 from bench.cli import acting, measuring
 from bench.cli.completion import lists_of, names_of, one_of
-from bench.cli.groups import baseline_app, data_app, db_app, list_app
+from bench.cli.groups import baseline_app, data_app, db_app, export_app, list_app
 from bench.cli.options import (
     CHARTS,
     DECLARED,
@@ -65,6 +65,7 @@ app = typer.Typer(
 for command in (measuring.run, measuring.evaluate, measuring.speed, measuring.nightly):
     app.command(cls=Panelled, rich_help_panel=MEASURE)(command)
 app.add_typer(list_app, name="list", rich_help_panel=LOOK_UP)
+app.add_typer(export_app, name="export", rich_help_panel=RESULTS)
 app.add_typer(data_app, name="data", rich_help_panel=KEEP)
 app.add_typer(db_app, name="db", rich_help_panel=KEEP)
 app.add_typer(baseline_app, name="baseline", rich_help_panel=KEEP)

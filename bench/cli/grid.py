@@ -44,6 +44,7 @@ from bench.execute.driver import (
 )
 from bench.execute.estimate import Estimator, ModelledGpu
 from bench.execute.grid import Cell
+from bench.execute.keeper import Watcher
 from bench.execute.messages import (
     Ended,
     GridPlanned,
@@ -65,12 +66,18 @@ from bench.visible_text import count, visible
 # Working it off
 
 
-def run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str) -> None:
-    """Run what is left of a grid, and say what became of it.
+def run(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    settings: Settings,
+    store: str,
+    log: Path | None = None,
+) -> None:
+    """Run what is left of a grid, and say what became of it; TensorBoard's files grow in `log` meanwhile.
 
     Exit code 1 where a trial failed, 130 where one was interrupted. Missing data is obtained.
     """
-    summary = work_off(cells, seeds, settings, store, Datasets(obtained))
+    summary = work_off(cells, seeds, settings, store, Datasets(obtained), log)
     parts = [f"{summary.finished} finished"]
     if summary.finished_before:
         parts.append(f"{summary.finished_before} were there already")
@@ -89,11 +96,31 @@ def run(cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: 
 
 
 def work_off(
-    cells: Sequence[Cell], seeds: Sequence[int], settings: Settings, store: str, datasets: Datasets
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    settings: Settings,
+    store: str,
+    datasets: Datasets,
+    log: Path | None = None,
 ) -> Summary:
-    """Run what is left of a grid, shown as suits standard output."""
-    with watching() as watcher:
+    """Run what is left of a grid, shown as suits standard output, and to TensorBoard where `log` is named."""
+    with watching() as lines, logged(lines, log, store) as watcher:
         return run_grid(cells, seeds, settings, store, typed_command(), watcher, datasets)
+
+
+@contextmanager
+def logged(watcher: Watcher, folder: Path | None, store: str) -> Iterator[Watcher]:
+    """Yield what shows events as `watcher` does, and keeps TensorBoard's files in a named folder."""
+    if folder is None:
+        yield watcher
+        return
+    from bench.cli.tensorboard import LiveLog
+
+    log = LiveLog(watcher, folder, store)
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 def obtained(task: Task) -> Path:

@@ -1,4 +1,4 @@
-"""What may be typed after `bench list`, `data`, `db` and `baseline`: as in `commands`, and as light."""
+"""What may be typed after `bench list`, `data`, `db`, `baseline`, `export`: as `commands`, and as light."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from bench.cli.options import (
     StoreOption,
     between,
     choice,
+    of_grid,
 )
 from bench.files import typed_path
 from bench.records import Physics
@@ -50,6 +51,12 @@ db_app = typer.Typer(
 baseline_app = typer.Typer(
     cls=PanelledGroup,
     help="Freeze what nights are compared with, list it, write notes on it.",
+    no_args_is_help=True,
+)
+
+export_app = typer.Typer(
+    cls=PanelledGroup,
+    help="Write what is stored for other programs; `bench db export` writes stores and data frames.",
     no_args_is_help=True,
 )
 
@@ -437,3 +444,27 @@ def annotate(
     from bench.cli import nightly as work
 
     work.annotate(name, text, by, config, store, accept=accept)
+
+
+# bench export
+
+
+@export_app.command(cls=Panelled)
+def tensorboard(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", parser=typed_path, help="Folder of TensorBoard's runs."),
+    ],
+    suite: Annotated[str, of_grid("suite", "Only the tasks of these suites.")] = "",
+    tasks: Annotated[str, of_grid("task", "Only these tasks.")] = "",
+    algos: Annotated[str, of_grid("method", "Only these methods.")] = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write learning curves, training metrics, scores and timings of every trial for TensorBoard.
+
+    Each trial is a run, TASK/METHOD-HASH/seed-N. Again: what is new since then is added.
+    """
+    from bench.cli import report
+    from bench.cli import tensorboard as work
+
+    work.export(folder, report.only(suite, tasks, algos, store), store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,6 +39,9 @@ from bench.records import MAX_RETRIES, Device, Executor, GoalRule, Physics, Prec
 from bench.store.location import DEFAULT_STORE
 
 ADDRESS_VARIABLE = "BENCH_ADDRESS"
+DEFAULT_LOG = Path("results/tensorboard")
+Log = Literal["tensorboard"]
+"""Whose files a run writes beside the store."""
 
 VariantOption = Annotated[
     str,
@@ -214,6 +217,25 @@ def run(
         ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
+    log: Annotated[
+        Log | None,
+        choice(
+            "log",
+            Log,
+            metavar="tensorboard",
+            help="Also write curves and scores for TensorBoard while they come.",
+            panel=STORE,
+        ),
+    ] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=typed_path,
+            help="Where the log goes. Default: results/tensorboard.",
+            rich_help_panel=STORE,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -246,6 +268,8 @@ def run(
         preset_of=preset_of,
         executor=executor,
     )
+    if log_dir is not None and log is None:
+        raise BenchError("--log-dir without --log", "", "Add --log tensorboard.")
     if address is not None and chosen_executor != "ray":
         raise BenchError("--address with --executor local", "", "Leave one of them out.")
     if address is None and chosen_executor == "ray":
@@ -273,7 +297,7 @@ def run(
     if dry_run:
         grid.show_grid(cells, request.seeds, settings, store)
     else:
-        grid.run(cells, request.seeds, settings, store)
+        grid.run(cells, request.seeds, settings, store, (log_dir or DEFAULT_LOG) if log else None)
 
 
 def evaluate(

@@ -241,6 +241,13 @@ def find_trial(store: Store, trial_id: int) -> StoredTrial:
     raise BenchError(f"no trial {trial_id} in store {store.location}", "", listing)
 
 
+def trial_of(store: Store, key: TrialKey) -> StoredTrial:
+    """The trial with this key, which the store must hold."""
+    same = and_(*(column == getattr(key, column.key) for column in KEY_COLUMNS))
+    with store.connect() as connection:
+        return _stored_trial(connection.execute(_select_trials().where(same)).mappings().one())
+
+
 def evaluations(store: Store, trial_id: int, attempt: int | None = None) -> list[EvaluationRecord]:
     """All evaluations of a trial by number, or those of one attempt; where several made one, the latest."""
     stored = select(Evaluation.__table__).where(Evaluation.trial_id == trial_id).order_by(Evaluation.attempt)

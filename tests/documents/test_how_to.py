@@ -9,7 +9,9 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -35,6 +37,7 @@ POLICY = text_of("docs/trained-policy.md")
 HARDWARE = text_of("docs/hardware.md")
 SPEED = text_of("docs/speed.md")
 SCORES = text_of("docs/your-own-scores.md")
+TENSORBOARD = text_of("docs/tensorboard.md")
 
 
 def as_shown(bench: Bench, shown: Shown, code: int = 0) -> None:
@@ -134,6 +137,34 @@ def test_the_notebook_runs_from_top_to_bottom(folder: Path, bench: Bench) -> Non
         as_shown(bench, one)
     exec(parquet, names)
     assert len(names["episodes"]) == 4
+
+
+def test_curves_go_to_tensorboard_and_mlflow_as_the_page_says(
+    folder: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in console(TENSORBOARD):
+        as_shown(bench, one)
+    logged: dict[str, list[tuple[str, int]]] = {}
+
+    @contextmanager
+    def start_run(run_name: str) -> Iterator[None]:
+        logged[run_name] = []
+        yield
+
+    def log_metric(name: str, value: float, step: int) -> None:
+        logged[list(logged)[-1]].append((name, step))
+
+    mlflow = SimpleNamespace(start_run=start_run, log_metric=log_metric, set_experiment=print)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)  # type: ignore[arg-type]
+    (code,) = blocks(TENSORBOARD, "python")
+    exec(code, {})
+    assert [Path(name).name for name in sorted(logged)] == ["seed-0", "seed-1"]
+    for points in logged.values():
+        assert len([1 for name, _ in points if name == "evaluation/score"]) == 3
+        # What MLflow allows in a name.
+        assert all(re.fullmatch(r"[\w\-. /]+", name) for name, _ in points)
+        told = {name.partition("/")[0] for name, _ in points}
+        assert told == {"evaluation", "training", "result", "timing"}
 
 
 @pytest.fixture
