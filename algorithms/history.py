@@ -44,7 +44,7 @@ class History:
             for name in ("past_observations", "past_actions", "past_returns"):
                 self._held[name][:, :, :-1] = self._held[name][:, :, 1:].clone()
         self._held["past_observations"][:, :, place] = observations
-        self._held["past_actions"][:, :, place] = 0
+        self._held["past_actions"][:, :, place].zero_()  # assigning 0 would bring a number to a GPU
         self._held["past_returns"][:, :, place] = self._returns
         self._held["step"].fill_(self._step)
         return self._held
