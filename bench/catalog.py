@@ -297,7 +297,7 @@ class Catalog:
             )
         task = replace(task, preset_of=named.name)
         if problem := no_preset_of(task, self.tasks):
-            raise BenchError(what, f"There {problem}.", "")
+            raise BenchError(what, f"{problem}.", "`bench list tasks` shows the others.")
         return task
 
     def suite(self, name: str) -> Suite:

@@ -198,7 +198,8 @@ def _print_verification(report: VerificationReport) -> None:
     typer.echo(f"{report.task}: {report.status}")
     rows = [(check.name, check.expected, check.found, check.outcome) for check in report.checks]
     print_table(("check", "expected", "found", "outcome"), rows)
-    typer.echo(f"SHA-256 {report.entry.sha256}\n  first seen {report.entry.first_seen[:10]}, {report.path}")
+    typer.echo(f"SHA-256 {report.entry.sha256}")
+    print_lines([f"  first seen {report.entry.first_seen[:10]}, {report.path}"])
 
 
 def _print_replay(report: ReplayReport) -> None:

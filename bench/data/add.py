@@ -91,7 +91,8 @@ def add(given: str, wanted: Wanted, *, replace: bool = False) -> Added:
     before = _standing(wanted.name, catalog)
     probe = _entry(wanted, before, catalog)
     if problem := no_preset_of(task_of(wanted.name, probe, catalog.environments), catalog.tasks):
-        raise BenchError(f"--preset-of {probe.preset_of}", f"{problem.capitalize()}.", "")
+        what = f"--preset-of {probe.preset_of} for {wanted.name}"
+        raise BenchError(what, f"{problem}.", "`bench list tasks` shows the others.")
     absent = f"There is no file {quoted(shortened(given, _LONGEST))}."
     with _ready(given) as source, opened(source.path, _remedy(given), absent) as file:
         if source.converted:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from algorithms.base import Algorithm, Tensors
 from algorithms.registry import MethodError, method
-from bench.catalog import Task, load_catalog
+from bench.catalog import Task, TaskEntry, load_catalog, task_of
 from bench.errors import BenchError
-from bench.records import FAILED, FINAL, FINISHED, IMPORTED, WeightsRecord
+from bench.records import FAILED, FINAL, FINISHED, FOREIGN, IMPORTED, TrialRecord, WeightsRecord
 from bench.store.database import Store
 from bench.store.queries import StoredTrial, find_trial, weights_of
 from bench.store.weight_files import MISSING, read_verified
@@ -41,11 +42,29 @@ def load_method(store: Store, trial_id: int, device: str = "cpu") -> StoredMetho
     trial = find_trial(store, trial_id)
     record = _weights_record(store, trial)
     content = _verified(store, trial_id, record)
-    task = load_catalog().task(trial.record.key.task)
+    task = _task(trial.record)
     algorithm = _method(trial, task, _device(device))
     _require_fitting(content, algorithm, trial_id)
     algorithm.load_policy_state(0, content)
     return StoredMethod(trial, task, record, algorithm)
+
+
+def _task(record: TrialRecord) -> Task:
+    """The task that a trial was of; a user's own as it was then, whatever their catalogue says today."""
+    catalog, foreign = load_catalog(), record.config.get(FOREIGN)
+    if foreign is None:
+        return catalog.task(record.key.task)
+    data = {"source": "added", "sha256": record.dataset.sha256, "rows": record.dataset.rows, "origin": ""}
+    said = {name: foreign.get(name) for name in ("environment", "reference", "preset_of")}
+    try:
+        entry = TaskEntry.model_validate({**said, "version": record.task_version, "dataset": data})
+        return task_of(record.key.task, entry, catalog.environments, foreign=True)
+    except (ValidationError, KeyError) as error:
+        raise BenchError(
+            f"the task {record.key.task} of this trial cannot be made again",
+            f"Its environment {said['environment']} or its reference scores are none of this version.",
+            "Use the version of the code that `bench explain` names.",
+        ) from error
 
 
 def _weights_record(store: Store, trial: StoredTrial) -> WeightsRecord:

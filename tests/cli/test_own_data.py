@@ -9,6 +9,8 @@ import pytest
 
 from bench.catalog import load_catalog
 from bench.data.folder import dataset_path
+from bench.evaluation.stored import load_method
+from bench.store.database import open_store
 from tests.data.files import columns, write
 
 BUDGET = ("--budget", "0.00001", "--evals", "1", "--episodes", "1", "--executor", "local")
@@ -84,7 +86,12 @@ def test_gymnasiums_own_data_is_trained_on_and_shown_as_foreign(bench):
 def test_where_the_catalogue_is_gone_scores_are_foreign_still(bench):
     added(bench, "--preset-of", "hopper-medium-v2")
     assert bench(*RUN)[0] == 0
+    # What the trial has learned acts in the environment, and is scored on the scale, that it was trained for.
+    assert bench(*ADD, "--reference", "0,1", "--replace")[0] == 0
+    with open_store("results/bench.sqlite") as store:
+        assert load_method(store, 1).task.reference.expert == 3234.3
     Path("tasks.yaml").unlink()
+    assert bench("evaluate", "1", "--episodes", "1", "--threads", "1")[0] == 0
     assert "| mine " in bench("report", "--tables", "combined")[1]
     assert "foreign data, of no paper" in bench("check", "--against", "paper")[1]
 
