@@ -19,7 +19,7 @@ from algorithms.declaration import Declaration, Formula
 from algorithms.registry import ALIASES, GROUPS, Method, MethodError, members, method, methods
 from bench.catalog import PositiveInt, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
-from bench.records import GoalRule, Precision
+from bench.records import IMPORTED, GoalRule, Precision
 from bench.visible_text import quoted
 from bench.yaml_lines import Entry, KeyPath, LinedYaml, load_yaml, validated
 
@@ -371,6 +371,11 @@ def load_presets(algorithm: str, extended_by: tuple[str, ...] = ()) -> Presets:
     if not docs:
         module = chosen.implementation.partition(":")[0]
         raise document.error(("configuration",), f"{module} has no {file.configuration}")
+    if IMPORTED in file.variants:
+        problem = f"{IMPORTED} is what scores of elsewhere are stored as"
+        raise document.error(
+            ("variants", file.variants.index(IMPORTED)), problem, "Name the variant otherwise."
+        )
     for index, name in enumerate(file.step_counts):
         _check_name(algorithm, name, docs, document, ("step_counts", index))
     _check_formulas(algorithm, file.formulas, document)

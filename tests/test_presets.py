@@ -284,6 +284,11 @@ def test_a_misspelt_name_of_a_variant_or_a_task_is_told(edited):
     assert re.search(rf"dtql.yaml line {line}: rules\.\d+\.rules\.0\.set\.truncate_nose", refused())
 
 
+def test_no_variant_has_the_name_of_imported_scores(edited):
+    line = edited("dtql", "variants: [paper]", "variants: [imported]")
+    assert f"dtql.yaml line {line}: variants.0: imported is what scores of elsewhere" in refused()
+
+
 def test_a_misspelt_key_is_told(edited):
     line = edited("dtql-kl", "  - keep: [", "  - keeps: [")
     told = refused("dtql-kl")

@@ -37,6 +37,7 @@ SPEED = ["speed", "--algos", "dtql", "--task", "hopper-medium-v2", "--iterations
 MAKING = {
     "run": RUN,
     "speed": [*SPEED, "--store", STORE],
+    "import": ["import", str(FIXTURES / "scores.csv"), "--as", "mine", "--store", STORE],
     "merge into": ["db", "merge", STORE, OTHER],
 }
 PLANNING = {"dry run": [*RUN, "--dry-run"]}

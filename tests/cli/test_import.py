@@ -222,6 +222,20 @@ def test_stores_with_imports_are_merged(bench, scores):
     assert "score" in errors
 
 
+@pytest.mark.slow
+def test_they_come_into_a_server_too(bench, scores, postgres_url):
+    command = ["import", scores, "--as", "mine", *DECLARED, "--store", postgres_url]
+    assert "10 scores of 2 tasks" in bench(*command)[1]
+    assert "were stored already" in bench(*command)[1]
+    assert bench("compare", "mine", "--against", "paper:td3bc", "--store", postgres_url)[0] == 0
+    csv_of(scores, shift=1.0)
+    assert "10 earlier ones gave way" in bench(*command, "--replace")[1]
+    assert (
+        "Removed mine: 10 imported scores"
+        in bench(*command[:1], "--as", "mine", "--remove", *command[-2:])[1]
+    )
+
+
 def test_weights_of_an_import_are_asked_for_in_vain(bench, scores):
     bench("import", scores, "--as", "mine", *DECLARED)
     code, _, errors = bench("evaluate", "1")

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from bench.store.database import open_store
 from bench.store.writer import Writer
+from tests.cli.stores import FIXTURES
 from tests.commands import all_commands
 from tests.execute.tiny import TASK
 from tests.pictures import make_up_store
@@ -37,6 +38,10 @@ for line in sys.stdin.read().splitlines():
 READING = (
     "list", "list suites", "list tasks", "list tasks --suite quickstart", "list algorithms", "list tables",
     "show bdpo hopper-medium-v2", "show dtql antmaze-large-play-v2", "show edp kitchen-mixed-v0",
+    f"import {FIXTURES}/scores.csv --as other", "import --as other --remove", "import --as nobody --remove",
+    f"import {FIXTURES}/scores.csv --as mine --data d4rl --protocol last --episodes 10 --physics d4rl",
+    "compare mine", "compare mine --against dtql", "compare mine --against paper:edp", "compare nobody",
+    "explain 181",
     "report", "report --full", "report --tables dtql-2", "report --tables combined --algos dtql",
     "report --tables bandit2d",
     "check", "check --all", "check --explain dtql/hopper-medium-v2/last",

@@ -157,6 +157,7 @@ _KEPT_BY = {
     "db upgrade": WRITTEN,
     "evaluate": WRITTEN,
     "export-policy": ("work/trial-*",),
+    "import": (*WRITTEN, "work/results*"),
     "nightly": ("work/nights*", "data/.bench-hashes*"),
     "report": ("work/results*",),
     "run": ("data/.bench-hashes*",),
