@@ -66,24 +66,29 @@ def megabytes(number: float) -> str:
 def list_suites() -> None:
     """Say of every suite how many of its datasets are there, and what the others cost to get."""
     ledger, manifest, rows = Ledger(), load_manifest(), []
-    for suite in load_catalog().suites.values():
-        paths = {task.name: dataset_path(task) for task in suite.tasks}
-        there = [task for task in suite.tasks if paths[task.name].is_file()]
-        missing = [task for task in suite.tasks if task not in there]
+    catalog = load_catalog()
+    groups = {name: suite.tasks for name, suite in catalog.suites.items()}
+    listed = {task.name for tasks in groups.values() for task in tasks}
+    if own := tuple(task for task in catalog.tasks.values() if task.foreign and task.name not in listed):
+        groups["your own"] = own
+    for name, tasks in groups.items():
+        paths = {task.name: dataset_path(task) for task in tasks}
+        there = [task for task in tasks if paths[task.name].is_file()]
+        missing = [task for task in tasks if task not in there]
         contents = Counter(
             _content(task, ledger.known(paths[task.name]), manifest) or "not checked" for task in there
         )
         rows.append(
             (
-                suite.name,
-                f"{len(there)} of {len(suite.tasks)} there",
+                name,
+                f"{len(there)} of {len(tasks)} there",
                 megabytes(sum(paths[task.name].stat().st_size for task in there)) if there else "",
                 ", ".join(f"{number} {what}" for what, number in contents.items()),
                 _to_get(missing, manifest),
             )
         )
     print_table(("suite", "files", "size", "content", "to fetch"), rows, right=("size",))
-    _tell_folder("`bench data list SUITE` or --all shows each file.", load_catalog().tasks.values())
+    _tell_folder("`bench data list SUITE` or --all shows each file.", catalog.tasks.values())
 
 
 def list_paths(names: list[str] | None) -> None:

@@ -115,6 +115,8 @@ def test_it_is_listed_and_verified_like_everything_else(bench):
     assert line.split()[:6] == ["mine", "11/3", "1000", "40", "your", "own"]
     (line,) = (line for line in bench("data", "list", "mine")[1].splitlines() if line.startswith("mine "))
     assert line.split()[3:] == ["40", "content", "fits"]
+    (line,) = (line for line in bench("data", "list")[1].splitlines() if line.startswith("your own"))
+    assert line.split()[2:6] == ["1", "of", "1", "there"]
     assert bench("data", "verify", "mine")[1].startswith("mine: content fits")
     assert bench("data", "info", "mine")[0] == 0
 

@@ -156,6 +156,17 @@ def test_ready_made_transitions_are_taken_as_they_are():
     assert not added.summary.in_order
 
 
+def test_recorded_demonstrations_are_taken_in_as_transitions():
+    recording = Path(__file__).resolve().parents[3] / "shared/data/real/pen_human_demos.npz"
+    if not recording.is_file():
+        pytest.skip("the recorded pen demonstrations are not beside the project")
+    demos = np.load(recording)
+    content = {name: demos[name] for name in ("observations", "next_observations", "actions")}
+    content |= {"rewards": demos["rewards_sparse"], "terminals": np.zeros(len(demos["episode"]), bool)}
+    found = add(str(write(Path("pen.hdf5"), content)), Wanted("pens", "pen")).summary
+    assert (found.transitions, found.episodes, found.in_order) == (4975, 25, True)
+
+
 def test_an_episode_of_one_row_that_was_cut_is_no_transition():
     timeouts = np.zeros(40, bool)
     timeouts[[5, 6, 39]] = True
