@@ -172,15 +172,20 @@ class Measured:
     def under(self, *protocols: str) -> Measured:
         """This cell by the first of the protocols that gives any seed a score; as it is where none does."""
         for protocol in protocols:
-            trials = tuple(trial.under(protocol) for trial in self.trials)
-            if protocol == BEST_CANDIDATES:
-                trials = _with_best_candidates(trials)
-            # A trial's score by its own protocol is stored; but seeds share one number of candidates.
-            same = protocol == self.protocol != BEST_CANDIDATES
-            chosen = self if same else replace(self, protocol=protocol, trials=trials)
+            chosen = self._scored_by(protocol)
             if chosen.n:
                 return chosen
         return self
+
+    def _scored_by(self, protocol: str) -> Measured:
+        # A trial's score by its own protocol is stored, be it one that no rule here knows, as of an imported
+        # score whose owner declared none; but seeds share one number of candidates.
+        if protocol == self.protocol != BEST_CANDIDATES:
+            return self
+        trials = tuple(trial.under(protocol) for trial in self.trials)
+        if protocol == BEST_CANDIDATES:
+            trials = _with_best_candidates(trials)
+        return replace(self, protocol=protocol, trials=trials)
 
     def shortfalls(self) -> tuple[str, ...]:
         """What a reader must know about seeds that gave no score."""

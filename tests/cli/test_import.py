@@ -100,6 +100,8 @@ def test_what_is_not_declared_is_said_and_stored_as_such(bench, scores):
     assert (record.physics, record.protocol, record.episodes) == ("not declared", "not declared", 0)
     _, output, _ = bench("db", "info", "--check")
     assert "Every cell holds what bench writes there." in output
+    code, output, errors = bench("report", "--tables", "combined")
+    assert (code, "Imported, as declared by their owners" in output) == (0, True), errors
 
 
 def test_a_nan_is_a_seed_that_diverged(bench, scores):
