@@ -9,9 +9,11 @@ in CSV numbers apart by spaces, in npz an array (rows, episodes), in Parquet a l
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +130,20 @@ def _csv(path: Path) -> tuple[list[str], _Cells]:
         raise BenchError(what, "CSV is read as UTF-8.", "Save it anew as UTF-8.") from error
     header, _, _ = text.partition("\n")
     delimiter = max(_DELIMITERS, key=header.count)
-    lines = csv.reader(text.splitlines(), delimiter=delimiter)
-    columns = [name.strip().lower() for name in next(lines, [])]
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+    def told() -> Iterator[list[str]]:
+        try:
+            yield from lines
+        except csv.Error as error:
+            what = f"{quoted(str(path))}, line {lines.line_num}: {error}"
+            raise BenchError(what, "It is no CSV.", "Give returns of so many episodes as .npz.") from error
+
+    parsed = told()
+    columns = [name.strip().lower() for name in next(parsed, [])]
 
     def cells() -> _Cells:
-        for number, line in enumerate(lines):
+        for number, line in enumerate(parsed):
             _require_rows(path, number)
             if not any(cell.strip() for cell in line):
                 continue
@@ -153,7 +164,7 @@ def _npz(path: Path) -> tuple[list[str], _Cells]:
         with np.load(path, allow_pickle=False) as arrays:
             for name in arrays.files:
                 columns[name.lower()] = arrays[name]
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         if "allow_pickle" in str(error):
             what = f"{quoted(str(path))} holds Python objects"
             why = "Those are pickled, and nothing is unpickled here."
@@ -182,7 +193,7 @@ def _parquet(path: Path) -> tuple[list[str], _Cells]:
             names = file.schema_arrow.names
             known = [name for name in names if name.lower() in COLUMNS]
             table = file.read(columns=known)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         what = f"{quoted(str(path))} is no Parquet file that can be read"
         raise BenchError(what, f"{str(error).splitlines()[0]}", "Save it anew.") from error
     lists = {name.lower(): table.column(name).to_pylist() for name in known}

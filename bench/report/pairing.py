@@ -171,7 +171,8 @@ def _undeclared(entry: Measured, task: Task) -> list[str]:
     if said is None:
         return []
     open_ = [name for name in ("data", "episodes", "physics") if getattr(said, name) is None]
-    if said.protocol is None and not any(trial.evaluations for trial in entry.trials):
+    # Of a curve the last evaluation is known; one evaluation alone may be any.
+    if said.protocol is None and not any(len(trial.evaluations) > 1 for trial in entry.trials):
         open_.append("protocol")
     if task.goals == "by_method" and entry.goals is None:
         open_.append("goals")

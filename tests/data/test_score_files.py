@@ -74,6 +74,8 @@ mine;{TASK};1;10;NaN;[2400, 2450.5];
         (f"{HEADER}mine,,0,80\n", "no task"),
         (f"task,seed,score,score\n{TASK},0,1,2\n", "column 'score' twice"),
         (f"task,seed,score,seconds\n{TASK},0,1,-2\n", "-2 seconds"),
+        (f"task,seed,episode_returns\n{TASK},0,{'1 ' * 70_000}\n", "field larger than field limit"),
+        (f"task,seed,episode_returns\n{TASK},0,1 x\n", "episode_returns 'x'"),
     ],
 )
 def test_what_is_wrong_in_a_csv_is_named(csv, text, told):

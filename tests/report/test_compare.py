@@ -13,6 +13,7 @@ from bench.records import Declaration
 from bench.report.compare import compare, further, standing_of, standings
 from bench.report.loading import tasks_of_suites
 from bench.report.margins import load_margins
+from bench.report.matching import matched, own_numbers
 from bench.report.measured import Measured, ReportData, SeedScore
 from bench.report.pairing import difference_of
 from bench.report.statistics import Sample, improvement_over_few
@@ -215,6 +216,12 @@ def test_a_learning_curve_is_scored_by_the_protocol_of_the_paper():
     assert oms["edp-td3/oms, printed by EDP"].reasons == ("protocol last, printed oms",)
 
 
+def test_of_one_evaluation_alone_nobody_knows_which_it_was():
+    trials = tuple(SeedScore(n, n, "finished", 60.0 + n, (60.0 + n,)) for n in range(3))
+    mine = replace(entry(protocol="not declared", declared=replace(SAID, protocol=None)), trials=trials)
+    assert one(mine, entry("theirs")).reasons == ("mine: not declared: protocol",)
+
+
 def test_goals_that_a_method_chooses_must_be_the_same():
     maze = "antmaze-umaze-v0"
     contrast = one(entry(task=maze, scores=80 + SEEDS), against="paper:dtql")
@@ -222,6 +229,13 @@ def test_goals_that_a_method_chooses_must_be_the_same():
     goals = replace(SAID, goals="per_environment")
     wrong = entry(task=maze, scores=80 + SEEDS, declared=goals, goals="per_environment")
     assert "goals per_environment, printed" in one(wrong, against="paper:dtql").reasons[0]
+
+
+def test_imported_scores_stand_for_no_printed_number_whatever_they_are_called():
+    cells = [cell for _, cell in own_numbers().values()]
+    measured = entry("dtql", declared=None, variant="released", verification="verified")
+    assert len(matched(cells, [measured])) == 1
+    assert matched(cells, [entry("dtql")]) == {}
 
 
 def test_who_is_not_there_is_told():

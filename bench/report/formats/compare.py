@@ -17,6 +17,7 @@ from bench.report.measured import Measured
 from bench.report.pairing import Contrast, Standing
 from bench.report.paper import PaperCell
 from bench.report.statistics import Interval
+from bench.report.verdicts import MOST_FURTHER_SEEDS
 from bench.visible_text import count, to_json
 
 SCHEMA_VERSION = 1
@@ -269,7 +270,12 @@ def _sentence(one: Contrast | SuiteContrast) -> str:
         c = one.comparison
         parts.append(f"d = {c.difference:+z.2f}, 90 % interval [{c.low:+z.2f}, {c.high:+z.2f}]")
     if isinstance(one, Contrast) and further(one):
-        parts.append(f"{further(one)} further seeds would decide")
+        more = one.further_seeds
+        parts.append(
+            f"even {MOST_FURTHER_SEEDS} further seeds would not decide"
+            if more is None
+            else f"{count(more, 'further seed')} would decide"
+        )
     return "; ".join(parts)
 
 
