@@ -297,6 +297,8 @@ def _statements(
         yield "Undecided says nothing. Choosing what to compare after a look at the numbers voids all rates."
     if any(isinstance(one.contrast.other, PaperCell) for one in tests):
         yield "How probably a run scores higher needs the runs of both, and papers print none."
+    if any(": not declared: " in reason for one in contrasts for reason in one.reasons):
+        yield "To declare what is missing: the same import again, with the options named and --replace."
     for entry in _imports(contrasts):
         yield f"{entry.algorithm}: {entry.imported}. Nothing of that is known here."
     assumed = Counter((one.contrast.against, text) for one in tests for text in one.contrast.assumptions)

@@ -16,7 +16,7 @@ import numpy as np
 from algorithms.registry import ALIASES, PAPERS
 from bench.catalog import Catalog, Task, shipped_domains
 from bench.errors import BenchError, unknown_name
-from bench.evaluation.protocols import RUNNING_AVERAGE
+from bench.evaluation.protocols import PROTOCOLS, RUNNING_AVERAGE
 from bench.presets import RELEASED, load_preset, method_on
 from bench.records import NOT_DECLARED, VERIFIED
 from bench.report.judgement import Comparison
@@ -159,7 +159,7 @@ def _scored(entry: Measured, protocol: str) -> Measured | None:
     if entry.protocol == protocol:
         return entry
     few = any(len(trial.evaluations) < RUNNING_AVERAGE for trial in entry.scored)
-    if protocol == "oms" and few:
+    if protocol not in PROTOCOLS or (protocol == "oms" and few):
         return None
     scored = entry.under(protocol)
     return scored if scored.protocol == protocol and scored.n else None
@@ -190,9 +190,10 @@ def _printed_reasons(entry: Measured, cell: PaperCell, task: Task) -> list[str]:
     """Why a method's scores on a task must not be held against a printed number."""
     if entry.declared is None:
         reasons = [*data_against(entry), *conditions_against(entry)]
+    elif reasons := _undeclared(entry, task):
+        return reasons  # what follows from it need not be said
     else:
-        reasons = _undeclared(entry, task)
-        reasons += ["data other than D4RL's"] if entry.declared.data == "other" else []
+        reasons = ["data other than D4RL's"] if entry.declared.data == "other" else []
         reasons += [f"physics {entry.physics}"] if entry.declared.physics == "modern" else []
     if (never := never_judged(cell)) is not None:
         return [*reasons, never]

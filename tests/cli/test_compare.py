@@ -54,6 +54,17 @@ def test_all_of_it_for_programs(bench, store):
     assert r"mine & $99.0 \pm 0.3^{+}$ & $90.0 \pm 0.3^{\dagger}$ \\" in Path("row.tex").read_text()
 
 
+def test_what_is_not_declared_is_held_against_nothing(bench, store):
+    bench("import", "scores.csv", "--as", "silent", "--physics", "d4rl")
+    for against in ("paper", "mine", "dtql"):
+        code, output, errors = bench("compare", "silent", "--against", against)
+        assert (code, errors) == (0, "")
+        assert f"Nothing of silent can be held against {against}." in output
+        assert "silent: not declared: data, episodes, protocol" in output
+        assert "To declare what is missing: the same import again" in output
+    assert bench("compare", "mine", "--against", "silent")[0] == 0
+
+
 def test_a_suite_restricts_what_is_corrected_together(bench, store):
     _, output, _ = bench("compare", "mine", "--suite", "d4rl-locomotion", "--against", "paper:dtql")
     assert "Holm-corrected over both sides of 2 cells" in output
