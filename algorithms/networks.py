@@ -572,7 +572,7 @@ class _CpuMish(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
         _, derivative = output
-        ctx.mark_non_differentiable(derivative)  # type: ignore[attr-defined]  # torch's stub leaves it out
+        ctx.mark_non_differentiable(derivative)
         ctx.save_for_backward(derivative)
 
     @staticmethod

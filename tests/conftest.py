@@ -4,6 +4,7 @@ A machine with a GPU may have little more than torch, so nothing is imported her
 and `-m gpu` looks into no file that has none of them.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,12 @@ __all__ = ["postgres", "postgres_url"]
 
 
 def pytest_configure() -> None:
-    """No assertion of ours is about time: on a busy machine an example of hypothesis may take long."""
+    """Leave out what the person who runs the tests has set for work of their own.
+
+    And no assertion of ours is about time: on a busy machine an example of hypothesis may take long.
+    """
+    for name in ("BENCH_TASKS", "BENCH_STORE", "BENCH_ADDRESS"):
+        os.environ.pop(name, None)
     try:
         from hypothesis import settings
     except ModuleNotFoundError:
