@@ -216,6 +216,14 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    tune_callback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A callback of Ray Tune, which sees progress and scores; may be given several times.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     log: Annotated[
         Log | None,
@@ -270,6 +278,8 @@ def run(
     )
     if log_dir is not None and log is None:
         raise BenchError("--log-dir without --log", "", "Add --log tensorboard.")
+    if tune_callback and chosen_executor != "ray":
+        raise BenchError("--tune-callback with --executor local", "", "Leave one of them out.")
     if address is not None and chosen_executor != "ray":
         raise BenchError("--address with --executor local", "", "Leave one of them out.")
     if address is None and chosen_executor == "ray":
@@ -292,6 +302,7 @@ def run(
         max_retries=max_retries,
         checkpoint_seconds=checkpoint_seconds,
         shared_checkpoints=shared_checkpoints,
+        tune_callbacks=tuple(tune_callback or ()),
         accept_mismatch=accept_mismatch,
     )
     if dry_run:

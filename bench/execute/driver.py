@@ -81,6 +81,8 @@ class Settings:
     """A folder that all machines see under this path: workers write checkpoints there themselves, and only
     their names travel to the driver. None: they travel, and lie beside the store.
     """
+    tune_callbacks: tuple[str, ...] = ()
+    """`module:name` of callbacks of Ray Tune that a person adds."""
     accept_mismatch: bool = False
     """Train at full budget on a dataset that is not the task's, too."""
 
@@ -358,7 +360,13 @@ def _execute(keeper: Keeper, algorithms: Sequence[str], settings: Settings, devi
         from bench.execute.ray_tune import Shares, run_with_ray
 
         shares = Shares(cpus_per_stack(settings, device, gpus), gpus)
-        run_with_ray(keeper, algorithms=algorithms, shares=shares, scratch=scratch)
+        run_with_ray(
+            keeper,
+            algorithms=algorithms,
+            shares=shares,
+            scratch=scratch,
+            callbacks=settings.tune_callbacks,
+        )
 
 
 # Datasets

@@ -1,7 +1,8 @@
 """Works off stacks through Ray Tune: one process per stack, on this machine or on a cluster.
 
-Tune schedules and nothing more: its trials are all alike, and each asks the keeper for a stack. Results and
-checkpoints travel through the mailbox; Tune's checkpoints, restore and loggers are not used.
+Tune schedules: its trials are all alike, and each asks the keeper for a stack. Results and checkpoints travel
+through the mailbox; Tune's checkpoints, restore and loggers are not used. What Tune is told of progress and
+scores is for its callbacks to show, and nothing depends on it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import re
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,19 +28,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.errors import BenchError, WorkFailedError
 from bench.execute.keeper import Keeper
-from bench.execute.messages import ChannelError, Worker
+from bench.execute.messages import ChannelError, Completed, Event, Progress, StackPlan, TrialFinished, Worker
 from bench.execute.ray_mailbox import Mailbox, MailboxHandle, RayChannel, Request
 from bench.execute.worker import run_plan
 from bench.hardware import stacks_on
 from bench.provenance import code_fingerprint
+from bench.records import EvaluationRecord, FailureRecord
 from bench.training.checkpoint import SharedFolder
-from bench.visible_text import shortened
+from bench.visible_text import quoted, shortened
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 MAILBOX_RESTARTS = 5
 WAIT_SECONDS = 0.5
+REPORT_SECONDS = 30.0
+"""Between what Tune is told of a stack, unless it was evaluated: each result takes Tune milliseconds."""
 LONGEST_REASON = 300
 LOST = "it was killed, by somebody or for want of memory, or its machine was lost"
 IMPORT_FAILED = "failed to import on the worker"
@@ -53,17 +60,30 @@ class Shares:
     gpus: float
 
 
-def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, scratch: Path) -> None:
+def run_with_ray(
+    keeper: Keeper,
+    *,
+    algorithms: Sequence[str],
+    shares: Shares,
+    scratch: Path,
+    callbacks: Sequence[str] = (),
+) -> None:
     """Run the stacks that are left as Tune trials, as many at once as their shares allow.
 
     Tune is given as many trials as stacks seem to be left. Others on the same store may leave more behind;
     these are run by another round of Tune.
 
+    Parameters
+    ----------
+    callbacks : `module:name` of what makes a further `ray.tune.Callback` for each round.
+
     Raises
     ------
-    BenchError : Ray can never give the shares; a result cannot be stored; workers cannot import bench.
+    BenchError : Ray can never give the shares; a result cannot be stored; workers cannot import bench; a
+        callback cannot be had, or raised an exception.
     """
     _check_shares(shares)
+    makers = [callback_maker(name) for name in callbacks]
     keeper.concurrent_stacks = concurrency(shares, _nodes(), keeper.stacks_left())
     mailbox = _mailbox()
     trainable = tune.with_resources(
@@ -76,8 +96,16 @@ def run_with_ray(keeper: Keeper, *, algorithms: Sequence[str], shares: Shares, s
             keeper.stop.wait(WAIT_SECONDS)
             continue
         rounds += 1
-        tuner = _tuner(trainable, mailbox, keeper.stacks_left(), scratch, f"stacks-{rounds}")
-        _serve(keeper, mailbox, tuner)
+        added = [make() for make in makers]
+        tuner = _tuner(trainable, mailbox, keeper.stacks_left(), scratch, f"stacks-{rounds}", added)
+        try:
+            _serve(keeper, mailbox, tuner)
+        except Exception as error:
+            if not added or isinstance(error, BenchError):
+                raise
+            why = f"{type(error).__name__}: {last_exception(str(error))}."
+            advice = "If a callback did it, correct it or leave it out; the same command goes on."
+            raise WorkFailedError("Tune, or a callback of --tune-callback, failed", why, advice) from error
     if keeper.error is not None:
         raise keeper.error
 
@@ -129,8 +157,34 @@ def _mailbox() -> MailboxHandle:
     return MailboxHandle(actor.remote())
 
 
+def callback_maker(name: str) -> Callable[[], tune.Callback]:
+    """What `module:name` stands for: a class of `ray.tune.Callback`, or a function that makes one.
+
+    Raises
+    ------
+    BenchError : there is no such thing.
+    """
+    what, advice = f"--tune-callback {quoted(name)}", "For example: --tune-callback my_callbacks:Scores"
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise BenchError(what, "It is not of the form MODULE:NAME.", advice)
+    try:
+        maker = getattr(import_module(module), attribute)
+    except Exception as error:  # what a module raises when it is imported is up to its author
+        where = "A module of the folder that you stand in is found with PYTHONPATH=. before the command."
+        raise BenchError(what, f"{type(error).__name__}: {error}.", where) from error
+    if not callable(maker):
+        raise BenchError(what, "It is neither a class nor a function.", advice)
+    return maker
+
+
 def _tuner(
-    trainable: Callable[..., None], mailbox: MailboxHandle, stacks: int, scratch: Path, name: str
+    trainable: Callable[..., None],
+    mailbox: MailboxHandle,
+    stacks: int,
+    scratch: Path,
+    name: str,
+    added: Sequence[tune.Callback],
 ) -> tune.Tuner:
     return tune.Tuner(
         trainable,
@@ -139,7 +193,7 @@ def _tuner(
             storage_path=str(scratch),
             name=name,
             verbose=0,
-            callbacks=[_Endings(mailbox)],
+            callbacks=[_Endings(mailbox), *added],
             stop=_End(mailbox),
             # How often a stack is taken up again is for the keeper to say.
             failure_config=tune.FailureConfig(max_failures=-1),
@@ -165,7 +219,50 @@ def _train(
     # is lost as to one that was killed.
     plan = mailbox.ask("next_stack", worker)
     if plan is not None:
-        run_plan(plan, RayChannel(mailbox, worker, plan))
+        run_plan(plan, TellingTune(mailbox, worker, plan))
+
+
+class TellingTune(RayChannel):
+    """A worker's channel that tells Tune, too, how far its stack is and how it was last evaluated."""
+
+    def __init__(self, mailbox: MailboxHandle, worker: Worker, plan: StackPlan) -> None:
+        super().__init__(mailbox, worker, plan)
+        self._metrics: dict[str, str | float] = {"stack": plan.title}
+        self._scores: dict[int, float] = {}
+        """By seed, of the last evaluation."""
+        self._is_new = False
+        self._told_at = -inf
+
+    def send(self, event: Event) -> None:
+        """Hand over an event; Tune is told of an evaluation at once, of mere progress now and then.
+
+        An evaluation is one event for each seed; the progress that follows within a second tells of all.
+        """
+        super().send(event)
+        match event:
+            case EvaluationRecord():
+                self._evaluated(event)
+            case FailureRecord():
+                self._metrics["failed"] = self._metrics.get("failed", 0) + 1
+            case TrialFinished(finished=finished) if finished.score is not None:
+                self._metrics[f"final_score_seed_{finished.trial.seed}"] = finished.score
+            case Progress(progress=progress):
+                self._metrics |= asdict(progress)
+        due = self._is_new or time.monotonic() - self._told_at >= REPORT_SECONDS
+        if isinstance(event, Completed) or (isinstance(event, Progress) and due):
+            self._is_new, self._told_at = False, time.monotonic()
+            tune.report(dict(self._metrics))
+
+    def _evaluated(self, evaluation: EvaluationRecord) -> None:
+        seed = evaluation.trial.seed
+        self._scores[seed] = sum(evaluation.scores) / len(evaluation.scores)
+        self._metrics |= {
+            "evaluation": evaluation.number,
+            "step": evaluation.step,
+            "score": sum(self._scores.values()) / len(self._scores),
+            f"score_seed_{seed}": self._scores[seed],
+        }
+        self._is_new = True
 
 
 def _serve(keeper: Keeper, mailbox: MailboxHandle, tuner: tune.Tuner) -> None:

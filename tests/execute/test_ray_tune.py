@@ -1,16 +1,28 @@
 """`bench run` through Ray Tune: the numbers of the local executor, and workers that are killed."""
 
+import json
 import os
 import signal
 import time
 
 import pytest
 
-from bench.execute.ray_tune import Shares, concurrency
+from bench.errors import BenchError
+from bench.execute.ray_tune import Shares, callback_maker, concurrency
 from bench.hardware import usable_cores
 from tests.cli.test_run import results, rows
+from tests.documents.pages import blocks, text_of
 from tests.execute.processes import titled, workers
-from tests.execute.tiny import completed, ended, started, typed
+from tests.execute.tiny import (
+    EVALUATIONS,
+    PRETRAINING,
+    TASK,
+    TRAINING,
+    completed,
+    ended,
+    started,
+    typed,
+)
 
 STACKS = ("--seeds", "0-1", "--seeds-per-stack", "1")
 
@@ -34,14 +46,113 @@ def test_as_many_stacks_at_once_as_their_shares_allow(shares, nodes, stacks, exp
     assert concurrency(shares, nodes, stacks) == expected
 
 
+CALLBACKS = """
+import json, os
+from ray import tune
+
+class Kept(tune.Callback):
+    def __init__(self):
+        self.told = []
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.told.append((trial.trial_id, result))
+
+    def on_experiment_end(self, trials, **info):
+        with open(os.environ["TOLD"], "w") as file:
+            last = [trial.last_result for trial in trials]
+            json.dump({"results": self.told, "last": last}, file, default=str)
+
+class Raising(tune.Callback):
+    def on_trial_result(self, **info):
+        raise ValueError("by design")
+
+nothing = 3
+"""
+
+
 @pytest.fixture(scope="module")
-def ray_store(tiny_data, tmp_path_factory):
+def callbacks(tmp_path_factory):
+    """A folder with a module of callbacks, which is found; what they were told lies there."""
+    folder = tmp_path_factory.mktemp("callbacks")
+    (folder / "my_callbacks.py").write_text(CALLBACKS)
+    (of_page,) = blocks(text_of("docs/tensorboard.md"), "python my_callbacks.py")
+    (folder / "callbacks_of_page.py").write_text(
+        of_page.replace('"scores.txt"', 'os.environ["SCORES"]').replace(
+            "from pathlib", "import os\nfrom pathlib", 1
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", ""))))
+        patch.setenv("TOLD", str(folder / "told.json"))
+        patch.setenv("SCORES", str(folder / "scores.txt"))
+        patch.syspath_prepend(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def ray_store(tiny_data, callbacks, tmp_path_factory):
     """Two stacks, a process each."""
     store = tmp_path_factory.mktemp("ray") / "bench.sqlite"
-    code, output = completed(typed("--executor", "ray", "--store", store, *STACKS), tiny_data)
+    added = ("--tune-callback", "my_callbacks:Kept", "--tune-callback", "callbacks_of_page:Scores")
+    code, output = completed(typed("--executor", "ray", "--store", store, *added, *STACKS), tiny_data)
     assert code == 0, output
     assert "2 trials: 2 finished" in output
     return store
+
+
+def test_tune_is_told_of_progress_and_scores(ray_store, callbacks):
+    told = json.loads((callbacks / "told.json").read_text())
+    evaluated = dict(rows(ray_store, "SELECT t.seed, t.score FROM trials t"))
+    # What a ResultGrid is made of, and what callbacks are given.
+    last = {result["stack"]: result for result in told["last"] if "stack" in result}
+    assert len(last) == 2
+    for seed, score in evaluated.items():
+        result = last[f"dtql {TASK} seed {seed}"]
+        assert result["score"] == result[f"score_seed_{seed}"] == result[f"final_score_seed_{seed}"]
+        assert result["score"] == pytest.approx(score)
+        assert (result["evaluation"], result["step"]) == (EVALUATIONS, TRAINING)
+        assert result["iterations_done"] == result["iterations_total"] == PRETRAINING + TRAINING
+        steps = [
+            one["step"] for _, one in told["results"] if one["stack"] == result["stack"] and "step" in one
+        ]
+        assert steps == sorted(steps)
+        assert set(steps) >= {TRAINING}
+
+
+def test_the_callback_of_the_page_is_called(ray_store, callbacks):
+    told = (callbacks / "scores.txt").read_text().splitlines()
+    assert {line.partition(" seed ")[0] for line in told} == {f"dtql {TASK}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("my_callbacks", "MODULE:NAME"),
+        ("my_callbacks:", "MODULE:NAME"),
+        ("my_callbacks:Other", "has no attribute 'Other'"),
+        ("no_such_module:Kept", "No module named 'no_such_module'"),
+        ("my_callbacks:nothing", "neither a class nor a function"),
+    ],
+)
+def test_a_callback_that_cannot_be_had_is_told(callbacks, name, reason):
+    with pytest.raises(BenchError) as error:
+        callback_maker(name)
+    assert repr(name) in str(error.value)
+    assert reason in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_callback_that_raises_ends_the_run_in_one_message(tiny_data, callbacks, tmp_path):
+    added = ("--executor", "ray", "--tune-callback", "my_callbacks:Raising", "--store", tmp_path / "b.sqlite")
+    code, output = completed(typed(*added, *STACKS), tiny_data)
+    assert code == 1, output
+    assert "Traceback" not in output
+    assert "by design" in output
+    assert "--tune-callback" in output
+    code, output = completed(
+        typed("--executor", "local", "--store", tmp_path / "b.sqlite", *STACKS), tiny_data
+    )
+    assert code == 0, output
 
 
 def test_ray_gives_the_numbers_of_the_local_executor(ray_store, tiny_data, tmp_path):
