@@ -47,8 +47,8 @@ app = typer.Typer(
 )
 for command in (measuring.run, measuring.evaluate, measuring.speed, measuring.nightly):
     app.command(cls=Panelled, rich_help_panel=MEASURE)(command)
-for command in (reporting.report, reporting.check):
-    app.command(cls=Panelled, rich_help_panel=RESULTS)(command)
+for judging in (reporting.report, reporting.check):
+    app.command(cls=Panelled, rich_help_panel=RESULTS)(judging)
 app.command("import", cls=Panelled, rich_help_panel=RESULTS)(reporting.import_scores)
 app.command(cls=Panelled, rich_help_panel=RESULTS)(reporting.compare)
 app.add_typer(list_app, name="list", rich_help_panel=LOOK_UP)

@@ -230,6 +230,7 @@ class TellingTune(RayChannel):
         self._metrics: dict[str, str | float] = {"stack": plan.title}
         self._scores: dict[int, float] = {}
         """By seed, of the last evaluation."""
+        self._failed = 0
         self._is_new = False
         self._told_at = -inf
 
@@ -243,7 +244,8 @@ class TellingTune(RayChannel):
             case EvaluationRecord():
                 self._evaluated(event)
             case FailureRecord():
-                self._metrics["failed"] = self._metrics.get("failed", 0) + 1
+                self._failed += 1
+                self._metrics["failed"] = self._failed
             case TrialFinished(finished=finished) if finished.score is not None:
                 self._metrics[f"final_score_seed_{finished.trial.seed}"] = finished.score
             case Progress(progress=progress):
