@@ -594,7 +594,9 @@ def mish(inputs: Tensor) -> Tensor:
 def _cpu_mish(inputs: Tensor) -> Tensor:
     """The forward pass of `_CpuMish`, piece by piece: within the cache it takes a third of the time."""
     result = torch.empty_like(inputs, memory_format=torch.contiguous_format)
-    pieces = zip(inputs.reshape(-1).split(CACHED), result.view(-1).split(CACHED), strict=True)
+    flat = (inputs.reshape(-1), result.view(-1))
+    # A trace keeps the number of pieces that it saw, and is given other numbers of observations later.
+    pieces = (flat,) if torch.jit.is_tracing() else zip(*(one.split(CACHED) for one in flat), strict=True)
     for piece, numerator in pieces:
         exponential = piece.clamp(max=20.0).exp_()
         torch.add(exponential, 2, out=numerator).mul_(exponential)

@@ -67,6 +67,16 @@ def test_an_actor_acts_as_the_method_does(name, tmp_path):
     assert [told["standardisation"]["mean"]] == means if means else told["standardisation"] is None
 
 
+@pytest.mark.parametrize("name", [name for name in ("dtql", "dtql-kl") if name in HERE])
+def test_an_actor_of_full_size_takes_any_number_of_observations(name, tmp_path, monkeypatch):
+    # As at 256 units and 1,024 candidates: activations take several passes, as many as there are states.
+    monkeypatch.setattr("algorithms.networks.CACHED", 64)
+    method = with_weights(name)
+    export_actor(method, tmp_path / "actor.pt")
+    actor = torch.jit.load(tmp_path / "actor.pt")
+    assert [len(actor(torch.zeros(count, 11))) for count in (1, 7)] == [1, 7]
+
+
 LOADS = """
 import json, sys, torch
 extra = {"bench.json": ""}
@@ -121,12 +131,18 @@ def test_another_kind_of_file_is_refused(file, told, tmp_path, monkeypatch):
     assert DESCRIPTION == "bench.json"
 
 
-def test_a_method_that_acts_by_what_it_sees_cannot_be_traced_unnoticed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        lambda seen, actions: actions * (2 if seen.abs().sum() > 0 else 1),
+        lambda seen, actions: torch.stack(list(actions.unbind(1)), dim=1),
+    ],
+    ids=["by its value", "by the number of states"],
+)
+def test_a_method_that_acts_by_what_it_sees_cannot_be_traced_unnoticed(otherwise, tmp_path, monkeypatch):
     method = with_weights("bc")
     acts = method.algorithm.act
-    monkeypatch.setattr(
-        method.algorithm, "act", lambda seen, draws: acts(seen, draws) * (2 if seen.abs().sum() > 0 else 1)
-    )
+    monkeypatch.setattr(method.algorithm, "act", lambda seen, draws: otherwise(seen, acts(seen, draws)))
     with pytest.raises(BenchError, match="bc of trial 7 cannot be exported"):
         export_actor(method, tmp_path / "actor.pt")
     assert list(tmp_path.iterdir()) == []
