@@ -97,7 +97,7 @@ def verdicts(
     Parameters
     ----------
     store : as of `scores`.
-    suites : judge the tasks of these suites alone; what is judged together is corrected together.
+    suites : judge the tasks of these suites alone, or of one; what is judged together is corrected together.
     margins : a file of margins, instead of the project's.
 
     Raises
@@ -108,6 +108,7 @@ def verdicts(
 
     place = _place(store)
     catalog, declared = load_catalog(), load_margins(None if margins is None else Path(margins))
+    suites = (suites,) if isinstance(suites, str) else suites
     for name in suites:
         if name not in catalog.suites:
             raise unknown_name("suite", name, catalog.suites, "bench list suites")

@@ -86,6 +86,7 @@ def test_verdicts_are_those_of_bench_check(study, capsys):
     from bench.cli import main
 
     frame = bench.verdicts(study, suites=["d4rl-locomotion"])
+    assert bench.verdicts(study, suites="d4rl-locomotion").equals(frame)
     with pytest.raises(SystemExit):
         main(["check", "--suite", "d4rl-locomotion", "--format", "json", "--store", str(study)])
     told = json.loads(capsys.readouterr().out)

@@ -182,6 +182,11 @@ def test_a_name_that_is_taken_or_none_is_refused(name: str, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_like_the_one_that_was_typed_is_proposed() -> None:
+    assert "For example: bench new-method my-method-2" in typed(["new-method", "My_Method 2"], code=2)
+    assert "For example: bench new-method my-idea" in typed(["new-method", "***"], code=2)
+
+
 def test_what_is_there_is_left_alone(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy-method").mkdir()

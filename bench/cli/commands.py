@@ -220,7 +220,7 @@ def new_method(
             metavar="FOLDER",
             parser=typed_path,
             help="A new folder for the package. Default: NAME-method.",
-            rich_help_panel=WHERE,
+            rich_help_panel=FORM,
         ),
     ] = None,
 ) -> None:

@@ -13,6 +13,7 @@ from bench.cli.options import (
     LARGEST_NUMBER,
     MOST_ROWS,
     MOST_THREADS,
+    WHAT,
     AcceptMismatchOption,
     ConfigOption,
     CpusPerStackOption,
@@ -189,13 +190,16 @@ def add(
             metavar="FILE", help="HDF5 in one of the layouts of D4RL; or minari:NAME, a set of Minari."
         ),
     ],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the task that it becomes.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Of the task that it becomes.", rich_help_panel=WHAT)
+    ],
     environment: Annotated[
         str | None,
         typer.Option(
             "--environment",
             metavar="ROBOT",
             help="What judges the policies: hopper, pen, ...",
+            rich_help_panel=WHAT,
             autocompletion=names_of("environment"),
         ),
     ] = None,
@@ -206,10 +210,14 @@ def add(
             "--reference",
             metavar="LOW,HIGH",
             help="Returns that count as score 0 and 100; by default D4RL's of the robot.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="In the place of another that was added under the name.")
+        bool,
+        typer.Option(
+            "--replace", help="In the place of another that was added under the name.", rich_help_panel=WHAT
+        ),
     ] = False,
 ) -> None:
     """Take in a dataset of your own: check it, keep a copy, enter it in your catalogue.
@@ -252,7 +260,11 @@ def collect(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", parser=typed_path, help="File to write; by default where `bench run` finds it."
+            "--out",
+            "-o",
+            metavar="PATH",
+            parser=typed_path,
+            help="File to write; by default where `bench run` finds it.",
         ),
     ] = None,
     threads: Annotated[

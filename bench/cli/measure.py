@@ -8,7 +8,7 @@ import torch
 
 from algorithms.registry import GROUPS
 from bench.catalog import load_catalog
-from bench.cli.output import print_table
+from bench.cli.output import print_lines, print_table
 from bench.cli.progress import saying
 from bench.cli.recorded import recorded_run
 from bench.errors import BenchError
@@ -29,10 +29,12 @@ def evaluate(trial: int, episodes: int | None, physics: Physics | None, threads:
             writer.record(result)
     spread = f" ± {statistics.stdev(result.scores):.1f} (sd over episodes)" if len(result.scores) > 1 else ""
     mean = statistics.mean(result.scores)
-    print(
-        f"trial {trial}, {len(result.scores)} fresh episodes, physics {result.physics}: "
-        f"score {mean:.1f}{spread}, return {statistics.mean(result.returns):.0f}, "
-        f"length {statistics.mean(result.lengths):.0f}"
+    print_lines(
+        [
+            f"trial {trial}, {len(result.scores)} fresh episodes, physics {result.physics}: "
+            f"score {mean:.1f}{spread}, return {statistics.mean(result.returns):.0f}, "
+            f"length {statistics.mean(result.lengths):.0f}"
+        ]
     )
 
 

@@ -445,6 +445,8 @@ def nightly(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="DIR",
             parser=typed_path,
             help="Folder of the report. Default: nights/DATE by the store.",

@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from algorithms.registry import ALIASES, GROUPS, methods
+from bench.cli.output import print_lines
 from bench.errors import BenchError
 from bench.files import write_text
 from bench.resources import resource
@@ -36,7 +37,9 @@ def new_method(name: str, into: Path | None) -> None:
     typer.echo(f"Wrote {folder}/:")
     for relative in names:
         typer.echo(f"  {relative}")
-    typer.echo("It trains as it is. To install it, to test that it keeps a method's rules, and to train it:")
+    print_lines(
+        ["It trains as it is. To install it, to test that it keeps a method's rules, and to train it:"]
+    )
     typer.echo(f"  pip install -e {shlex.quote(f'{folder}[test]')}")
     typer.echo(f"  pytest {place}")
     typer.echo(f"  bench run --tasks {TASK} --algos {name} --budget 0.001")
@@ -96,11 +99,13 @@ def _renaming(name: str, source: str) -> Callable[[str], str]:
 
 def _require_free(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        example = near if _NAME.fullmatch(near) and len(near) <= _LONGEST_NAME else "my-idea"
         raise BenchError(
             f"{quoted(name)} is no name of a method",
             f"It is made of small letters, digits and single hyphens, begins with a letter and has at most "
             f"{_LONGEST_NAME} characters.",
-            "For example: bench new-method my-idea",
+            f"For example: bench new-method {example}",
         )
     if name in (*methods(), *ALIASES, *GROUPS):
         raise BenchError(

@@ -86,6 +86,8 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="DIR",
             parser=typed_path,
             help="Write files into this folder. Without it text is printed; html and figures go to results/.",
@@ -221,6 +223,8 @@ def check(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="FILE",
             parser=typed_path,
             help="Write there instead of printing.",
@@ -395,6 +399,8 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="FILE",
             parser=typed_path,
             help="Write there instead of printing.",

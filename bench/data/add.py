@@ -148,7 +148,11 @@ def _entry(wanted: Wanted, before: Task | None, catalog: Catalog) -> TaskEntry:
     if environment is None:
         raise BenchError("no --environment", "It judges the policies.", f"There are: {', '.join(known)}.")
     if environment not in known:
-        raise BenchError(f"unknown environment {quoted(environment)}", "", f"There are: {', '.join(known)}.")
+        # Gymnasium's names are tried, too.
+        near = re.sub(r"-v\d+$", "", environment.lower())
+        meant = f"Did you mean {near}? " if near in known else ""
+        what = f"unknown environment {quoted(environment)}"
+        raise BenchError(what, "", f"{meant}There are: {', '.join(known)}.")
     if wanted.preset_of is not None:
         catalog.task(wanted.preset_of)
     beside = (task.goals for task in catalog.tasks.values() if task.environment == environment)
@@ -186,7 +190,7 @@ def _taken(before: Task, entry: TaskEntry, given: str) -> BenchError:
     return BenchError(
         f"there is a task {before.name} already",
         f"It is {of}; {differs}.",
-        "Choose another name; or add --replace, and scores of both stand in the store, apart by the SHA-256.",
+        "Choose another name; or add --replace: scores of both stay in the store, apart from one another.",
     )
 
 

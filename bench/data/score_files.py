@@ -32,6 +32,8 @@ MOST_BYTES = 256 * 2**20
 MOST_ROWS = 1_000_000
 _LARGEST = 2**63 - 1
 _DELIMITERS = (",", ";", "\t")
+_FOREIGN_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?\s*%?")
+"""`98,1` or `98.1 %`."""
 _NO_SCORE = "write nan for a seed that diverged"
 
 
@@ -87,7 +89,8 @@ def read_scores(path: Path) -> ScoreFile:
     rows = tuple(_row(path, where, cell) for where, cell in cells)
     if not rows:
         raise BenchError(f"{quoted(str(path))} holds no scores", "Below the header it is empty.", _EXPECTED)
-    return ScoreFile(rows, tuple(name for name in columns if name not in COLUMNS))
+    # A table that pandas wrote has its index first, under no name.
+    return ScoreFile(rows, tuple(name for name in columns if name and name not in COLUMNS))
 
 
 _EXPECTED = "A row is for example: mine,hopper-medium-v2,0,98.5 (algorithm,task,seed,score)."
@@ -251,7 +254,10 @@ def _number(place: str, name: str, value: object) -> float | None:
             value = value.decode()
         return float(value)  # type: ignore[arg-type]  # whatever it is, float() tells
     except (TypeError, ValueError, OverflowError) as error:
-        raise BenchError(f"{place}: {name} {quoted(value)}", "It is no number.", _EXPECTED) from error
+        why = "It is no number."
+        if isinstance(value, str) and _FOREIGN_NUMBER.fullmatch(value.strip()):
+            why = "A number has a point before its decimals, and no sign behind them."
+        raise BenchError(f"{place}: {name} {quoted(value)}", why, _EXPECTED) from error
 
 
 def _numbers(place: str, value: object) -> tuple[float, ...]:

@@ -111,9 +111,11 @@ def by_task(
         if not known:
             what = "the store holds no scores yet"
             raise BenchError(what, "", "Bring yours: bench import scores.csv --as NAME")
-        if name in ALIASES or name in PAPERS:
+        # Headings name what is printed `dtql/last`, papers write DTQL.
+        printed = name.partition("/")[0].lower()
+        if name not in known and printed in (*ALIASES, *PAPERS, *(key[1] for key in own_numbers())):
             what = f"nothing of {name} is measured or imported"
-            raise BenchError(what, "", f"Its printed numbers: --against paper:{name}")
+            raise BenchError(what, "", f"Its printed numbers: --against {PAPER}:{printed}")
         raise unknown_name("method in the store", name, known, "bench status")
     return {task: tuple(found[task]) for task in catalog.tasks if task in found and task in tasks}
 

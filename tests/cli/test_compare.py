@@ -82,6 +82,9 @@ def test_a_suite_restricts_what_is_corrected_together(bench, store):
     [
         (["nobody"], "unknown method in the store 'nobody'"),
         (["mine", "--against", "srpo"], "Its printed numbers: --against paper:srpo"),
+        (["mine", "--against", "td3bc"], "Its printed numbers: --against paper:td3bc"),
+        (["mine", "--against", "BDPO"], "Its printed numbers: --against paper:bdpo"),
+        (["mine", "--against", "dtql/last"], "Its printed numbers: --against paper:dtql"),
         (["mine", "--against", "mine"], "against itself"),
         (["mine", "--against", "paper:nobody"], "unknown reference"),
         (["mine", "--format", "word"], "unknown format"),

@@ -59,6 +59,7 @@ READING = (
     "run --tasks hopper-medium-v2 --algos dtql --seeds 0..4", "report --format word", "check --suite nothing",
     "explain 99999", "query nothing", "db merge full.sqlite none.sqlite", "report --store none.sqlite",
     "evaluate 99999", "export-policy 99999", "video 99999", "serve --host 0.0.0.0",
+    "new-method wide", "new-method Wide",
 )  # fmt: skip
 
 

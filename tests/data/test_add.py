@@ -223,6 +223,7 @@ def test_what_is_no_hdf5_of_numbers_is_refused_and_never_unpickled(tmp_path):
         (Wanted("../mine", "hopper"), "letters, digits"),
         (Wanted("mine"), "no --environment"),
         (Wanted("mine", "hoper"), "There are: halfcheetah, hopper"),
+        (Wanted("mine", "Hopper-v4"), "Did you mean hopper?"),
         (Wanted("mine", "bandit-energy-moons"), "unknown environment"),
         (Wanted("mine", "hopper", preset_of="hopper-medium"), "unknown task 'hopper-medium'"),
         (Wanted("mine", "hopper", preset_of="pen-human-v1"), "of the domain adroit"),

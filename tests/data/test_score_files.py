@@ -45,10 +45,10 @@ def test_a_row_of_each_kind_of_file_is_the_same(tmp_path, csv):
         pa.table(table | {"score": [80.5, math.nan], "episode_returns": numbers.tolist()}),
         tmp_path / "a.parquet",
     )
-    text = f"""\ufeffAlgorithm;task;seed;step;score;episode_returns;remark
-mine;{TASK};0;10;80.5;2500 2600.0;good
+    text = f"""\ufeff;Algorithm;task;seed;step;score;episode_returns;remark
+0;mine;{TASK};0;10;80.5;2500 2600.0;good
 
-mine;{TASK};1;10;NaN;[2400, 2450.5];
+1;mine;{TASK};1;10;NaN;[2400, 2450.5];
 """
     found = [read_scores(path) for path in (tmp_path / "a.npz", tmp_path / "a.parquet", csv(text))]
     plain = [[{**vars(row), "where": "", "score": repr(row.score)} for row in file.rows] for file in found]
@@ -67,6 +67,8 @@ mine;{TASK};1;10;NaN;[2400, 2450.5];
         ("task,seed\nx,0\n", "has no column 'score'"),
         (f"{HEADER}mine,{TASK},0\n", "line 2: 3 values"),
         (f"{HEADER}mine,{TASK},0,\n", "Write nan for a seed that diverged"),
+        (f'{HEADER}mine,{TASK},0,"98,1"\n', "score '98,1'\nA number has a point before its decimals"),
+        (f"{HEADER}mine,{TASK},0,98.1%\n", "score '98.1%'\nA number has a point"),
         (f"{HEADER}mine,{TASK},0,high\n", "line 2: score 'high'\nIt is no number."),
         (f"{HEADER}mine,{TASK},0.5,80\n", "line 2: seed '0.5'"),
         (f"{HEADER}mine,{TASK},-1,80\n", "seed '-1'"),
