@@ -54,6 +54,8 @@ decides last digits and not what is computed, so that it changes no hash: a tria
 CPU, where it means nothing, and in a store that was begun before it was noted."""
 ASKED_PRECISION = "asked_precision"
 """Part of a configuration whose precision a person asked for against the preset's: that is another trial."""
+TUNED = "tuned"
+"""Part of the configuration of a trial that `bench tune` made, and what such a trial falls short of."""
 FOREIGN = "foreign"
 """Part of the configuration of a user's own task: its environment, its reference scores, and the task whose
 presets it follows."""

@@ -45,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (measuring.run, measuring.evaluate, measuring.speed, measuring.nightly):
+for command in (measuring.run, measuring.evaluate, measuring.tune, measuring.speed, measuring.nightly):
     app.command(cls=Panelled, rich_help_panel=MEASURE)(command)
 for judging in (reporting.report, reporting.check):
     app.command(cls=Panelled, rich_help_panel=RESULTS)(judging)

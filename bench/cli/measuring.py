@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -244,6 +245,9 @@ def run(
             rich_help_panel=STORE,
         ),
     ] = None,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", hidden=True, help="Of a search; see `bench tune`.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -276,6 +280,7 @@ def run(
         preset_of=preset_of,
         executor=executor,
     )
+    request = replace(request, tuned=tuned)
     if log_dir is not None and log is None:
         raise BenchError("--log-dir without --log", "", "Add --log tensorboard.")
     if tune_callback and chosen_executor != "ray":
@@ -343,6 +348,126 @@ def evaluate(
     from bench.cli import measure as work
 
     work.evaluate(trial, episodes, physics, threads, store)
+
+
+def tune(
+    algorithm: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD", help="As in `bench list algorithms`.", autocompletion=names_of("method")
+        ),
+    ],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="One of which no paper prints a number: collected, or your own.",
+            autocompletion=names_of("task"),
+        ),
+    ],
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=KIND(...)",
+            help="What is searched, once for each hyper-parameter: loguniform(1e-5,1e-3), uniform(0,1), "
+            "randint(1,8), choice(128,256).",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str,
+        typer.Option(metavar="SEEDS", help="Training seeds whose mean score counts.", rich_help_panel=WHAT),
+    ] = "0",
+    variant: VariantOption = "released",
+    preset_of: PresetOfOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="As of `bench run`, for all of them.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(
+            metavar="N", callback=between(1, 10_000), help="Configurations drawn.", rich_help_panel=BUDGET
+        ),
+    ] = 16,
+    rungs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 10),
+            help="Budgets at which the best go on; the last is --budget.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = 3,
+    reduction: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=between(2, 100),
+            help="One in so many goes on, at so many times the budget.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = 3,
+    budget: Annotated[
+        float, typer.Option(metavar="FACTOR", help="Of the last rung, at most 1.", rich_help_panel=BUDGET)
+    ] = 1.0,
+    evals: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 100_000),
+            help="Evaluations of each rung. Default: the preset's.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            callback=between(1, 100_000),
+            help="Episodes per evaluation. Default: the preset's.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
+    search_seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            callback=between(0, 2**31 - 1),
+            help="Of the drawing of configurations.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = 0,
+    gpus_per_stack: GpusPerStackOption = None,
+    cpus_per_stack: CpusPerStackOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Search hyper-parameters on a task without printed numbers, by Ray Tune's ASHA.
+
+    Each rung trains anew at a larger budget; its trials are stored, marked as tuned and never judged. Given
+    again, the command takes up what is stored. The best is to be measured with fresh seeds.
+    """
+    from bench.cli import run as request_work
+
+    request, _ = request_work.request_of(
+        tasks=task,
+        algos=algorithm,
+        seeds=seeds,
+        variant=variant,
+        budget=budget,
+        evals=evals,
+        episodes=episodes,
+        changes=set_ or (),
+        preset_of=preset_of,
+    )
+    from bench.cli import tune as work
+    from bench.execute.driver import Settings
+
+    arguments = work.arguments_of(algorithm, task, seeds, variant, evals, episodes, set_ or (), preset_of)
+    settings = Settings(gpus_per_stack=gpus_per_stack, cpus_per_stack=cpus_per_stack)
+    work.tune(request, space or (), samples, rungs, reduction, search_seed, settings, arguments, store)
 
 
 def speed(

@@ -30,6 +30,7 @@ from bench.records import (
     FOREIGN,
     PRECISION,
     SOURCES,
+    TUNED,
     DatasetRecord,
     GoalRule,
     Physics,
@@ -81,6 +82,8 @@ class Request:
     a group always does."""
     suite_settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     """Hyper-parameters that the suite sets otherwise, by algorithm; `changes` go before them."""
+    tuned: bool = False
+    """It is part of a search, and its trials are marked so."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class Cell:
     """What is below or other than the preset, in words; empty for a full cell."""
     other_precision: bool = False
     """Whether a precision was asked for that is not the preset's. It is shown and bars no verdict."""
+    tuned: bool = False
+    """Whether it is part of a search."""
 
     @property
     def name(self) -> str:
@@ -154,6 +159,7 @@ class Cell:
             **({FOREIGN: _foreign(self.task)} if self.task.foreign else {}),
             PRECISION: self.preset.precision.value,
             **({ASKED_PRECISION: self.preset.precision.value} if self.other_precision else {}),
+            **({TUNED: True} if self.tuned else {}),
             SOURCES: {
                 name: setting.source
                 for name, setting in {**hyperparameters, PRECISION: self.preset.precision}.items()
@@ -403,6 +409,8 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
     if preset.evaluation.goals != full.evaluation.goals:
         reduced.append(f"goals {preset.evaluation.goals}, not {full.evaluation.goals}")
     reduced += [f"{name} set to {preset.values[name]}" for name in asked]
+    if request.tuned:
+        reduced.append(TUNED)
     return Cell(
         algorithm=full.algorithm,
         variant=full.variant,
@@ -414,6 +422,7 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
         episodes=episodes,
         reduced=tuple(reduced),
         other_precision=preset.precision != full.precision,
+        tuned=request.tuned,
     )
 
 

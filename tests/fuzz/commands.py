@@ -97,6 +97,7 @@ _PINNED = {
     "serve": ["--port", "99999"],
     "nightly": ["--dry-run", "--executor", "local"],
     "speed": ["--algos", "alchemy"],
+    "tune": ["--space", "odd"],
     "data collect": ["--transitions", "60"],
     "baseline freeze": ["--config", "nightly.yaml"],
     "baseline annotate": ["--config", "nightly.yaml"],
