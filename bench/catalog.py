@@ -381,10 +381,11 @@ def _own_document(path: Path) -> LinedYaml:
             raise document.error((), "holds no tasks and suites, but a list or a text")
     except BenchError as error:
         named = f"{TASKS_VARIABLE} names it" if TASKS_VARIABLE in os.environ else "It lies in this folder"
+        another = f"ame another file in {TASKS_VARIABLE}; set to nothing, it names none."
         raise BenchError(
             error.what,
             f"{error.why} {named}: your own tasks and suites are read from there.".strip(),
-            f"{error.do_this} Or name another file in {TASKS_VARIABLE}; set to nothing, it names none.",
+            f"{error.do_this} Or n{another}" if error.do_this else f"N{another}",
         ) from error
     # `tasks:` with nothing below it, as of a file that was just begun.
     content = {name: entries for name, entries in (document.content or {}).items() if entries is not None}

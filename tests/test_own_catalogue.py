@@ -103,7 +103,8 @@ def test_a_mistake_is_told_with_its_line(own, old, new, said):
 def test_a_file_of_something_else_is_told_with_a_way_round_it(own, text, said):
     own(text)
     assert said in message()
-    assert "Or name another file in BENCH_TASKS" in message()
+    assert "ame another file in BENCH_TASKS" in message()
+    assert "\n " not in message()
 
 
 def test_a_setting_of_its_suite_is_told_with_its_own_line(own):

@@ -87,7 +87,7 @@ def run(
         parts.append(f"{summary.failed_before} failed earlier (--retry failed gives them another attempt)")
     if summary.failed:
         parts.append(f"{summary.failed} FAILED (`bench status` says why)")
-    print(f"{summary.trials} trials: {', '.join(parts)}. Store: {locate(store)}")
+    print(f"{count(summary.trials, 'trial')}: {', '.join(parts)}. Store: {locate(store)}")
     if summary.left:
         print("Interrupted; the state is saved. The same command continues.")
         raise SystemExit(INTERRUPTED)

@@ -369,8 +369,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="NAME=KIND(...)",
-            help="What is searched, once for each hyper-parameter: loguniform(1e-5,1e-3), uniform(0,1), "
-            "randint(1,8), choice(128,256).",
+            help="What is searched, once for each hyper-parameter and in quotes: loguniform(1e-5,1e-3), "
+            "uniform(0,1), randint(1,8), choice(128,256).",
             rich_help_panel=WHAT,
         ),
     ] = None,

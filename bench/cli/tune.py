@@ -53,7 +53,7 @@ def tune(
     """Search, show what came of it, and the command that measures the best anew."""
     require_unjudged(request)
     if not spaces:
-        example = "For example: --space learning_rate=loguniform(1e-5,1e-3)"
+        example = "For example: --space 'learning_rate=loguniform(1e-5,1e-3)'"
         raise BenchError("no --space", "A search needs at least one hyper-parameter to vary.", example)
     (cell,) = plan_cells(replace(request, tuned=True))
     for name in (text.partition("=")[0].strip() for text in spaces):

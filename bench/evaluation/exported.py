@@ -92,11 +92,14 @@ def require_exportable(method: StoredMethod, target: Path) -> None:
     """
     number, name = method.trial.trial_id, method.trial.record.key.algorithm
     if not method.algorithm.one_step:
+        act = f"Act in Python, with bench.load_policy(STORE, {number}): docs/trained-policy.md."
+        if methods()[name].distribution is not None:
+            act += f" If {name} does act by one pass, say one_step = True in its class."
         others = sorted(other for other, found in methods().items() if found.load()[0].one_step)
         raise BenchError(
             f"{name} of trial {number} does not act by one pass through a network",
             f"An exported actor is one pass: {', '.join(others)} have one.",
-            f"Act in Python, with bench.load_policy(STORE, {number}): docs/trained-policy.md.",
+            act,
         )
     if target.suffix == ".onnx":
         raise BenchError(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 NO_SCORE = -1e9
 """What Tune is told of a configuration that diverged or failed: its arithmetic wants a finite number."""
 _DOMAIN = re.compile(r"(\w+)\((.*)\)")
-_EXAMPLE = "For example: --space learning_rate=loguniform(1e-5,1e-3) --space batch_size=choice(128,256)"
+_EXAMPLE = "For example: --space 'learning_rate=loguniform(1e-5,1e-3)' --space 'batch_size=choice(128,256)'"
 
 
 @dataclass(frozen=True)

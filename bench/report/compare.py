@@ -284,10 +284,10 @@ def _statements(
     """What must stand with it: what each word means, how often it is wrong, and who says what."""
     together = sum(mean.comparison is not None for mean in means)
     if tests:
+        likewise = f"; likewise over {count(together, 'mean')} over suites, a family of their own"
         yield (
             f"Better, worse: d differs from 0, Holm-corrected over both sides of {count(len(tests), 'cell')},"
-            " so that any such word is wrong in at most 5 % of comparisons; likewise over"
-            f" {count(together, 'mean')} over suites, a family of their own."
+            f" so that any such word is wrong in at most 5 % of comparisons{likewise if together else ''}."
         )
         yield (
             "Equivalent: the 90 % interval of d lies within the margin (two one-sided tests; wrong in at most"

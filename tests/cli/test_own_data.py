@@ -61,7 +61,7 @@ def test_gymnasiums_own_data_is_trained_on_and_shown_as_foreign(bench):
     assert "a return of 0 is score 0, 3000 is 100" in out
     assert "foreign: shown, and held against no paper's" in out
     code, out, err = bench(*RUN)
-    assert (code, "1 trials: 1 finished" in out) == (0, True), out + err
+    assert (code, "1 trial: 1 finished" in out) == (0, True), out + err
     assert "not be comparable" not in out
 
     code, out, _ = bench("report", "--tables", "combined")

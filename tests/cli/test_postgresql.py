@@ -161,7 +161,7 @@ def test_a_server_that_crashes_under_a_grid_is_waited_for(
     finally:
         process.kill()
     assert PASSWORD not in said + rest
-    assert (process.returncode, "1 trials: 1 finished." in rest) == (0, True), rest
+    assert (process.returncode, "1 trial: 1 finished." in rest) == (0, True), rest
     on_file = typed(*grid, "--store", tmp_path / "same.sqlite", train_iterations=800)
     assert completed(on_file, tiny_data)[0] == 0
     assert sorted(fetched(url, NUMBERS)) == sorted(fetched(str(tmp_path / "same.sqlite"), NUMBERS))

@@ -241,7 +241,7 @@ def test_a_worker_killed_too_often_fails_its_trials_and_no_others(tiny_data, tmp
     code, output = completed([*command, "--retry", "failed", "--executor", "local"], tiny_data)
     assert code == 0, output
     assert "continues from" in output
-    assert "1 trials: 1 finished" in output
+    assert "1 trial: 1 finished" in output
 
 
 @pytest.mark.slow
