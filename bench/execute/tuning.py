@@ -63,10 +63,10 @@ class Search:
 
     @property
     def budgets(self) -> tuple[float, ...]:
-        """Of the rungs; the last is the request's."""
-        return tuple(
-            self.request.budget / self.reduction ** (self.rungs - 1 - rung) for rung in range(self.rungs)
-        )
+        """Of the rungs, to four digits, as they are shown with each trial; the last is the request's."""
+        top = self.request.budget
+        lower = [top / self.reduction**steps for steps in range(self.rungs - 1, 0, -1)]
+        return (*(float(f"{budget:.4g}") for budget in lower), top)
 
     def at(self, rung: int, values: Mapping[str, Value]) -> Request:
         """The request of one configuration at a rung, counted from 0."""

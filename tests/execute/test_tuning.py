@@ -58,7 +58,9 @@ def test_a_space_that_is_none_is_told(text: str, reason: str) -> None:
 
 def test_rungs_are_budgets_up_to_the_one_asked_for_and_their_trials_are_marked() -> None:
     search = Search(REQUEST, (), {}, 4, 3, 3, 0, "")
-    assert search.budgets == pytest.approx((0.1, 0.3, 0.9))
+    assert search.budgets == (0.1, 0.3, 0.9)
+    assert replace(search, rungs=1).budgets == (0.9,)
+    assert replace(search, request=replace(REQUEST, budget=1.0)).budgets == (0.1111, 0.3333, 1.0)
     asked = search.at(1, {"learning_rate": 0.5})
     (marked,) = plan_cells(asked)
     (plain,) = plan_cells(replace(asked, tuned=False))
