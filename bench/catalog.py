@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from bench.errors import BenchError, unknown_name
 from bench.records import Executor, Physics
-from bench.resources import TASKS_VARIABLE, own_tasks_file, resource
+from bench.resources import OWN_FILE, TASKS_VARIABLE, own_tasks_file, resource
 from bench.yaml_lines import Entry, LinedYaml, load_yaml, validated
 
 NO_PHYSICS = "none"
@@ -274,9 +274,15 @@ class Catalog:
     environments: Mapping[str, EnvironmentEntry]
 
     def task(self, name: str) -> Task:
-        """Return the task called `name`; raises BenchError with the nearest names."""
+        """Return the task called `name`; raises BenchError with the nearest names, or where own ones lie."""
         if name not in self.tasks:
-            raise unknown_name("task", name, self.tasks, "bench list tasks")
+            error = unknown_name("task", name, self.tasks, "bench list tasks")
+            if not error.do_this.startswith("Did you mean"):
+                own = (
+                    f"Your own are read from {OWN_FILE} where you stand, or from what {TASKS_VARIABLE} names."
+                )
+                error = BenchError(error.what, error.why, f"{error.do_this} {own}")
+            raise error
         return self.tasks[name]
 
     def following(self, task: Task, preset_of: str | None) -> Task:

@@ -62,6 +62,14 @@ def test_it_may_be_elsewhere_and_may_be_none(own, tmp_path, monkeypatch):
     assert "BENCH_TASKS names it" in message()
 
 
+def test_a_task_of_another_folder_is_told_where_ones_own_are_read_from(own):
+    with pytest.raises(BenchError, match=r"read from tasks\.yaml where you stand, or from what BENCH_TASKS"):
+        load_catalog().task("my-pendulum")
+    with pytest.raises(BenchError) as caught:
+        load_catalog().task("hopper-medium")
+    assert "BENCH_TASKS" not in str(caught.value)
+
+
 def test_in_a_checkout_of_this_project_there_is_none(own, tmp_path):
     own(resource("tasks.yaml").read_text())
     assert "tasks.yaml line" in message()

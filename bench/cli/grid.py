@@ -395,7 +395,7 @@ class _Estimates:
             return ["0 trials left."]
         labels = list(dict.fromkeys((*self._measured, *self._modelled)))
         found = [f"{label}: {self._both(label)}." for label in labels] if len(labels) > 1 else []
-        whole = f"{left} trials left, at most: {self._both()}."
+        whole = f"{count(left, 'trial')} left, at most: {self._both()}."
         if self._unknown and self._modelled:
             whole += f" Left out of the model, which does not know them: {count(len(self._unknown), 'cell')}."
         sharing = {(phase, tuple(methods)) for (_, phase), methods in self._sharing.items() if methods[1:]}

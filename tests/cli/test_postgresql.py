@@ -84,7 +84,7 @@ def test_a_dry_run_fills_no_database(
     monkeypatch.setenv("BENCH_DATA_DIR", str(tiny_data))
     code, out, err = bench(*typed("--executor", "local", "--seeds", "0", "--dry-run", "--store", url))
     assert (code, err) == (0, "")
-    assert "1 trials left" in out
+    assert "1 trial left" in out
     assert everything(url) == {}
 
 
