@@ -117,10 +117,11 @@ class Policy:
         if not self.needs_rewards:
             return
         told = np.atleast_1d(np.asarray(rewards, dtype=np.float64))
-        if not self._unpaid or told.shape != (len(self._keys),) or not np.isfinite(told).all():
+        acted = len(self._keys) if self._unpaid else 0
+        if not acted or told.shape != (acted,) or not np.isfinite(told).all():
             raise BenchError(
                 f"rewards {np.array2string(told, threshold=4)}",
-                f"{len(self._keys) if self._unpaid else 0} robots have acted since rewards were told.",
+                f"Robots that have acted since rewards were told: {acted}.",
                 "After every policy.act pass what the environment's step gave, a finite number for each.",
             )
         self._history.earned(torch.from_numpy(told).unsqueeze(0))

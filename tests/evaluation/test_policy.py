@@ -153,7 +153,7 @@ def test_an_episode_that_cannot_go_on_is_told():
     acting = Policy(untrained("bc"))  # nothing is random in it: any number of robots at any time
     assert [len(acting.act(np.zeros((count, 11)))) for count in (3, 2)] == [3, 2]
     history = Policy(untrained("dt"))
-    with pytest.raises(BenchError, match="0 robots have acted"):
+    with pytest.raises(BenchError, match="since rewards were told: 0"):
         history.earned(1.0)
     history.act(np.zeros((2, 11)))
     with pytest.raises(BenchError, match="no reward was told"):
