@@ -28,7 +28,7 @@ from bench.resources import resource
 from bench.version import __version__
 
 _PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "ray", "scipy", "h5py", "safetensors", "sqlalchemy")
-_WITHOUT_NUMBERS = {("bench", name) for name in ("cli", "nightly", "report", "store")}
+_WITHOUT_NUMBERS = {("bench", name) for name in ("cli", "nightly", "report", "store", "_resources")}
 
 
 def describe_run(command: str) -> RunRecord:
