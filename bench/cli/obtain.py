@@ -81,7 +81,7 @@ def add(
     if added.made_in:
         facts.append(
             f"The set was made in {added.made_in}. This suite judges by the rules and the physics of D4RL's "
-            f"{task.environment}, which may differ: docs/my-own-data.md."
+            f"{task.environment}, which may differ: docs/your-own-data.md."
         )
     if added.empty:
         facts.append(f"Left out: {count(added.empty, 'episode')} without a step.")

@@ -1,4 +1,4 @@
-"""docs/my-own-data.md: every door for a user's own data is walked through as the page says."""
+"""docs/your-own-data.md: every door for a user's own data is walked through as the page says."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.data.files import columns, write
 from tests.documents.conftest import Bench
 from tests.documents.pages import ROOT, blocks, console, missing_lines, text_of
 
-PAGE = text_of("docs/my-own-data.md")
+PAGE = text_of("docs/your-own-data.md")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
