@@ -411,7 +411,12 @@ def tune(
         ),
     ] = 3,
     budget: Annotated[
-        float, typer.Option(metavar="FACTOR", help="Of the last rung, at most 1.", rich_help_panel=BUDGET)
+        float,
+        typer.Option(
+            metavar="FACTOR",
+            help="Of every step count of the preset, in the last rung; at most 1.",
+            rich_help_panel=BUDGET,
+        ),
     ] = 1.0,
     evals: Annotated[
         int | None,

@@ -11,6 +11,7 @@ from bench.errors import BenchError
 from tests.commands import leaves
 
 GRID = ("--tasks", "hopper-medium-v2", "--algos", "bc", "--dry-run")
+SEARCH = ("bc", "collected-hopper-quickstart", "--space", "learning_rate=loguniform(1e-4,1e-3)")
 
 
 def numbers():
@@ -38,8 +39,9 @@ def test_there_are_numbers():
 @pytest.mark.parametrize(
     "value", ["nan", "inf", "-inf", "-1", "0", "1e400", "1e-400", "1.5", "x", "9" * 5000]
 )
-def test_a_budget_out_of_range_is_a_sentence(bench, value):
-    code, out, err = bench("run", *GRID, f"--budget={value}")
+@pytest.mark.parametrize("command", [("run", *GRID), ("tune", *SEARCH)], ids=["run", "tune"])
+def test_a_budget_out_of_range_is_a_sentence(bench, command, value):
+    code, out, err = bench(*command, f"--budget={value}")
     assert (code, out) == (2, "")
     assert "budget" in err
     assert len(err) < 1000

@@ -48,6 +48,7 @@ def test_an_interval_that_is_asked_for_is_kept_whatever_it_costs(asked, seconds,
     assert driver.checkpoints(Settings(checkpoint_seconds=asked)) == (seconds, share)
 
 
+@pytest.mark.slow
 def test_a_shared_folder_holds_the_checkpoints_of_one_store(tiny_data, tmp_path):
     shared = tmp_path / "shared"
 

@@ -34,7 +34,7 @@ from tests.fuzz.process import fresh_place, run_case
 from tests.fuzz.worker import TARGETS
 
 INPUTS = 1000
-FEW = 100
+FEW = 60
 
 
 @pytest.mark.parametrize("inputs", [FEW, pytest.param(INPUTS, marks=pytest.mark.slow)])
