@@ -20,6 +20,7 @@ from bench.cli.options import (
     MOST_ROWS,
     WHERE,
     MarginsOption,
+    MethodArgument,
     Panelled,
     PanelledGroup,
     PresetOfOption,
@@ -190,12 +191,7 @@ def serve(
 
 @app.command(cls=Panelled, rich_help_panel=LOOK_UP)
 def show(
-    algorithm: Annotated[
-        str,
-        typer.Argument(
-            metavar="METHOD", help="As in `bench list algorithms`.", autocompletion=names_of("method")
-        ),
-    ],
+    algorithm: MethodArgument,
     task: Annotated[
         str,
         typer.Argument(metavar="TASK", help="As in `bench list tasks`.", autocompletion=names_of("task")),

@@ -22,8 +22,10 @@ from bench.cli.options import (
     ConfigOption,
     CpusPerStackOption,
     DeviceOption,
+    EpisodesOption,
     ExecutorOption,
     GpusPerStackOption,
+    MethodArgument,
     PresetOfOption,
     Retry,
     SeedsPerStackOption,
@@ -138,15 +140,7 @@ def run(
             rich_help_panel=BUDGET,
         ),
     ] = None,
-    episodes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            callback=between(1, 100_000),
-            help="Episodes per evaluation. Default: the preset's.",
-            rich_help_panel=BUDGET,
-        ),
-    ] = None,
+    episodes: EpisodesOption = None,
     executor: Annotated[
         Executor | None,
         choice(
@@ -351,12 +345,7 @@ def evaluate(
 
 
 def tune(
-    algorithm: Annotated[
-        str,
-        typer.Argument(
-            metavar="METHOD", help="As in `bench list algorithms`.", autocompletion=names_of("method")
-        ),
-    ],
+    algorithm: MethodArgument,
     task: Annotated[
         str,
         typer.Argument(
@@ -427,15 +416,7 @@ def tune(
             rich_help_panel=BUDGET,
         ),
     ] = None,
-    episodes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            callback=between(1, 100_000),
-            help="Episodes per evaluation. Default: the preset's.",
-            rich_help_panel=BUDGET,
-        ),
-    ] = None,
+    episodes: EpisodesOption = None,
     search_seed: Annotated[
         int,
         typer.Option(

@@ -230,6 +230,32 @@ CpusPerStackOption = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+MethodArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="METHOD", help="As in `bench list algorithms`.", autocompletion=names_of("method")
+    ),
+]
+EpisodesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        callback=between(1, 100_000),
+        help="Episodes per evaluation. Default: the preset's.",
+        rich_help_panel=BUDGET,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        parser=typed_path,
+        help="Write there instead of printing.",
+        rich_help_panel=FORM,
+    ),
+]
 PresetOfOption = Annotated[
     str | None,
     typer.Option(

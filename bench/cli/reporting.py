@@ -21,6 +21,7 @@ from bench.cli.options import (
     CompareFormat,
     LatexMarks,
     MarginsOption,
+    OutOption,
     PictureFormat,
     ReportFormat,
     StoreOption,
@@ -220,17 +221,7 @@ def check(
             panel=FORM,
         ),
     ] = "text",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            parser=typed_path,
-            help="Write there instead of printing.",
-            rich_help_panel=FORM,
-        ),
-    ] = None,
+    out: OutOption = None,
     margins: MarginsOption = None,
     store: Annotated[
         str | None,
@@ -396,17 +387,7 @@ def compare(
             panel=FORM,
         ),
     ] = "text",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            parser=typed_path,
-            help="Write there instead of printing.",
-            rich_help_panel=FORM,
-        ),
-    ] = None,
+    out: OutOption = None,
     margins: MarginsOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
