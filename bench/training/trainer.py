@@ -17,6 +17,7 @@ from algorithms.base import ROWS, Algorithm, Dimensions, Draw, Phase, tiny
 from algorithms.registry import build, method
 from bench.catalog import Task
 from bench.errors import BenchError
+from bench.hardware import subnormals_as_zero
 from bench.records import PhaseRecord
 from bench.training.batches import PackedDataset
 from bench.training.draws import DrawStream
@@ -89,8 +90,7 @@ class Trainer:
         if phase is None or iterations > self.iterations_left_in_phase:
             raise ValueError(f"{iterations} iterations asked, {self.iterations_left_in_phase} left")
         first = self.position.step
-        for step in range(first, first + iterations):
-            self._runner.run(phase.program(step), self._draws.at(step))
+        self._train((phase.program(step), step) for step in range(first, first + iterations))
         self.position = Position(self.position.phase, first + iterations)
         if self.iterations_left_in_phase == 0:
             self._begin_next_phase()
@@ -133,8 +133,7 @@ class Trainer:
 
         The method trains on meanwhile and the position stays, so that nothing can be continued from here.
         """
-        for step in range(iterations):
-            self._runner.run(program, self._draws.at(step))
+        self._train((program, step) for step in range(iterations))
 
     def read_metrics(self) -> list[dict[str, float]]:
         """Means of every metric since the last reading, per seed; waits for the device."""
@@ -240,8 +239,8 @@ class Trainer:
                 continue
             self.position = Position(index, 0)
             self._enter_phase()
-            for step in range(position.step if index == position.phase else phase.iterations):
-                self._runner.run(phase.program(step), self._draws.at(step))
+            done = position.step if index == position.phase else phase.iterations
+            self._train((phase.program(step), step) for step in range(done))
 
     def _enter_phase(self) -> None:
         """Draws and runner of the present phase; captured graphs of the last one are dropped."""
@@ -259,6 +258,12 @@ class Trainer:
         )
         self._runner = make_runner(self._runner_name, self._iterate, self.state_dict, self.algorithm.device)
         self._looks = self.runner == "eager" and self.algorithm.device.type == "cpu"
+
+    def _train(self, steps: Iterable[tuple[str, int]]) -> None:
+        """Run programs of the present phase, each with the draws of its step."""
+        with subnormals_as_zero():
+            for program, step in steps:
+                self._runner.run(program, self._draws.at(step))
 
     def _iterate(self, program: str, draws: Mapping[str, Tensor]) -> None:
         method = self.algorithm
