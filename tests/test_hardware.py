@@ -87,6 +87,24 @@ def test_a_process_gets_the_threads_asked_for(monkeypatch: pytest.MonkeyPatch) -
         torch.set_num_threads(before)
 
 
+SUBNORMALS = """
+import torch
+from bench.hardware import prepare_process, subnormals_as_zero
+
+prepare_process(2)
+small = torch.full((4096, 512), 2e-38)
+with subnormals_as_zero():
+    # Half of the rows are another thread's.
+    print((small * 0.1 == 0).all().item())
+print((small[:1] * 0.1 == 0).any().item())
+"""
+
+
+def test_numbers_below_the_normal_range_are_zero_in_all_threads_and_only_meanwhile() -> None:
+    done = subprocess.run([sys.executable, "-c", SUBNORMALS], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 @pytest.fixture
 def products() -> Iterator[Any]:
     """How torch is set to multiply matrices on a GPU; as it was afterwards."""

@@ -233,6 +233,30 @@ def test_more_iterations_than_left_are_refused(data):
         trainer.advance(1)
 
 
+def test_numbers_below_the_normal_range_are_zero_while_training_alone(data, monkeypatch):
+    """They make an iteration several times as long on some processors; the caller's arithmetic stays."""
+
+    def product():
+        return float(torch.tensor(2e-38) * 0.1)
+
+    trainer = trainer_of(data, seeds=(0,))
+    update, seen = trainer.algorithm.update, []
+
+    def watched(*arguments):
+        seen.append(product())
+        if len(seen) == 4:
+            raise RuntimeError("the fourth iteration fails")
+        return update(*arguments)
+
+    monkeypatch.setattr(trainer.algorithm, "update", watched)
+    trainer.advance(2)
+    trainer.repeat(trainer.phase.program(2), 1)
+    with pytest.raises(RuntimeError, match="fourth"):
+        trainer.advance(1)
+    assert seen == [0.0] * 4
+    assert product() > 0
+
+
 def test_metrics_are_means_since_the_last_reading(data):
     """Also where a phase with other metrics begins in between."""
     trainer = trainer_of(data)
