@@ -14,6 +14,7 @@ from bench.cli.output import print_table
 from bench.cli.progress import shown_progress
 from bench.cli.recorded import recorded_run
 from bench.errors import BenchError, WorkFailedError, unknown_name
+from bench.records import ILLUSTRATION
 from bench.store import export as exporting
 from bench.store import merge as merging
 from bench.store.damage import damaged_cells
@@ -100,19 +101,20 @@ def _export_frame(store: Store, out: Path, what: str) -> None:
 
 
 def _export_store(store: Store, out: Path, *, weights: bool) -> None:
-    if weights:
-        exporting.require_weights(store, out.parent)
+    # What the 2D problems show is a result: without it a report can neither draw nor check anything of them.
+    role = None if weights else ILLUSTRATION
+    exporting.require_weights(store, out.parent, role)
     with shown_progress(f"Writing {out}", "rows") as show:
         rows = exporting.export_sqlite(store, out, show)
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("trials", "evaluations", "episodes"))
     typer.echo(f"Wrote {out}: {counts}{_size_of(out)}.")
-    if not weights:
-        return
-    there, faults = exporting.export_weights(store, out.parent)
-    typer.echo(f"{there:,} files of weights are in {out.parent / 'weights'}.")
+    what = "of weights" if weights else "of what 2D problems show"
+    there, faults = exporting.export_weights(store, out.parent, role)
+    if there or weights:
+        typer.echo(f"{count(there, 'file')} {what} in {out.parent / 'weights'}.")
     if faults:
         listed = "\n  ".join(f"{name} {fault}" for name, fault in faults.items())
-        raise WorkFailedError(f"{len(faults):,} files of weights could not be copied", listed)
+        raise WorkFailedError(f"{count(len(faults), 'file')} {what} could not be copied", listed)
 
 
 def _size_of(path: Path) -> str:

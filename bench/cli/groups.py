@@ -348,7 +348,11 @@ def export(
         ),
     ] = None,
     weights: Annotated[
-        bool, typer.Option("--weights", help="For .sqlite: copy the files of weights beside it.")
+        bool,
+        typer.Option(
+            "--weights",
+            help="For .sqlite: copy the files of weights beside it. What 2D problems show goes along anyway.",
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     store: StoreOption = DEFAULT_STORE,

@@ -85,27 +85,30 @@ def export_sqlite(store: Store, target: Path, show: Progress) -> dict[str, int]:
     return rows
 
 
-def require_weights(store: Store, folder: Path) -> None:
-    """Refuse to copy the files of weights of a store where one would leave the folder of either.
+def require_weights(store: Store, folder: Path, role: str | None = None) -> None:
+    """Refuse to copy the files of weights of a store, or those of one role, where one would leave a folder.
 
     Raises
     ------
     BenchError : the store names a file that is none of its own, or there is a link.
     """
-    names = [name for name, _ in _weights(store)]
+    names = [name for name, _ in _weights(store, role)]
+    if not names:
+        return
     require_weights_names(names, str(store.location))
     require_no_links(store.folder, names)
     require_no_links(folder)
 
 
-def export_weights(store: Store, folder: Path) -> tuple[int, dict[str, str]]:
-    """Copy the files of weights to the same places below `folder`, each verified by its hash.
+def export_weights(store: Store, folder: Path, role: str | None = None) -> tuple[int, dict[str, str]]:
+    """Copy the files of weights, or those of one role, to the same places below `folder`, verified by hash.
 
     Returns
     -------
     How many are there now, and what is wrong with each of the others.
     """
-    faults = {name: copy_verified(name, sha256, store.folder, folder) for name, sha256 in _weights(store)}
+    files = _weights(store, role)
+    faults = {name: copy_verified(name, sha256, store.folder, folder) for name, sha256 in files}
     wrong = {str(store.folder / name): fault for name, fault in faults.items() if fault}
     return len(faults) - len(wrong), wrong
 
@@ -153,10 +156,11 @@ def frames() -> dict[str, Select[Any]]:
     }
 
 
-def _weights(store: Store) -> list[tuple[str, str]]:
-    """Name and hash of every file of weights."""
+def _weights(store: Store, role: str | None) -> list[tuple[str, str]]:
+    """Name and hash of every file of weights, or of those of one role."""
+    chosen = select(Weights.path, Weights.sha256).distinct()
     with store.connect() as connection:
-        rows = connection.execute(select(Weights.path, Weights.sha256).distinct())
+        rows = connection.execute(chosen if role is None else chosen.where(Weights.role == role))
         return [(row.path, row.sha256) for row in rows]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -180,10 +182,30 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
+def test_what_2d_problems_show_goes_along_and_trained_networks_do_not(tmp_path: Path, export) -> None:
+    path, content = tmp_path / "from" / "bench.sqlite", b"points"
+    key = samples.trial_record().key
+    with open_store(path) as store, Writer(store) as writer:
+        writer.begin_run(samples.run_record())
+        writer.plan([samples.trial_record()])
+        writer.record(samples.weights_record(key))
+        shown = replace(samples.weights_record(key), role="illustration", path="weights/shown.safetensors")
+        writer.record(replace(shown, sha256=hashlib.sha256(content).hexdigest()))
+    (path.parent / "weights").mkdir()
+    (path.parent / "weights" / "shown.safetensors").write_bytes(content)
+    code, said, _ = export(tmp_path / "out.sqlite", "--store", path)
+    assert (code, f"1 file of what 2D problems show in {tmp_path}/weights" in said) == (0, True)
+    assert [file.name for file in (tmp_path / "weights").iterdir()] == ["shown.safetensors"]
+    assert (tmp_path / "weights" / "shown.safetensors").read_bytes() == content
+    (path.parent / "weights" / "shown.safetensors").unlink()
+    code, _, error = export(tmp_path / "other" / "out.sqlite", "--store", path)
+    assert (code, "shown.safetensors is missing" in error) == (1, True)
+
+
 def test_weights_are_copied_and_one_that_has_changed_is_named(small: Path, tmp_path: Path, export) -> None:
     code, said, error = export(tmp_path / "out.sqlite", "--weights", "--store", small)
     assert code == 1
-    assert f"1 files of weights are in {tmp_path}/weights" in said
+    assert f"1 file of weights in {tmp_path}/weights" in said
     assert f"{small.parent}/weights/1.safetensors is not what was stored: its SHA-256 differs" in error
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["0.safetensors"]
     assert (tmp_path / "weights" / "0.safetensors").read_bytes() == b"good"
