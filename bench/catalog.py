@@ -127,6 +127,8 @@ class AddedDataset(Entry):
     rows: PositiveInt
     origin: str
     """What it was added from, as a person knows it: `my.hdf5`, `minari:mujoco/hopper/medium-v0`."""
+    in_order: bool = True
+    """Whether its transitions follow one another; where not, it holds no trajectories."""
 
 
 AnyDataset = D4RLDataset | CollectedDataset | GeneratedDataset | AddedDataset

@@ -26,6 +26,7 @@ from bench.catalog import (
     no_preset_of,
     task_of,
 )
+from bench.data.dataset import rows_in_order
 from bench.data.folder import by_hash, data_folder
 from bench.data.hdf5 import DatasetFile, opened, sha256_of_file
 from bench.data.info import DatasetSummary, summarise
@@ -243,8 +244,9 @@ def _with_content(entry: TaskEntry, file: DatasetFile, origin: str, name: str, c
     """The entry of the file that is held open, whose content is checked as before a run."""
     content = AddedDataset(source="added", sha256=file.sha256, rows=1, origin=origin)
     entry = entry.model_copy(update={"dataset": content})
-    rows = read_rows(file, task_of(name, entry, catalog.environments)).rows
-    return entry.model_copy(update={"dataset": content.model_copy(update={"rows": rows})})
+    raw = read_rows(file, task_of(name, entry, catalog.environments))
+    known = {"rows": raw.rows, "in_order": rows_in_order(raw)}
+    return entry.model_copy(update={"dataset": content.model_copy(update=known)})
 
 
 def _kept(file: DatasetFile) -> Path:
@@ -311,6 +313,7 @@ def entry_text(name: str, entry: TaskEntry) -> str:
         f"    origin: {json.dumps(entry.dataset.origin, ensure_ascii=False)}",
         f"    rows: {entry.dataset.rows}",
         f'    sha256: "{entry.dataset.sha256}"',
+        *([] if entry.dataset.in_order else ["    in_order: false"]),
     ]
     return "".join(f"{_INDENT}{line}\n" for line in lines)
 

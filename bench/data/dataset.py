@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 
+RULES_OF_TRAJECTORIES = ("best_tenth", "whole_trajectories")
+"""For choosing transitions, which need whole trajectories."""
 TRAJECTORY_STEPS = 1000
 """SRPO and CORL: kept transitions after which they cut a trajectory that no terminal has ended."""
 LEAST_FOLLOWED = 0.5
@@ -111,7 +113,7 @@ def transitions_of(raw: RawDataset, task: Task, rule: str = "d4rl") -> Transitio
     ------
     BenchError : there is no whole trajectory to choose from, or the rows do not follow one another.
     """
-    if rule in ("best_tenth", "whole_trajectories") and raw.next_observations is not None:
+    if rule in RULES_OF_TRAJECTORIES and raw.next_observations is not None:
         require_order(raw.observations, raw.next_observations, raw.terminals)
     if rule == "best_tenth":
         return best_tenth(transitions_of(raw, task), raw.name)
@@ -131,6 +133,11 @@ def in_order(observations: FloatArray, next_observations: FloatArray, terminals:
     return bool(followed.sum() >= LEAST_FOLLOWED * going_on.sum())
 
 
+def rows_in_order(raw: RawDataset) -> bool:
+    """Whether a file's rows follow one another; they do where they have no next observations of their own."""
+    return raw.next_observations is None or in_order(raw.observations, raw.next_observations, raw.terminals)
+
+
 def require_order(observations: FloatArray, next_observations: FloatArray, terminals: BoolArray) -> None:
     """Refuse transitions that stand in no order of time to whoever needs trajectories.
 
@@ -139,13 +146,17 @@ def require_order(observations: FloatArray, next_observations: FloatArray, termi
     BenchError : they do.
     """
     if not in_order(observations, next_observations, terminals):
-        raise BenchError(
-            "this dataset holds no trajectories",
-            "Its transitions do not follow one another, and what is asked for needs whole trajectories or "
-            "their returns.",
-            "Use a file with the rows in the order of time, or a method that takes single transitions, such "
-            "as bc.",
-        )
+        raise without_trajectories("this dataset")
+
+
+def without_trajectories(name: str, who: str = "what is asked for") -> BenchError:
+    """The error for a dataset that holds none, to one who needs them."""
+    return BenchError(
+        f"{name} holds no trajectories",
+        f"Its transitions do not follow one another, and {who} needs whole trajectories or their returns.",
+        "Use a file with the rows in the order of time, or a method that takes single transitions, such as "
+        "bc.",
+    )
 
 
 def best_tenth(transitions: Transitions, name: str) -> Transitions:

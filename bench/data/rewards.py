@@ -111,6 +111,9 @@ REWARD_TRANSFORMS: dict[str, Callable[[Transitions], NDArray[np.floating]]] = {
     "return_scaled_bdpo": return_scaled_bdpo,
 }
 
+TRANSFORMS_OF_RETURNS = ("return_scaled_iql", "return_scaled_srpo", "return_scaled_bdpo")
+"""Which need whole trajectories."""
+
 
 def _return_scaled(transitions: Transitions, returns: NDArray[np.float64]) -> NDArray[np.floating]:
     require_order(transitions.observations, transitions.next_observations, transitions.terminals)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from algorithms.registry import GROUPS, MethodError, configuration
-from bench.catalog import Task, settings_error
+from bench.catalog import AddedDataset, Task, settings_error
+from bench.data.dataset import RULES_OF_TRAJECTORIES, without_trajectories
+from bench.data.rewards import TRANSFORMS_OF_RETURNS
 from bench.envs import physics_under
 from bench.errors import BenchError, unknown_name
 from bench.presets import (
@@ -394,6 +396,7 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
     preset = _with_goals(_changed(full.scaled(request.budget), asked), request.goals, task)
     preset = _with_precision(preset, request.precision)
     _check_values(preset, asked)
+    _require_trajectories(preset, task)
     iterations = preset.phase_iterations[preset.evaluated]
     steps = evaluation_steps(iterations, preset.evaluation.interval, request.evaluations)
     full_iterations = full.phase_iterations[full.evaluated]
@@ -424,6 +427,17 @@ def _cell(request: Request, presets: Presets, task: Task, changes: Iterable[Chan
         other_precision=preset.precision != full.precision,
         tuned=request.tuned,
     )
+
+
+def _require_trajectories(preset: Preset, task: Task) -> None:
+    """Refuse at once what a run would find out when it reads a user's own file."""
+    if not isinstance(task.dataset, AddedDataset) or task.dataset.in_order:
+        return
+    if (
+        preset.transitions.value in RULES_OF_TRAJECTORIES
+        or preset.reward_transform.value in TRANSFORMS_OF_RETURNS
+    ):
+        raise without_trajectories(task.name, preset.algorithm)
 
 
 def _with_precision(preset: Preset, precision: Precision | None) -> Preset:

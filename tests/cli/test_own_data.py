@@ -147,9 +147,17 @@ def test_methods_that_need_trajectories_say_so_of_shuffled_transitions(bench):
     run = [*RUN, "--preset-of", "hopper-medium-v2"]
     for method in ("bc-10", "dt", "iql"):
         run[run.index("--algos") + 1] = method
-        code, out, err = bench(*run, "--store", f"{method}.sqlite")
-        assert code != 0
-        assert "this dataset holds no trajectories" in out + err, method
+        for more in ((), ("--dry-run",)):
+            code, _, err = bench(*run, "--store", f"{method}.sqlite", *more)
+            assert (code, err.splitlines()[0]) == (2, "bench: mine holds no trajectories"), method
+            assert f"and {method} needs whole trajectories or their returns" in " ".join(err.split())
+        assert not Path(f"{method}.sqlite").exists()
+    entry = Path("tasks.yaml").read_text()
+    assert "    in_order: false\n" in entry
+    # Somebody may write otherwise, or have added it earlier: then it shows when the file is read.
+    Path("tasks.yaml").write_text(entry.replace("    in_order: false\n", ""))
+    code, out, err = bench(*run, "--store", "read.sqlite")
+    assert (code, "this dataset holds no trajectories" in out + err) == (1, True)
     run[run.index("--algos") + 1] = "bc"
     assert bench(*run)[0] == 0
 
