@@ -82,7 +82,7 @@ def run(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Another hyper-parameter, or that of one method: bdpo.NAME=VALUE. Never judged. "
+            help="Hyper-parameters, with commas between; of one method: bdpo.NAME=VALUE. Never judged. "
             "lr, gamma, tau, bs and width are understood.",
             rich_help_panel=WHAT,
         ),
@@ -372,7 +372,10 @@ def tune(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="As of `bench run`, for all of them.", rich_help_panel=WHAT
+            "--set",
+            metavar="NAME=VALUE",
+            help="As of `bench run`, for all of them.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     samples: Annotated[

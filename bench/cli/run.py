@@ -168,14 +168,16 @@ def _is_seed(text: str) -> bool:
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, bool | int | float | str]:
-    """Hyper-parameters from `name=value` or `algorithm.name=value`, the value as in YAML.
+    """Hyper-parameters from `name=value` or `algorithm.name=value`, also several with commas between them.
+
+    A value is written as in YAML, and has no comma.
 
     Raises
     ------
     BenchError : there is no `=`, or the value is no plain value.
     """
     changes = {}
-    for text in texts:
+    for text in (one for several in texts for one in several.split(",")):
         name, equals, value = text.partition("=")
         try:
             parsed = plain_value(value) if equals and name.strip() else None

@@ -118,6 +118,14 @@ def test_a_plain_value_is_taken(text, value):
     assert parse_changes([f"x={text}"]) == {"x": value}
 
 
+def test_several_changes_stand_in_one_list_as_tasks_and_seeds_do():
+    found = parse_changes(["dql.eta=0.5,width=64", " tau = 0.01 "])
+    assert found == {"dql.eta": 0.5, "width": 64, "tau": 0.01}
+    with pytest.raises(BenchError) as refused:
+        parse_changes(["tau=0,005"])
+    assert (refused.value.what, refused.value.why) == ("--set 005", "It is not of the form name=value.")
+
+
 def test_more_evaluations_than_a_memory_holds_are_refused_before_they_are_listed(bench):
     code, _, err = bench("run", *GRID, "--budget", "1e-6", "--set", "train_iterations=1000000000")
     assert code == 2
