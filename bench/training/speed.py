@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from algorithms.base import Phase
 from bench.catalog import Task
@@ -98,6 +99,7 @@ def program_speeds(
     `seconds` is a limit of time for the warm-up of each program, and for its timing; one iteration is timed
     at least.
     """
+    _take_a_first_derivative()
     algorithm = method_for(task, preset.algorithm, preset.values, tuple(range(seeds)), device)
     trainer = Trainer(algorithm, synthetic_data(task, device), runner=runner)
     for index, phase in enumerate(algorithm.phases):
@@ -106,6 +108,12 @@ def program_speeds(
             share = max(FEWEST_ITERATIONS, round(iterations * count / phase.iterations))
             spent = _seconds(trainer, program, device, share, warm_up, seconds)
             yield ProgramSpeed(phase, program, spent)
+
+
+def _take_a_first_derivative() -> None:
+    """Have PyTorch import what derivatives need: it takes as long as many iterations, and happens once."""
+    variable = torch.ones((), requires_grad=True)
+    torch.autograd.grad(variable * 1, variable, torch.ones(()))
 
 
 def _seconds(

@@ -1,6 +1,8 @@
 """A phase's speed: each of its programs is timed, and counts as often as the phase runs it."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -90,3 +92,31 @@ def test_every_program_really_runs(monkeypatch):
     speeds = program_speeds(TASK, bdpo(), seeds=1, device="cpu", runner="eager", iterations=1, seconds=0.0)
     assert all(one.seconds > 0 for one in speeds)
     assert [program for program, _ in itertools.groupby(run)] == list(COSTS)
+
+
+FIRST = """
+import sys
+from bench.catalog import load_catalog
+from bench.presets import load_preset
+from bench.training import speed
+from benchmarks.gpu.subjects import shrunk
+
+seconds = speed._repeat
+
+def repeat(*arguments):
+    before = set(sys.modules)
+    found = seconds(*arguments)
+    print(*(set(sys.modules) - before))
+    return found
+
+speed._repeat = repeat
+task = load_catalog().task("hopper-medium-v2")
+preset = shrunk(load_preset("bc", task))
+list(speed.program_speeds(task, preset, seeds=1, device="cpu", runner="eager", iterations=1))
+"""
+
+
+def test_the_first_iteration_that_is_timed_imports_nothing():
+    """A second of imports on a busy machine was once taken for the length of all iterations."""
+    done = subprocess.run([sys.executable, "-c", FIRST], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
