@@ -306,9 +306,13 @@ def headline(judgement: Judgement, data: ReportData) -> str:
     here = [entry for entry in data.measured if not entry.imported]
     if not here:
         return f"{count(len(data.measured), 'cell')} imported, nothing measured here: there is no verdict."
+    scored = [entry for entry in here if entry.n]
+    if not scored:
+        return f"{count(len(here), 'cell')} begun, none of which has a score yet."
     if not judgement.cells:
-        cells = count(len(here), "cell")
-        return f"{cells} measured, none of which a paper prints a number for: there is no verdict."
+        begun = f" and {len(here) - len(scored)} begun" if len(here) > len(scored) else ""
+        cells = f"{count(len(scored), 'cell')} measured{begun}"
+        return f"{cells}, none of which a paper prints a number for: there is no verdict."
     if not judged:
         return (
             f"No printed number can be judged yet: {count(len(judgement.cells), 'cell')} measured, none "

@@ -14,7 +14,7 @@ from bench.report.formats.html import headline, of_expectations, render, said_on
 from bench.report.judgement import Judgement, SuiteVerdict
 from bench.report.measured import Origin, ReportData, SeedScore
 from tests.bandit2d.clouds import illustration, moving_clouds
-from tests.report.builders import AWKWARD, WHEN, toy_data, toy_measured, toy_table
+from tests.report.builders import AWKWARD, WHEN, measured, toy_data, toy_measured, toy_table
 from tests.report.verdicts import cell_verdict, comparison, judged_table, toy_judgement
 
 VOID = frozenset(("meta", "link", "br", "use", "input"))
@@ -201,6 +201,19 @@ def test_the_headline_says_what_came_out_and_how_sure_that_is(page):
     for number, words in ((1, "reproduced"), (1, "not reproduced, below"), (1, "not comparable")):
         assert re.search(rf"\b{number} \S {words}", page.text)
     assert "7 trials stored: 7 finished, 0 failed; 1 run." in page.text
+
+
+def test_the_headline_counts_as_measured_what_has_a_score():
+    finished, cut_off = measured("mine"), measured("yours", scores=())
+    answers = {
+        "2 cells begun, none of which has a score yet.": (cut_off, cut_off),
+        "1 cell measured and 2 begun, none of which a paper prints a number for: there is no verdict.": (
+            finished, cut_off, cut_off,
+        ),
+        "1 cell measured, none of which a paper prints a number for: there is no verdict.": (finished,),
+    }  # fmt: skip
+    for answer, entries in answers.items():
+        assert headline(Judgement(()), ReportData(measured=entries)) == answer
 
 
 def test_means_over_some_of_the_tasks_are_not_passed_off_as_the_suites():
