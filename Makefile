@@ -5,7 +5,7 @@
 # make methods    docs/methods: a page for each method, of presets and printed tables
 # make architecture  docs/images/architecture.svg, from the imports
 # make constraints  write constraints.txt anew from what is installed, after the tests have passed with it
-# make published  train what reports/published holds, a day or more on two cores, going on where it was stopped, and write it
+# make published  train what reports/published holds, going on where it was stopped (a day or more), and write it
 # make published-page  write reports/published from what has been trained
 # make fuzz       20,000 damaged, hostile and odd inputs; none may end in a traceback, a hang or a wrong result
 # make gpu-check  on a machine with a GPU: all that only a GPU can tell, in at most eight minutes
@@ -18,7 +18,7 @@ DEMO := demo/bench.sqlite
 TRAINED := results/published.sqlite
 PUBLISHED := reports/published
 
-.PHONY: demo test test-slow published published-page gpu-check fuzz soak constraints architecture methods pictures lint system-deps clean
+.PHONY: demo test test-slow published published-page published-merged gpu-check fuzz soak constraints architecture methods pictures lint system-deps clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -55,10 +55,12 @@ test: $(INSTALLED) lint
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
 
-published: $(INSTALLED)
+# What is published already is neither trained again nor lost.
+published-merged: $(INSTALLED)
 	@mkdir -p results
-	@# What is published already is not trained again.
 	$(BIN)/bench db merge $(TRAINED) $(PUBLISHED)/bench.sqlite
+
+published: published-merged
 	$(BIN)/bench data collect collected-locomotion
 	$(BIN)/bench run --suite bandit2d --algos srpo,srpo-points --executor ray --store $(TRAINED)
 	$(BIN)/bench run --suite collected-locomotion --algos bc,td3bc,iql --seeds 0-4 --seeds-per-stack 5 \
@@ -68,7 +70,7 @@ published: $(INSTALLED)
 	$(BIN)/bench nightly --config $(PUBLISHED)/nightly.yaml
 	$(MAKE) published-page
 
-published-page: $(INSTALLED)
+published-page: published-merged
 	$(BIN)/bench report --format html --out $(PUBLISHED) --store $(TRAINED)
 	$(BIN)/bench report --suite collected-locomotion,bandit2d --format markdown --out $(PUBLISHED) --store $(TRAINED)
 	$(BIN)/bench db export $(PUBLISHED)/bench.sqlite --force --store $(TRAINED)
